@@ -1,0 +1,177 @@
+//! `job.toml`: what a job reads, how its rows are checked and how they reach the table.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One job's manifest. The job's name is its folder: `silver/bars_1m` writes the table `silver.bars_1m`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Who answers for the table.
+    pub owner: String,
+    /// One sentence on what a row is.
+    #[serde(default)]
+    pub description: String,
+    /// Length of the unit of work of a query that uses `$interval_start` and `$interval_end`.
+    #[serde(default)]
+    pub interval: Option<IntervalUnit>,
+    /// First interval's start, `YYYY-MM-DD`; needed with `interval` before the first run.
+    #[serde(default)]
+    pub start: Option<String>,
+    /// Columns that identify one row.
+    pub grain: Vec<String>,
+    /// Order of rows within a data file; the grain when absent.
+    #[serde(default)]
+    pub order: Option<Vec<String>>,
+    /// How each source is read; a source that is not named is read whole.
+    #[serde(default)]
+    pub source: BTreeMap<String, Source>,
+    /// How rows reach the table.
+    pub sink: Sink,
+    /// Checks of rows and of the table, evaluated before the commit.
+    #[serde(default)]
+    pub expect: Vec<Expectation>,
+    /// Size that data files are cut at, in MiB.
+    #[serde(default = "default_target_file_mib")]
+    pub target_file_mib: u32,
+}
+
+/// 128 MiB: what Athena and DataFusion read best, and Delta's usual target.
+fn default_target_file_mib() -> u32 {
+    128
+}
+
+/// The unit of work, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IntervalUnit {
+    Hour,
+    Day,
+    Month,
+    Year,
+}
+
+/// How one source is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// `all` rows of the pinned version, or only those `changed` since the bookmark.
+    pub read: Read,
+    /// With `changed`: read again every row that agrees in these columns with a changed row, so that the query
+    /// sees whole groups. Without it the query sees the changed rows alone.
+    #[serde(default)]
+    pub by: Vec<String>,
+    /// With `changed`: also read this much before the first changed row, such as `"3 days"`.
+    #[serde(default)]
+    pub lookback: Option<Lookback>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Read {
+    All,
+    Changed,
+}
+
+/// `column` minus `days` before the earliest changed row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lookback {
+    /// A date or timestamp column of the source.
+    pub column: String,
+    /// Calendar days.
+    pub days: u32,
+}
+
+/// How the query's rows reach the table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Sink {
+    /// Rows are added. Of a source of files that changed, the rows of its earlier content are replaced.
+    Append {},
+    /// The table holds exactly the query's rows.
+    Overwrite {},
+    /// The partitions that occur in the query's rows are replaced whole.
+    OverwritePartitions {
+        /// Columns that the table is partitioned by.
+        by: Vec<String>,
+    },
+    /// A row with an equal key is replaced, others are added; keys whose source rows are gone are deleted.
+    Merge {
+        /// Columns of the key.
+        keys: Vec<String>,
+    },
+}
+
+/// One check. Exactly one of `check`, `unique`, `rows`, `fresh` and `refers` is set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// What a person would say; it is the reason in the quarantine table.
+    pub name: String,
+    pub on_fail: OnFail,
+    /// A SQL condition on one row. It holds only when it is true: null fails.
+    #[serde(default)]
+    pub check: Option<String>,
+    /// No two rows of this run agree in these columns.
+    #[serde(default)]
+    pub unique: Option<Unique>,
+    /// Number of rows of this run.
+    #[serde(default)]
+    pub rows: Option<Rows>,
+    /// The newest value of a column is not older than this.
+    #[serde(default)]
+    pub fresh: Option<Fresh>,
+    /// The values of a column occur in another table.
+    #[serde(default)]
+    pub refers: Option<Refers>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFail {
+    /// Counted, kept.
+    Warn,
+    /// Counted, left out.
+    Drop,
+    /// Counted, left out, kept in `<table>__quarantine`.
+    Quarantine,
+    /// The run fails and the table stays as it was.
+    Fail,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unique {
+    pub columns: Vec<String>,
+    /// With `drop` and `quarantine`: which of the repeated rows stays, such as `["source_file desc", "line"]`.
+    #[serde(default)]
+    pub keep_first_by: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rows {
+    #[serde(default)]
+    pub at_least: Option<u64>,
+    #[serde(default)]
+    pub at_most: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fresh {
+    pub column: String,
+    /// Age of the newest value at the time of the run, in hours.
+    pub hours: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refers {
+    pub column: String,
+    /// `<layer>.<table>.<column>`
+    pub to: String,
+}
