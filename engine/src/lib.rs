@@ -1,1 +1,9 @@
-//! placeholder
+//! One query over lake tables, whole or as a piece of many: sources, sinks, functions, and the Delta log.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod error;
+pub mod sink;
+pub mod source;
+pub mod store;
+pub mod table;

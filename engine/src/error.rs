@@ -1,0 +1,111 @@
+//! Foreign errors by remedy: the one place that looks into them.
+
+use datafusion::error::DataFusionError;
+use deltalake_core::DeltaTableError;
+use pulse_core::{Error, ErrorKind};
+
+/// What we were doing, and what went wrong below.
+pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
+    let root = error.find_root();
+    if let Some(ours) = find_ours(root) {
+        return Error::new(ours.kind(), format!("{doing}: {}", ours.message()));
+    }
+    let kind = match root {
+        DataFusionError::ObjectStore(store) => store_kind(store),
+        DataFusionError::IoError(io) => io_kind(io),
+        DataFusionError::ParquetError(_) => ErrorKind::Data,
+        DataFusionError::ResourcesExhausted(_) => ErrorKind::Exhausted,
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_) => ErrorKind::Invalid,
+        DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => ErrorKind::Data,
+        _ => ErrorKind::Internal,
+    };
+    let remedy = match kind {
+        ErrorKind::Exhausted => "; raise `memory_mib`, or give the spill directory more room",
+        _ => "",
+    };
+    Error::new(kind, format!("{doing}: {}{remedy}", first_line(&root.strip_backtrace())))
+}
+
+fn find_ours(error: &DataFusionError) -> Option<&Error> {
+    match error {
+        DataFusionError::External(inner) => inner.downcast_ref::<Error>(),
+        _ => None,
+    }
+}
+
+/// Our own error on its way through DataFusion.
+pub fn into_datafusion(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+pub fn from_delta(doing: &str, error: DeltaTableError) -> Error {
+    let kind = match &error {
+        DeltaTableError::ObjectStore { source } => store_kind(source),
+        DeltaTableError::Io { source } => io_kind(source),
+        _ => ErrorKind::Data,
+    };
+    Error::new(kind, format!("{doing}: {}", first_line(&error.to_string())))
+}
+
+pub fn from_store(doing: &str, error: &object_store::Error) -> Error {
+    Error::new(store_kind(error), format!("{doing}: {}", first_line(&store_text(error))))
+}
+
+pub fn from_io(doing: &str, error: &std::io::Error) -> Error {
+    Error::new(io_kind(error), format!("{doing}: {error}"))
+}
+
+fn store_kind(error: &object_store::Error) -> ErrorKind {
+    use object_store::Error as Store;
+    match error {
+        Store::NotFound { .. } => ErrorKind::Data,
+        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } | Store::InvalidPath { .. } => {
+            ErrorKind::Invalid
+        }
+        Store::AlreadyExists { .. } | Store::Precondition { .. } => ErrorKind::Conflict,
+        Store::Generic { source, .. } => find_io(source.as_ref()).map_or(ErrorKind::Unavailable, io_kind),
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+/// The innermost text: object_store's own says only which call failed.
+fn store_text(error: &object_store::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+fn find_io<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std::io::Error> {
+    let mut current = Some(error);
+    while let Some(inner) = current {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            return Some(io);
+        }
+        current = inner.source();
+    }
+    None
+}
+
+fn io_kind(error: &std::io::Error) -> ErrorKind {
+    use std::io::ErrorKind as Io;
+    match error.kind() {
+        Io::PermissionDenied | Io::NotADirectory | Io::IsADirectory | Io::ReadOnlyFilesystem => ErrorKind::Invalid,
+        Io::NotFound | Io::InvalidData | Io::UnexpectedEof => ErrorKind::Data,
+        Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => ErrorKind::Exhausted,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.trim().lines().next().unwrap_or_default()
+}

@@ -1,0 +1,131 @@
+//! Where rows go: every task checks its rows and writes its own Parquet files; nobody sees them before the driver commits.
+
+mod exec;
+mod node;
+mod planner;
+mod task;
+mod verdict;
+mod writer;
+
+use serde::{Deserialize, Serialize};
+
+use deltalake_core::kernel::Add;
+use pulse_core::manifest::OnFail;
+
+pub use exec::SinkExec;
+pub use node::SinkNode;
+pub use planner::SinkPlanner;
+
+/// Hidden column of a file source: why a line was rejected; null for a good row.
+pub const REASON: &str = "_reason";
+/// Hidden column of a file source: the rejected line's text.
+pub const RAW: &str = "_raw";
+/// Column of a quarantine table: the run that rejected the row.
+pub const RUN_ID: &str = "_run_id";
+
+/// What a sink does with its rows; columns are named as in its input.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
+pub struct SinkSpec {
+    pub run_id: String,
+    /// URL of the table's folder.
+    pub table: String,
+    /// Columns that are written, in the table's order. Others serve checks only.
+    pub columns: Vec<String>,
+    pub partition_by: Vec<String>,
+    /// Order of rows within a file.
+    pub order: Vec<String>,
+    /// Files are cut at about this size.
+    pub target_file_bytes: u64,
+    /// URL of the quarantine table's folder.
+    pub quarantine: String,
+    pub checks: Vec<RowCheck>,
+    pub unique: Option<UniqueCheck>,
+}
+
+/// A condition already evaluated by the plan below, as a boolean column.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
+pub struct RowCheck {
+    pub name: String,
+    pub column: String,
+    pub on_fail: FailAction,
+}
+
+/// Rows that agree in `columns`, which lead the order; the first by `keep_first_by` stays.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
+pub struct UniqueCheck {
+    pub name: String,
+    pub columns: Vec<String>,
+    pub on_fail: FailAction,
+    pub keep_first_by: Vec<SortKey>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
+pub struct SortKey {
+    pub column: String,
+    pub descending: bool,
+}
+
+/// [`OnFail`] as far as a single row is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
+pub enum FailAction {
+    Count,
+    Drop,
+    Quarantine,
+}
+
+impl From<OnFail> for FailAction {
+    fn from(on_fail: OnFail) -> Self {
+        match on_fail {
+            // The driver refuses the commit; the rows' fate does not matter.
+            OnFail::Warn | OnFail::Fail => Self::Count,
+            OnFail::Drop => Self::Drop,
+            OnFail::Quarantine => Self::Quarantine,
+        }
+    }
+}
+
+impl SinkSpec {
+    /// The order that input rows must arrive in: partition, then file order, then which of equal rows comes first.
+    pub fn input_order(&self) -> Vec<SortKey> {
+        let mut keys: Vec<SortKey> = Vec::new();
+        let named = self.partition_by.iter().chain(&self.order).map(|column| SortKey::ascending(column));
+        let ties = self.unique.iter().flat_map(|unique| unique.keep_first_by.iter().cloned());
+        for key in named.chain(ties) {
+            if !keys.iter().any(|known| known.column == key.column) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// Columns whose equal rows must meet in one task; empty when rows may go anywhere.
+    pub fn meeting_columns(&self) -> &[String] {
+        match &self.unique {
+            _ if !self.partition_by.is_empty() => &self.partition_by,
+            Some(unique) => &unique.columns,
+            None => &[],
+        }
+    }
+}
+
+impl SortKey {
+    pub fn ascending(column: &str) -> Self {
+        Self { column: column.to_owned(), descending: false }
+    }
+}
+
+/// What one partition of a sink did; its only output row, as JSON.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct PartitionResult {
+    pub rows_in: u64,
+    pub rows_written: u64,
+    pub rows_quarantined: u64,
+    pub rows_dropped: u64,
+    /// Lines that a file source rejected; a part of `rows_quarantined`.
+    pub rows_rejected: u64,
+    /// Failures of each row check, in the spec's order.
+    pub failed: Vec<u64>,
+    pub repeated: u64,
+    pub files: Vec<Add>,
+    pub quarantine_files: Vec<Add>,
+}

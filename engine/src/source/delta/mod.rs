@@ -1,0 +1,231 @@
+//! Delta tables as plain Parquet scans: the one kind of leaf that Ballista both encodes and slices.
+
+mod grouping;
+mod prune;
+
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Statistics;
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalSortExpr, RangePartitioning, SplitPoint};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+use object_store::path::Path;
+use object_store::ObjectMeta;
+use pulse_core::Result;
+
+use crate::error::into_datafusion;
+use crate::store::{store_path, store_url};
+use crate::table::{DataFile, Snapshot, Table};
+use grouping::{Extent, Grouping};
+
+/// Name of the column that [`DeltaScan::with_file_column`] adds: the file's path below the table's root.
+pub const FILE_COLUMN: &str = "__file";
+
+/// Some files of one snapshot, as a table.
+#[derive(Debug, Clone)]
+pub struct DeltaScan {
+    table: Table,
+    files: Arc<Vec<DataFile>>,
+    /// File columns, then partition columns, then perhaps [`FILE_COLUMN`].
+    schema: TableSchema,
+    partition_by: Vec<String>,
+    target_partition_bytes: u64,
+}
+
+impl DeltaScan {
+    pub fn new(table: Table, snapshot: &Snapshot, target_partition_bytes: u64) -> Self {
+        Self::of_files(table, &snapshot.schema, &snapshot.partition_by, snapshot.files.clone(), target_partition_bytes)
+    }
+
+    /// Files that need not be committed yet.
+    pub fn of_files(
+        table: Table,
+        schema: &Schema,
+        partition_by: &[String],
+        files: Vec<DataFile>,
+        target_partition_bytes: u64,
+    ) -> Self {
+        let (partition, file): (Vec<_>, Vec<_>) =
+            schema.fields().iter().cloned().partition(|field| partition_by.contains(field.name()));
+        let schema = TableSchema::builder(Arc::new(Schema::new(file))).with_table_partition_cols(partition).build();
+        Self { table, files: Arc::new(files), schema, partition_by: partition_by.to_vec(), target_partition_bytes }
+    }
+
+    /// Adds the column [`FILE_COLUMN`], which names the file that a row lies in.
+    #[must_use]
+    pub fn with_file_column(mut self) -> Self {
+        let mut partition: Vec<_> = self.schema.table_partition_cols().iter().cloned().collect();
+        partition.push(Arc::new(Field::new(FILE_COLUMN, DataType::Utf8, false)));
+        self.schema =
+            TableSchema::builder(Arc::clone(self.schema.file_schema())).with_table_partition_cols(partition).build();
+        self
+    }
+
+    pub fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+
+    /// Files that may hold rows on which all `filters` are true.
+    ///
+    /// # Errors
+    /// DataFusion's, when a filter cannot be planned.
+    pub fn pruned(&self, session: &dyn Session, filters: &[Expr]) -> DataFusionResult<Vec<DataFile>> {
+        prune::prune(session, &self.files, self.schema.table_schema(), filters)
+    }
+
+    fn partitioned_file(&self, file: &DataFile, root: &Path) -> Result<PartitionedFile> {
+        let meta = ObjectMeta {
+            location: Path::from_iter(
+                root.parts().chain(
+                    Path::parse(&file.path)
+                        .map_err(|e| {
+                            pulse_core::Error::data(format!(
+                                "table {}: `{}` is not a path",
+                                self.table.name(),
+                                file.path
+                            ))
+                            .with_source(e)
+                        })?
+                        .parts(),
+                ),
+            ),
+            last_modified: chrono::DateTime::from_timestamp_millis(file.modified).unwrap_or_default(),
+            size: file.bytes,
+            e_tag: None,
+            version: None,
+        };
+        let values = self
+            .schema
+            .table_partition_cols()
+            .iter()
+            .map(|field| match field.name().as_str() {
+                FILE_COLUMN => Ok(ScalarValue::Utf8(Some(file.path.clone()))),
+                name => file.partition_value(name, field.data_type()).ok_or_else(|| {
+                    pulse_core::Error::data(format!(
+                        "table {}: file {} has no value of partition column `{name}`",
+                        self.table.name(),
+                        file.path
+                    ))
+                }),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut partitioned = PartitionedFile::new_from_meta(meta);
+        partitioned.partition_values = values;
+        let statistics: Statistics = file.column_statistics(self.schema.file_schema());
+        Ok(partitioned.with_statistics(Arc::new(statistics)))
+    }
+
+    /// Groups of files; sorted and disjoint in the leading column of their order where bounds allow it.
+    fn grouping(&self, files: &[DataFile]) -> Grouping {
+        let order = common_order(files);
+        let extents: Option<Vec<Extent>> = order.first().and_then(|leading| {
+            let field = self.schema.table_schema().field_with_name(leading).ok()?;
+            files.iter().map(|file| Extent::of(file, leading, field.data_type())).collect()
+        });
+        let bytes: Vec<u64> = files.iter().map(|file| file.bytes).collect();
+        Grouping::new(&bytes, extents.as_deref(), self.target_partition_bytes)
+    }
+
+    fn order_expressions(&self, files: &[DataFile]) -> Option<LexOrdering> {
+        let schema = self.schema.table_schema();
+        LexOrdering::new(common_order(files).iter().map_while(|name| ascending(schema, name)))
+    }
+
+    fn build(
+        &self,
+        files: &[DataFile],
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let root = store_path(self.table.url()).map_err(into_datafusion)?;
+        let grouping = self.grouping(files);
+        let groups = grouping
+            .groups
+            .iter()
+            .map(|group| {
+                group
+                    .iter()
+                    .map(|&index| self.partitioned_file(&files[index], &root).map_err(into_datafusion))
+                    .collect::<DataFusionResult<Vec<_>>>()
+                    .map(FileGroup::new)
+            })
+            .collect::<DataFusionResult<Vec<_>>>()?;
+        let source = Arc::new(ParquetSource::new(self.schema.clone()));
+        let mut config = FileScanConfigBuilder::new(store_url(self.table.url()).map_err(into_datafusion)?, source)
+            .with_file_groups(groups)
+            .with_limit(limit)
+            .with_projection_indices(projection.cloned())?;
+        if let Some(ordering) = self.order_expressions(files) {
+            if grouping.sorted {
+                config = config.with_output_ordering(vec![ordering.clone()]);
+            }
+            if let (Some(splits), Some(leading)) = (grouping.splits, LexOrdering::new(ordering.iter().take(1).cloned()))
+            {
+                let points = splits.into_iter().map(|value| SplitPoint::new(vec![value])).collect();
+                let range = RangePartitioning::try_new(leading, points)?;
+                config = config.with_output_partitioning(Some(Partitioning::Range(range)));
+            }
+        }
+        Ok(DataSourceExec::from_data_source(config.build()))
+    }
+}
+
+/// The order all files share; empty when one of them has another or none.
+fn common_order(files: &[DataFile]) -> &[String] {
+    match files.split_first() {
+        Some((first, rest)) if rest.iter().all(|file| file.order == first.order) => &first.order,
+        _ => &[],
+    }
+}
+
+fn ascending(schema: &Schema, name: &str) -> Option<PhysicalSortExpr> {
+    let column = Column::new_with_schema(name, schema).ok()?;
+    Some(PhysicalSortExpr::new(Arc::new(column), SortOptions { descending: false, nulls_first: false }))
+}
+
+#[async_trait]
+impl TableProvider for DeltaScan {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.schema.table_schema())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let files = self.pruned(session, filters)?;
+        // A limit below a filter would cut rows that the filter still has to see.
+        self.build(&files, projection, limit.filter(|_| filters.is_empty()))
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        let of_partition =
+            |filter: &&Expr| filter.column_refs().iter().all(|column| self.partition_by.contains(&column.name));
+        Ok(filters
+            .iter()
+            .map(|filter| match of_partition(filter) {
+                true => TableProviderFilterPushDown::Exact,
+                false => TableProviderFilterPushDown::Inexact,
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,3 @@
+//! Where rows come from: files from outside and tables of the lake.
+
+pub mod delta;

@@ -1,0 +1,157 @@
+//! Object stores: one cached client per bucket, the same in every process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use pulse_core::{Error, Result};
+use url::Url;
+
+/// How hard a store is tried before it counts as unavailable.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    pub retries: usize,
+    pub timeout: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { retries: 10, timeout: Duration::from_secs(60) }
+    }
+}
+
+/// `file://`, `s3://` and `s3a://`; credentials and endpoint from the environment or the instance.
+///
+/// Ballista's own registry makes a new client at every call and panics on registration, so it is not used.
+#[derive(Debug, Default)]
+pub struct Stores {
+    options: StoreOptions,
+    clients: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+}
+
+impl Stores {
+    pub fn new(options: StoreOptions) -> Self {
+        Self { options, clients: Mutex::default() }
+    }
+
+    /// The client of the bucket or file system that `url` lies in.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown scheme or a bucket whose client cannot be configured.
+    pub fn client(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let key = store_url(url)?;
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(key.as_str()) {
+            return Ok(Arc::clone(client));
+        }
+        let client = self.connect(url)?;
+        clients.insert(key.as_str().to_owned(), Arc::clone(&client));
+        Ok(client)
+    }
+
+    fn connect(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        match url.scheme() {
+            "file" => Ok(Arc::new(LocalFileSystem::new())),
+            "s3" | "s3a" => self.connect_s3(url),
+            scheme => Err(unknown_scheme(url, scheme)),
+        }
+    }
+
+    fn connect_s3(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let bucket =
+            url.host_str().ok_or_else(|| Error::invalid(format!("`{url}` names no bucket: write s3://bucket/path")))?;
+        let retry = RetryConfig { max_retries: self.options.retries, ..RetryConfig::default() };
+        let http = std::env::var("AWS_ENDPOINT_URL").is_ok_and(|endpoint| endpoint.starts_with("http://"));
+        AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_retry(retry)
+            .with_client_options(ClientOptions::new().with_timeout(self.options.timeout).with_allow_http(http))
+            .build()
+            .map(|store| Arc::new(store) as _)
+            .map_err(|e| {
+                Error::invalid(format!("bucket `{bucket}` cannot be opened; check AWS_REGION and credentials"))
+                    .with_source(e)
+            })
+    }
+}
+
+fn unknown_scheme(url: &Url, scheme: &str) -> Error {
+    Error::invalid(format!("`{url}` has the scheme `{scheme}`: use file://, s3:// or a path"))
+}
+
+/// The part of a URL that names the store: `file:///` or `s3://bucket/`.
+///
+/// # Errors
+/// `Invalid` when DataFusion does not take it as a store.
+pub fn store_url(url: &Url) -> Result<ObjectStoreUrl> {
+    let text = match url.scheme() {
+        "file" => "file:///".to_owned(),
+        scheme => format!("{scheme}://{}/", url.host_str().unwrap_or_default()),
+    };
+    ObjectStoreUrl::parse(text).map_err(|e| Error::invalid(format!("`{url}` is not the URL of a store")).with_source(e))
+}
+
+/// The path of a URL within its store.
+///
+/// # Errors
+/// `Invalid` when the path holds what object stores refuse, such as `..`.
+pub fn store_path(url: &Url) -> Result<Path> {
+    Path::from_url_path(url.path()).map_err(|e| Error::invalid(format!("`{url}` is not a usable path")).with_source(e))
+}
+
+/// A folder's URL from what a user types: a URL or a path, absolute or relative to `base`.
+///
+/// # Errors
+/// `Invalid` for text that is neither.
+pub fn folder_url(text: &str, base: &std::path::Path) -> Result<Url> {
+    let url = match Url::parse(text) {
+        // A one-letter scheme is a Windows drive; nobody has such a store.
+        Ok(url) if url.scheme().len() > 1 => url,
+        _ => Url::from_directory_path(normalized(&base.join(text)))
+            .map_err(|()| Error::invalid(format!("`{text}` is neither a URL nor a path")))?,
+    };
+    let folder = if url.path().ends_with('/') {
+        url
+    } else {
+        let mut folder = url.clone();
+        folder.set_path(&format!("{}/", url.path()));
+        folder
+    };
+    match folder.scheme() {
+        "file" | "s3" | "s3a" => Ok(folder),
+        scheme => Err(unknown_scheme(&folder, scheme)),
+    }
+}
+
+/// Without `.` and `..`: object stores refuse them, and the folder need not exist yet.
+fn normalized(path: &std::path::Path) -> std::path::PathBuf {
+    use std::path::Component;
+    let mut parts = std::path::PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                parts.pop();
+            }
+            other => parts.push(other),
+        }
+    }
+    parts
+}
+
+impl ObjectStoreRegistry for Stores {
+    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        let key = url.as_str().to_owned();
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(key, store)
+    }
+
+    fn get_store(&self, url: &Url) -> DataFusionResult<Arc<dyn ObjectStore>> {
+        self.client(url).map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+}

@@ -1,0 +1,162 @@
+//! The state of a table at one version.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use delta_kernel::engine::arrow_data::ArrowEngineData;
+use deltalake_core::DeltaTableError;
+use deltalake_core::kernel::Snapshot as DeltaSnapshot;
+use futures::TryStreamExt;
+use pulse_core::{Error, Result};
+
+use super::{DataFile, Table};
+use crate::error::from_delta;
+
+/// What a table holds at `version`: pinned for a whole run.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub version: u64,
+    /// Columns in the table's order, partition columns included.
+    pub schema: SchemaRef,
+    pub partition_by: Vec<String>,
+    pub configuration: BTreeMap<String, String>,
+    pub files: Vec<DataFile>,
+    /// Newest version of every `txn` application id: bookmarks and consumed files.
+    pub transactions: HashMap<String, i64>,
+}
+
+impl Snapshot {
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// None when a file's statistics lack the count.
+    pub fn rows(&self) -> Option<u64> {
+        self.files.iter().map(DataFile::rows).sum()
+    }
+}
+
+impl Table {
+    /// The table at `version`, or its newest; none when no table lies there.
+    ///
+    /// # Errors
+    /// `Data` for a broken log, `Invalid` for a table feature that we do not read.
+    pub async fn snapshot(&self, version: Option<u64>) -> Result<Option<Snapshot>> {
+        if !self.exists().await? {
+            return Ok(None);
+        }
+        let doing = self.doing("read the log of");
+        let delta = DeltaSnapshot::try_new(self.log().as_ref(), version).await.map_err(|e| self.broken(&doing, e))?;
+        self.refuse_unknown_features(&delta)?;
+        let schema = delta.arrow_schema();
+        let files = self.data_files(&delta, &schema).await?;
+        let transactions = self.transactions(&delta).await?;
+        Ok(Some(Snapshot {
+            version: delta.version(),
+            partition_by: delta.metadata().partition_columns().to_vec(),
+            configuration: delta.metadata().configuration().clone().into_iter().collect(),
+            schema,
+            files,
+            transactions,
+        }))
+    }
+
+    async fn data_files(&self, delta: &DeltaSnapshot, schema: &SchemaRef) -> Result<Vec<DataFile>> {
+        let doing = self.doing("read the files of");
+        let views: Vec<_> =
+            delta.file_views(self.log().as_ref(), None).try_collect().await.map_err(|e| self.broken(&doing, e))?;
+        let mut files = Vec::with_capacity(views.len());
+        for view in views {
+            if view.deletion_vector_descriptor().is_some() {
+                return Err(self.refused("deletion vectors"));
+            }
+            // The typed accessors leave out tags and parse statistics of all columns at every call.
+            #[allow(deprecated)]
+            files.push(DataFile::from_add(&view.add_action(), schema));
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(files)
+    }
+
+    /// All `txn` actions in one replay; delta-rs offers one replay per application id.
+    async fn transactions(&self, delta: &DeltaSnapshot) -> Result<HashMap<String, i64>> {
+        let doing = self.doing("read the transactions of");
+        let engine = self.log().engine(None);
+        let scan = delta.scan_builder().build().map_err(|e| from_delta(&doing, e.into()))?;
+        let kernel = Arc::clone(scan.snapshot());
+        let replay = move || -> Result<HashMap<String, i64>, delta_kernel::Error> {
+            let schema = delta_kernel::actions::LOG_TXN_SCHEMA.clone();
+            let mut newest = HashMap::new();
+            for batch in kernel.log_segment().read_actions(engine.as_ref(), schema)? {
+                let data = ArrowEngineData::try_from_engine_data(batch?.actions)?;
+                collect_transactions(data.record_batch(), &mut newest);
+            }
+            Ok(newest)
+        };
+        tokio::task::spawn_blocking(replay)
+            .await
+            .map_err(|e| Error::internal(format!("{doing}: replay stopped")).with_source(e))?
+            .map_err(|e| from_delta(&doing, e.into()))
+    }
+
+    /// Reader features change what a plain Parquet scan would have to do, so an unknown one is refused.
+    fn refuse_unknown_features(&self, delta: &DeltaSnapshot) -> Result<()> {
+        let protocol = delta.protocol();
+        if let Some(mode) = delta.metadata().configuration().get("delta.columnMapping.mode")
+            && mode != "none"
+        {
+            return Err(self.refused("column mapping"));
+        }
+        let features = protocol.reader_features().unwrap_or_default();
+        if let Some(feature) = features.first() {
+            return Err(self.refused(&format!("the reader feature `{feature}`")));
+        }
+        match protocol.min_reader_version() {
+            1 | 3 => Ok(()),
+            version => Err(self.refused(&format!("reader version {version}"))),
+        }
+    }
+
+    fn refused(&self, what: &str) -> Error {
+        Error::invalid(format!(
+            "table {} at {} uses {what}, which pulse does not read; rewrite it without (Delta protocol 1,2)",
+            self.name(),
+            self.url()
+        ))
+    }
+
+    pub(super) fn doing(&self, what: &str) -> String {
+        format!("{what} table {} at {}", self.name(), self.url())
+    }
+
+    pub(super) fn broken(&self, doing: &str, error: DeltaTableError) -> Error {
+        let mapped = from_delta(doing, error);
+        match mapped.kind() {
+            pulse_core::ErrorKind::Data => Error::data(format!(
+                "{}; the log is damaged: restore `_delta_log` from a backup or remove the table and run its job again",
+                mapped.message()
+            )),
+            _ => mapped,
+        }
+    }
+}
+
+/// Batches come newest first, so the first occurrence of an id counts.
+fn collect_transactions(batch: &RecordBatch, newest: &mut HashMap<String, i64>) {
+    let Some(txn) = batch.column_by_name("txn").and_then(|column| column.as_struct_opt()) else { return };
+    let (Some(ids), Some(versions)) = (
+        txn.column_by_name("appId").and_then(|column| column.as_string_opt::<i32>()),
+        txn.column_by_name("version").and_then(|column| column.as_primitive_opt::<Int64Type>()),
+    ) else {
+        return;
+    };
+    // Within one commit file the last action wins, hence backwards.
+    for row in (0..batch.num_rows()).rev() {
+        if txn.is_valid(row) && ids.is_valid(row) {
+            newest.entry(ids.value(row).to_owned()).or_insert_with(|| versions.value(row));
+        }
+    }
+}
