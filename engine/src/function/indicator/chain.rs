@@ -8,8 +8,8 @@ use datafusion::arrow::buffer::{BooleanBuffer, NullBuffer};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::logical_expr::PartitionEvaluator;
 
-/// A calculation over rows of `COLUMNS` numbers, fed in order. A clone of the first state starts a new series.
-pub(super) trait Chain<const COLUMNS: usize>: Clone + Debug + Send + 'static {
+/// A calculation over rows of `COLUMNS` numbers, fed in order.
+pub(super) trait Chain<const COLUMNS: usize>: Debug + Send + 'static {
     /// Whether the row counts. One that does not gives null and leaves the state alone.
     fn accepts(row: &[f64; COLUMNS]) -> bool {
         row.iter().all(|value| value.is_finite())
@@ -24,13 +24,15 @@ pub(super) fn is_price(value: f64) -> bool {
     value.is_finite() && value > 0.0
 }
 
-pub(super) fn evaluator<const COLUMNS: usize>(start: impl Chain<COLUMNS>) -> Box<dyn PartitionEvaluator> {
-    Box::new(ChainEvaluator::<_, COLUMNS> { start })
+pub(super) fn evaluator<const COLUMNS: usize>(chain: impl Chain<COLUMNS>) -> Box<dyn PartitionEvaluator> {
+    Box::new(ChainEvaluator::<_, COLUMNS> { chain })
 }
 
+/// One evaluator is one window partition. Its rows may come in one call or in consecutive pieces, with equal results:
+/// who has sorted rows need not hold a partition whole.
 #[derive(Debug)]
 struct ChainEvaluator<C, const COLUMNS: usize> {
-    start: C,
+    chain: C,
 }
 
 impl<C: Chain<COLUMNS>, const COLUMNS: usize> PartitionEvaluator for ChainEvaluator<C, COLUMNS> {
@@ -39,7 +41,7 @@ impl<C: Chain<COLUMNS>, const COLUMNS: usize> PartitionEvaluator for ChainEvalua
         let columns: [&Float64Array; COLUMNS] = columns.try_into().map_err(|_| {
             internal_datafusion_err!("an indicator takes {COLUMNS} columns of doubles, found {values:?}")
         })?;
-        Ok(Arc::new(run(self.start.clone(), columns, rows)))
+        Ok(Arc::new(run(&mut self.chain, columns, rows)))
     }
 
     fn is_causal(&self) -> bool {
@@ -48,7 +50,7 @@ impl<C: Chain<COLUMNS>, const COLUMNS: usize> PartitionEvaluator for ChainEvalua
 }
 
 fn run<C: Chain<COLUMNS>, const COLUMNS: usize>(
-    mut chain: C,
+    chain: &mut C,
     columns: [&Float64Array; COLUMNS],
     rows: usize,
 ) -> Float64Array {

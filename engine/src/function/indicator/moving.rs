@@ -3,7 +3,7 @@
 use super::chain::Chain;
 
 /// `average += factor * (value - average)`, seeded with the mean of the first `length` values.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct MovingAverage {
     length: usize,
     factor: f64,
@@ -39,7 +39,7 @@ impl Chain<1> for MovingAverage {
 }
 
 /// Average gain in percent of average movement, after Wilder.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct RelativeStrength {
     previous: Option<f64>,
     gain: MovingAverage,
@@ -66,7 +66,7 @@ impl Chain<1> for RelativeStrength {
 }
 
 /// Fast less slow exponential average, each seeded from the first values of the series.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Macd {
     fast: MovingAverage,
     slow: MovingAverage,
@@ -89,7 +89,7 @@ impl Chain<1> for Macd {
 }
 
 /// Exponential average of [`Macd`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct MacdSignal {
     macd: Macd,
     signal: MovingAverage,
@@ -115,7 +115,7 @@ impl Chain<1> for MacdSignal {
 }
 
 /// [`Macd`] less its signal.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct MacdHistogram(MacdSignal);
 
 impl MacdHistogram {

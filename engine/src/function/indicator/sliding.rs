@@ -16,7 +16,7 @@ trait Summary: Copy + Debug + Send + 'static {
 ///
 /// Values are taken in blocks of `length`. A window is the end of the block before and the beginning of this one, and
 /// both are summarised by joining alone: nothing is ever subtracted, so no rounding error outlives its window.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Sliding<S> {
     length: usize,
     /// The block before, its i-th entry summing up values i and later; empty while there is none.
@@ -64,7 +64,7 @@ impl Summary for Sum {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct MovingMean {
     window: Sliding<Sum>,
     length: f64,
@@ -114,7 +114,7 @@ impl Summary for Moments {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct StandardScore {
     window: Sliding<Moments>,
 }
@@ -132,7 +132,7 @@ impl Chain<1> for StandardScore {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct LogReturnDeviation {
     previous: Option<f64>,
     window: Sliding<Moments>,
@@ -179,7 +179,7 @@ impl Summary for Fall {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct MaximumDrawdown {
     window: Sliding<Fall>,
 }
@@ -213,7 +213,7 @@ impl Summary for Highest {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct DrawdownFromPeak {
     window: Sliding<Highest>,
 }

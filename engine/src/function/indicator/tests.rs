@@ -5,12 +5,15 @@ mod references;
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use datafusion::arrow::datatypes::Float64Type;
 use datafusion::catalog::MemTable;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use super::Indicator;
 use crate::function::register_all;
 
 type Series = Vec<Option<f64>>;
@@ -204,6 +207,30 @@ async fn batches_do_not_matter() {
     let whole = over(&calls, &x, &v, 8192).await;
     for batch in [1, 3, 64, 199] {
         assert_eq!(over(&calls, &x, &v, batch).await, whole, "batches of {batch}");
+    }
+}
+
+/// An operator with sorted input may hand a partition to its evaluator batch by batch.
+#[test]
+fn a_partition_may_come_in_pieces() {
+    let columns: [ArrayRef; 2] =
+        [Arc::new(Float64Array::from(walk(21, 100))), Arc::new(Float64Array::from(walk(22, 100)))];
+    for indicator in Indicator::ALL {
+        let count = indicator.columns().len();
+        let lengths = [3_i64, 6, 3].map(|length| Arc::new(Literal::new(length.into())) as Arc<dyn PhysicalExpr>);
+        let inputs = (0..count).map(|index| Arc::new(Column::new("x", index)) as Arc<dyn PhysicalExpr>);
+        let arguments: Vec<_> = inputs.chain(lengths.into_iter().take(indicator.lengths().len())).collect();
+        let whole = indicator.evaluator(&arguments).unwrap().evaluate_all(&columns[..count], 100).unwrap();
+        assert!(whole.is_valid(99), "{indicator:?}");
+        for piece in [1, 7, 64] {
+            let mut evaluator = indicator.evaluator(&arguments).unwrap();
+            for from in (0..100).step_by(piece) {
+                let rows = piece.min(100 - from);
+                let values: Vec<_> = columns[..count].iter().map(|column| column.slice(from, rows)).collect();
+                let found = evaluator.evaluate_all(&values, rows).unwrap();
+                assert_eq!(&found, &whole.slice(from, rows), "{indicator:?} in pieces of {piece}");
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::chain::Chain;
 
 /// Turnover over volume since the first row.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct VolumeWeightedPrice {
     turnover: CompensatedSum,
     volume: CompensatedSum,
@@ -21,7 +21,7 @@ impl Chain<2> for VolumeWeightedPrice {
 }
 
 /// A running sum whose error does not grow with its length (Kahan 1965).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct CompensatedSum {
     sum: f64,
     excess: f64,
