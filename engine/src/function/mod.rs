@@ -1,0 +1,97 @@
+//! The functions a query may call, the same on the driver and on every executor.
+//!
+//! Executors look functions up by name, so a function carries nothing but its arguments.
+//!
+//! | window function | value of a row |
+//! |---|---|
+//! | `sma(x, n)` | mean of the last n values |
+//! | `ema(x, n)` | exponential mean, factor 2/(n+1), seeded with the mean of the first n values |
+//! | `rsi(x, n)` | Wilder's relative strength index, 0 to 100, from value n+1 on; 0 where nothing has moved |
+//! | `macd(x, fast, slow)` | `ema(x, fast) - ema(x, slow)` |
+//! | `macd_signal(x, fast, slow, signal)` | exponential mean of `macd`, seeded with the mean of its first values |
+//! | `macd_hist(x, fast, slow, signal)` | `macd - macd_signal` |
+//! | `vwap(price, volume)` | `sum(price * volume) / sum(volume)` since the partition's first row; null while the volume is 0 |
+//! | `drawdown(x, n)` | x / highest of the last n values - 1 |
+//! | `max_drawdown(x, n)` | the lowest such fall from a peak to a later value, both among the last n values |
+//! | `volatility(x, n)` | sample standard deviation of the last n log returns, not annualised, from value n+1 on |
+//! | `zscore(x, n)` | (x - mean) / sample standard deviation of the last n values, x included; null where they are equal |
+//!
+//! All of them run over the whole window partition in its `order by`, whatever frame is written, take any number and
+//! give a double. A row counts when its input is a finite number (`drawdown`, `max_drawdown` and `volatility`: and
+//! above 0; `vwap`: both are finite and the volume is not below 0). Any other row gives null and is passed over, as if
+//! it were not there. A row before the first value gives null. NaN and infinity never come out.
+//! Lengths are integer literals of at least 1 (`volatility`, `zscore`: 2; `fast` below `slow`), checked when the query
+//! is planned.
+//!
+//! | scalar function | value |
+//! |---|---|
+//! | `date_in_zone(ts, 'zone')` | calendar date on the zone's wall clocks at an instant |
+//! | `wall_clock(date, 'HH:MM', 'zone')` | the instant (`timestamp(us, UTC)`) at which the zone's clocks show that time |
+
+mod calendar;
+mod indicator;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::{ScalarUDF, WindowUDF};
+
+/// The indicators of this module's first table.
+pub fn window_functions() -> Vec<Arc<WindowUDF>> {
+    indicator::functions()
+}
+
+/// The calendar functions of this module's second table.
+pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    calendar::functions()
+}
+
+/// Adds DataFusion's own functions, those of datafusion-spark, and ours.
+///
+/// A Spark function is left out when its name, or one of its aliases, already means something in DataFusion, be it a
+/// scalar, aggregate, window or higher-order function: a query means the same whether or not Spark's are there.
+pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
+    let mut builder = builder.with_default_features();
+    let taken = names(&mut builder);
+    let is_free = |name: &str, aliases: &[String]| {
+        !taken.contains(name) && !aliases.iter().any(|alias| taken.contains(alias.as_str()))
+    };
+    let scalars = datafusion_spark::all_default_scalar_functions();
+    let aggregates = datafusion_spark::all_default_aggregate_functions();
+    let windows = datafusion_spark::all_default_window_functions();
+
+    let registered = builder.scalar_functions().get_or_insert_default();
+    registered.extend(scalars.into_iter().filter(|function| is_free(function.name(), function.aliases())));
+    registered.extend(scalar_functions());
+    let registered = builder.aggregate_functions().get_or_insert_default();
+    registered.extend(aggregates.into_iter().filter(|function| is_free(function.name(), function.aliases())));
+    let registered = builder.window_functions().get_or_insert_default();
+    registered.extend(windows.into_iter().filter(|function| is_free(function.name(), function.aliases())));
+    registered.extend(window_functions());
+    builder
+}
+
+/// Every name by which a function of the builder can be called.
+fn names(builder: &mut SessionStateBuilder) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let mut add = |name: &str, aliases: &[String]| {
+        names.insert(name.to_owned());
+        names.extend(aliases.iter().cloned());
+    };
+    for function in builder.scalar_functions().iter().flatten() {
+        add(function.name(), function.aliases());
+    }
+    for function in builder.aggregate_functions().iter().flatten() {
+        add(function.name(), function.aliases());
+    }
+    for function in builder.window_functions().iter().flatten() {
+        add(function.name(), function.aliases());
+    }
+    for function in builder.higher_order_functions().iter().flatten() {
+        add(function.name(), function.aliases());
+    }
+    names
+}
