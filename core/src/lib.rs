@@ -1,8 +1,12 @@
 //! Nouns and decisions of pulse: no I/O, no clock, no async, no DataFusion.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod diagnostic;
 pub mod error;
 pub mod manifest;
 pub mod name;
 pub mod sources;
+pub mod sql;
 
+pub use diagnostic::Diagnostic;
 pub use error::{Error, ErrorKind, Result};
