@@ -2,9 +2,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod diagnostic;
+mod document;
 pub mod error;
+pub mod fixture;
+pub mod interval;
 pub mod manifest;
 pub mod name;
+pub mod project;
 pub mod sources;
 pub mod sql;
 

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::name::TableName;
+
 /// One job's manifest. The job's name is its folder: `silver/bars_1m` writes the table `silver.bars_1m`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Who answers for the table.
+    /// Who answers for the table; needed unless project.toml has a default.
+    #[serde(default)]
     pub owner: String,
     /// One sentence on what a row is.
     #[serde(default)]
@@ -63,7 +66,7 @@ pub struct Source {
     /// sees whole groups. Without it the query sees the changed rows alone.
     #[serde(default)]
     pub by: Vec<String>,
-    /// With `changed`: also read this much before the first changed row, such as `"3 days"`.
+    /// With `changed`: also read this much before the first changed row, such as `{ column = "ts", days = 3 }`.
     #[serde(default)]
     pub lookback: Option<Lookback>,
 }
@@ -129,6 +132,20 @@ pub struct Expectation {
     pub refers: Option<Refers>,
 }
 
+impl Expectation {
+    /// Keys of the checks that are set; one, once the project is parsed.
+    pub(crate) fn kinds(&self) -> Vec<&'static str> {
+        let set = [
+            ("check", self.check.is_some()),
+            ("unique", self.unique.is_some()),
+            ("rows", self.rows.is_some()),
+            ("fresh", self.fresh.is_some()),
+            ("refers", self.refers.is_some()),
+        ];
+        set.into_iter().filter(|(_, is_set)| *is_set).map(|(kind, _)| kind).collect()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFail {
@@ -174,4 +191,16 @@ pub struct Refers {
     pub column: String,
     /// `<layer>.<table>.<column>`
     pub to: String,
+}
+
+impl Refers {
+    /// Table and column of `to`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn target(&self) -> Result<(TableName, &str), String> {
+        let wrong = || format!("`{}` is not a column: write `<layer>.<table>.<column>`", self.to);
+        let (table, column) = self.to.rsplit_once('.').filter(|(_, column)| !column.is_empty()).ok_or_else(wrong)?;
+        Ok((table.parse().map_err(|_| wrong())?, column))
+    }
 }

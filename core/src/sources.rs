@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::name::is_identifier;
+
 /// All sources of files of a project; SQL names them `raw.<name>`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +71,42 @@ pub struct Feed {
     pub bar: Option<Bar>,
 }
 
+impl Feed {
+    /// Names in braces of `path`, in its order: the columns that come from a file's path.
+    ///
+    /// # Errors
+    /// What is wrong with the path.
+    pub fn path_columns(&self) -> Result<Vec<&str>, String> {
+        let path = self.path.as_str();
+        if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(format!("`{path}` is not a path below `root`: write `folder/{{name}}.csv`"));
+        }
+        let mut names = Vec::new();
+        let mut rest = path;
+        while let Some(brace) = rest.find(['{', '}']) {
+            let after = &rest[brace + 1..];
+            let name = match after.split_once('}') {
+                Some((name, _)) if rest[brace..].starts_with('{') => name,
+                Some(_) | None => return Err(format!("a brace of `{path}` has no other half")),
+            };
+            if !is_identifier(name) {
+                return Err(format!(
+                    "`{{{name}}}` does not name a column: use lower-case letters, digits and `_`, a letter first"
+                ));
+            }
+            if names.contains(&name) {
+                return Err(format!("`{{{name}}}` is in the path twice"));
+            }
+            names.push(name);
+            rest = &after[name.len() + 1..];
+            if rest.starts_with(['{', '*']) || path[..path.len() - rest.len() - name.len() - 2].ends_with('*') {
+                return Err(format!("where `{{{name}}}` ends is not clear: put text between it and its neighbour"));
+            }
+        }
+        Ok(names)
+    }
+}
+
 fn utc() -> String {
     "UTC".to_owned()
 }
@@ -114,4 +152,33 @@ pub enum Format {
 
 fn comma() -> char {
     ','
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(path: &str) -> Result<Vec<String>, String> {
+        let feed = Feed {
+            path: path.to_owned(),
+            format: Format::Parquet {},
+            rename: BTreeMap::new(),
+            time_zone: utc(),
+            bar: None,
+        };
+        feed.path_columns().map(|names| names.into_iter().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn braces_of_a_path_name_columns() {
+        assert_eq!(columns("a/{year}/bars_{symbol}_1m*.csv.gz").unwrap(), ["year", "symbol"]);
+        assert_eq!(columns("*/all.parquet").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_matched_is_refused() {
+        for wrong in ["", "/a", "a/../b", "a//b", "{a", "a}", "}a{", "{A}", "{}", "{a}/{a}", "{a}{b}", "*{a}", "{a}*"] {
+            assert!(columns(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -27,6 +27,8 @@ pub struct Query {
     pub references: Vec<TableReference>,
     /// Without the `$`; some of [`PARAMETERS`].
     pub parameters: BTreeSet<String>,
+    /// Where the first parameter stands, in bytes of the text.
+    pub(crate) first_parameter: Option<Range<usize>>,
 }
 
 /// One place in which a query names a table.
@@ -68,13 +70,17 @@ impl Query {
         let tokens = source.tokens().map_err(|problem| vec![problem])?;
         let query = source.only_query(&tokens).map_err(|problem| vec![problem])?;
         let (parameters, mut problems) = source.parameters(&tokens);
+        let first_parameter = tokens
+            .iter()
+            .find(|token| matches!(token.token, Token::Placeholder(_)))
+            .map(|token| source.bytes(token.span));
         let (references, mut wrong) = visitor::references(&source, &query);
         problems.append(&mut wrong);
         if !problems.is_empty() {
             problems.sort_by_key(|problem| problem.span.start);
             return Err(problems);
         }
-        Ok(Self { text: text.to_owned(), references, parameters })
+        Ok(Self { text: text.to_owned(), references, parameters, first_parameter })
     }
 
     /// Tables of the lake that the query reads.
