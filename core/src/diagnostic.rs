@@ -125,20 +125,23 @@ pub(crate) fn closest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
         .map(|(_, name)| name)
 }
 
-/// Letters to insert, remove or replace to turn one word into the other (Levenshtein).
+/// Letters to insert, remove, replace or swap with their neighbour to turn one word into the other.
 fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, from_char) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to_char) in to.iter().enumerate() {
-            let replace = diagonal + usize::from(from_char != *to_char);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
+    for i in 1..=from.len() {
+        let mut row = vec![i];
+        for j in 1..=to.len() {
+            let replace = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
+            let mut least = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[to.len()]
+    rows[from.len()][to.len()]
 }
 
 fn first_line(text: &str, span: Range<usize>) -> Range<usize> {
@@ -229,6 +232,8 @@ mod tests {
         assert_eq!(closest("silver.bars1m", known), Some("silver.bars_1m"));
         assert_eq!(closest("gold.trend", known), Some("gold.trends"));
         assert_eq!(closest("bronze.sessions", known), None);
+        // The textbook's example, and a swap as one slip.
         assert_eq!(edits("kitten", "sitting"), 3);
+        assert_eq!(edits("onwer", "owner"), 1);
     }
 }

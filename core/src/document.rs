@@ -113,8 +113,13 @@ fn toml_words(message: &str) -> String {
         Some((start, _)) => format!("{start} expected a table"),
         None => message.to_owned(),
     };
-    let words =
-        [("unknown field", "unknown key"), ("missing field", "missing key"), ("a sequence", "an array"), ("\n", ", ")];
+    let words = [
+        ("unknown field", "unknown key"),
+        ("missing field", "missing key"),
+        ("unknown variant", "unknown value"),
+        ("a sequence", "an array"),
+        ("\n", ", "),
+    ];
     words.into_iter().fold(message, |message, (from, to)| message.replace(from, to))
 }
 
@@ -141,7 +146,7 @@ mod tests {
         1 | onwer = "me"
           | ^^^^^
           |
-          = help: did you mean `order`?
+          = help: did you mean `owner`?
         "#);
         insta::assert_snapshot!(wrong("owner = \"me\"\ngrain = \"x\"\n[sink.append]\n"), @r#"
         error: invalid type: string "x", expected an array
@@ -158,7 +163,7 @@ mod tests {
           | ^
         "#);
         insta::assert_snapshot!(wrong(&format!("{HEAD}interval = \"days\"\n[sink.append]\n")), @r#"
-        error: unknown variant `days`, expected one of `hour`, `day`, `month`, `year`
+        error: unknown value `days`, expected one of `hour`, `day`, `month`, `year`
          --> silver/x/job.toml:3:12
           |
         3 | interval = "days"
@@ -176,7 +181,7 @@ mod tests {
           = help: did you mean `keys`?
         "#);
         insta::assert_snapshot!(wrong(&format!("{HEAD}[sink.mergee]\nkeys = [\"x\"]\n")), @r"
-        error: unknown variant `mergee`, expected one of `append`, `overwrite`, `overwrite_partitions`, `merge`
+        error: unknown value `mergee`, expected one of `append`, `overwrite`, `overwrite_partitions`, `merge`
          --> silver/x/job.toml:3:7
           |
         3 | [sink.mergee]
@@ -200,7 +205,7 @@ mod tests {
         "#);
         let on_fail = format!("{HEAD}[sink.append]\n[[expect]]\nname = \"n\"\non_fail = \"quarantene\"\n");
         insta::assert_snapshot!(wrong(&on_fail), @r#"
-        error: unknown variant `quarantene`, expected one of `warn`, `drop`, `quarantine`, `fail`
+        error: unknown value `quarantene`, expected one of `warn`, `drop`, `quarantine`, `fail`
          --> silver/x/job.toml:6:11
           |
         6 | on_fail = "quarantene"

@@ -5,12 +5,15 @@ pub mod diagnostic;
 mod document;
 pub mod error;
 pub mod fixture;
+pub mod graph;
 pub mod interval;
 pub mod manifest;
 pub mod name;
 pub mod project;
+pub mod run;
 pub mod sources;
 pub mod sql;
+pub mod trigger;
 
 pub use diagnostic::Diagnostic;
 pub use error::{Error, ErrorKind, Result};

@@ -19,6 +19,8 @@ use crate::name::TableName;
 use crate::sources::Sources;
 use crate::sql::{Query, RAW};
 
+pub(crate) use job_checks::referred_tables;
+
 /// Path below the project's folder, with `/`, to the file's text. Files that are not a project's are ignored.
 pub type ProjectFiles = BTreeMap<String, String>;
 
@@ -234,8 +236,10 @@ fn parse_job(
             return None;
         }
     };
-    if let Some(settings) = settings {
-        apply_defaults(&mut manifest, &document, &settings.defaults);
+    match settings {
+        Some(settings) => apply_defaults(&mut manifest, &document, &settings.defaults),
+        // project.toml is wrong and may name the owner: one mistake, one diagnostic.
+        None => "unknown".clone_into(&mut manifest.owner),
     }
     let query = query?;
     problems.extend(job_checks::check(&manifest, &document, &query, &query_path));
@@ -289,7 +293,7 @@ fn unknown_references(job: &Job, sources: &Sources, known: &BTreeSet<TableName>)
             problems.push(problem.with_help(suggestion(&reference.name, names)));
         }
     }
-    for (mut problem, target) in job_checks::referred_tables(job) {
+    for (mut problem, target) in referred_tables(job) {
         if !known.contains(&target) {
             problem.message = format!("no job writes `{target}`");
             problems.push(problem.with_help(suggestion(&target.to_string(), &tables)));

@@ -133,14 +133,6 @@ fn mistakes_of_all_files_are_reported_together() {
       |
       = help: did you mean `name`?
 
-    error: the table has no owner
-     --> bronze/bars/job.toml:1:1
-      |
-    1 |
-      | ^
-      |
-      = help: write `owner = ".."` here, or in `[defaults]` of project.toml
-
     error: the file is missing
     --> gold/x/job.toml
      = help: a job's folder holds it; write `owner`, `grain` and a `[sink.*]`
@@ -370,10 +362,10 @@ fn sources_are_checked() {
     sources.toml:15:18: `ts` is not a column (`columns` lists them)
     ");
     insta::assert_snapshot!(short(path, "csv = {}", "cvs = {}"), @r"
-    sources.toml:12:12: unknown variant `cvs`, expected one of `csv`, `json_lines`, `json`, `parquet`
+    sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `json_lines`, `json`, `parquet` (did you mean `csv`?)
     ");
     insta::assert_snapshot!(short(path, "type = \"double\"", "type = \"float\""), @r"
-    sources.toml:7:30: unknown variant `float`, expected one of `string`, `boolean`, `bigint`, `double`, `date`, `timestamp`
+    sources.toml:7:30: unknown value `float`, expected one of `string`, `boolean`, `bigint`, `double`, `date`, `timestamp`
     ");
 }
 
@@ -418,7 +410,7 @@ fn variables_are_named_when_they_are_missing() {
     `raw.bars` of sources.toml needs the variable `raw`: pass `--var raw=URL`
     ");
     insta::assert_snapshot!(with(&[("raw", "x"), ("rwa", "x")]).unwrap_err(), @r"
-    no source of files uses the variable `rwa`: the project has `raw`
+    no source of files uses the variable `rwa`: did you mean `raw`?
     ");
     insta::assert_snapshot!(with(&[("raw", "x"), ("colour", "x")]).unwrap_err(), @r"
     no source of files uses the variable `colour`: the project has `raw`
