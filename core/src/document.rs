@@ -49,6 +49,11 @@ impl<'t> Document<'t> {
         self.root.contains_key(key)
     }
 
+    /// Keys of the file's top level with their values.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &DeValue<'t>)> {
+        self.root.iter().map(|(key, value)| (key.as_ref().as_ref(), value.as_ref()))
+    }
+
     /// About the value at the end of `steps`.
     pub(crate) fn at_value(&self, steps: &[Step<'_>], message: impl Into<String>) -> Diagnostic {
         self.about(self.find(steps).1, message)

@@ -11,6 +11,8 @@ pub mod manifest;
 pub mod name;
 pub mod project;
 pub mod run;
+pub mod schema;
+pub mod settings;
 pub mod sources;
 pub mod sql;
 pub mod trigger;
