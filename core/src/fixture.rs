@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::diagnostic::{self, Diagnostic};
@@ -9,8 +10,8 @@ use crate::document::Document;
 use crate::interval::Interval;
 use crate::sql::Query;
 
-/// One test of a job. Rows are TOML tables; what is not in a row is null. The engine converts them to the tables' types.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// One test of a job. Rows are TOML tables; what is not in a row is null. Values take the types of the tables' columns.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fixture {
     /// The file's name without `.toml`.
@@ -30,12 +31,15 @@ pub struct Fixture {
     pub interval_end: Option<String>,
     /// Rows by the name of a table (`silver.sessions`) or of a source of files (`raw.bars`); one that is not here is empty.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Vec<BTreeMap<String, serde_json::Value>>>")]
     pub given: BTreeMap<String, Vec<toml::Table>>,
     /// Rows that reach the table, in any order.
     #[serde(default)]
+    #[schemars(with = "Vec<BTreeMap<String, serde_json::Value>>")]
     pub expect: Vec<toml::Table>,
     /// Rows that go to quarantine, in any order; the columns that are named are compared. None: not compared.
     #[serde(default)]
+    #[schemars(with = "Option<Vec<BTreeMap<String, serde_json::Value>>>")]
     pub quarantine: Option<Vec<toml::Table>>,
 }
 

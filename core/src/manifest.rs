@@ -50,9 +50,13 @@ fn default_target_file_mib() -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IntervalUnit {
+    /// From `:00` to `:00`.
     Hour,
+    /// From midnight to midnight.
     Day,
+    /// From the first to the first.
     Month,
+    /// From 1 January to 1 January.
     Year,
 }
 
@@ -71,10 +75,13 @@ pub struct Source {
     pub lookback: Option<Lookback>,
 }
 
+/// Which rows of a source are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Read {
+    /// All rows of the version that the run has pinned.
     All,
+    /// Rows that were added since the version that the last run has read; of a source of files, the new files.
     Changed,
 }
 
@@ -114,6 +121,7 @@ pub enum Sink {
 pub struct Expectation {
     /// What a person would say; it is the reason in the quarantine table.
     pub name: String,
+    /// What happens when it does not hold.
     pub on_fail: OnFail,
     /// A SQL condition on one row. It holds only when it is true: null fails.
     #[serde(default)]
@@ -146,6 +154,7 @@ impl Expectation {
     }
 }
 
+/// What happens to rows, or to the run, when an expectation does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFail {
@@ -159,37 +168,46 @@ pub enum OnFail {
     Fail,
 }
 
+/// No two rows of the run agree in some columns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unique {
+    /// Columns that together occur once.
     pub columns: Vec<String>,
     /// With `drop` and `quarantine`: which of the repeated rows stays, such as `["source_file desc", "line"]`.
     #[serde(default)]
     pub keep_first_by: Vec<String>,
 }
 
+/// Bounds of the number of rows; at least one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rows {
+    /// Fewest rows of a run.
     #[serde(default)]
     pub at_least: Option<u64>,
+    /// Most rows of a run.
     #[serde(default)]
     pub at_most: Option<u64>,
 }
 
+/// The newest value of a column is young enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fresh {
+    /// A date or timestamp column of the query.
     pub column: String,
     /// Age of the newest value at the time of the run, in hours.
     pub hours: u32,
 }
 
+/// The values of a column occur in a column of another table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refers {
+    /// A column of the query.
     pub column: String,
-    /// `<layer>.<table>.<column>`
+    /// `<layer>.<table>.<column>` that holds all of its values; that table's job runs first.
     pub to: String,
 }
 

@@ -24,10 +24,11 @@ pub(crate) use job_checks::referred_tables;
 /// Path below the project's folder, with `/`, to the file's text. Files that are not a project's are ignored.
 pub type ProjectFiles = BTreeMap<String, String>;
 
-/// `project.toml`.
+/// What holds for all jobs of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectManifest {
+    /// What people call the project.
     pub name: String,
     /// What the tables are for.
     #[serde(default)]

@@ -250,21 +250,14 @@ impl Settings {
                 self.shuffle_ttl_s, self.run_timeout_s, self.run_timeout_s
             ));
         }
-        if u128::from(self.max_line_bytes) > u128::from(self.max_object_mib) * 1024 * 1024 {
-            problems.push(format!(
-                "`max_line_bytes` is {} and `max_object_mib` is {}: a line cannot be longer than an object",
-                self.max_line_bytes, self.max_object_mib
-            ));
-        }
-        let ports = [
-            ("scheduler_port", self.scheduler_port),
-            ("api_port", self.api_port),
-            ("executor_port", self.executor_port),
-            ("executor_grpc_port", self.executor_grpc_port),
+        // Scheduler and executors may be on different machines; the two ports of one of them are not.
+        let pairs = [
+            (("scheduler_port", self.scheduler_port), ("api_port", self.api_port)),
+            (("executor_port", self.executor_port), ("executor_grpc_port", self.executor_grpc_port)),
         ];
-        for (index, (key, port)) in ports.iter().enumerate() {
-            if let Some((other, _)) = ports[..index].iter().find(|(_, before)| before == port && *port != 0) {
-                problems.push(format!("`{other}` and `{key}` are both {port}: use two ports"));
+        for ((key, port), (other_key, other_port)) in pairs {
+            if port == other_port && port != 0 {
+                problems.push(format!("`{key}` and `{other_key}` are both {port}: use two ports"));
             }
         }
         problems

@@ -11,6 +11,7 @@ use crate::name::is_identifier;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sources {
+    /// By their name in SQL: `[files.bars]` is `raw.bars`.
     #[serde(default)]
     pub files: BTreeMap<String, FileSource>,
 }
@@ -23,13 +24,17 @@ pub struct FileSource {
     pub root: String,
     /// Columns in the order in which the query sees them.
     pub columns: Vec<Column>,
+    /// Folders or patterns of files, each with its own contract; the name is the row's `feed`.
     pub feed: BTreeMap<String, Feed>,
 }
 
+/// One column of a source of files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
+    /// Lower-case letters, digits and `_`, a letter first.
     pub name: String,
+    /// What a field's text is read as; one that cannot be goes to quarantine with its row.
     #[serde(rename = "type")]
     pub data_type: ColumnType,
     /// A row in which it is empty goes to quarantine.
@@ -37,10 +42,13 @@ pub struct Column {
     pub required: bool,
 }
 
+/// What a field's text is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnType {
+    /// UTF-8 as it is.
     String,
+    /// `true` or `false`.
     Boolean,
     /// 64 bits, signed; `737.0` is 737.
     Bigint,
@@ -59,6 +67,7 @@ pub enum ColumnType {
 pub struct Feed {
     /// Path below `root`; `{name}` matches a part of a path segment and becomes a column, `*` matches too but does not.
     pub path: String,
+    /// What the files hold.
     pub format: Format,
     /// Column name to the file's own field name, where they differ.
     #[serde(default)]
@@ -117,14 +126,19 @@ fn utc() -> String {
 pub struct Bar {
     /// The timestamp column that is shifted to the bar's start.
     pub column: String,
+    /// Which end of the bar the files' stamp names.
     pub label: BarLabel,
+    /// Length of a bar.
     pub seconds: u32,
 }
 
+/// Which end of a bar its stamp names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BarLabel {
+    /// The stamp stays.
     Start,
+    /// The bar's length is taken from the stamp.
     End,
 }
 
@@ -134,19 +148,22 @@ pub enum BarLabel {
 pub enum Format {
     /// RFC 4180 with a header line.
     Csv {
+        /// One ASCII character.
         #[serde(default = "comma")]
         delimiter: char,
     },
     /// One JSON object a line.
     JsonLines {},
-    /// One JSON document; `records` is the JSON pointer of an array of objects, or of an object whose values are the
-    /// records and whose keys become the field `key`.
+    /// One JSON document: somewhere in it an array of objects, or an object whose values are the records.
     Json {
+        /// JSON pointer of the records, such as `/data/bars`; empty is the whole document.
         #[serde(default)]
         records: String,
+        /// Field that takes the records' keys, when `records` is an object.
         #[serde(default)]
         key: Option<String>,
     },
+    /// Columns by their names.
     Parquet {},
 }
 

@@ -133,9 +133,8 @@ fn values_that_contradict_each_other_are_refused() {
     error: `executor_timeout_s` is 15 and `heartbeat_s` is 10: one late heartbeat would lose an executor; use at least 20
     `shuffle_ttl_s` is 21600 and `run_timeout_s` is 30000: a long run would lose its own files; use at least 30000
     ");
-    insta::assert_snapshot!(wrong("api_port = 50050\nmax_object_mib = 1\n", &[], &[]), @r"
-    error: `max_line_bytes` is 16777216 and `max_object_mib` is 1: a line cannot be longer than an object
-    `scheduler_port` and `api_port` are both 50050: use two ports
+    insta::assert_snapshot!(wrong("api_port = 50050\n", &[], &[]), @r"
+    error: `scheduler_port` and `api_port` are both 50050: use two ports
     ");
     // Any free port is another one each time.
     assert!(parse("api_port = 0\nscheduler_port = 0\n", &[], &[]).is_ok());
