@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::diagnostic::Diagnostic;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can be done about an error. Retry decides on this and never on text.
@@ -30,11 +32,19 @@ pub struct Error {
     message: String,
     /// The cause, already rendered to its root; not repeated in `message`.
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Where in the user's files, when it is about them.
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), source: None, diagnostics: Vec::new() }
+    }
+
+    /// `Invalid`, with everything that is wrong in the user's files: one line each as the message.
+    pub fn from_diagnostics(diagnostics: Vec<Diagnostic>) -> Self {
+        let lines: Vec<String> = diagnostics.iter().map(Diagnostic::to_string).collect();
+        Self { diagnostics, ..Self::invalid(lines.join("\n")) }
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {
@@ -78,6 +88,29 @@ impl Error {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// Empty unless the error is about the user's files.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// For a person: each diagnostic with its line and a caret, or the message. Ends without a newline.
+    pub fn render(&self) -> String {
+        self.render_each(Diagnostic::render)
+    }
+
+    /// As [`Error::render`], with the colours of a terminal.
+    pub fn render_coloured(&self) -> String {
+        self.render_each(Diagnostic::render_coloured)
+    }
+
+    fn render_each(&self, render: fn(&Diagnostic) -> String) -> String {
+        if self.diagnostics.is_empty() {
+            return format!("error: {}", self.message);
+        }
+        let shown: Vec<String> = self.diagnostics.iter().map(render).collect();
+        shown.join("\n\n")
+    }
 }
 
 impl fmt::Display for Error {
@@ -99,5 +132,11 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+impl From<Diagnostic> for Error {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::from_diagnostics(vec![diagnostic])
     }
 }

@@ -1,8 +1,21 @@
 //! Nouns and decisions of pulse: no I/O, no clock, no async, no DataFusion.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod diagnostic;
+mod document;
 pub mod error;
+pub mod fixture;
+pub mod graph;
+pub mod interval;
 pub mod manifest;
 pub mod name;
+pub mod project;
+pub mod run;
+pub mod schema;
+pub mod settings;
 pub mod sources;
+pub mod sql;
+pub mod trigger;
 
+pub use diagnostic::Diagnostic;
 pub use error::{Error, ErrorKind, Result};

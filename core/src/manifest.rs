@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::name::TableName;
+
 /// One job's manifest. The job's name is its folder: `silver/bars_1m` writes the table `silver.bars_1m`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Who answers for the table.
+    /// Who answers for the table; needed unless project.toml has a default.
+    #[serde(default)]
     pub owner: String,
     /// One sentence on what a row is.
     #[serde(default)]
@@ -47,9 +50,13 @@ fn default_target_file_mib() -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IntervalUnit {
+    /// From `:00` to `:00`.
     Hour,
+    /// From midnight to midnight.
     Day,
+    /// From the first to the first.
     Month,
+    /// From 1 January to 1 January.
     Year,
 }
 
@@ -63,15 +70,18 @@ pub struct Source {
     /// sees whole groups. Without it the query sees the changed rows alone.
     #[serde(default)]
     pub by: Vec<String>,
-    /// With `changed`: also read this much before the first changed row, such as `"3 days"`.
+    /// With `changed`: also read this much before the first changed row, such as `{ column = "ts", days = 3 }`.
     #[serde(default)]
     pub lookback: Option<Lookback>,
 }
 
+/// Which rows of a source are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Read {
+    /// All rows of the version that the run has pinned.
     All,
+    /// Rows that were added since the version that the last run has read; of a source of files, the new files.
     Changed,
 }
 
@@ -111,6 +121,7 @@ pub enum Sink {
 pub struct Expectation {
     /// What a person would say; it is the reason in the quarantine table.
     pub name: String,
+    /// What happens when it does not hold.
     pub on_fail: OnFail,
     /// A SQL condition on one row. It holds only when it is true: null fails.
     #[serde(default)]
@@ -129,6 +140,21 @@ pub struct Expectation {
     pub refers: Option<Refers>,
 }
 
+impl Expectation {
+    /// Keys of the checks that are set; one, once the project is parsed.
+    pub(crate) fn kinds(&self) -> Vec<&'static str> {
+        let set = [
+            ("check", self.check.is_some()),
+            ("unique", self.unique.is_some()),
+            ("rows", self.rows.is_some()),
+            ("fresh", self.fresh.is_some()),
+            ("refers", self.refers.is_some()),
+        ];
+        set.into_iter().filter(|(_, is_set)| *is_set).map(|(kind, _)| kind).collect()
+    }
+}
+
+/// What happens to rows, or to the run, when an expectation does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFail {
@@ -142,36 +168,57 @@ pub enum OnFail {
     Fail,
 }
 
+/// No two rows of the run agree in some columns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unique {
+    /// Columns that together occur once.
     pub columns: Vec<String>,
     /// With `drop` and `quarantine`: which of the repeated rows stays, such as `["source_file desc", "line"]`.
     #[serde(default)]
     pub keep_first_by: Vec<String>,
 }
 
+/// Bounds of the number of rows; at least one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rows {
+    /// Fewest rows of a run.
     #[serde(default)]
     pub at_least: Option<u64>,
+    /// Most rows of a run.
     #[serde(default)]
     pub at_most: Option<u64>,
 }
 
+/// The newest value of a column is young enough.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fresh {
+    /// A date or timestamp column of the query.
     pub column: String,
     /// Age of the newest value at the time of the run, in hours.
     pub hours: u32,
 }
 
+/// The values of a column occur in a column of another table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refers {
+    /// A column of the query.
     pub column: String,
-    /// `<layer>.<table>.<column>`
+    /// `<layer>.<table>.<column>` that holds all of its values; that table's job runs first.
     pub to: String,
+}
+
+impl Refers {
+    /// Table and column of `to`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn target(&self) -> Result<(TableName, &str), String> {
+        let wrong = || format!("`{}` is not a column: write `<layer>.<table>.<column>`", self.to);
+        let (table, column) = self.to.rsplit_once('.').filter(|(_, column)| !column.is_empty()).ok_or_else(wrong)?;
+        Ok((table.parse().map_err(|_| wrong())?, column))
+    }
 }

@@ -49,7 +49,8 @@ impl TableName {
     }
 }
 
-fn is_identifier(text: &str) -> bool {
+/// `[a-z][a-z0-9_]*`
+pub(crate) fn is_identifier(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_lowercase())
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -89,5 +90,20 @@ impl fmt::Display for TableName {
 impl fmt::Debug for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_every_reader_takes() {
+        let name: TableName = "silver.bars_1m".parse().unwrap();
+        assert_eq!((name.layer(), name.table(), name.path().as_str()), ("silver", "bars_1m", "silver/bars_1m"));
+        assert_eq!(name.quarantine().to_string(), "silver.bars_1m__quarantine");
+        for wrong in ["silver", "Silver.a", "silver.", ".a", "a.b.c", "a.1b", "a.b-c", "a.ä", "a/b.c", ""] {
+            assert!(wrong.parse::<TableName>().is_err(), "{wrong}");
+        }
     }
 }

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::name::is_identifier;
+
 /// All sources of files of a project; SQL names them `raw.<name>`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sources {
+    /// By their name in SQL: `[files.bars]` is `raw.bars`.
     #[serde(default)]
     pub files: BTreeMap<String, FileSource>,
 }
@@ -21,13 +24,17 @@ pub struct FileSource {
     pub root: String,
     /// Columns in the order in which the query sees them.
     pub columns: Vec<Column>,
+    /// Folders or patterns of files, each with its own contract; the name is the row's `feed`.
     pub feed: BTreeMap<String, Feed>,
 }
 
+/// One column of a source of files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Column {
+    /// Lower-case letters, digits and `_`, a letter first.
     pub name: String,
+    /// What a field's text is read as; one that cannot be goes to quarantine with its row.
     #[serde(rename = "type")]
     pub data_type: ColumnType,
     /// A row in which it is empty goes to quarantine.
@@ -35,10 +42,13 @@ pub struct Column {
     pub required: bool,
 }
 
+/// What a field's text is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnType {
+    /// UTF-8 as it is.
     String,
+    /// `true` or `false`.
     Boolean,
     /// 64 bits, signed; `737.0` is 737.
     Bigint,
@@ -57,6 +67,7 @@ pub enum ColumnType {
 pub struct Feed {
     /// Path below `root`; `{name}` matches a part of a path segment and becomes a column, `*` matches too but does not.
     pub path: String,
+    /// What the files hold.
     pub format: Format,
     /// Column name to the file's own field name, where they differ.
     #[serde(default)]
@@ -69,6 +80,42 @@ pub struct Feed {
     pub bar: Option<Bar>,
 }
 
+impl Feed {
+    /// Names in braces of `path`, in its order: the columns that come from a file's path.
+    ///
+    /// # Errors
+    /// What is wrong with the path.
+    pub fn path_columns(&self) -> Result<Vec<&str>, String> {
+        let path = self.path.as_str();
+        if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(format!("`{path}` is not a path below `root`: write `folder/{{name}}.csv`"));
+        }
+        let mut names = Vec::new();
+        let mut rest = path;
+        while let Some(brace) = rest.find(['{', '}']) {
+            let after = &rest[brace + 1..];
+            let name = match after.split_once('}') {
+                Some((name, _)) if rest[brace..].starts_with('{') => name,
+                Some(_) | None => return Err(format!("a brace of `{path}` has no other half")),
+            };
+            if !is_identifier(name) {
+                return Err(format!(
+                    "`{{{name}}}` does not name a column: use lower-case letters, digits and `_`, a letter first"
+                ));
+            }
+            if names.contains(&name) {
+                return Err(format!("`{{{name}}}` is in the path twice"));
+            }
+            names.push(name);
+            rest = &after[name.len() + 1..];
+            if rest.starts_with(['{', '*']) || path[..path.len() - rest.len() - name.len() - 2].ends_with('*') {
+                return Err(format!("where `{{{name}}}` ends is not clear: put text between it and its neighbour"));
+            }
+        }
+        Ok(names)
+    }
+}
+
 fn utc() -> String {
     "UTC".to_owned()
 }
@@ -79,14 +126,19 @@ fn utc() -> String {
 pub struct Bar {
     /// The timestamp column that is shifted to the bar's start.
     pub column: String,
+    /// Which end of the bar the files' stamp names.
     pub label: BarLabel,
+    /// Length of a bar.
     pub seconds: u32,
 }
 
+/// Which end of a bar its stamp names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BarLabel {
+    /// The stamp stays.
     Start,
+    /// The bar's length is taken from the stamp.
     End,
 }
 
@@ -96,22 +148,54 @@ pub enum BarLabel {
 pub enum Format {
     /// RFC 4180 with a header line.
     Csv {
+        /// One ASCII character.
         #[serde(default = "comma")]
         delimiter: char,
     },
     /// One JSON object a line.
     JsonLines {},
-    /// One JSON document; `records` is the JSON pointer of an array of objects, or of an object whose values are the
-    /// records and whose keys become the field `key`.
+    /// One JSON document: somewhere in it an array of objects, or an object whose values are the records.
     Json {
+        /// JSON pointer of the records, such as `/data/bars`; empty is the whole document.
         #[serde(default)]
         records: String,
+        /// Field that takes the records' keys, when `records` is an object.
         #[serde(default)]
         key: Option<String>,
     },
+    /// Columns by their names.
     Parquet {},
 }
 
 fn comma() -> char {
     ','
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns(path: &str) -> Result<Vec<String>, String> {
+        let feed = Feed {
+            path: path.to_owned(),
+            format: Format::Parquet {},
+            rename: BTreeMap::new(),
+            time_zone: utc(),
+            bar: None,
+        };
+        feed.path_columns().map(|names| names.into_iter().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn braces_of_a_path_name_columns() {
+        assert_eq!(columns("a/{year}/bars_{symbol}_1m*.csv.gz").unwrap(), ["year", "symbol"]);
+        assert_eq!(columns("*/all.parquet").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_matched_is_refused() {
+        for wrong in ["", "/a", "a/../b", "a//b", "{a", "a}", "}a{", "{A}", "{}", "{a}/{a}", "{a}{b}", "*{a}", "{a}*"] {
+            assert!(columns(wrong).is_err(), "{wrong}");
+        }
+    }
 }

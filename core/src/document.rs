@@ -1,0 +1,257 @@
+//! A TOML file as it was written: its values, and where each of them stands.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::diagnostic::{self, Diagnostic};
+
+/// One step from a table or an array to what it holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> From<&'a str> for Step<'a> {
+    fn from(key: &'a str) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl From<usize> for Step<'_> {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+/// A file whose TOML parses.
+pub(crate) struct Document<'t> {
+    path: &'t str,
+    text: Arc<str>,
+    root: DeTable<'t>,
+}
+
+impl<'t> Document<'t> {
+    /// The file's values and the places of them.
+    pub(crate) fn parse<T: DeserializeOwned>(path: &'t str, text: &'t str) -> Result<(T, Self), Diagnostic> {
+        let shared: Arc<str> = Arc::from(text);
+        let explain = |error: &toml::de::Error| explain(path, &shared, error);
+        let root = DeTable::parse(text).map_err(|error| explain(&error))?.into_inner();
+        let value = toml::from_str(text).map_err(|error| explain(&error))?;
+        Ok((value, Self { path, text: shared, root }))
+    }
+
+    pub(crate) fn holds(&self, key: &str) -> bool {
+        self.root.contains_key(key)
+    }
+
+    /// Keys of the file's top level with their values.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &DeValue<'t>)> {
+        self.root.iter().map(|(key, value)| (key.as_ref().as_ref(), value.as_ref()))
+    }
+
+    /// About the value at the end of `steps`.
+    pub(crate) fn at_value(&self, steps: &[Step<'_>], message: impl Into<String>) -> Diagnostic {
+        self.about(self.find(steps).1, message)
+    }
+
+    /// About the last key of `steps`, or of an array's item: about its first key.
+    pub(crate) fn at_key(&self, steps: &[Step<'_>], message: impl Into<String>) -> Diagnostic {
+        self.about(self.find(steps).0, message)
+    }
+
+    fn about(&self, span: Range<usize>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(self.path, &self.text, span, message)
+    }
+
+    /// Places of the key and of the value at the end of `steps`; of the nearest that exists when the end does not.
+    fn find(&self, steps: &[Step<'_>]) -> (Range<usize>, Range<usize>) {
+        let mut table = Some(&self.root);
+        let mut items: Option<&[Spanned<DeValue<'_>>]> = None;
+        let mut found = (0..0, 0..0);
+        for step in steps {
+            let next = match step {
+                Step::Key(key) => {
+                    table.and_then(|table| table.get_key_value(*key)).map(|(key, value)| (key.span(), value))
+                }
+                Step::Index(index) => items.and_then(|items| items.get(*index)).map(|item| (item.span(), item)),
+            };
+            let Some((key, value)) = next else { break };
+            found = (key, value.span());
+            table = value.as_ref().as_table();
+            items = value.as_ref().as_array().map(|array| &array[..]);
+        }
+        found
+    }
+}
+
+/// Serde's words as ours, at serde's place.
+fn explain(path: &str, text: &Arc<str>, error: &toml::de::Error) -> Diagnostic {
+    let span = error.span().unwrap_or(0..0);
+    let message = toml_words(error.message());
+    let problem = Diagnostic::new(path, text, span, message.clone());
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = message.starts_with("unknown ");
+    let meant = quoted.next().filter(|_| unknown).and_then(|wrong| diagnostic::closest(wrong, quoted));
+    match meant {
+        Some(meant) => problem.with_help(format!("did you mean `{meant}`?")),
+        None => problem,
+    }
+}
+
+/// Serde speaks of Rust's types; the user wrote TOML.
+fn toml_words(message: &str) -> String {
+    if message.contains("unit variant, expected struct variant") {
+        return "expected a table here, not a string: write `append = {}` instead of `\"append\"`".to_owned();
+    }
+    if let Some((keys, known)) =
+        message.strip_prefix("unexpected keys in table: ").and_then(|rest| rest.split_once(", available keys: "))
+    {
+        let known: Vec<String> = known.split(", ").map(|key| format!("`{key}`")).collect();
+        return format!("unknown key `{keys}`, expected {}", known.join(", "));
+    }
+    let message = match message.split_once(" expected struct ") {
+        Some((start, _)) => format!("{start} expected a table"),
+        None => message.to_owned(),
+    };
+    let words = [
+        ("unknown field", "unknown key"),
+        ("missing field", "missing key"),
+        ("unknown variant", "unknown value"),
+        ("a sequence", "an array"),
+        ("\n", ", "),
+    ];
+    words.into_iter().fold(message, |message, (from, to)| message.replace(from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Manifest;
+
+    fn wrong(text: &str) -> String {
+        match Document::parse::<Manifest>("silver/x/job.toml", text) {
+            Ok(_) => panic!("it parses"),
+            Err(problem) => problem.render(),
+        }
+    }
+
+    const HEAD: &str = "owner = \"me\"\ngrain = [\"x\"]\n";
+
+    #[test]
+    fn each_mistake_has_its_caret() {
+        insta::assert_snapshot!(wrong("onwer = \"me\"\ngrain = [\"x\"]\n[sink.append]\n"), @r#"
+        error: unknown key `onwer`, expected one of `owner`, `description`, `interval`, `start`, `grain`, `order`, `source`, `sink`, `expect`, `target_file_mib`
+         --> silver/x/job.toml:1:1
+          |
+        1 | onwer = "me"
+          | ^^^^^
+          |
+          = help: did you mean `owner`?
+        "#);
+        insta::assert_snapshot!(wrong("owner = \"me\"\ngrain = \"x\"\n[sink.append]\n"), @r#"
+        error: invalid type: string "x", expected an array
+         --> silver/x/job.toml:2:9
+          |
+        2 | grain = "x"
+          |         ^^^
+        "#);
+        insta::assert_snapshot!(wrong("owner = \"me\"\n[sink.append]\n"), @r#"
+        error: missing key `grain`
+         --> silver/x/job.toml:1:1
+          |
+        1 | owner = "me"
+          | ^
+        "#);
+        insta::assert_snapshot!(wrong(&format!("{HEAD}interval = \"days\"\n[sink.append]\n")), @r#"
+        error: unknown value `days`, expected one of `hour`, `day`, `month`, `year`
+         --> silver/x/job.toml:3:12
+          |
+        3 | interval = "days"
+          |            ^^^^^^
+          |
+          = help: did you mean `day`?
+        "#);
+        insta::assert_snapshot!(wrong(&format!("{HEAD}[sink.merge]\nkey = [\"x\"]\n")), @r#"
+        error: unknown key `key`, expected `keys`
+         --> silver/x/job.toml:4:1
+          |
+        4 | key = ["x"]
+          | ^^^
+          |
+          = help: did you mean `keys`?
+        "#);
+        insta::assert_snapshot!(wrong(&format!("{HEAD}[sink.mergee]\nkeys = [\"x\"]\n")), @r"
+        error: unknown value `mergee`, expected one of `append`, `overwrite`, `overwrite_partitions`, `merge`
+         --> silver/x/job.toml:3:7
+          |
+        3 | [sink.mergee]
+          |       ^^^^^^
+          |
+          = help: did you mean `merge`?
+        ");
+        insta::assert_snapshot!(wrong(&format!("{HEAD}[sink.merge]\n")), @r"
+        error: missing key `keys`
+         --> silver/x/job.toml:3:1
+          |
+        3 | [sink.merge]
+          | ^^^^^^^^^^^^
+        ");
+        insta::assert_snapshot!(wrong(&format!("{HEAD}sink = \"append\"\n")), @r#"
+        error: expected a table here, not a string: write `append = {}` instead of `"append"`
+         --> silver/x/job.toml:3:8
+          |
+        3 | sink = "append"
+          |        ^^^^^^^^
+        "#);
+        let on_fail = format!("{HEAD}[sink.append]\n[[expect]]\nname = \"n\"\non_fail = \"quarantene\"\n");
+        insta::assert_snapshot!(wrong(&on_fail), @r#"
+        error: unknown value `quarantene`, expected one of `warn`, `drop`, `quarantine`, `fail`
+         --> silver/x/job.toml:6:11
+          |
+        6 | on_fail = "quarantene"
+          |           ^^^^^^^^^^^^
+          |
+          = help: did you mean `quarantine`?
+        "#);
+        insta::assert_snapshot!(wrong(&format!("{HEAD}target_file_mib = -1\n[sink.append]\n")), @r"
+        error: invalid value: integer `-1`, expected u32
+         --> silver/x/job.toml:3:19
+          |
+        3 | target_file_mib = -1
+          |                   ^^
+        ");
+        insta::assert_snapshot!(wrong("owner = \"me\ngrain = []\n"), @r#"
+        error: invalid basic string, expected `"`
+         --> silver/x/job.toml:1:12
+          |
+        1 | owner = "me
+          |            ^
+        "#);
+        insta::assert_snapshot!(wrong(&format!("{HEAD}[sink.append]\n[source.\"raw.x\"]\nread = \"changed\"\nlookback = \"3 days\"\n")), @r#"
+        error: invalid type: string "3 days", expected a table
+         --> silver/x/job.toml:6:12
+          |
+        6 | lookback = "3 days"
+          |            ^^^^^^^^
+        "#);
+    }
+
+    #[test]
+    fn places_of_keys_and_values_are_found() {
+        let text = "owner = \"me\"\ngrain = [\"x\", \"y\"]\n[sink.merge]\nkeys = []\n[[expect]]\nname = \"a\"\non_fail = \"fail\"\n";
+        let (_, document) = Document::parse::<Manifest>("job.toml", text).unwrap();
+        let value = |steps: &[Step<'_>]| text[document.at_value(steps, "").span].to_owned();
+        let key = |steps: &[Step<'_>]| text[document.at_key(steps, "").span].to_owned();
+        assert_eq!(value(&["grain".into(), 1.into()]), "\"y\"");
+        assert_eq!(key(&["sink".into(), "merge".into(), "keys".into()]), "keys");
+        assert_eq!(value(&["sink".into(), "merge".into(), "keys".into()]), "[]");
+        assert_eq!(value(&["expect".into(), 0.into(), "on_fail".into()]), "\"fail\"");
+        assert_eq!(value(&["expect".into(), 0.into(), "check".into()]), "[[expect]]");
+        assert!(document.holds("owner") && !document.holds("order"));
+    }
+}

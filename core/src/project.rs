@@ -1,0 +1,314 @@
+//! A folder of jobs: `project.toml`, `sources.toml` and `<layer>/<table>/{job.toml,query.sql,tests/*.toml}`.
+
+mod job_checks;
+mod source_checks;
+mod variables;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::{self, Diagnostic};
+use crate::document::Document;
+use crate::error::{Error, Result};
+use crate::fixture::Fixture;
+use crate::manifest::Manifest;
+use crate::name::TableName;
+use crate::sources::Sources;
+use crate::sql::{Query, RAW};
+
+pub(crate) use job_checks::referred_tables;
+
+/// Path below the project's folder, with `/`, to the file's text. Files that are not a project's are ignored.
+pub type ProjectFiles = BTreeMap<String, String>;
+
+/// What holds for all jobs of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectManifest {
+    /// What people call the project.
+    pub name: String,
+    /// What the tables are for.
+    #[serde(default)]
+    pub description: String,
+    /// Values for jobs that do not say otherwise.
+    #[serde(default)]
+    pub defaults: Defaults,
+}
+
+/// Values for jobs that do not say otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Defaults {
+    /// Who answers for a table.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Size that data files are cut at, in MiB.
+    #[serde(default)]
+    pub target_file_mib: Option<u32>,
+}
+
+/// A project whose files agree with each other; cycles are found by [`crate::graph::Graph::new`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Project {
+    pub settings: ProjectManifest,
+    pub sources: Sources,
+    pub jobs: BTreeMap<TableName, Job>,
+}
+
+/// One query and its manifest; it writes the table of its name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    pub name: TableName,
+    pub manifest: Manifest,
+    pub query: Query,
+    /// In the order of their paths.
+    pub tests: Vec<Fixture>,
+    /// Its folder below the project's, `<layer>/<table>`.
+    pub path: String,
+    /// Text of `job.toml`, for diagnostics.
+    pub(crate) manifest_text: Arc<str>,
+}
+
+impl Job {
+    pub fn manifest_path(&self) -> String {
+        format!("{}/job.toml", self.path)
+    }
+
+    pub fn query_path(&self) -> String {
+        format!("{}/query.sql", self.path)
+    }
+}
+
+impl Project {
+    /// # Errors
+    /// `Invalid` with a diagnostic for each mistake in each file, all of them at once.
+    pub fn parse(files: &ProjectFiles) -> Result<Self> {
+        let mut problems = Vec::new();
+        let settings = parse_settings(files, &mut problems);
+        let sources = parse_sources(files, &mut problems);
+        let folders = folders(files);
+        let known: BTreeSet<TableName> =
+            folders.values().filter_map(|folder| TableName::new(folder.layer, folder.table).ok()).collect();
+        let mut jobs = BTreeMap::new();
+        for (path, folder) in &folders {
+            if let Some(job) = parse_job(path, folder, settings.as_ref(), &mut problems) {
+                if let Some(sources) = &sources {
+                    problems.extend(unknown_references(&job, sources, &known));
+                }
+                jobs.insert(job.name.clone(), job);
+            }
+        }
+        match (settings, sources) {
+            (Some(settings), Some(sources)) if problems.is_empty() => Ok(Self { settings, sources, jobs }),
+            _ => Err(Error::from_diagnostics(problems)),
+        }
+    }
+
+    /// # Errors
+    /// `Invalid` with the name that was probably meant.
+    pub fn job(&self, name: &TableName) -> Result<&Job> {
+        self.jobs.get(name).ok_or_else(|| unknown_job(name, self.jobs.keys()))
+    }
+}
+
+pub(crate) fn unknown_job<'a>(name: &TableName, known: impl Iterator<Item = &'a TableName>) -> Error {
+    let known: Vec<String> = known.map(TableName::to_string).collect();
+    let name = name.to_string();
+    match diagnostic::closest(&name, known.iter().map(String::as_str)) {
+        Some(meant) => Error::invalid(format!("no job writes `{name}`: did you mean `{meant}`?")),
+        None => Error::invalid(format!("no job writes `{name}`: the project has {}", listed(&known))),
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What lies in one job's folder.
+struct Folder<'a> {
+    layer: &'a str,
+    table: &'a str,
+    manifest: Option<&'a str>,
+    query: Option<&'a str>,
+    /// Path and text.
+    tests: Vec<(&'a str, &'a str)>,
+}
+
+fn folders(files: &ProjectFiles) -> BTreeMap<String, Folder<'_>> {
+    let mut folders: BTreeMap<String, Folder<'_>> = BTreeMap::new();
+    for (path, text) in files {
+        let parts: Vec<&str> = path.split('/').collect();
+        let (layer, table, rest) = match parts[..] {
+            [layer, table, ref rest @ ..] => (layer, table, rest),
+            _ => continue,
+        };
+        let is_test = matches!(rest, ["tests", file] if file.ends_with(".toml"));
+        if !is_test && !matches!(rest, ["job.toml" | "query.sql"]) {
+            continue;
+        }
+        let folder = folders.entry(format!("{layer}/{table}")).or_insert_with(|| Folder {
+            layer,
+            table,
+            manifest: None,
+            query: None,
+            tests: Vec::new(),
+        });
+        match rest {
+            ["job.toml"] => folder.manifest = Some(text),
+            ["query.sql"] => folder.query = Some(text),
+            _ => folder.tests.push((path, text)),
+        }
+    }
+    folders
+}
+
+fn parse_settings(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Option<ProjectManifest> {
+    let path = "project.toml";
+    let Some(text) = files.get(path) else {
+        let help =
+            "a project's folder holds project.toml, at least `name = \"..\"`; `--project` says which folder it is";
+        problems.push(Diagnostic::of_file(path, "the file is missing").with_help(help));
+        return None;
+    };
+    match Document::parse(path, text) {
+        Ok((settings, _)) => Some(settings),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+/// A project without sources.toml has no sources of files.
+fn parse_sources(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Option<Sources> {
+    let path = "sources.toml";
+    let Some(text) = files.get(path) else { return Some(Sources::default()) };
+    match Document::parse::<Sources>(path, text) {
+        Ok((sources, document)) => {
+            problems.extend(source_checks::check(&sources, &document));
+            Some(sources)
+        }
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+fn parse_job(
+    path: &str,
+    folder: &Folder<'_>,
+    settings: Option<&ProjectManifest>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Job> {
+    let (manifest_path, query_path) = (format!("{path}/job.toml"), format!("{path}/query.sql"));
+    let name = match job_name(folder) {
+        Ok(name) => Some(name),
+        Err(message) => {
+            problems.push(Diagnostic::of_file(path, message));
+            None
+        }
+    };
+    let query = match folder.query.map(|text| Query::parse(&query_path, text)) {
+        Some(Ok(query)) => Some(query),
+        Some(Err(wrong)) => {
+            problems.extend(wrong);
+            None
+        }
+        None => {
+            problems.push(missing(&query_path, "one `select` statement that yields the table's rows"));
+            None
+        }
+    };
+    let Some(text) = folder.manifest else {
+        problems.push(missing(&manifest_path, "`owner`, `grain` and a `[sink.*]`"));
+        return None;
+    };
+    let (mut manifest, document) = match Document::parse::<Manifest>(&manifest_path, text) {
+        Ok(parsed) => parsed,
+        Err(problem) => {
+            problems.push(problem);
+            return None;
+        }
+    };
+    match settings {
+        Some(settings) => apply_defaults(&mut manifest, &document, &settings.defaults),
+        // project.toml is wrong and may name the owner: one mistake, one diagnostic.
+        None => "unknown".clone_into(&mut manifest.owner),
+    }
+    let query = query?;
+    problems.extend(job_checks::check(&manifest, &document, &query, &query_path));
+    let mut tests = Vec::new();
+    for (path, text) in &folder.tests {
+        match Fixture::parse(path, text, &query) {
+            Ok(fixture) => tests.push(fixture),
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    Some(Job { name: name?, manifest, query, tests, path: path.to_owned(), manifest_text: Arc::from(text) })
+}
+
+fn job_name(folder: &Folder<'_>) -> std::result::Result<TableName, String> {
+    if folder.layer == RAW {
+        return Err("`raw` is the layer of sources of files: move the job to another layer".to_owned());
+    }
+    if folder.table.ends_with("__quarantine") {
+        return Err("tables of rejected rows end in `__quarantine`: give the job another name".to_owned());
+    }
+    TableName::new(folder.layer, folder.table).map_err(|error| error.message().to_owned())
+}
+
+fn missing(path: &str, content: &str) -> Diagnostic {
+    Diagnostic::of_file(path, "the file is missing").with_help(format!("a job's folder holds it; write {content}"))
+}
+
+fn apply_defaults(manifest: &mut Manifest, document: &Document<'_>, defaults: &Defaults) {
+    if let (false, Some(owner)) = (document.holds("owner"), &defaults.owner) {
+        manifest.owner.clone_from(owner);
+    }
+    if let (false, Some(mib)) = (document.holds("target_file_mib"), defaults.target_file_mib) {
+        manifest.target_file_mib = mib;
+    }
+}
+
+/// Tables and sources of files that the job names and that nobody writes.
+fn unknown_references(job: &Job, sources: &Sources, known: &BTreeSet<TableName>) -> Vec<Diagnostic> {
+    let tables: Vec<String> = known.iter().map(TableName::to_string).collect();
+    let files: Vec<String> = sources.files.keys().map(|name| format!("{RAW}.{name}")).collect();
+    let text: Arc<str> = Arc::from(job.query.text.as_str());
+    let mut problems = Vec::new();
+    for reference in &job.query.references {
+        let (names, what) = match reference.files() {
+            Some(_) => (&files, "sources.toml has no"),
+            None => (&tables, "no job writes"),
+        };
+        if !names.contains(&reference.name) {
+            let message = format!("{what} `{}`", reference.name);
+            let problem = Diagnostic::new(&job.query_path(), &text, reference.span.clone(), message);
+            problems.push(problem.with_help(suggestion(&reference.name, names)));
+        }
+    }
+    for (mut problem, target) in referred_tables(job) {
+        if !known.contains(&target) {
+            problem.message = format!("no job writes `{target}`");
+            problems.push(problem.with_help(suggestion(&target.to_string(), &tables)));
+        }
+    }
+    problems
+}
+
+fn suggestion(wrong: &str, names: &[String]) -> String {
+    match diagnostic::closest(wrong, names.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("there is {}", listed(names)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

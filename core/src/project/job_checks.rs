@@ -1,0 +1,245 @@
+//! What `job.toml` may not say although it parses, alone and together with its query.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Job;
+use crate::diagnostic::{self, Diagnostic};
+use crate::document::{Document, Step};
+use crate::interval::parse_stamp;
+use crate::manifest::{Expectation, Manifest, OnFail, Read, Sink};
+use crate::name::TableName;
+use crate::sql::{self, Query};
+
+/// Files smaller than 1 MiB swarm; a reader loads a row group of larger ones at once.
+const TARGET_FILE_MIB: std::ops::RangeInclusive<u32> = 1..=4096;
+
+pub(super) fn check(manifest: &Manifest, document: &Document<'_>, query: &Query, query_path: &str) -> Vec<Diagnostic> {
+    let mut checks = Checks { document, problems: Vec::new() };
+    checks.head(manifest);
+    checks.sink(&manifest.sink);
+    checks.sources(manifest, query);
+    checks.interval(manifest, query, query_path);
+    let mut names = BTreeSet::new();
+    for (index, expectation) in manifest.expect.iter().enumerate() {
+        checks.expectation(index, expectation);
+        if !names.insert(&expectation.name) {
+            let place = ["expect".into(), index.into(), "name".into()];
+            let message = format!("a second expectation is called `{}`", expectation.name);
+            checks.value(&place, message, "the name is the reason in the quarantine table: say what differs");
+        }
+    }
+    checks.problems
+}
+
+/// Tables that `refers` expectations look into, each with a diagnostic at its place that has no message yet.
+pub(crate) fn referred_tables(job: &Job) -> Vec<(Diagnostic, TableName)> {
+    let path = job.manifest_path();
+    let text = Arc::clone(&job.manifest_text);
+    let Ok((_, document)) = Document::parse::<Manifest>(&path, &text) else { return Vec::new() };
+    let mut tables = Vec::new();
+    for (index, expectation) in job.manifest.expect.iter().enumerate() {
+        let Some(refers) = &expectation.refers else { continue };
+        if let Ok((table, _)) = refers.target() {
+            let place = ["expect".into(), index.into(), "refers".into(), "to".into()];
+            tables.push((document.at_value(&place, ""), table));
+        }
+    }
+    tables
+}
+
+struct Checks<'a> {
+    document: &'a Document<'a>,
+    problems: Vec<Diagnostic>,
+}
+
+impl Checks<'_> {
+    fn value(&mut self, place: &[Step<'_>], message: impl Into<String>, help: &str) {
+        self.problems.push(self.document.at_value(place, message).with_help(help));
+    }
+
+    fn key(&mut self, place: &[Step<'_>], message: impl Into<String>, help: &str) {
+        self.problems.push(self.document.at_key(place, message).with_help(help));
+    }
+
+    fn head(&mut self, manifest: &Manifest) {
+        if manifest.owner.trim().is_empty() {
+            let help = "write `owner = \"..\"` here, or in `[defaults]` of project.toml";
+            self.value(&["owner".into()], "the table has no owner", help);
+        }
+        self.columns(&["grain".into()], &manifest.grain, "name the columns that identify one row");
+        if let Some(order) = &manifest.order {
+            self.columns(&["order".into()], order, "remove it to sort by the grain");
+        }
+        if !TARGET_FILE_MIB.contains(&manifest.target_file_mib) {
+            let (least, most) = (TARGET_FILE_MIB.start(), TARGET_FILE_MIB.end());
+            let message = format!("`target_file_mib` is {}", manifest.target_file_mib);
+            self.value(&["target_file_mib".into()], message, &format!("use {least} to {most}"));
+        }
+    }
+
+    fn sink(&mut self, sink: &Sink) {
+        match sink {
+            Sink::Append {} | Sink::Overwrite {} => {}
+            Sink::OverwritePartitions { by } => {
+                let place = ["sink".into(), "overwrite_partitions".into(), "by".into()];
+                self.columns(&place, by, "name the columns that the table is partitioned by");
+            }
+            Sink::Merge { keys } => {
+                let place = ["sink".into(), "merge".into(), "keys".into()];
+                self.columns(&place, keys, "name the columns by which a row replaces another, usually the grain");
+            }
+        }
+    }
+
+    /// A list of columns: at least one, each once.
+    fn columns(&mut self, place: &[Step<'_>], columns: &[String], help: &str) {
+        if columns.is_empty() {
+            let message = match place.last() {
+                Some(Step::Key(key)) => format!("`{key}` is empty"),
+                Some(Step::Index(_)) | None => "the list is empty".to_owned(),
+            };
+            self.value(place, message, help);
+        }
+        for (index, column) in columns.iter().enumerate() {
+            let at = [place, &[index.into()]].concat();
+            if columns[..index].contains(column) {
+                self.value(&at, format!("the column `{column}` is here twice"), "remove one of them");
+            }
+            if column.trim().is_empty() {
+                self.value(&at, "a column without a name", "remove it");
+            }
+        }
+    }
+
+    fn sources(&mut self, manifest: &Manifest, query: &Query) {
+        let used: BTreeSet<&str> = query.references.iter().map(|reference| reference.name.as_str()).collect();
+        for (name, source) in &manifest.source {
+            let place = ["source".into(), name.as_str().into()];
+            let at = |key: &'static str| [place[0], place[1], key.into()];
+            if !used.contains(name.as_str()) {
+                let help = diagnostic::closest(name, used.iter().copied())
+                    .map_or("remove it or use it".to_owned(), |meant| {
+                        format!("remove it or use it; did you mean `{meant}`?")
+                    });
+                self.key(&place, format!("query.sql does not read `{name}`"), &help);
+            }
+            if source.read == Read::All {
+                let help = "remove it, or set `read = \"changed\"`";
+                if !source.by.is_empty() {
+                    self.key(&at("by"), "`by` is of no use when all rows are read", help);
+                }
+                if source.lookback.is_some() {
+                    self.key(&at("lookback"), "`lookback` is of no use when all rows are read", help);
+                }
+            }
+            if source.lookback.as_ref().is_some_and(|lookback| lookback.days == 0) {
+                self.value(&at("lookback"), "`lookback` of 0 days reads nothing more", "remove it or use 1 and more");
+            }
+            self.duplicates(&at("by"), &source.by);
+        }
+    }
+
+    fn duplicates(&mut self, place: &[Step<'_>], columns: &[String]) {
+        if !columns.is_empty() {
+            self.columns(place, columns, "");
+        }
+    }
+
+    fn interval(&mut self, manifest: &Manifest, query: &Query, query_path: &str) {
+        match (manifest.interval, &query.first_parameter) {
+            (None, Some(place)) => {
+                let text: Arc<str> = Arc::from(query.text.as_str());
+                let problem = Diagnostic::new(query_path, &text, place.clone(), "job.toml has no `interval`");
+                let help = "set `interval` (hour, day, month, year) and `start` in job.toml, or remove the parameter";
+                self.problems.push(problem.with_help(help));
+            }
+            (Some(_), None) => {
+                let help = "remove it, or filter by `$interval_start` and `$interval_end` in query.sql";
+                self.key(&["interval".into()], "query.sql does not use the interval", help);
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        match (manifest.interval, manifest.start.as_deref()) {
+            (Some(_), None) => {
+                let help = "write `start = \"2024-01-01\"`, where the first interval begins";
+                self.key(&["interval".into()], "`interval` needs `start`", help);
+            }
+            (None, Some(_)) => self.key(&["start".into()], "`start` is of no use without `interval`", "remove it"),
+            (Some(unit), Some(text)) => match parse_stamp(text).ok().filter(|_| text.len() == "YYYY-MM-DD".len()) {
+                None => self.value(&["start".into()], format!("`{text}` is not a day"), "write it as `2024-01-31`"),
+                Some(start) if unit.floor(start) != start => {
+                    let help = format!("use {}", unit.floor(start).date_naive());
+                    self.value(&["start".into()], format!("`{text}` is not the start of {unit}"), &help);
+                }
+                Some(_) => {}
+            },
+            (None, None) => {}
+        }
+    }
+
+    fn expectation(&mut self, index: usize, expectation: &Expectation) {
+        let at = |key: &'static str| [Step::Key("expect"), Step::Index(index), Step::Key(key)];
+        if expectation.name.trim().is_empty() {
+            self.value(&at("name"), "the expectation has no name", "say what holds when it holds");
+        }
+        let kinds = expectation.kinds();
+        if kinds.len() != 1 {
+            let message = match kinds.len() {
+                0 => format!("`{}` checks nothing", expectation.name),
+                _ => format!("`{}` has {} at once", expectation.name, kinds.join(" and ")),
+            };
+            let place = kinds.get(1).map_or(at("name"), |kind| at(kind));
+            self.key(&place, message, "set exactly one of `check`, `unique`, `rows`, `fresh` and `refers`");
+            return;
+        }
+        let removes_rows = matches!(expectation.on_fail, OnFail::Drop | OnFail::Quarantine);
+        if let Some(check) = &expectation.check
+            && let Err(message) = sql::check_condition(check)
+        {
+            self.problems.push(self.document.at_value(&at("check"), message));
+        }
+        if let Some(unique) = &expectation.unique {
+            let place = [Step::Key("expect"), index.into(), "unique".into(), "columns".into()];
+            self.columns(&place, &unique.columns, "name the columns in which no two rows may agree");
+            if removes_rows && unique.keep_first_by.is_empty() {
+                let help = "write `keep_first_by = [\"column desc\", ..]`, or the choice would differ between runs";
+                self.value(&at("unique"), "which of the repeated rows stays is not said", help);
+            }
+            self.sort_columns(index, &unique.keep_first_by);
+        }
+        if removes_rows && (expectation.rows.is_some() || expectation.fresh.is_some()) {
+            let help = "it is about the table and not about a row: use `warn` or `fail`";
+            self.value(&at("on_fail"), format!("`{}` has no rows to remove", expectation.name), help);
+        }
+        if let Some(rows) = &expectation.rows {
+            match (rows.at_least, rows.at_most) {
+                (None, None) => self.value(&at("rows"), "`rows` has no bound", "set `at_least`, `at_most` or both"),
+                (Some(least), Some(most)) if least > most => {
+                    self.value(&at("rows"), "no number of rows is at least and at most that", "swap the bounds");
+                }
+                _ => {}
+            }
+        }
+        if let Some(refers) = &expectation.refers
+            && let Err(message) = refers.target()
+        {
+            let place = [Step::Key("expect"), index.into(), "refers".into(), "to".into()];
+            self.problems.push(self.document.at_value(&place, message));
+        }
+    }
+
+    fn sort_columns(&mut self, index: usize, columns: &[String]) {
+        for (item, text) in columns.iter().enumerate() {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            if !matches!(words[..], [_] | [_, "asc" | "desc"]) {
+                let place = [Step::Key("expect"), index.into(), "unique".into(), "keep_first_by".into(), item.into()];
+                self.value(
+                    &place,
+                    format!("`{text}` is not an order"),
+                    "write `column`, `column asc` or `column desc`",
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,430 @@
+use super::*;
+
+const SOURCES: &str = r#"
+[files.bars]
+root = "$raw/intraday"
+columns = [
+    { name = "symbol", type = "string", required = true },
+    { name = "ts", type = "timestamp" },
+    { name = "close", type = "double" },
+]
+
+[files.bars.feed.week]
+path = "week/{symbol}_1min.csv"
+format = { csv = {} }
+rename = { ts = "date" }
+time_zone = "America/New_York"
+bar = { column = "ts", label = "end", seconds = 60 }
+"#;
+
+const BRONZE: &str = r#"
+grain = ["symbol", "ts"]
+
+[source."raw.bars"]
+read = "changed"
+
+[sink.append]
+
+[[expect]]
+name = "close is positive"
+check = "close > 0"
+on_fail = "quarantine"
+"#;
+
+const SILVER: &str = r#"
+owner = "me"
+grain = ["symbol", "ts"]
+interval = "day"
+start = "2024-01-01"
+target_file_mib = 64
+
+[sink.merge]
+keys = ["symbol", "ts"]
+
+[[expect]]
+name = "the bar is known"
+refers = { column = "symbol", to = "bronze.bars.symbol" }
+on_fail = "drop"
+"#;
+
+const SILVER_SQL: &str =
+    "select symbol, ts, close\nfrom bronze.bars\nwhere ts >= $interval_start and ts < $interval_end\n";
+
+const FIXTURE: &str = r#"
+description = "one bar"
+interval_start = "2024-01-01"
+interval_end = "2024-01-02"
+
+[[given."bronze.bars"]]
+symbol = "A"
+ts = 2024-01-01T10:00:00Z
+close = 1.5
+
+[[expect]]
+symbol = "A"
+"#;
+
+fn files() -> ProjectFiles {
+    [
+        ("project.toml", "name = \"market\"\n[defaults]\nowner = \"desk\"\ntarget_file_mib = 32\n"),
+        ("sources.toml", SOURCES),
+        ("README.md", "not a job"),
+        ("bronze/bars/job.toml", BRONZE),
+        ("bronze/bars/query.sql", "select symbol, ts, close from raw.bars"),
+        ("silver/bars/job.toml", SILVER),
+        ("silver/bars/query.sql", SILVER_SQL),
+        ("silver/bars/tests/one.toml", FIXTURE),
+        ("silver/bars/notes/any.sql", "not a query"),
+    ]
+    .map(|(path, text)| (path.to_owned(), text.to_owned()))
+    .into()
+}
+
+/// The project with one text of one file replaced, and what is then wrong with it.
+fn wrong(path: &str, from: &str, to: &str) -> String {
+    let mut files = files();
+    let text = files.get_mut(path).unwrap();
+    assert!(text.contains(from), "{path} has no {from}");
+    *text = text.replacen(from, to, 1);
+    Project::parse(&files).map(|_| "nothing").map_err(|error| error.render()).unwrap_err()
+}
+
+/// The line and column of each mistake, and its words.
+fn short(path: &str, from: &str, to: &str) -> String {
+    let mut files = files();
+    let text = files.get_mut(path).unwrap();
+    assert!(text.contains(from), "{path} has no {from}");
+    *text = text.replacen(from, to, 1);
+    Project::parse(&files).map(|_| "nothing").unwrap_err().to_string()
+}
+
+#[test]
+fn a_project_is_its_files() {
+    let project = Project::parse(&files()).unwrap_or_else(|error| panic!("{}", error.render()));
+    assert_eq!(project.settings.name, "market");
+    let names: Vec<String> = project.jobs.keys().map(TableName::to_string).collect();
+    assert_eq!(names, ["bronze.bars", "silver.bars"]);
+    let bronze = &project.jobs[&"bronze.bars".parse().unwrap()];
+    assert_eq!((bronze.manifest.owner.as_str(), bronze.manifest.target_file_mib), ("desk", 32));
+    let silver = &project.jobs[&"silver.bars".parse().unwrap()];
+    assert_eq!((silver.manifest.owner.as_str(), silver.manifest.target_file_mib), ("me", 64));
+    assert_eq!(silver.path, "silver/bars");
+    let fixture = &silver.tests[0];
+    assert_eq!((fixture.name.as_str(), fixture.path.as_str()), ("one", "silver/bars/tests/one.toml"));
+    assert_eq!(fixture.given["bronze.bars"][0]["close"], toml::Value::Float(1.5));
+    assert_eq!(fixture.interval().unwrap().unwrap().to_string(), "[2024-01-01, 2024-01-02)");
+    assert_eq!((fixture.expect.len(), &fixture.quarantine), (1, &None));
+}
+
+#[test]
+fn mistakes_of_all_files_are_reported_together() {
+    let mut files = files();
+    files.insert("project.toml".into(), "nmae = \"market\"\n".into());
+    files.insert("silver/bars/query.sql".into(), "select * from bronze.bar\nwhere ts < $interval_end".into());
+    files.insert("gold/x/query.sql".into(), "select 1".into());
+    files.insert("gold/y/job.toml".into(), "grain = 3".into());
+    files.insert("raw/z/job.toml".into(), BRONZE.into());
+    insta::assert_snapshot!(Project::parse(&files).unwrap_err().render(), @r#"
+    error: unknown key `nmae`, expected one of `name`, `description`, `defaults`
+     --> project.toml:1:1
+      |
+    1 | nmae = "market"
+      | ^^^^
+      |
+      = help: did you mean `name`?
+
+    error: the file is missing
+    --> gold/x/job.toml
+     = help: a job's folder holds it; write `owner`, `grain` and a `[sink.*]`
+
+    error: the file is missing
+    --> gold/y/query.sql
+     = help: a job's folder holds it; write one `select` statement that yields the table's rows
+
+    error: invalid type: integer `3`, expected an array
+     --> gold/y/job.toml:1:9
+      |
+    1 | grain = 3
+      |         ^
+
+    error: `raw` is the layer of sources of files: move the job to another layer
+    --> raw/z
+
+    error: the file is missing
+    --> raw/z/query.sql
+     = help: a job's folder holds it; write one `select` statement that yields the table's rows
+
+    error: the query does not read `bronze.bars`
+     --> silver/bars/tests/one.toml:6:9
+      |
+    6 | [[given."bronze.bars"]]
+      |         ^^^^^^^^^^^^^
+      |
+      = help: did you mean `bronze.bar`?
+
+    error: no job writes `bronze.bar`
+     --> silver/bars/query.sql:1:15
+      |
+    1 | select * from bronze.bar
+      |               ^^^^^^^^^^
+      |
+      = help: did you mean `bronze.bars`?
+    "#);
+}
+
+#[test]
+fn tables_that_nobody_writes_are_named() {
+    insta::assert_snapshot!(wrong("bronze/bars/query.sql", "raw.bars", "raw.bers"), @r#"
+    error: query.sql does not read `raw.bars`
+     --> bronze/bars/job.toml:4:9
+      |
+    4 | [source."raw.bars"]
+      |         ^^^^^^^^^^
+      |
+      = help: remove it or use it; did you mean `raw.bers`?
+
+    error: sources.toml has no `raw.bers`
+     --> bronze/bars/query.sql:1:31
+      |
+    1 | select symbol, ts, close from raw.bers
+      |                               ^^^^^^^^
+      |
+      = help: did you mean `raw.bars`?
+    "#);
+    insta::assert_snapshot!(wrong("silver/bars/job.toml", "bronze.bars.symbol", "gold.symbols.symbol"), @r#"
+    error: no job writes `gold.symbols`
+      --> silver/bars/job.toml:13:36
+       |
+    13 | refers = { column = "symbol", to = "gold.symbols.symbol" }
+       |                                    ^^^^^^^^^^^^^^^^^^^^^
+       |
+       = help: there is `bronze.bars`, `silver.bars`
+    "#);
+    insta::assert_snapshot!(short("silver/bars/job.toml", "bronze.bars.symbol", "symbols"), @r"
+    silver/bars/job.toml:13:36: `symbols` is not a column: write `<layer>.<table>.<column>`
+    ");
+}
+
+#[test]
+fn the_head_of_a_manifest_is_checked() {
+    let job = "silver/bars/job.toml";
+    insta::assert_snapshot!(wrong(job, "grain = [\"symbol\", \"ts\"]", "grain = []"), @r"
+    error: `grain` is empty
+     --> silver/bars/job.toml:3:9
+      |
+    3 | grain = []
+      |         ^^
+      |
+      = help: name the columns that identify one row
+    ");
+    insta::assert_snapshot!(short(job, "grain = [\"symbol\", \"ts\"]", "grain = [\"ts\", \"ts\"]"), @r"
+    silver/bars/job.toml:3:16: the column `ts` is here twice (remove one of them)
+    ");
+    insta::assert_snapshot!(short(job, "owner = \"me\"", "owner = \" \""), @r#"
+    silver/bars/job.toml:2:9: the table has no owner (write `owner = ".."` here, or in `[defaults]` of project.toml)
+    "#);
+    insta::assert_snapshot!(short(job, "target_file_mib = 64", "target_file_mib = 0"), @r"
+    silver/bars/job.toml:6:19: `target_file_mib` is 0 (use 1 to 4096)
+    ");
+    insta::assert_snapshot!(short(job, "keys = [\"symbol\", \"ts\"]", "keys = []"), @r"
+    silver/bars/job.toml:9:8: `keys` is empty (name the columns by which a row replaces another, usually the grain)
+    ");
+    insta::assert_snapshot!(wrong(job, "[sink.merge]", "[source.\"bronze.barz\"]\nread = \"all\"\n[sink.merge]"), @r#"
+    error: query.sql does not read `bronze.barz`
+     --> silver/bars/job.toml:8:9
+      |
+    8 | [source."bronze.barz"]
+      |         ^^^^^^^^^^^^^
+      |
+      = help: remove it or use it; did you mean `bronze.bars`?
+    "#);
+    let all = "[source.\"bronze.bars\"]\nread = \"all\"\nby = [\"symbol\"]\nlookback = { column = \"ts\", days = 0 }\n[sink.merge]";
+    insta::assert_snapshot!(short(job, "[sink.merge]", all), @r#"
+    silver/bars/job.toml:10:1: `by` is of no use when all rows are read (remove it, or set `read = "changed"`)
+    silver/bars/job.toml:11:1: `lookback` is of no use when all rows are read (remove it, or set `read = "changed"`)
+    silver/bars/job.toml:11:12: `lookback` of 0 days reads nothing more (remove it or use 1 and more)
+    "#);
+}
+
+#[test]
+fn the_interval_fits_the_query() {
+    let job = "silver/bars/job.toml";
+    insta::assert_snapshot!(short(job, "start = \"2024-01-01\"", ""), @r#"
+    silver/bars/job.toml:4:1: `interval` needs `start` (write `start = "2024-01-01"`, where the first interval begins)
+    "#);
+    insta::assert_snapshot!(short(job, "2024-01-01", "2024-1-01"), @r"
+    silver/bars/job.toml:5:9: `2024-1-01` is not a day (write it as `2024-01-31`)
+    ");
+    insta::assert_snapshot!(short(job, "interval = \"day\"\nstart = \"2024-01-01\"", "interval = \"month\"\nstart = \"2024-01-05\""), @r"
+    silver/bars/job.toml:5:9: `2024-01-05` is not the start of a month (use 2024-01-01)
+    ");
+    insta::assert_snapshot!(wrong(job, "interval = \"day\"\nstart = \"2024-01-01\"\n", ""), @r"
+    error: job.toml has no `interval`
+     --> silver/bars/query.sql:3:13
+      |
+    3 | where ts >= $interval_start and ts < $interval_end
+      |             ^^^^^^^^^^^^^^^
+      |
+      = help: set `interval` (hour, day, month, year) and `start` in job.toml, or remove the parameter
+    ");
+    insta::assert_snapshot!(short(job, "interval = \"day\"\n", ""), @r"
+    silver/bars/query.sql:3:13: job.toml has no `interval` (set `interval` (hour, day, month, year) and `start` in job.toml, or remove the parameter)
+    silver/bars/job.toml:4:1: `start` is of no use without `interval` (remove it)
+    ");
+    let bronze = "bronze/bars/job.toml";
+    insta::assert_snapshot!(short(bronze, "grain", "interval = \"day\"\nstart = \"2024-01-01\"\ngrain"), @r"
+    bronze/bars/job.toml:2:1: query.sql does not use the interval (remove it, or filter by `$interval_start` and `$interval_end` in query.sql)
+    ");
+}
+
+#[test]
+fn an_expectation_is_one_check() {
+    let job = "bronze/bars/job.toml";
+    let check = "check = \"close > 0\"";
+    insta::assert_snapshot!(short(job, check, ""), @r"
+    bronze/bars/job.toml:10:1: `close is positive` checks nothing (set exactly one of `check`, `unique`, `rows`, `fresh` and `refers`)
+    ");
+    insta::assert_snapshot!(wrong(job, check, "check = \"close > 0\"\nrows = { at_least = 1 }"), @r"
+    error: `close is positive` has check and rows at once
+      --> bronze/bars/job.toml:12:1
+       |
+    12 | rows = { at_least = 1 }
+       | ^^^^
+       |
+       = help: set exactly one of `check`, `unique`, `rows`, `fresh` and `refers`
+    ");
+    insta::assert_snapshot!(wrong(job, check, "check = \"close >\""), @r#"
+    error: SQL syntax: expected: an expression, found: EOF
+      --> bronze/bars/job.toml:11:9
+       |
+    11 | check = "close >"
+       |         ^^^^^^^^^
+    "#);
+    insta::assert_snapshot!(short(job, check, "unique = { columns = [\"symbol\"] }"), @r#"
+    bronze/bars/job.toml:11:10: which of the repeated rows stays is not said (write `keep_first_by = ["column desc", ..]`, or the choice would differ between runs)
+    "#);
+    insta::assert_snapshot!(short(job, check, "unique = { columns = [], keep_first_by = [\"ts down\"] }"), @r"
+    bronze/bars/job.toml:11:22: `columns` is empty (name the columns in which no two rows may agree)
+    bronze/bars/job.toml:11:43: `ts down` is not an order (write `column`, `column asc` or `column desc`)
+    ");
+    insta::assert_snapshot!(short(job, check, "rows = { at_least = 1 }"), @r"
+    bronze/bars/job.toml:12:11: `close is positive` has no rows to remove (it is about the table and not about a row: use `warn` or `fail`)
+    ");
+    insta::assert_snapshot!(short(job, check, "fresh = { column = \"ts\", hours = 1 }"), @r"
+    bronze/bars/job.toml:12:11: `close is positive` has no rows to remove (it is about the table and not about a row: use `warn` or `fail`)
+    ");
+    insta::assert_snapshot!(short(job, "on_fail = \"quarantine\"", "on_fail = \"drop\"\n[[expect]]\nname = \"close is positive\"\ncheck = \"true\"\non_fail = \"warn\""), @r"
+    bronze/bars/job.toml:14:8: a second expectation is called `close is positive` (the name is the reason in the quarantine table: say what differs)
+    ");
+    for right in [
+        "unique = { columns = [\"symbol\"], keep_first_by = [\"ts desc\", \"close\"] }",
+        "refers = { column = \"symbol\", to = \"bronze.bars.symbol\" }",
+    ] {
+        let mut files = files();
+        files.insert(job.into(), BRONZE.replace(check, right));
+        Project::parse(&files).unwrap();
+    }
+    for empty in ["rows = {}", "rows = { at_least = 2, at_most = 1 }"] {
+        let mut files = files();
+        files.insert(job.into(), BRONZE.replace(check, empty).replace("quarantine", "warn"));
+        assert_eq!(Project::parse(&files).unwrap_err().diagnostics().len(), 1, "{empty}");
+    }
+}
+
+#[test]
+fn sources_are_checked() {
+    let path = "sources.toml";
+    insta::assert_snapshot!(wrong(path, "{symbol}_1min", "{Symbol}_1min"), @r#"
+    error: `{Symbol}` does not name a column: use lower-case letters, digits and `_`, a letter first
+      --> sources.toml:11:8
+       |
+    11 | path = "week/{Symbol}_1min.csv"
+       |        ^^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
+    insta::assert_snapshot!(short(path, "week/{symbol}", "{symbol}/{symbol}"), @r"
+    sources.toml:11:8: `{symbol}` is in the path twice
+    ");
+    insta::assert_snapshot!(short(path, "{ ts = \"date\" }", "{ tsx = \"date\" }"), @r"
+    sources.toml:13:12: `rename` of `tsx`, which is not a column (did you mean `ts`?)
+    ");
+    insta::assert_snapshot!(short(path, "column = \"ts\"", "column = \"close\""), @r"
+    sources.toml:15:18: `close` is not a timestamp, so it labels no bar
+    ");
+    insta::assert_snapshot!(short(path, "column = \"ts\"", "column = \"stamp\""), @r"
+    sources.toml:15:18: `stamp` is not a column (`columns` lists them)
+    ");
+    insta::assert_snapshot!(short(path, "seconds = 60", "seconds = 0"), @r"
+    sources.toml:15:49: a bar must be longer than 0 seconds
+    ");
+    insta::assert_snapshot!(short(path, "name = \"ts\"", "name = \"symbol\""), @r"
+    sources.toml:6:14: the column `symbol` is here twice
+    sources.toml:13:12: `rename` of `ts`, which is not a column (`columns` lists them)
+    sources.toml:15:18: `ts` is not a column (`columns` lists them)
+    ");
+    insta::assert_snapshot!(short(path, "csv = {}", "cvs = {}"), @r"
+    sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `json_lines`, `json`, `parquet` (did you mean `csv`?)
+    ");
+    insta::assert_snapshot!(short(path, "type = \"double\"", "type = \"float\""), @r"
+    sources.toml:7:30: unknown value `float`, expected one of `string`, `boolean`, `bigint`, `double`, `date`, `timestamp`
+    ");
+}
+
+#[test]
+fn fixtures_fit_their_query() {
+    let path = "silver/bars/tests/one.toml";
+    insta::assert_snapshot!(wrong(path, "given.\"bronze.bars\"", "given.\"bronze.bar\""), @r#"
+    error: the query does not read `bronze.bar`
+     --> silver/bars/tests/one.toml:6:9
+      |
+    6 | [[given."bronze.bar"]]
+      |         ^^^^^^^^^^^^
+      |
+      = help: did you mean `bronze.bars`?
+    "#);
+    insta::assert_snapshot!(short(path, "interval_end = \"2024-01-02\"\n", ""), @r"
+    silver/bars/tests/one.toml:3:1: `interval_end` is missing
+    ");
+    insta::assert_snapshot!(short(path, "interval_end = \"2024-01-02\"", "interval_end = \"2024-01-01\""), @r"
+    silver/bars/tests/one.toml:4:16: an interval must end after it starts, and it does not contain its end: 2024-01-01 to 2024-01-01
+    ");
+    insta::assert_snapshot!(short(path, "[[expect]]\nsymbol = \"A\"\n", ""), @r"
+    silver/bars/tests/one.toml: the test expects nothing, so it cannot fail (write `[[expect]]` rows, or `expect = []` when no row must come out)
+    ");
+    insta::assert_snapshot!(short(path, "[[expect]]", "[[expected]]"), @r"
+    silver/bars/tests/one.toml:11:3: unknown key `expected`, expected one of `description`, `interval_start`, `interval_end`, `given`, `expect`, `quarantine` (did you mean `expect`?)
+    ");
+}
+
+#[test]
+fn variables_are_named_when_they_are_missing() {
+    let project = Project::parse(&files()).unwrap();
+    assert_eq!(project.variables(), BTreeSet::from(["raw".to_owned()]));
+    let with = |pairs: &[(&str, &str)]| {
+        let values = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        project.with_variables(&values)
+    };
+    let root = |value| with(&[("raw", value)]).unwrap().sources.files["bars"].root.clone();
+    assert_eq!(root("s3://bucket/x"), "s3://bucket/x/intraday");
+    assert_eq!(root("s3://bucket/x/"), "s3://bucket/x/intraday");
+    insta::assert_snapshot!(with(&[]).unwrap_err(), @r"
+    `raw.bars` of sources.toml needs the variable `raw`: pass `--var raw=URL`
+    ");
+    insta::assert_snapshot!(with(&[("raw", "x"), ("rwa", "x")]).unwrap_err(), @r"
+    no source of files uses the variable `rwa`: did you mean `raw`?
+    ");
+    insta::assert_snapshot!(with(&[("raw", "x"), ("colour", "x")]).unwrap_err(), @r"
+    no source of files uses the variable `colour`: the project has `raw`
+    ");
+}
+
+#[test]
+fn an_unknown_job_is_named() {
+    let project = Project::parse(&files()).unwrap();
+    insta::assert_snapshot!(project.job(&"silver.bras".parse().unwrap()).unwrap_err(), @r"
+    no job writes `silver.bras`: did you mean `silver.bars`?
+    ");
+    insta::assert_snapshot!(project.job(&"gold.trends".parse().unwrap()).unwrap_err(), @r"
+    no job writes `gold.trends`: the project has `bronze.bars`, `silver.bars`
+    ");
+    assert!(project.job(&"silver.bars".parse().unwrap()).is_ok());
+}

@@ -1,0 +1,393 @@
+//! What a run was, as it is kept in the ledger.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::interval::Interval;
+use crate::manifest::OnFail;
+use crate::name::TableName;
+
+/// Names one trigger: `<yyyymmddThhmmss, UTC>-<8 hex digits>`. Ids sort by their time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TriggerId(String);
+
+/// Names one run: `<trigger>-<layer>.<table>`. A trigger runs a job once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId {
+    trigger: TriggerId,
+    job: TableName,
+}
+
+const TIME_FORMAT: &str = "%Y%m%dT%H%M%S";
+
+impl TriggerId {
+    /// `random` tells triggers of the same second apart.
+    pub fn new(now: DateTime<Utc>, random: u32) -> Self {
+        Self(format!("{}-{random:08x}", now.format(TIME_FORMAT)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TriggerId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let is_id = text.split_once('-').is_some_and(|(time, random)| {
+            NaiveDateTime::parse_from_str(time, TIME_FORMAT).is_ok()
+                && time.len() == "yyyymmddThhmmss".len()
+                && random.len() == 8
+                && random.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        match is_id {
+            true => Ok(Self(text.to_owned())),
+            false => Err(Error::invalid(format!(
+                "`{text}` is not a trigger's id: write it as `20240131T143000-0a1b2c3d`; `pulse runs list` shows them"
+            ))),
+        }
+    }
+}
+
+impl RunId {
+    pub fn new(trigger: TriggerId, job: TableName) -> Self {
+        Self { trigger, job }
+    }
+
+    pub fn trigger(&self) -> &TriggerId {
+        &self.trigger
+    }
+
+    pub fn job(&self) -> &TableName {
+        &self.job
+    }
+}
+
+impl FromStr for RunId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = text.match_indices('-').nth(1).map(|(second, _)| (&text[..second], &text[second + 1..]));
+        let id = parts.and_then(|(trigger, job)| Some(Self { trigger: trigger.parse().ok()?, job: job.parse().ok()? }));
+        id.ok_or_else(|| {
+            Error::invalid(format!(
+                "`{text}` is not a run's id: write it as `20240131T143000-0a1b2c3d-silver.bars`; `pulse runs list` shows them"
+            ))
+        })
+    }
+}
+
+impl fmt::Display for TriggerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.trigger, self.job)
+    }
+}
+
+impl TryFrom<String> for TriggerId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<TriggerId> for String {
+    fn from(id: TriggerId) -> Self {
+        id.0
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.to_string()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Waits for its upstream or for a place.
+    Queued,
+    Planning,
+    Running,
+    Committing,
+    /// A version was committed.
+    Succeeded,
+    /// There was nothing to commit.
+    Unchanged,
+    Failed,
+    Cancelled,
+    /// Its upstream did not succeed; it never started.
+    Skipped,
+}
+
+impl RunState {
+    /// No other state follows.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Queued | Self::Planning | Self::Running | Self::Committing => false,
+            Self::Succeeded | Self::Unchanged | Self::Failed | Self::Cancelled | Self::Skipped => true,
+        }
+    }
+
+    /// The table is as its sources say.
+    pub fn is_success(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Unchanged)
+    }
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::Planning => "planning",
+            Self::Running => "running",
+            Self::Committing => "committing",
+            Self::Succeeded => "succeeded",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Skipped => "skipped",
+        })
+    }
+}
+
+/// Where a run's tasks ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In the driver's process.
+    Local,
+    /// On executors.
+    Cluster,
+}
+
+/// Version of the record's shape; a reader refuses what it does not know.
+pub const RECORD_FORMAT: u32 = 1;
+
+/// One run in the ledger. Times are in milliseconds since 1970 in UTC; sizes in bytes of files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub format: u32,
+    pub run: RunId,
+    pub trigger: TriggerId,
+    pub job: TableName,
+    /// The table that is written; the job's name.
+    pub table: TableName,
+    /// From 1.
+    pub attempt: u32,
+    pub state: RunState,
+    /// None until it starts.
+    #[serde(default)]
+    pub started: Option<i64>,
+    /// None until it ends.
+    #[serde(default)]
+    pub ended: Option<i64>,
+    #[serde(default)]
+    pub place: Option<Place>,
+    #[serde(default)]
+    pub interval: Option<Interval>,
+    #[serde(default)]
+    pub inputs: Vec<InputRecord>,
+    /// Version of the table that the run committed.
+    #[serde(default)]
+    pub version: Option<u64>,
+    #[serde(flatten)]
+    pub counts: RunCounts,
+    #[serde(default)]
+    pub expectations: Vec<ExpectationOutcome>,
+    #[serde(default)]
+    pub error: Option<RunError>,
+    /// Why it was skipped or cancelled.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Wall clock, from start to end.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+/// One source as the run saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputRecord {
+    /// `<layer>.<table>`, or `raw.<name>`.
+    pub source: String,
+    /// The pinned version; none for a source of files.
+    #[serde(default)]
+    pub version: Option<u64>,
+    /// Files that were read.
+    pub files: u64,
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// Sums over a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunCounts {
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub rows_quarantined: u64,
+    pub rows_dropped: u64,
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+    pub files_added: u64,
+    pub files_removed: u64,
+}
+
+/// What one expectation found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectationOutcome {
+    pub name: String,
+    pub on_fail: OnFail,
+    /// Rows that were looked at; 1 for a check of the table.
+    pub checked: u64,
+    pub failed: u64,
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    pub kind: ErrorKind,
+    pub message: String,
+}
+
+impl RunRecord {
+    /// A run that waits.
+    pub fn queued(run: RunId) -> Self {
+        Self {
+            format: RECORD_FORMAT,
+            trigger: run.trigger.clone(),
+            job: run.job.clone(),
+            table: run.job.clone(),
+            run,
+            attempt: 1,
+            state: RunState::Queued,
+            started: None,
+            ended: None,
+            place: None,
+            interval: None,
+            inputs: Vec::new(),
+            version: None,
+            counts: RunCounts::default(),
+            expectations: Vec::new(),
+            error: None,
+            reason: None,
+            seconds: 0.0,
+        }
+    }
+
+    /// # Errors
+    /// `Data` when it is no record; `Invalid` when a later pulse wrote it.
+    pub fn from_json(text: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let broken = |error: serde_json::Error| {
+            Error::data("a record of the run ledger cannot be read: delete it").with_source(error)
+        };
+        let head: Head = serde_json::from_str(text).map_err(broken)?;
+        if head.format != RECORD_FORMAT {
+            return Err(Error::invalid(format!(
+                "a record of the run ledger has format {}, this pulse reads {RECORD_FORMAT}: use a later pulse",
+                head.format
+            )));
+        }
+        serde_json::from_str(text).map_err(broken)
+    }
+
+    /// # Errors
+    /// `Internal`, when a value has no JSON.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::internal("a run record is always JSON").with_source(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> TriggerId {
+        TriggerId::new("2024-02-29T23:59:58Z".parse().unwrap(), 0xab)
+    }
+
+    #[test]
+    fn ids_are_made_of_what_is_passed_in_and_read_back() {
+        let run = RunId::new(id(), "silver.bars_1m".parse().unwrap());
+        assert_eq!(run.to_string(), "20240229T235958-000000ab-silver.bars_1m");
+        assert_eq!(run.to_string().parse::<RunId>().unwrap(), run);
+        assert_eq!(id().to_string().parse::<TriggerId>().unwrap(), id());
+        assert!(id() < TriggerId::new("2024-03-01T00:00:00Z".parse().unwrap(), 0));
+        for wrong in
+            ["", "20240229T235958", "20240230T235958-000000ab", "20240229T235958-000000AB", "20240229T235958-ab"]
+        {
+            assert!(wrong.parse::<TriggerId>().is_err(), "{wrong}");
+            assert!(format!("{wrong}-silver.bars").parse::<RunId>().is_err(), "{wrong}");
+        }
+        assert!("20240229T235958-000000ab-silver".parse::<RunId>().is_err());
+        insta::assert_snapshot!("last".parse::<RunId>().unwrap_err(), @r"
+        `last` is not a run's id: write it as `20240131T143000-0a1b2c3d-silver.bars`; `pulse runs list` shows them
+        ");
+    }
+
+    #[test]
+    fn a_record_survives_json() {
+        let mut record = RunRecord::queued(RunId::new(id(), "silver.bars".parse().unwrap()));
+        record.state = RunState::Failed;
+        record.started = Some(1_709_251_198_000);
+        record.place = Some(Place::Cluster);
+        record.interval = Some(Interval::parse_bounds("2024-02-28", "2024-02-29").unwrap());
+        record.inputs = vec![InputRecord { source: "raw.bars".into(), version: None, files: 2, rows: 3, bytes: 4 }];
+        record.expectations =
+            vec![ExpectationOutcome { name: "n".into(), on_fail: OnFail::Quarantine, checked: 3, failed: 1 }];
+        record.error = Some(RunError { kind: ErrorKind::Exhausted, message: "m".into() });
+        record.seconds = 1.25;
+        let json = record.to_json().unwrap();
+        assert_eq!(RunRecord::from_json(&json).unwrap(), record);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["run"], "20240229T235958-000000ab-silver.bars");
+        assert_eq!((&value["state"], &value["place"]), (&"failed".into(), &"cluster".into()));
+    }
+
+    #[test]
+    fn a_record_of_another_format_or_of_none_is_refused() {
+        let record = RunRecord::queued(RunId::new(id(), "silver.bars".parse().unwrap()));
+        let later = record.to_json().unwrap().replace("\"format\":1", "\"format\":2");
+        insta::assert_snapshot!(RunRecord::from_json(&later).unwrap_err(), @r"
+        a record of the run ledger has format 2, this pulse reads 1: use a later pulse
+        ");
+        assert_eq!(RunRecord::from_json("{\"format\":1}").unwrap_err().kind(), ErrorKind::Data);
+        assert_eq!(RunRecord::from_json("").unwrap_err().kind(), ErrorKind::Data);
+        // What a later pulse adds within the format is ignored.
+        let added = record.to_json().unwrap().replace("\"format\":1", "\"format\":1,\"cost\":3");
+        assert_eq!(RunRecord::from_json(&added).unwrap(), record);
+    }
+
+    #[test]
+    fn states_are_named_as_they_are_stored() {
+        for state in [RunState::Queued, RunState::Unchanged, RunState::Committing, RunState::Skipped] {
+            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
+        }
+    }
+}

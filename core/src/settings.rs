@@ -1,0 +1,286 @@
+//! Settings of the engine and the cluster: from the config file, then `PULSE_*`, then the command line.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use toml::de::DeValue;
+
+pub use table::{SETTINGS, Setting, Value, reference_markdown};
+
+use crate::diagnostic::{self, Diagnostic};
+use crate::document::Document;
+use crate::error::{Error, Result};
+
+/// Every setting with its value. [`SETTINGS`] holds their defaults, ranges and meanings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Settings {
+    pub slots: u64,
+    pub target_partition_mib: u64,
+    pub memory_mib: u64,
+    pub spill_dir: String,
+    pub spill_limit_mib: u64,
+    pub local_limit_mib: u64,
+    pub batch_rows: u64,
+    pub max_line_bytes: u64,
+    pub raw_text_bytes: u64,
+    pub max_object_mib: u64,
+    pub commit_attempts: u64,
+    pub commit_backoff_ms: u64,
+    pub checkpoint_every: u64,
+    pub concurrent_runs: u64,
+    pub run_timeout_s: u64,
+    pub progress_timeout_s: u64,
+    pub store_retries: u64,
+    pub store_timeout_s: u64,
+    pub scheduler_host: String,
+    pub scheduler_port: u16,
+    pub api_port: u16,
+    pub executor_port: u16,
+    pub executor_grpc_port: u16,
+    pub vcores: u64,
+    pub heartbeat_s: u64,
+    pub executor_timeout_s: u64,
+    pub grpc_mib: u64,
+    pub work_dir: String,
+    pub shuffle_ttl_s: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let mut settings = Self::blank();
+        for setting in SETTINGS {
+            match setting.value {
+                Value::Number { default, field, .. } => *field(&mut settings) = default,
+                Value::Port { default, field } => *field(&mut settings) = default,
+                Value::Text { default, field } => default.clone_into(field(&mut settings)),
+            }
+        }
+        settings
+    }
+}
+
+/// Where values come from; a later one wins over an earlier one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SettingsLayers<'a> {
+    /// Path and text of the config file.
+    pub config: Option<(&'a str, &'a str)>,
+    /// Top-level keys of the config file that are no settings: the caller reads them itself.
+    pub other_keys: &'a [&'a str],
+    /// All variables of the environment, or those that begin with `PULSE_`.
+    pub environment: Option<&'a BTreeMap<String, String>>,
+    /// Setting's key to its text.
+    pub command_line: Option<&'a BTreeMap<String, String>>,
+}
+
+impl Settings {
+    /// # Errors
+    /// `Invalid` with each wrong value: its key, where it was set, the value and what is allowed.
+    pub fn parse(layers: &SettingsLayers<'_>) -> Result<Self> {
+        let mut settings = Self::default();
+        if let Some((path, text)) = layers.config {
+            settings.apply_config(path, text, layers.other_keys)?;
+        }
+        let mut problems = Vec::new();
+        for setting in SETTINGS {
+            let variable = setting.env();
+            if let Some(text) = layers.environment.and_then(|environment| environment.get(&variable)) {
+                problems.extend(settings.apply_text(setting, text, &format!("from {variable}")));
+            }
+        }
+        for (key, text) in layers.command_line.into_iter().flatten() {
+            match find(key) {
+                Some(setting) => {
+                    let option = format!("from --{}", key.replace('_', "-"));
+                    problems.extend(settings.apply_text(setting, text, &option));
+                }
+                None => problems.push(format!("there is no setting `{key}`: {}", known_keys(key, &[]))),
+            }
+        }
+        if problems.is_empty() {
+            problems = settings.contradictions();
+        }
+        match problems.is_empty() {
+            true => Ok(settings),
+            false => Err(Error::invalid(problems.join("\n"))),
+        }
+    }
+
+    pub fn run_timeout(&self) -> Duration {
+        Duration::from_secs(self.run_timeout_s)
+    }
+
+    pub fn progress_timeout(&self) -> Duration {
+        Duration::from_secs(self.progress_timeout_s)
+    }
+
+    pub fn store_timeout(&self) -> Duration {
+        Duration::from_secs(self.store_timeout_s)
+    }
+
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_s)
+    }
+
+    pub fn executor_timeout(&self) -> Duration {
+        Duration::from_secs(self.executor_timeout_s)
+    }
+
+    pub fn commit_backoff(&self) -> Duration {
+        Duration::from_millis(self.commit_backoff_ms)
+    }
+
+    /// Filled from the table at once.
+    fn blank() -> Self {
+        Self {
+            slots: 0,
+            target_partition_mib: 0,
+            memory_mib: 0,
+            spill_dir: String::new(),
+            spill_limit_mib: 0,
+            local_limit_mib: 0,
+            batch_rows: 0,
+            max_line_bytes: 0,
+            raw_text_bytes: 0,
+            max_object_mib: 0,
+            commit_attempts: 0,
+            commit_backoff_ms: 0,
+            checkpoint_every: 0,
+            concurrent_runs: 0,
+            run_timeout_s: 0,
+            progress_timeout_s: 0,
+            store_retries: 0,
+            store_timeout_s: 0,
+            scheduler_host: String::new(),
+            scheduler_port: 0,
+            api_port: 0,
+            executor_port: 0,
+            executor_grpc_port: 0,
+            vcores: 0,
+            heartbeat_s: 0,
+            executor_timeout_s: 0,
+            grpc_mib: 0,
+            work_dir: String::new(),
+            shuffle_ttl_s: 0,
+        }
+    }
+
+    fn apply_config(&mut self, path: &str, text: &str, other_keys: &[&str]) -> Result<()> {
+        let (_, document) = Document::parse::<toml::Table>(path, text)?;
+        let mut problems = Vec::new();
+        for (key, value) in document.entries() {
+            if other_keys.contains(&key) {
+                continue;
+            }
+            let Some(setting) = find(key) else {
+                let problem = document.at_key(&[key.into()], format!("there is no setting `{key}`"));
+                problems.push(problem.with_help(known_keys(key, other_keys)));
+                continue;
+            };
+            if let Err(expected) = self.apply_toml(setting, value) {
+                let message = format!("`{key}` cannot be {}", text_of(text, &document, key));
+                problems.push(document.at_value(&[key.into()], message).with_help(format!("use {expected}")));
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(Error::from_diagnostics(problems)),
+        }
+    }
+
+    /// # Errors
+    /// What is allowed.
+    fn apply_toml(&mut self, setting: &Setting, value: &DeValue<'_>) -> std::result::Result<(), String> {
+        match (setting.value, value) {
+            (Value::Number { .. } | Value::Port { .. }, DeValue::Integer(number)) => {
+                let number = u64::from_str_radix(number.as_str(), number.radix()).map_err(|_| setting.allowed())?;
+                self.set_number(setting, number)
+            }
+            (Value::Text { field, .. }, DeValue::String(text)) => {
+                text.as_ref().clone_into(field(self));
+                Ok(())
+            }
+            (Value::Number { .. } | Value::Port { .. } | Value::Text { .. }, _) => Err(setting.allowed()),
+        }
+    }
+
+    fn apply_text(&mut self, setting: &Setting, text: &str, origin: &str) -> Option<String> {
+        let applied = match setting.value {
+            Value::Number { .. } | Value::Port { .. } => {
+                text.trim().parse().map_err(|_| setting.allowed()).and_then(|number| self.set_number(setting, number))
+            }
+            Value::Text { field, .. } => {
+                text.clone_into(field(self));
+                Ok(())
+            }
+        };
+        applied.err().map(|allowed| format!("`{}` cannot be `{text}` ({origin}): use {allowed}", setting.key))
+    }
+
+    fn set_number(&mut self, setting: &Setting, number: u64) -> std::result::Result<(), String> {
+        match setting.value {
+            Value::Number { field, least, most, .. } if (least..=most).contains(&number) => {
+                *field(self) = number;
+                Ok(())
+            }
+            Value::Port { field, .. } => {
+                *field(self) = u16::try_from(number).map_err(|_| setting.allowed())?;
+                Ok(())
+            }
+            Value::Number { .. } | Value::Text { .. } => Err(setting.allowed()),
+        }
+    }
+
+    /// Values that are allowed each and not together.
+    fn contradictions(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.executor_timeout_s < 2 * self.heartbeat_s {
+            problems.push(format!(
+                "`executor_timeout_s` is {} and `heartbeat_s` is {}: one late heartbeat would lose an executor; use at least {}",
+                self.executor_timeout_s,
+                self.heartbeat_s,
+                2 * self.heartbeat_s
+            ));
+        }
+        if self.shuffle_ttl_s < self.run_timeout_s {
+            problems.push(format!(
+                "`shuffle_ttl_s` is {} and `run_timeout_s` is {}: a long run would lose its own files; use at least {}",
+                self.shuffle_ttl_s, self.run_timeout_s, self.run_timeout_s
+            ));
+        }
+        // Scheduler and executors may be on different machines; the two ports of one of them are not.
+        let pairs = [
+            (("scheduler_port", self.scheduler_port), ("api_port", self.api_port)),
+            (("executor_port", self.executor_port), ("executor_grpc_port", self.executor_grpc_port)),
+        ];
+        for ((key, port), (other_key, other_port)) in pairs {
+            if port == other_port && port != 0 {
+                problems.push(format!("`{key}` and `{other_key}` are both {port}: use two ports"));
+            }
+        }
+        problems
+    }
+}
+
+fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+fn known_keys(wrong: &str, other_keys: &[&str]) -> String {
+    let keys = SETTINGS.iter().map(|setting| setting.key).chain(other_keys.iter().copied());
+    match diagnostic::closest(wrong, keys) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "docs/reference/settings.md lists them".to_owned(),
+    }
+}
+
+/// The value as it was written.
+fn text_of<'t>(text: &'t str, document: &Document<'_>, key: &str) -> &'t str {
+    let Diagnostic { span, .. } = document.at_value(&[key.into()], "");
+    &text[span]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! The one place that says what a setting is called, what it defaults to, what it may be and what it means.
+
+use std::fmt::Write as _;
+
+use super::Settings;
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// In the config file; on the command line with `-` for `_`.
+    pub key: &'static str,
+    pub value: Value,
+    /// One sentence for the reference.
+    pub doc: &'static str,
+}
+
+/// What a setting may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Value {
+    Number { default: u64, least: u64, most: u64, field: fn(&mut Settings) -> &mut u64 },
+    Port { default: u16, field: fn(&mut Settings) -> &mut u16 },
+    Text { default: &'static str, field: fn(&mut Settings) -> &mut String },
+}
+
+impl Setting {
+    /// Its environment variable: `PULSE_` and the key in capitals.
+    pub fn env(&self) -> String {
+        format!("PULSE_{}", self.key.to_uppercase())
+    }
+
+    /// The default as it is written in the config file.
+    pub fn default_text(&self) -> String {
+        match self.value {
+            Value::Number { default, .. } => default.to_string(),
+            Value::Port { default, .. } => default.to_string(),
+            Value::Text { default, .. } => format!("\"{default}\""),
+        }
+    }
+
+    /// Such as `1 to 1024`.
+    pub fn allowed(&self) -> String {
+        match self.value {
+            Value::Number { least, most, .. } => format!("{least} to {most}"),
+            Value::Port { .. } => format!("0 to {}", u16::MAX),
+            Value::Text { .. } => "a text".to_owned(),
+        }
+    }
+}
+
+/// `docs/reference/settings.md`.
+pub fn reference_markdown() -> String {
+    let mut page = String::from(
+        "# Settings\n\n\
+         A setting is a key of the config file, a variable of the environment, or an option of the command line\n\
+         (`--batch-rows 4096`); of several, the last in this order wins. This page is generated from\n\
+         `core/src/settings/table.rs`.\n\n\
+         | key | environment | default | allowed | meaning |\n|---|---|---|---|---|\n",
+    );
+    for setting in SETTINGS {
+        let (key, env, default) = (setting.key, setting.env(), setting.default_text());
+        // Writing to a string does not fail.
+        let _ = writeln!(page, "| `{key}` | `{env}` | `{default}` | {} | {} |", setting.allowed(), setting.doc);
+    }
+    page
+}
+
+const fn number(
+    key: &'static str,
+    field: fn(&mut Settings) -> &mut u64,
+    default: u64,
+    (least, most): (u64, u64),
+    doc: &'static str,
+) -> Setting {
+    Setting { key, value: Value::Number { default, least, most, field }, doc }
+}
+
+const fn port(key: &'static str, field: fn(&mut Settings) -> &mut u16, default: u16, doc: &'static str) -> Setting {
+    Setting { key, value: Value::Port { default, field }, doc }
+}
+
+const fn text(
+    key: &'static str,
+    field: fn(&mut Settings) -> &mut String,
+    default: &'static str,
+    doc: &'static str,
+) -> Setting {
+    Setting { key, value: Value::Text { default, field }, doc }
+}
+
+/// A week; what waits longer is forgotten rather than slow.
+const SECONDS: (u64, u64) = (1, 604_800);
+/// 16 TiB.
+const MIB: u64 = 16 * 1024 * 1024;
+
+/// All settings, in the order of the reference.
+pub const SETTINGS: &[Setting] = &[
+    number("slots", |s| &mut s.slots, 0, (0, 1024), "Tasks at once in one process; 0 is one per core."),
+    number(
+        "target_partition_mib",
+        |s| &mut s.target_partition_mib,
+        32,
+        (1, 65_536),
+        "Bytes of input, in MiB, that one task should read.",
+    ),
+    number(
+        "memory_mib",
+        |s| &mut s.memory_mib,
+        0,
+        (0, MIB),
+        "Memory for queries in one process, in MiB; 0 is 60 % of the machine's. Beyond it, sorts, joins and aggregates spill.",
+    ),
+    text("spill_dir", |s| &mut s.spill_dir, "", "Folder for what does not fit into memory; empty is the system's."),
+    number(
+        "spill_limit_mib",
+        |s| &mut s.spill_limit_mib,
+        102_400,
+        (0, MIB),
+        "Most that a process may spill at once, in MiB.",
+    ),
+    number(
+        "local_limit_mib",
+        |s| &mut s.local_limit_mib,
+        4096,
+        (0, MIB),
+        "With `--on auto`: a run that reads more than this, in MiB, goes to the cluster.",
+    ),
+    number(
+        "batch_rows",
+        |s| &mut s.batch_rows,
+        8192,
+        (1, 1_048_576),
+        "Rows that pass from operator to operator at once.",
+    ),
+    number(
+        "max_line_bytes",
+        |s| &mut s.max_line_bytes,
+        16_777_216,
+        (1024, 1_073_741_824),
+        "Longest line of a CSV or JSON-lines file, in bytes; a longer one goes to quarantine.",
+    ),
+    number(
+        "raw_text_bytes",
+        |s| &mut s.raw_text_bytes,
+        65_536,
+        (0, 16_777_216),
+        "How much of a rejected line the quarantine keeps, in bytes.",
+    ),
+    number(
+        "max_object_mib",
+        |s| &mut s.max_object_mib,
+        256,
+        (1, 16_384),
+        "Largest file that must be read as a whole (JSON documents), in MiB; a larger one is rejected.",
+    ),
+    number(
+        "commit_attempts",
+        |s| &mut s.commit_attempts,
+        16,
+        (1, 1000),
+        "Attempts at a commit when others commit to the same table.",
+    ),
+    number(
+        "commit_backoff_ms",
+        |s| &mut s.commit_backoff_ms,
+        50,
+        (1, 60_000),
+        "Wait after the first conflict, in milliseconds; it doubles with each further one.",
+    ),
+    number(
+        "checkpoint_every",
+        |s| &mut s.checkpoint_every,
+        20,
+        (1, 10_000),
+        "Commits from one checkpoint of a table's log to the next.",
+    ),
+    number("concurrent_runs", |s| &mut s.concurrent_runs, 4, (1, 1024), "Runs at once of one trigger."),
+    number(
+        "run_timeout_s",
+        |s| &mut s.run_timeout_s,
+        21_600,
+        SECONDS,
+        "A run that takes longer, in seconds, is stopped and fails.",
+    ),
+    number(
+        "progress_timeout_s",
+        |s| &mut s.progress_timeout_s,
+        600,
+        SECONDS,
+        "A run of which no task ended for this long, in seconds, is stopped and tried again.",
+    ),
+    number(
+        "store_retries",
+        |s| &mut s.store_retries,
+        10,
+        (0, 100),
+        "Further attempts when a store does not answer or is busy.",
+    ),
+    number(
+        "store_timeout_s",
+        |s| &mut s.store_timeout_s,
+        30,
+        SECONDS,
+        "Longest wait for one request to a store, in seconds.",
+    ),
+    text("scheduler_host", |s| &mut s.scheduler_host, "127.0.0.1", "Host of the scheduler, for clients and executors."),
+    port(
+        "scheduler_port",
+        |s| &mut s.scheduler_port,
+        50_050,
+        "Port of the scheduler for executors; 0 is any free one.",
+    ),
+    port("api_port", |s| &mut s.api_port, 50_080, "Port of the scheduler for clients; 0 is any free one."),
+    port("executor_port", |s| &mut s.executor_port, 50_051, "Port of an executor for shuffles; 0 is any free one."),
+    port(
+        "executor_grpc_port",
+        |s| &mut s.executor_grpc_port,
+        50_052,
+        "Port of an executor for the scheduler; 0 is any free one.",
+    ),
+    number("vcores", |s| &mut s.vcores, 0, (0, 1024), "Tasks at once on an executor; 0 is one per core."),
+    number(
+        "heartbeat_s",
+        |s| &mut s.heartbeat_s,
+        5,
+        (1, 3600),
+        "From one heartbeat of an executor to the next, in seconds.",
+    ),
+    number(
+        "executor_timeout_s",
+        |s| &mut s.executor_timeout_s,
+        15,
+        (2, 7200),
+        "An executor that is silent for this long, in seconds, is lost and its tasks run elsewhere.",
+    ),
+    number(
+        "grpc_mib",
+        |s| &mut s.grpc_mib,
+        128,
+        (4, 2047),
+        "Largest message between scheduler and executors, in MiB; plans of many files are large.",
+    ),
+    text(
+        "work_dir",
+        |s| &mut s.work_dir,
+        "",
+        "Folder of an executor for shuffles; empty is a new one below the system's.",
+    ),
+    number(
+        "shuffle_ttl_s",
+        |s| &mut s.shuffle_ttl_s,
+        21_600,
+        SECONDS,
+        "Age at which files of shuffles are deleted, in seconds; not less than `run_timeout_s`.",
+    ),
+];

@@ -1,0 +1,212 @@
+//! `query.sql`: one statement that reads tables. Which tables and parameters, and where they are named.
+
+mod visitor;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use sqlparser::ast::{Query as Ast, Statement};
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
+
+use crate::diagnostic::{self, Diagnostic};
+use crate::name::TableName;
+
+/// The layer of sources of files in SQL: `raw.<name>`.
+pub const RAW: &str = "raw";
+/// Parameters that a query may use, without the `$`.
+pub const PARAMETERS: [&str; 2] = ["interval_start", "interval_end"];
+
+/// A query that parses; its columns and types are checked when it is planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    pub text: String,
+    /// In the order of the text; a table that is named twice is here twice. Names of CTEs are not.
+    pub references: Vec<TableReference>,
+    /// Without the `$`; some of [`PARAMETERS`].
+    pub parameters: BTreeSet<String>,
+    /// Where the first parameter stands, in bytes of the text.
+    pub(crate) first_parameter: Option<Range<usize>>,
+}
+
+/// One place in which a query names a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableReference {
+    /// `<layer>.<table>`, or `raw.<name>` of a source of files; lower case unless it was quoted.
+    pub name: String,
+    /// Bytes of the query's text.
+    pub span: Range<usize>,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+impl TableReference {
+    /// `<name>` of `raw.<name>`.
+    pub fn files(&self) -> Option<&str> {
+        self.name.strip_prefix(RAW)?.strip_prefix('.')
+    }
+
+    /// The table, unless it is a source of files or no name that a table can have.
+    pub fn table(&self) -> Option<TableName> {
+        match self.files() {
+            Some(_) => None,
+            None => self.name.parse().ok(),
+        }
+    }
+}
+
+impl Query {
+    /// `path` is used in messages only.
+    ///
+    /// # Errors
+    /// What is wrong and where: a syntax error, more or less than one statement, a statement that is no query, a table
+    /// without a layer, an unknown parameter, a function whose value depends on when it runs.
+    pub fn parse(path: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
+        let source = SqlText { path, text: Arc::from(text) };
+        let tokens = source.tokens().map_err(|problem| vec![problem])?;
+        let query = source.only_query(&tokens).map_err(|problem| vec![problem])?;
+        let (parameters, mut problems) = source.parameters(&tokens);
+        let first_parameter = tokens
+            .iter()
+            .find(|token| matches!(token.token, Token::Placeholder(_)))
+            .map(|token| source.bytes(token.span));
+        let (references, mut wrong) = visitor::references(&source, &query);
+        problems.append(&mut wrong);
+        if !problems.is_empty() {
+            problems.sort_by_key(|problem| problem.span.start);
+            return Err(problems);
+        }
+        Ok(Self { text: text.to_owned(), references, parameters, first_parameter })
+    }
+
+    /// Tables of the lake that the query reads.
+    pub fn tables(&self) -> BTreeSet<TableName> {
+        self.references.iter().filter_map(TableReference::table).collect()
+    }
+
+    /// Sources of files that the query reads, without `raw.`.
+    pub fn files(&self) -> BTreeSet<&str> {
+        self.references.iter().filter_map(TableReference::files).collect()
+    }
+
+    pub fn uses_interval(&self) -> bool {
+        !self.parameters.is_empty()
+    }
+}
+
+/// Checks a condition on one row, such as `high >= low`.
+///
+/// # Errors
+/// What is wrong with it: its syntax, a subquery, a parameter.
+pub fn check_condition(text: &str) -> Result<(), String> {
+    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(text).map_err(|error| syntax_message(&error).0)?;
+    let condition = parser.parse_expr().map_err(|error| syntax_message(&error).0)?;
+    let rest = parser.peek_token();
+    if rest.token != Token::EOF {
+        return Err(format!("`{rest}` follows a condition that is already complete", rest = rest.token));
+    }
+    visitor::condition(&condition)
+}
+
+struct SqlText<'a> {
+    path: &'a str,
+    text: Arc<str>,
+}
+
+impl SqlText<'_> {
+    fn tokens(&self) -> Result<Vec<TokenWithSpan>, Diagnostic> {
+        Tokenizer::new(&GenericDialect {}, &self.text)
+            .tokenize_with_location()
+            .map_err(|error| self.syntax(&ParserError::from(error)))
+    }
+
+    fn only_query(&self, tokens: &[TokenWithSpan]) -> Result<Box<Ast>, Diagnostic> {
+        let mut meaningful = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+        let Some(first) = meaningful.clone().find(|token| token.token != Token::SemiColon) else {
+            return Err(Diagnostic::of_file(self.path, "the query is empty").with_help("write one `select` statement"));
+        };
+        let statements = Parser::new(&GenericDialect {})
+            .with_tokens_with_locations(tokens.to_vec())
+            .parse_statements()
+            .map_err(|error| self.syntax(&error))?;
+        if statements.len() > 1 {
+            let _ = meaningful.find(|token| token.token == Token::SemiColon);
+            let second = meaningful.find(|token| token.token != Token::SemiColon).unwrap_or(first);
+            return Err(self.at(second.span, "a second statement").with_help(
+                "a job is one query: move the second one to a job of its own, or make the first a `with` step",
+            ));
+        }
+        match statements.into_iter().next() {
+            Some(Statement::Query(query)) => Ok(query),
+            Some(_) | None => Err(self
+                .at(first.span, format!("`{}` is not a query", first.token))
+                .with_help("write one `select`; the sink in job.toml says how its rows reach the table")),
+        }
+    }
+
+    fn parameters(&self, tokens: &[TokenWithSpan]) -> (BTreeSet<String>, Vec<Diagnostic>) {
+        let mut known = BTreeSet::new();
+        let mut problems = Vec::new();
+        for token in tokens {
+            let Token::Placeholder(text) = &token.token else { continue };
+            match PARAMETERS.into_iter().find(|name| text.strip_prefix('$') == Some(*name)) {
+                Some(name) => {
+                    known.insert(name.to_owned());
+                }
+                None => problems.push(
+                    self.at(token.span, format!("unknown parameter `{text}`"))
+                        .with_help("a query has two: `$interval_start` and `$interval_end`"),
+                ),
+            }
+        }
+        (known, problems)
+    }
+
+    fn syntax(&self, error: &ParserError) -> Diagnostic {
+        let (message, location) = syntax_message(error);
+        let start = location.map_or(self.text.len(), |(line, column)| diagnostic::offset(&self.text, line, column));
+        let word =
+            self.text[start..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.text.len() - start);
+        Diagnostic::new(self.path, &self.text, start..start + word.max(usize::from(start < self.text.len())), message)
+    }
+
+    fn at(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(self.path, &self.text, self.bytes(span), message)
+    }
+
+    fn bytes(&self, span: Span) -> Range<usize> {
+        self.byte(span.start)..self.byte(span.end)
+    }
+
+    fn byte(&self, location: Location) -> usize {
+        let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        diagnostic::offset(&self.text, whole(location.line), whole(location.column))
+    }
+}
+
+/// The parser's words without its position, and the position: sqlparser gives it in the text alone.
+fn syntax_message(error: &ParserError) -> (String, Option<(usize, usize)>) {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => "the query is nested too deeply: split it into `with` steps",
+    };
+    let (words, location) = match text.rsplit_once(" at Line: ") {
+        Some((words, position)) => (words, parse_position(position)),
+        None => (text, None),
+    };
+    let mut letters = words.chars();
+    let lower = letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect());
+    (format!("SQL syntax: {lower}"), location)
+}
+
+fn parse_position(text: &str) -> Option<(usize, usize)> {
+    let (line, column) = text.split_once(", Column: ")?;
+    Some((line.trim().parse().ok()?, column.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Walks a parsed query: table names outside the scope of CTEs, and what a job's query may not hold.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::Value;
+use sqlparser::ast::{
+    Expr, Ident, ObjectName, ObjectNamePart, Query as Ast, Select, SetExpr, Spanned, Statement, TableFactor,
+    ValueWithSpan, Visit, Visitor,
+};
+
+use super::{SqlText, TableReference};
+use crate::diagnostic::{self, Diagnostic};
+
+/// Functions of the time or of chance: with one of them, a run that is repeated writes other rows.
+const NOT_REPEATABLE: [&str; 10] = [
+    "now",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "today",
+    "localtimestamp",
+    "localtime",
+    "random",
+    "rand",
+    "uuid",
+];
+
+/// Table names of the query in the order of the text, and what is wrong with it.
+pub(super) fn references(source: &SqlText<'_>, query: &Ast) -> (Vec<TableReference>, Vec<Diagnostic>) {
+    let mut visitor = QueryVisitor { source, scopes: Vec::new(), references: Vec::new(), problems: Vec::new() };
+    let ControlFlow::Continue(()) = query.visit(&mut visitor);
+    visitor.references.sort_by_key(|reference| reference.span.start);
+    (visitor.references, visitor.problems)
+}
+
+/// # Errors
+/// What a condition on one row may not hold.
+pub(super) fn condition(expression: &Expr) -> Result<(), String> {
+    match expression.visit(&mut ConditionVisitor) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(problem) => Err(problem),
+    }
+}
+
+struct QueryVisitor<'a> {
+    source: &'a SqlText<'a>,
+    scopes: Vec<Scope>,
+    references: Vec<TableReference>,
+    problems: Vec<Diagnostic>,
+}
+
+/// One query's CTEs. A CTE is visible after its own query, or from the start with `recursive`.
+struct Scope {
+    visible: Vec<String>,
+    /// Not yet visible, the next one last; a CTE is known by the place of its query in memory.
+    pending: Vec<(*const Ast, String)>,
+}
+
+impl QueryVisitor<'_> {
+    fn is_cte(&self, name: &str) -> bool {
+        self.scopes.iter().any(|scope| scope.visible.iter().any(|visible| visible == name))
+    }
+
+    fn relation(&mut self, name: &ObjectName) {
+        let parts: Option<Vec<&Ident>> = name.0.iter().map(ObjectNamePart::as_ident).collect();
+        let span = name.0.iter().map(Spanned::span).reduce(|all, part| all.union(&part));
+        let bytes = span.map_or(0..0, |span| self.source.bytes(span));
+        match parts.as_deref() {
+            Some([only]) if self.is_cte(&fold(only)) => {}
+            Some([layer, table]) => {
+                let (line, column) = diagnostic::position(&self.source.text, bytes.start);
+                let name = format!("{}.{}", fold(layer), fold(table));
+                self.references.push(TableReference { name, span: bytes, line, column });
+            }
+            Some(_) | None => {
+                let problem =
+                    Diagnostic::new(self.source.path, &self.source.text, bytes, format!("`{name}` is not a table"));
+                let help =
+                    "write `<layer>.<table>`, `raw.<name>` of a source of files, or the name of a `with` step above";
+                self.problems.push(problem.with_help(help));
+            }
+        }
+    }
+
+    fn refuse(&mut self, span: sqlparser::tokenizer::Span, message: String, help: &str) {
+        self.problems.push(self.source.at(span, message).with_help(help));
+    }
+}
+
+impl Visitor for QueryVisitor<'_> {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, query: &Ast) -> ControlFlow<Self::Break> {
+        let mut scope = Scope { visible: Vec::new(), pending: Vec::new() };
+        if let Some(with) = &query.with {
+            for cte in &with.cte_tables {
+                let name = fold(&cte.alias.name);
+                match with.recursive {
+                    true => scope.visible.push(name),
+                    false => scope.pending.insert(0, (std::ptr::from_ref(&*cte.query), name)),
+                }
+            }
+        }
+        self.scopes.push(scope);
+        if let SetExpr::Table(_) = &*query.body {
+            self.refuse(query.span(), "`table` is not a query".to_owned(), "write `select` and the columns");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &Ast) -> ControlFlow<Self::Break> {
+        self.scopes.pop();
+        if let Some(scope) = self.scopes.last_mut()
+            && scope.pending.last().is_some_and(|(place, _)| std::ptr::eq(*place, query))
+            && let Some((_, name)) = scope.pending.pop()
+        {
+            scope.visible.push(name);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        if let Some(into) = &select.into {
+            let message = "`select into` writes a table".to_owned();
+            self.refuse(into.name.span(), message, "remove it: the sink in job.toml says how rows reach the table");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<Self::Break> {
+        let help = "a job's query only reads; the sink in job.toml says how its rows reach the table";
+        self.refuse(statement.span(), "this statement writes".to_owned(), help);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        // With arguments it is a table function, such as `generate_series(1, 3)`.
+        if let TableFactor::Table { name, args: None, .. } = factor {
+            self.relation(name);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
+        if let Expr::Function(function) = expression {
+            let name = function.name.to_string().to_lowercase();
+            if NOT_REPEATABLE.contains(&name.as_str()) {
+                let message = format!("`{name}` has another value in each run");
+                let help = "a run that is repeated must yield the same rows: use a column, or `$interval_end`";
+                self.refuse(function.name.span(), message, help);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct ConditionVisitor;
+
+impl Visitor for ConditionVisitor {
+    type Break = String;
+
+    fn pre_visit_query(&mut self, _query: &Ast) -> ControlFlow<Self::Break> {
+        ControlFlow::Break(
+            "a check is a condition on one row and holds no subquery: use `refers`, or join in the query".to_owned(),
+        )
+    }
+
+    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<Self::Break> {
+        match &value.value {
+            Value::Placeholder(name) => ControlFlow::Break(format!(
+                "a check knows no parameters, so not `{name}`: make it a column of the query"
+            )),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// SQL folds names to lower case unless they are quoted.
+fn fold(name: &Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    }
+}
