@@ -14,17 +14,21 @@ from report import Report
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    first, second = Lake(sys.argv[1]), Lake(sys.argv[2])
-    report = Report()
-    report.equal("tables", first.tables(), second.tables())
-    report.equal("there are tables", True, bool(first.tables()))
-    for table in sorted(set(first.tables()) & set(second.tables())):
-        compare(report, table, first, second)
+    report = compare(Lake(sys.argv[1]), Lake(sys.argv[2]))
     print(report.summary())
     sys.exit(0 if report.passed() else 1)
 
 
-def compare(report, table, first, second):
+def compare(first, second):
+    report = Report()
+    report.equal("tables", first.tables(), second.tables())
+    report.equal("there are tables", True, bool(first.tables()))
+    for table in sorted(set(first.tables()) & set(second.tables())):
+        compare_table(report, table, first, second)
+    return report
+
+
+def compare_table(report, table, first, second):
     report.equal(f"{table} columns", first.schema(table), second.schema(table))
     rows, others = first.arrow(table), second.arrow(table)
     report.equal(f"{table} rows", rows.num_rows, others.num_rows)

@@ -26,7 +26,7 @@ class Report:
         print(f"{'ok  ' if is_equal else 'DIFF'}  {name}: expected {expected}, found {found}{detail}")
 
     def frames(self, name, expected, found, keys, floors=None):
-        """Row for row by `keys`. Columns in `floors` may differ by RELATIVE, or by that floor near zero; others may not."""
+        """Row for row by `keys`. Columns in `floors` may differ by RELATIVE, near zero by the floor; others not."""
         self.equal(f"{name} rows", len(expected), len(found))
         self.equal(f"{name} repeated {', '.join(keys)}", 0, int(found.duplicated(keys).sum()))
         expected = expected.assign(**{f"floor of {c}": floor for c, floor in (floors or {}).items()})

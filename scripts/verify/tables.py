@@ -44,16 +44,21 @@ OF_PRICE = dict.fromkeys(["sma_20", "ema_12", "ema_26", "macd", "macd_signal", "
 
 def main():
     arguments = parse_arguments()
+    report = verify(Lake(arguments.lake), arguments.raw, arguments.calendar or default_calendar(arguments.raw))
+    print(report.summary())
+    sys.exit(0 if report.passed() else 1)
+
+
+def verify(lake, raw_folder, calendar):
+    """Values are only compared once every table has its columns."""
     report = Report()
-    lake = Lake(arguments.lake)
     for table, schema in SCHEMAS.items():
         check_layout(report, lake, table, schema)
     if report.passed():
-        sessions = check_sessions(report, lake, arguments.calendar or default_calendar(arguments.raw))
-        check_minutes(report, lake, arguments.raw, sessions)
-        check_days(report, lake, arguments.raw, sessions)
-    print(report.summary())
-    sys.exit(0 if report.passed() else 1)
+        sessions = check_sessions(report, lake, calendar)
+        check_minutes(report, lake, raw_folder, sessions)
+        check_days(report, lake, raw_folder, sessions)
+    return report
 
 
 def parse_arguments():

@@ -1,10 +1,11 @@
 -- Sessions open at half past an hour of UTC, so quarters of an hour of UTC begin at the open.
+-- date_bin gives nanoseconds, which no Delta table holds.
 with bars as (
     select
         symbol,
         session_date,
         ts,
-        date_bin(interval '15 minutes', ts) as bucket,
+        arrow_cast(date_bin(interval '15 minutes', ts), 'Timestamp(us, "UTC")') as bucket,
         open,
         high,
         low,
