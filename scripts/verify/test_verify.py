@@ -229,6 +229,13 @@ class PlantedErrors(unittest.TestCase):
         self.assertTrue(self.verify()[0].passed())
         self.assertFalse(self.compare()[0].passed())
 
+    def test_a_column_that_is_left_out_of_the_comparison(self):
+        self.change("silver.sessions", lambda rows: with_value(rows, "early_close", 0, True))
+        with redirect_stdout(io.StringIO()):
+            report = compare.compare(Lake(folder / "lake"), Lake(self.lake), ["early_close"])
+        self.assertTrue(report.passed())
+        self.assertFalse(self.compare()[0].passed())
+
     def test_a_lost_row(self):
         self.change("silver.bars_1m", lambda rows: rows.slice(1))
         self.assert_found("silver.bars_1m rows that are missing: expected 0, found 1")
