@@ -1,0 +1,82 @@
+"""Reads a lake's tables with deltalake, and once more with DuckDB."""
+
+from collections import Counter
+from math import fsum
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import duckdb
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+NUMBERS = ("double", "long")
+
+
+class Lake:
+    def __init__(self, root):
+        self.root = Path(root)
+
+    def tables(self):
+        logs = self.root.glob("*/*/_delta_log")
+        return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in logs)
+
+    def exists(self, table):
+        return DeltaTable.is_deltatable(str(self._folder(table)))
+
+    def schema(self, table):
+        """Such as `ts timestamp, open double`; `timestamp` is an instant in microseconds."""
+        if not self.exists(table):
+            return "no such table"
+        return ", ".join(f"{field.name} {field.type.type}" for field in self._open(table).schema().fields)
+
+    def read(self, table):
+        return self.arrow(table).to_pandas()
+
+    def count(self, table):
+        return self.arrow(table).num_rows if self.exists(table) else 0
+
+    def count_by_file(self, table, name):
+        """Rows by `name(source_file)`."""
+        if not self.exists(table):
+            return Counter()
+        return Counter(name(path) for path in self.arrow(table)["source_file"].to_pylist())
+
+    def count_nan(self, table):
+        rows = self.arrow(table)
+        doubles = [rows[column] for column in self._numbers(table, ("double",))]
+        return sum(pc.sum(pc.is_nan(column)).as_py() or 0 for column in doubles)
+
+    def sums(self, table):
+        """Number of rows, and of each column of numbers its values and their sum to nine digits."""
+        rows = self.arrow(table)
+        columns = [rows[column].drop_null().to_pylist() for column in self._numbers(table, NUMBERS)]
+        return [rows.num_rows, *[(len(values), round_sum(fsum(values))) for values in columns]]
+
+    def sums_in_duckdb(self, table):
+        files = [local_path(uri) for uri in self._open(table).file_uris()]
+        if not files:
+            return [0, *[(0, "0") for _ in self._numbers(table, NUMBERS)]]
+        columns = self._numbers(table, NUMBERS)
+        sums = "".join(f', count("{column}"), fsum("{column}")' for column in columns)
+        found = duckdb.sql(f"select count(*){sums} from read_parquet($files)", params={"files": files}).fetchall()[0]
+        return [found[0], *[(count, round_sum(total or 0)) for count, total in zip(found[1::2], found[2::2])]]
+
+    def _numbers(self, table, types):
+        return [field.name for field in self._open(table).schema().fields if field.type.type in types]
+
+    def arrow(self, table):
+        return self._open(table).to_pyarrow_table()
+
+    def _open(self, table):
+        return DeltaTable(str(self._folder(table)))
+
+    def _folder(self, table):
+        return self.root.joinpath(*table.split("."))
+
+
+def local_path(uri):
+    return unquote(urlparse(uri).path) if uri.startswith("file:") else uri
+
+
+def round_sum(total):
+    return f"{total:.9g}"
