@@ -188,7 +188,7 @@ impl Table {
         })?;
         let doing = self.doing("create");
         let metadata = new_metadata(&schema, &commit.partition_by, Vec::<(String, String)>::new())
-            .map_err(|e| from_delta(&doing, e))?;
+            .map_err(|e| from_delta(&doing, e.into()))?;
         let protocol: Protocol =
             serde_json::from_value(serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}))
                 .map_err(|e| Error::internal("protocol (1,2) is not a protocol").with_source(e))?;
@@ -208,8 +208,7 @@ impl Table {
     async fn checkpoint(&self, version: u64) -> Result<()> {
         use deltalake_core::kernel::Snapshot as DeltaSnapshot;
         let doing = self.doing("checkpoint");
-        let delta =
-            DeltaSnapshot::try_new(self.log().as_ref(), Some(version)).await.map_err(|e| from_delta(&doing, e))?;
+        let delta = DeltaSnapshot::try_new(self.log().as_ref(), Some(version)).await.map_err(|e| from_delta(&doing, e))?;
         let scan = delta.scan_builder().build().map_err(|e| from_delta(&doing, e.into()))?;
         let (kernel, engine) = (Arc::clone(scan.snapshot()), self.log().engine(None));
         tokio::task::spawn_blocking(move || kernel.checkpoint(engine.as_ref(), None).map(|_| ()))

@@ -1,0 +1,176 @@
+//! The rows of a source that a run has to see, as plans: nothing is read here.
+
+use std::sync::Arc;
+
+use datafusion::common::JoinType;
+use datafusion::datasource::{provider_as_source, ViewTable};
+use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
+use datafusion::scalar::ScalarValue;
+use pulse_core::manifest::Read;
+use pulse_core::{Error, Result};
+
+use super::pin::{Mode, PinnedTable};
+use crate::error::from_datafusion;
+use crate::source::delta::DeltaScan;
+use crate::table::{DataFile, Snapshot};
+
+/// The state of a source that a plan reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The pinned version.
+    Now,
+    /// The version that the last run read.
+    Before,
+}
+
+/// The source as the query sees it.
+pub(super) fn visible(pinned: &PinnedTable, mode: &Mode, state: State, target_bytes: u64) -> Result<Arc<dyn TableProvider>> {
+    let scan = |files: Vec<DataFile>| of_files(pinned, files, target_bytes);
+    let snapshot = snapshot(pinned, state)?;
+    let incremental = *mode == Mode::Incremental && pinned.read.read == Read::Changed && pinned.changed();
+    if !incremental {
+        return Ok(Arc::new(scan(snapshot.files.clone())));
+    }
+    if pinned.read.by.is_empty() && pinned.read.lookback.is_none() {
+        if !pinned.removed().is_empty() {
+            return Err(Error::data(format!(
+                "table {} was rewritten since the last run, and this job reads only what is added to it; \
+                 set `by` in its source, or read = \"all\"",
+                pinned.table.name()
+            )));
+        }
+        return Ok(Arc::new(scan(pinned.added())));
+    }
+    let (added, removed) = (pinned.added(), pinned.removed());
+    let bounds = bounds(pinned, added.iter().chain(&removed));
+    let candidates = candidates(&snapshot.files, &bounds);
+    if state == State::Now && removed.is_empty() && pinned.read.lookback.is_none() && candidates.len() == added.len() {
+        // No other file can hold a row of the changed groups.
+        return Ok(Arc::new(scan(added)));
+    }
+    let all = LogicalPlanBuilder::scan("source", provider_as_source(Arc::new(scan(candidates))), None);
+    let failed = |e| from_datafusion(&format!("plan the changes of table {}", pinned.table.name()), e);
+    let mut all = all.map_err(failed)?;
+    for filter in filters(&bounds) {
+        all = all.filter(filter).map_err(failed)?;
+    }
+    if !pinned.read.by.is_empty() {
+        let groups = changed_groups(pinned, target_bytes)?;
+        let keys: Vec<_> = pinned.read.by.iter().map(|name| ident_column(name)).collect();
+        all = all.join(groups, JoinType::LeftSemi, (keys.clone(), keys), None).map_err(failed)?;
+    }
+    let plan = all.build().map_err(failed)?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
+}
+
+fn ident_column(name: &str) -> datafusion::common::Column {
+    datafusion::common::Column::from_name(name)
+}
+
+fn of_files(pinned: &PinnedTable, files: Vec<DataFile>, target_bytes: u64) -> DeltaScan {
+    let now = &pinned.now;
+    DeltaScan::of_files(pinned.table.clone(), &now.schema, &now.partition_by, files, target_bytes)
+}
+
+fn snapshot(pinned: &PinnedTable, state: State) -> Result<&Snapshot> {
+    match state {
+        State::Now => Ok(&pinned.now),
+        State::Before => pinned
+            .before
+            .as_ref()
+            .ok_or_else(|| Error::internal(format!("table {} has no earlier version to compare with", pinned.table.name()))),
+    }
+}
+
+/// Distinct values of the `by` columns in rows that came or went; rows that were only moved do not count.
+pub(super) fn changed_groups(pinned: &PinnedTable, target_bytes: u64) -> Result<LogicalPlan> {
+    let failed = |e| from_datafusion(&format!("plan the changes of table {}", pinned.table.name()), e);
+    let scan = |name: &str, files: Vec<DataFile>| {
+        LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(of_files(pinned, files, target_bytes))), None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(failed)
+    };
+    let (added, removed) = (scan("added", pinned.added())?, scan("removed", pinned.removed())?);
+    let changed = if pinned.removed().is_empty() {
+        LogicalPlanBuilder::from(added)
+    } else {
+        let came = LogicalPlanBuilder::except(added.clone(), removed.clone(), true).map_err(failed)?;
+        let went = LogicalPlanBuilder::except(removed, added, true).map_err(failed)?;
+        LogicalPlanBuilder::from(came).union(went).map_err(failed)?
+    };
+    changed
+        .project(pinned.read.by.iter().map(ident))
+        .and_then(LogicalPlanBuilder::distinct)
+        .and_then(|groups| groups.alias("changed"))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)
+}
+
+/// Range of a `by` column over the changed files; columns without statistics have none.
+type Bounds = Vec<(String, ScalarValue, Option<ScalarValue>)>;
+
+fn bounds<'a>(pinned: &PinnedTable, changed: impl Iterator<Item = &'a DataFile> + Clone) -> Bounds {
+    let range = |name: &String| {
+        let data_type = pinned.now.schema.field_with_name(name).ok()?.data_type().clone();
+        let min = extreme(changed.clone().map(|file| file.min(name, &data_type)), std::cmp::Ordering::Less)?;
+        let max = extreme(changed.clone().map(|file| file.max(name, &data_type)), std::cmp::Ordering::Greater)?;
+        Some((name.clone(), min, Some(max)))
+    };
+    let mut bounds: Bounds = pinned.read.by.iter().filter_map(range).collect();
+    if let Some(lookback) = &pinned.read.lookback
+        && let Some((name, min, _)) = range(&lookback.column)
+        && let Some(earlier) = minus_days(&min, lookback.days)
+    {
+        bounds.retain(|(column, ..)| *column != name);
+        bounds.push((name, earlier, None));
+    }
+    bounds
+}
+
+fn minus_days(value: &ScalarValue, days: u32) -> Option<ScalarValue> {
+    const MICROS_A_DAY: i64 = 86_400_000_000;
+    match value {
+        ScalarValue::Date32(Some(day)) => Some(ScalarValue::Date32(Some(day - i32::try_from(days).ok()?))),
+        ScalarValue::TimestampMicrosecond(Some(micros), zone) => {
+            Some(ScalarValue::TimestampMicrosecond(Some(micros - i64::from(days) * MICROS_A_DAY), zone.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// None as soon as one file's bound is unknown.
+fn extreme(mut values: impl Iterator<Item = Option<ScalarValue>>, wanted: std::cmp::Ordering) -> Option<ScalarValue> {
+    values.try_fold(None, |best: Option<ScalarValue>, value| {
+        let value = value?;
+        Some(match best {
+            Some(best) if value.partial_cmp(&best)? != wanted => Some(best),
+            _ => Some(value),
+        })
+    })?
+}
+
+fn candidates(files: &[DataFile], bounds: &Bounds) -> Vec<DataFile> {
+    let overlaps = |file: &&DataFile| {
+        bounds.iter().all(|(name, min, max)| {
+            let data_type = min.data_type();
+            let below = file.max(name, &data_type).is_some_and(|file_max| file_max < *min);
+            let above = match (file.min(name, &data_type), max) {
+                (Some(file_min), Some(max)) => file_min > *max,
+                _ => false,
+            };
+            !below && !above
+        })
+    };
+    files.iter().filter(overlaps).cloned().collect()
+}
+
+fn filters(bounds: &Bounds) -> impl Iterator<Item = Expr> {
+    bounds.iter().map(|(name, min, max)| {
+        let from = ident(name).gt_eq(lit(min.clone()));
+        match max {
+            Some(max) => from.and(ident(name).lt_eq(lit(max.clone()))),
+            None => from,
+        }
+    })
+}

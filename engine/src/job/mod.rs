@@ -1,0 +1,48 @@
+//! One run of one job: pin its sources, plan, execute, check, commit.
+
+mod changes;
+mod check;
+mod pin;
+mod query;
+mod rejects;
+mod replace;
+mod report;
+mod run;
+mod schema;
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use pulse_core::project::Project;
+
+use crate::execute::Execute;
+use crate::source::file::ReadOptions;
+use crate::table::{CommitOptions, Lake};
+
+pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, pin};
+pub use query::{JobQuery, Sources, plan_query};
+pub use report::{Outcome, Report};
+pub use run::{preview, run};
+pub use schema::{infer_schemas, normalized};
+
+/// What all runs of a process share.
+#[derive(Clone)]
+pub struct Workbench {
+    pub project: Arc<Project>,
+    pub lake: Lake,
+    /// Cloned for every query; holds options, functions, memory and stores.
+    pub state: SessionState,
+    pub execute: Arc<dyn Execute>,
+    pub options: JobOptions,
+}
+
+/// Limits and sizes that hold for every job.
+#[derive(Debug, Clone)]
+pub struct JobOptions {
+    /// Bytes of input that one partition of a scan reads.
+    pub target_partition_bytes: u64,
+    pub read: ReadOptions,
+    pub commit: CommitOptions,
+    /// Attempts of a run whose commit conflicts.
+    pub attempts: u32,
+}

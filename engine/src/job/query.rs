@@ -1,0 +1,207 @@
+//! A job's SQL over given sources, as a logical plan in the table's types.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::catalog::{MemorySchemaProvider, TableProvider};
+use datafusion::common::{ParamValues, TableReference};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, ident};
+use datafusion::prelude::SessionContext;
+use datafusion::scalar::ScalarValue;
+use pulse_core::diagnostic::Diagnostic;
+use pulse_core::interval::Interval;
+use pulse_core::project::Job;
+use pulse_core::{Error, Result};
+
+use super::rejects::carry_rejects;
+use super::schema::conformed;
+use crate::error::from_datafusion;
+use crate::sink::{RAW, REASON, RowCheck};
+
+/// Tables by the name that SQL has for them: `silver.bars_1m`, `raw.bars_1m`.
+pub type Sources = BTreeMap<String, Arc<dyn TableProvider>>;
+
+/// A job's rows and what is to be checked of them.
+#[derive(Debug, Clone)]
+pub struct JobQuery {
+    /// All columns of the query, then one boolean column a row check, then perhaps the columns of rejected lines.
+    pub plan: LogicalPlan,
+    /// Columns that the table gets: all of the query's but those that start with `_`.
+    pub columns: Vec<String>,
+    pub checks: Vec<RowCheck>,
+}
+
+/// Plans the job's query and row checks over `sources`.
+///
+/// # Errors
+/// `Invalid` with the place in the query or manifest.
+pub async fn plan_query(state: &SessionState, job: &Job, sources: &Sources, interval: Option<Interval>) -> Result<JobQuery> {
+    let context = context(state, sources)?;
+    let plan = context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))?;
+    let plan = bind(plan, interval).map_err(|e| wrong_query(job, e))?;
+    let plan = if job.query.files().is_empty() { plan } else { carry_rejects(plan, job)? };
+    let plan = conformed(plan, job)?;
+    let columns = plan.schema().fields().iter().map(|field| field.name().clone()).filter(|name| !name.starts_with('_'));
+    let columns: Vec<String> = columns.collect();
+    refuse_unknown_columns(job, &plan, &columns)?;
+    let (plan, checks) = with_checks(&context, plan, job)?;
+    Ok(JobQuery { plan, columns, checks })
+}
+
+/// A context in which the sources have their names.
+fn context(state: &SessionState, sources: &Sources) -> Result<SessionContext> {
+    let context = SessionContext::new_with_state(state.clone());
+    let wrong = |e| from_datafusion("register a source", e);
+    for (name, provider) in sources {
+        let (layer, table) = name.split_once('.').unwrap_or(("public", name));
+        let options = state.config_options();
+        let catalog = context
+            .catalog(&options.catalog.default_catalog)
+            .ok_or_else(|| Error::internal("the session has no catalog"))?;
+        if catalog.schema(layer).is_none() {
+            catalog.register_schema(layer, Arc::new(MemorySchemaProvider::new())).map_err(wrong)?;
+        }
+        context.register_table(TableReference::partial(layer, table), Arc::clone(provider)).map_err(wrong)?;
+    }
+    Ok(context)
+}
+
+fn bind(plan: LogicalPlan, interval: Option<Interval>) -> datafusion::error::Result<LogicalPlan> {
+    let Some(interval) = interval else { return Ok(plan) };
+    let stamp = |time: chrono::DateTime<chrono::Utc>| {
+        ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), Some("UTC".into())).into()
+    };
+    let values = [("interval_start", stamp(interval.start)), ("interval_end", stamp(interval.end))];
+    plan.with_param_values(ParamValues::Map(values.map(|(name, value)| (name.to_owned(), value)).into()))
+}
+
+/// Each condition becomes a column, so that it runs in the same pass and travels with the plan.
+fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result<(LogicalPlan, Vec<RowCheck>)> {
+    let mut expressions: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut checks = Vec::new();
+    for expectation in &job.manifest.expect {
+        let Some(condition) = &expectation.check else { continue };
+        let column = format!("__check_{}", checks.len());
+        let expression = context
+            .state()
+            .create_logical_expr(condition, plan.schema())
+            .map_err(|e| wrong_check(job, &expectation.name, e))?;
+        expressions.push(expression.alias(&column));
+        checks.push(RowCheck { name: expectation.name.clone(), column, on_fail: expectation.on_fail.into() });
+    }
+    if checks.is_empty() {
+        return Ok((plan, checks));
+    }
+    let plan = LogicalPlanBuilder::from(plan)
+        .project(expressions)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|e| wrong_check(job, "expectations", e))?;
+    Ok((plan, checks))
+}
+
+/// Columns that the manifest names must be the query's; the table's own must be written.
+fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
+    use pulse_core::manifest::Sink;
+    let manifest = &job.manifest;
+    let all: Vec<&str> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
+    let written: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let check = |key: &str, names: &[String], known: &[&str]| match names.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(format!(
+            "{}: `{key}` names the column `{name}`, which the query does not yield; it yields {}",
+            job.manifest_path(),
+            known.join(", ")
+        ))),
+    };
+    check("grain", &manifest.grain, &written)?;
+    check("order", manifest.order.as_deref().unwrap_or_default(), &all)?;
+    match &manifest.sink {
+        Sink::Merge { keys } => check("keys", keys, &written)?,
+        Sink::OverwritePartitions { by } => check("by", by, &written)?,
+        Sink::Append {} | Sink::Overwrite {} => {}
+    }
+    for unique in manifest.expect.iter().filter_map(|expectation| expectation.unique.as_ref()) {
+        check("unique", &unique.columns, &all)?;
+    }
+    Ok(())
+}
+
+/// The plan cut down to `columns`.
+///
+/// # Errors
+/// `Internal` when a column is missing.
+pub(super) fn project(plan: LogicalPlan, columns: &[String]) -> Result<LogicalPlan> {
+    LogicalPlanBuilder::from(plan)
+        .project(columns.iter().map(ident))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|e| from_datafusion("select the key columns", e))
+}
+
+/// Only rows that the reader did not reject.
+pub(super) fn without_rejects(plan: LogicalPlan) -> Result<LogicalPlan> {
+    if plan.schema().field_with_unqualified_name(REASON).is_err() {
+        return Ok(plan);
+    }
+    LogicalPlanBuilder::from(plan)
+        .filter(col(REASON).is_null())
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|e| from_datafusion("leave out rejected lines", e))
+}
+
+pub(super) fn is_hidden(name: &str) -> bool {
+    name == REASON || name == RAW
+}
+
+/// Points at the word in the query that DataFusion complains about, where it says which.
+fn wrong_query(job: &Job, error: datafusion::error::DataFusionError) -> Error {
+    let message = error.strip_backtrace();
+    let text = message.lines().next().unwrap_or_default();
+    let text = ["Schema error: ", "Error during planning: ", "This feature is not implemented: "]
+        .iter()
+        .fold(text, |text, prefix| text.trim_start_matches(prefix));
+    let source: Arc<str> = Arc::from(job.query.text.as_str());
+    let span = culprit(&error).or_else(|| quoted_word(text)).and_then(|word| find_word(&job.query.text, &word));
+    let diagnostic = match span {
+        Some(span) => Diagnostic::new(&job.query_path(), &source, span, text),
+        None => Diagnostic::new(&job.query_path(), &source, 0..job.query.text.trim_end().len().min(1), text),
+    };
+    Error::from_diagnostics(vec![diagnostic])
+}
+
+fn culprit(error: &datafusion::error::DataFusionError) -> Option<String> {
+    use datafusion::common::SchemaError;
+    use datafusion::error::DataFusionError;
+    match error.find_root() {
+        DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
+            SchemaError::FieldNotFound { field, .. } => Some(field.name.clone()),
+            SchemaError::AmbiguousReference { field } => Some(field.name.clone()),
+            SchemaError::DuplicateUnqualifiedField { name } => Some(name.clone()),
+            SchemaError::DuplicateQualifiedField { name, .. } => Some(name.clone()),
+        },
+        _ => None,
+    }
+}
+
+/// The first word in quotes of a message such as `Invalid function 'emma'`.
+fn quoted_word(message: &str) -> Option<String> {
+    let start = message.find(['\'', '`'])? + 1;
+    let end = message[start..].find(['\'', '`'])? + start;
+    let word = message[start..end].rsplit('.').next()?;
+    (!word.is_empty()).then(|| word.to_owned())
+}
+
+fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
+    let lower = text.to_lowercase();
+    let word = word.to_lowercase();
+    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    lower.match_indices(&word).map(|(start, _)| start..start + word.len()).find(|range| {
+        !is_word(lower[..range.start].chars().next_back()) && !is_word(lower[range.end..].chars().next())
+    })
+}
+
+fn wrong_check(job: &Job, name: &str, error: datafusion::error::DataFusionError) -> Error {
+    let message = error.strip_backtrace();
+    let text = message.lines().next().unwrap_or_default();
+    Error::invalid(format!("{}: expectation \"{name}\": {text}", job.manifest_path()))
+}

@@ -1,0 +1,49 @@
+//! Rejected lines travel beside the good rows of a job that reads files, through to the sink that quarantines them.
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, Projection, ident};
+use pulse_core::project::Job;
+use pulse_core::{Error, Result};
+
+use crate::error::from_datafusion;
+use crate::sink::{RAW, REASON};
+
+/// Adds the hidden columns to every projection and lets rejects through every filter.
+///
+/// # Errors
+/// `Invalid` for a query that does more with a source of files: what should a join do with a line that has no columns?
+pub(super) fn carry_rejects(plan: LogicalPlan, job: &Job) -> Result<LogicalPlan> {
+    plan.transform_up(|node| extend(node).map(Transformed::yes))
+        .map(|transformed| transformed.data)
+        .map_err(|error| match error {
+            DataFusionError::Plan(what) => Error::invalid(format!(
+                "{}: {what} over a source of files; select its rows as they are and do the rest in the next job",
+                job.query_path()
+            )),
+            other => from_datafusion(&job.query_path(), other),
+        })
+}
+
+fn extend(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    match node {
+        LogicalPlan::TableScan(_) => Ok(node),
+        // Its cached schema lacks the hidden columns of the input below.
+        LogicalPlan::SubqueryAlias(alias) => {
+            LogicalPlanBuilder::from(alias.input.as_ref().clone()).alias(alias.alias)?.build()
+        }
+        LogicalPlan::Projection(Projection { expr, input, .. }) => {
+            let hidden = [REASON, RAW].into_iter().map(ident).filter(|column| !expr.contains(column));
+            let expressions: Vec<Expr> = expr.iter().cloned().chain(hidden).collect();
+            LogicalPlanBuilder::from(input.as_ref().clone()).project(expressions)?.build()
+        }
+        LogicalPlan::Filter(Filter { predicate, input, .. }) => {
+            LogicalPlanBuilder::from(input.as_ref().clone()).filter(predicate.or(ident(REASON).is_not_null()))?.build()
+        }
+        other => Err(DataFusionError::Plan(format!("`{}`", name_of(&other)))),
+    }
+}
+
+fn name_of(node: &LogicalPlan) -> String {
+    node.display().to_string().split(':').next().unwrap_or_default().to_lowercase()
+}

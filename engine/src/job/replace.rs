@@ -1,0 +1,145 @@
+//! Taking rows out of a table: find the files that hold dead rows, write the living rest anew, remove the files.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use datafusion::common::{Column, JoinType};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident, lit};
+use deltalake_core::kernel::Add;
+use pulse_core::{Error, Result};
+
+use super::Workbench;
+use super::report::Staged;
+use crate::error::from_datafusion;
+use crate::sink::{PartitionResult, SinkNode, SinkSpec};
+use crate::source::delta::{DeltaScan, FILE_COLUMN};
+use crate::table::{DataFile, Snapshot, Table};
+
+/// Rows that must go: those that agree with a row of `rows` in `columns`.
+#[derive(Debug, Clone)]
+pub(super) struct Dead {
+    pub(super) rows: LogicalPlan,
+    pub(super) columns: Vec<String>,
+}
+
+/// Files to remove, and files with their living rows.
+#[derive(Debug, Default)]
+pub(super) struct Replacement {
+    pub(super) removes: Vec<DataFile>,
+    pub(super) adds: Vec<Add>,
+}
+
+/// Files among `candidates` that hold dead rows.
+pub(super) async fn touched(
+    bench: &Workbench,
+    table: &Table,
+    snapshot: &Snapshot,
+    candidates: Vec<DataFile>,
+    dead: &Dead,
+) -> Result<Vec<DataFile>> {
+    if candidates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let failed = |e| from_datafusion(&format!("find replaced rows of table {}", table.name()), e);
+    let scan = scan(bench, table, snapshot, candidates.clone()).with_file_column();
+    let plan = LogicalPlanBuilder::scan("target", provider_as_source(Arc::new(scan)), None)
+        .and_then(|plan| join(plan, dead, JoinType::LeftSemi))
+        .and_then(|plan| plan.project([ident(FILE_COLUMN)]))
+        .and_then(LogicalPlanBuilder::distinct)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)?;
+    let batches = collect(bench, &format!("{}: find replaced rows", table.name()), &plan).await?;
+    let paths: HashSet<String> = batches
+        .iter()
+        .filter_map(|batch| batch.column(0).as_string_opt::<i32>())
+        .flat_map(|paths| paths.iter().flatten().map(str::to_owned))
+        .collect();
+    Ok(candidates.into_iter().filter(|file| paths.contains(&file.path)).collect())
+}
+
+/// Writes what lives on of the touched files. `spec` says how; it has no checks.
+pub(super) async fn rewrite(
+    bench: &Workbench,
+    table: &Table,
+    snapshot: &Snapshot,
+    files: Vec<DataFile>,
+    dead: &Dead,
+    spec: SinkSpec,
+) -> Result<Replacement> {
+    if files.is_empty() {
+        return Ok(Replacement::default());
+    }
+    let failed = |e| from_datafusion(&format!("rewrite files of table {}", table.name()), e);
+    let living = LogicalPlanBuilder::scan("target", provider_as_source(Arc::new(scan(bench, table, snapshot, files.clone()))), None)
+        .and_then(|plan| join(plan, dead, JoinType::LeftAnti))
+        .and_then(|plan| plan.project(spec.columns.iter().map(ident)))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)?;
+    let name = format!("{}: rewrite", table.name());
+    let staged = write(bench, &name, living, spec, &|_, _, _| ()).await?;
+    Ok(Replacement { removes: files, adds: staged.total.files })
+}
+
+fn join(plan: LogicalPlanBuilder, dead: &Dead, join_type: JoinType) -> datafusion::error::Result<LogicalPlanBuilder> {
+    let keys: Vec<Column> = dead.columns.iter().map(Column::from_name).collect();
+    let rows = LogicalPlanBuilder::from(dead.rows.clone()).alias("dead")?.build()?;
+    plan.join(rows, join_type, (keys.clone(), keys), None)
+}
+
+fn scan(bench: &Workbench, table: &Table, snapshot: &Snapshot, files: Vec<DataFile>) -> DeltaScan {
+    let target = bench.options.target_partition_bytes;
+    DeltaScan::of_files(table.clone(), &snapshot.schema, &snapshot.partition_by, files, target)
+}
+
+/// Rows with one text column.
+pub(super) fn text_rows(column: &str, values: &[String]) -> Result<LogicalPlan> {
+    let rows = values.iter().map(|value| vec![lit(value.as_str())]).collect();
+    LogicalPlanBuilder::values(rows)
+        .and_then(|plan| plan.project([ident("column1").alias(column)]))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|e| from_datafusion("list replaced files", e))
+}
+
+/// Runs a plan through a sink and adds up what its partitions did.
+pub(super) async fn write(
+    bench: &Workbench,
+    name: &str,
+    rows: LogicalPlan,
+    spec: SinkSpec,
+    progress: crate::execute::Progress<'_>,
+) -> Result<Staged> {
+    let checks = spec.checks.len();
+    let plan = SinkNode::plan(rows, Arc::new(spec)).map_err(|e| from_datafusion(name, e))?;
+    let physical = bench.state.create_physical_plan(&plan).await.map_err(|e| from_datafusion(name, e))?;
+    log::debug!("{name}:\n{}", datafusion::physical_plan::displayable(physical.as_ref()).indent(false));
+    let partitions = bench.execute.execute(name, &bench.state, physical, progress).await?;
+    let results = partitions.iter().map(|batches| parse(name, batches)).collect::<Result<Vec<_>>>()?;
+    Ok(Staged::new(results, checks))
+}
+
+/// Exactly one result a partition: a lost or doubled one would lose or double rows.
+fn parse(name: &str, batches: &[RecordBatch]) -> Result<PartitionResult> {
+    let texts: Vec<&str> = batches
+        .iter()
+        .filter_map(|batch| batch.column(0).as_string_opt::<i32>())
+        .flat_map(|column| column.iter().flatten())
+        .collect();
+    let [text] = texts[..] else {
+        return Err(Error::internal(format!("{name}: a partition has {} results instead of one", texts.len())));
+    };
+    serde_json::from_str(text).map_err(|e| Error::internal(format!("{name}: a result cannot be read")).with_source(e))
+}
+
+/// Rows of a plan whose answer is small.
+pub(super) async fn collect(bench: &Workbench, name: &str, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
+    let physical = bench.state.create_physical_plan(&optimized(bench, plan)?).await;
+    let physical = physical.map_err(|e| from_datafusion(name, e))?;
+    let partitions = bench.execute.execute(name, &bench.state, physical, &|_, _, _| ()).await?;
+    Ok(partitions.into_iter().flatten().collect())
+}
+
+fn optimized(bench: &Workbench, plan: &LogicalPlan) -> Result<LogicalPlan> {
+    bench.state.optimize(plan).map_err(|e| from_datafusion("optimize a plan", e))
+}

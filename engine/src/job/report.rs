@@ -1,0 +1,79 @@
+//! What a run did.
+
+use deltalake_core::kernel::Add;
+use pulse_core::interval::Interval;
+use pulse_core::name::TableName;
+use pulse_core::run::{ExpectationOutcome, InputRecord, Place, RunCounts};
+
+use super::pin::Mode;
+use crate::sink::PartitionResult;
+
+/// How a run ended when nothing went wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing to do: no commit.
+    Unchanged,
+    Committed {
+        version: u64,
+    },
+    /// An expectation with `on_fail = "fail"` did not hold; the table is as it was.
+    ExpectationFailed {
+        message: String,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub job: TableName,
+    pub outcome: Outcome,
+    pub mode: Mode,
+    pub place: Place,
+    pub interval: Option<Interval>,
+    pub inputs: Vec<InputRecord>,
+    pub counts: RunCounts,
+    pub expectations: Vec<ExpectationOutcome>,
+    pub warnings: Vec<String>,
+    /// From 1; more when commits of others came first.
+    pub attempt: u32,
+}
+
+/// Results of all partitions, added up.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    pub(super) total: PartitionResult,
+}
+
+impl Staged {
+    pub(super) fn new(results: Vec<PartitionResult>, checks: usize) -> Self {
+        let mut total = PartitionResult { failed: vec![0; checks], ..PartitionResult::default() };
+        for result in results {
+            total.rows_in += result.rows_in;
+            total.rows_written += result.rows_written;
+            total.rows_quarantined += result.rows_quarantined;
+            total.rows_dropped += result.rows_dropped;
+            total.rows_rejected += result.rows_rejected;
+            total.repeated += result.repeated;
+            for (sum, failed) in total.failed.iter_mut().zip(result.failed) {
+                *sum += failed;
+            }
+            total.files.extend(result.files);
+            total.quarantine_files.extend(result.quarantine_files);
+        }
+        Self { total }
+    }
+
+    pub(super) fn counts(&self) -> RunCounts {
+        RunCounts {
+            rows_in: self.total.rows_in,
+            rows_out: self.total.rows_written,
+            rows_quarantined: self.total.rows_quarantined,
+            rows_dropped: self.total.rows_dropped,
+            ..RunCounts::default()
+        }
+    }
+}
+
+/// Bytes of staged files.
+pub(super) fn bytes(adds: &[Add]) -> u64 {
+    adds.iter().map(|add| u64::try_from(add.size).unwrap_or_default()).sum()
+}

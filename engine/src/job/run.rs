@@ -1,0 +1,512 @@
+//! The way of a run: pin, plan, execute, check, commit; again when somebody else came first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::datasource::provider_as_source;
+use deltalake_core::kernel::Add;
+use object_store::ObjectStoreExt as _;
+use pulse_core::interval::Interval;
+use pulse_core::manifest::{Read, Sink};
+use pulse_core::project::Job;
+use pulse_core::run::InputRecord;
+use pulse_core::{Error, Result};
+use serde_json::json;
+
+use super::changes::{State, changed_groups, visible};
+use super::check::{outcomes, refusal};
+use super::pin::{Mode, Pinned, pin};
+use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
+use super::replace::{Dead, Replacement, rewrite, text_rows, touched, write};
+use super::report::{Outcome, Report, Staged, bytes};
+use super::schema::{refuse_other_columns, table_schema};
+use super::Workbench;
+use crate::error::from_datafusion;
+use crate::execute::Progress;
+use crate::sink::{SinkSpec, SortKey, UniqueCheck, quarantine_schema};
+use crate::source::delta::DeltaScan;
+use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
+use crate::store::{store_path, store_url};
+use crate::table::{Commit, CommitOutcome, DataFile, Removal, Snapshot, Table};
+
+/// Runs a job once, for what changed or for the interval asked for.
+///
+/// # Errors
+/// By kind: `Invalid` input, `Data`, `Unavailable`, `Exhausted`, `Conflict` when every attempt was overtaken. Whatever the
+/// error, no reader sees anything of the run.
+pub async fn run(
+    bench: &Workbench,
+    job: &Job,
+    run_id: &str,
+    asked: Option<Interval>,
+    now: DateTime<Utc>,
+    progress: Progress<'_>,
+) -> Result<Report> {
+    let mut overtaken = String::new();
+    for attempt in 1..=bench.options.attempts {
+        let pinned = pin(bench, job, asked, now).await?;
+        let run = Run { bench, job, run_id, pinned: &pinned, now };
+        match run.attempt(progress).await? {
+            Attempt::Done(report) => return Ok(Report { attempt, ..*report }),
+            Attempt::Overtaken { reason } => overtaken = reason,
+        }
+    }
+    Err(Error::conflict(format!(
+        "job {}: {} attempts were overtaken by other commits ({overtaken}); run it alone",
+        job.name, bench.options.attempts
+    )))
+}
+
+/// What a run would do now, without reading data.
+///
+/// # Errors
+/// As [`run`] before it executes.
+pub async fn preview(bench: &Workbench, job: &Job, asked: Option<Interval>, now: DateTime<Utc>) -> Result<Pinned> {
+    let pinned = pin(bench, job, asked, now).await?;
+    let run = Run { bench, job, run_id: "preview", pinned: &pinned, now };
+    run.query(State::Now).await?;
+    Ok(pinned)
+}
+
+enum Attempt {
+    Done(Box<Report>),
+    Overtaken { reason: String },
+}
+
+struct Run<'a> {
+    bench: &'a Workbench,
+    job: &'a Job,
+    run_id: &'a str,
+    pinned: &'a Pinned,
+    now: DateTime<Utc>,
+}
+
+/// Both tables' changes, ready to commit.
+struct Changes {
+    staged: Staged,
+    table: Replacement,
+    quarantine: Replacement,
+}
+
+impl Run<'_> {
+    async fn attempt(&self, progress: Progress<'_>) -> Result<Attempt> {
+        if self.pinned.mode == Mode::Unchanged {
+            return Ok(self.done(self.report(Outcome::Unchanged, &Staged::default())));
+        }
+        let query = self.query(State::Now).await?;
+        let schema = table_schema(&query.plan, &query.columns)?;
+        if let Some(target) = &self.pinned.target {
+            refuse_other_columns(self.job, &schema, &target.schema)?;
+        }
+        let spec = self.spec(&query)?;
+        let staged =
+            write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
+        let scan = self.staged_scan(&schema, &staged.total.files);
+        let expectations = outcomes(self.bench, self.job, &staged, &scan, self.now).await?;
+        if let Some(message) = refusal(self.job, &expectations) {
+            self.discard(&self.pinned.table, &staged.total.files).await;
+            self.discard(&self.pinned.quarantine_table, &staged.total.quarantine_files).await;
+            let mut report = self.report(Outcome::ExpectationFailed { message }, &staged);
+            report.expectations = expectations;
+            return Ok(self.done(report));
+        }
+        let table = self.replace_in_table(&query, &spec, &scan).await?;
+        let quarantine = self.replace_in_quarantine().await?;
+        let changes = Changes { staged, table, quarantine };
+        self.commit(changes, &schema, expectations).await
+    }
+
+    fn done(&self, report: Report) -> Attempt {
+        Attempt::Done(Box::new(report))
+    }
+
+    async fn query(&self, state: State) -> Result<JobQuery> {
+        let sources = self.sources(state)?;
+        plan_query(&self.bench.state, self.job, &sources, self.pinned.interval).await
+    }
+
+    fn sources(&self, state: State) -> Result<Sources> {
+        let options = &self.bench.options;
+        let mut sources = Sources::new();
+        for (name, pinned) in &self.pinned.files {
+            let source = self.bench.project.sources.files.get(name);
+            let source = source.ok_or_else(|| Error::internal(format!("source `raw.{name}` is not declared")))?;
+            let scan = ScanOptions {
+                store_url: store_url(&pinned.root)?,
+                root: store_path(&pinned.root)?,
+                target_partition_bytes: options.target_partition_bytes,
+                read: options.read.clone(),
+            };
+            let files = RawFiles::new(Arc::new(source.clone()), pinned.new.clone(), scan);
+            sources.insert(format!("raw.{name}"), Arc::new(files));
+        }
+        for (name, pinned) in &self.pinned.tables {
+            let provider = visible(pinned, &self.pinned.mode, self.state_of(pinned, state), options.target_partition_bytes)?;
+            sources.insert(name.to_string(), provider);
+        }
+        Ok(sources)
+    }
+
+    /// Only sources that are read by their changes have an earlier state worth looking at.
+    fn state_of(&self, pinned: &super::PinnedTable, state: State) -> State {
+        if pinned.read.read == Read::Changed { state } else { State::Now }
+    }
+
+    fn spec(&self, query: &JobQuery) -> Result<SinkSpec> {
+        let manifest = &self.job.manifest;
+        let partition_by = match &manifest.sink {
+            Sink::OverwritePartitions { by } => by.clone(),
+            Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => Vec::new(),
+        };
+        let unique = manifest.expect.iter().find_map(|expectation| {
+            let unique = expectation.unique.as_ref()?;
+            Some(UniqueCheck {
+                name: expectation.name.clone(),
+                columns: unique.columns.clone(),
+                on_fail: expectation.on_fail.into(),
+                keep_first_by: unique.keep_first_by.iter().map(|text| sort_key(text)).collect(),
+            })
+        });
+        Ok(SinkSpec {
+            run_id: self.run_id.to_owned(),
+            table: self.pinned.table.url().to_string(),
+            columns: query.columns.clone(),
+            partition_by,
+            order: manifest.order.clone().unwrap_or_else(|| manifest.grain.clone()),
+            target_file_bytes: u64::from(manifest.target_file_mib) << 20,
+            quarantine: self.pinned.quarantine_table.url().to_string(),
+            checks: query.checks.clone(),
+            unique,
+        })
+    }
+
+    fn staged_scan(&self, schema: &arrow::datatypes::SchemaRef, adds: &[Add]) -> DeltaScan {
+        let files = adds.iter().map(|add| DataFile::from_add(add, schema)).collect();
+        let partition_by = match &self.job.manifest.sink {
+            Sink::OverwritePartitions { by } => by.as_slice(),
+            _ => &[],
+        };
+        let target = self.bench.options.target_partition_bytes;
+        DeltaScan::of_files(self.pinned.table.clone(), schema, partition_by, files, target)
+    }
+
+    async fn replace_in_table(&self, query: &JobQuery, spec: &SinkSpec, staged: &DeltaScan) -> Result<Replacement> {
+        let Some(target) = &self.pinned.target else { return Ok(Replacement::default()) };
+        if let Mode::Full { .. } = self.pinned.mode {
+            return Ok(Replacement { removes: target.files.clone(), adds: Vec::new() });
+        }
+        let table = &self.pinned.table;
+        let plain = SinkSpec { checks: Vec::new(), unique: None, order: written_order(spec), ..spec.clone() };
+        match &self.job.manifest.sink {
+            Sink::Overwrite {} => Ok(Replacement { removes: target.files.clone(), adds: Vec::new() }),
+            Sink::Append {} => {
+                let Some(dead) = self.dead_files(target)? else { return Ok(Replacement::default()) };
+                let files = touched(self.bench, table, target, target.files.clone(), &dead).await?;
+                rewrite(self.bench, table, target, files, &dead, plain).await
+            }
+            Sink::OverwritePartitions { by } => {
+                let dead = self.dead_keys(query, staged, by).await?;
+                let removes = touched(self.bench, table, target, target.files.clone(), &dead).await?;
+                Ok(Replacement { removes, adds: Vec::new() })
+            }
+            Sink::Merge { keys } => {
+                let dead = self.dead_keys(query, staged, keys).await?;
+                let candidates = match self.sources_only_grew() {
+                    true => overlapping(&target.files, staged, keys),
+                    false => target.files.clone(),
+                };
+                let files = touched(self.bench, table, target, candidates, &dead).await?;
+                rewrite(self.bench, table, target, files, &dead, plain).await
+            }
+        }
+    }
+
+    fn sources_only_grew(&self) -> bool {
+        self.pinned.tables.values().all(|pinned| pinned.read.read == Read::All || pinned.removed().is_empty())
+    }
+
+    /// Rows of files whose content changed since they were read.
+    fn dead_files(&self, target: &Snapshot) -> Result<Option<Dead>> {
+        let replaced: Vec<String> =
+            self.pinned.files.values().flat_map(|files| files.replaced.iter().cloned()).collect();
+        if replaced.is_empty() {
+            return Ok(None);
+        }
+        if target.schema.field_with_name(SOURCE_FILE).is_err() {
+            return Err(Error::data(format!(
+                "{} changed since it was read, and table {} has no column `{SOURCE_FILE}` to find its rows by; select it",
+                replaced[0], self.job.name
+            )));
+        }
+        Ok(Some(Dead { rows: text_rows(SOURCE_FILE, &replaced)?, columns: vec![SOURCE_FILE.to_owned()] }))
+    }
+
+    /// Keys of the rows just written, and keys that the query yielded from the changed groups before they changed.
+    async fn dead_keys(&self, query: &JobQuery, staged: &DeltaScan, keys: &[String]) -> Result<Dead> {
+        let failed = |e| from_datafusion(&format!("job {}: keys", self.job.name), e);
+        let staged = LogicalPlanBuilder::scan("staged", provider_as_source(Arc::new(staged.clone())), None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(failed)?;
+        let mut rows = LogicalPlanBuilder::from(project(staged, keys)?);
+        if !self.sources_only_grew() {
+            let before = self.query(State::Before).await?;
+            rows = rows.union(project(without_rejects(before.plan)?, keys)?).map_err(failed)?;
+        }
+        debug_assert!(!query.columns.is_empty());
+        Ok(Dead { rows: rows.build().map_err(failed)?, columns: keys.to_vec() })
+    }
+
+    async fn replace_in_quarantine(&self) -> Result<Replacement> {
+        let Some(quarantine) = self.pinned.quarantine.as_ref().filter(|quarantine| !quarantine.files.is_empty()) else {
+            return Ok(Replacement::default());
+        };
+        if let Mode::Full { .. } = self.pinned.mode {
+            return Ok(Replacement { removes: quarantine.files.clone(), adds: Vec::new() });
+        }
+        let table = &self.pinned.quarantine_table;
+        let mut dead: Vec<Dead> = self.dead_files(quarantine)?.into_iter().collect();
+        for pinned in self.pinned.tables.values() {
+            let by = &pinned.read.by;
+            let known = by.iter().all(|name| quarantine.schema.field_with_name(name).is_ok());
+            if pinned.read.read == Read::Changed && pinned.changed() && !by.is_empty() && known {
+                let rows = changed_groups(pinned, self.bench.options.target_partition_bytes)?;
+                dead.push(Dead { rows, columns: by.clone() });
+            }
+        }
+        // More than one changed source is rare; the first decides, the others' rows stay until they are met again.
+        let Some(dead) = dead.into_iter().next() else { return Ok(Replacement::default()) };
+        let files = touched(self.bench, table, quarantine, quarantine.files.clone(), &dead).await?;
+        let columns = quarantine.schema.fields().iter().map(|field| field.name().clone()).collect();
+        let spec = SinkSpec {
+            run_id: self.run_id.to_owned(),
+            table: table.url().to_string(),
+            columns,
+            partition_by: Vec::new(),
+            order: Vec::new(),
+            target_file_bytes: u64::from(self.job.manifest.target_file_mib) << 20,
+            quarantine: table.url().to_string(),
+            checks: Vec::new(),
+            unique: None,
+        };
+        rewrite(self.bench, table, quarantine, files, &dead, spec).await
+    }
+
+    /// Quarantine first: a run that dies between the two commits is repeated, and then replaces what it put there.
+    async fn commit(
+        &self,
+        changes: Changes,
+        schema: &arrow::datatypes::SchemaRef,
+        expectations: Vec<pulse_core::run::ExpectationOutcome>,
+    ) -> Result<Attempt> {
+        let Changes { staged, table, quarantine } = changes;
+        let sequence = self.sequence();
+        if let Some(reason) = self.commit_quarantine(&staged, quarantine, schema, sequence).await? {
+            return Ok(Attempt::Overtaken { reason });
+        }
+        let mut report = self.report(Outcome::Unchanged, &staged);
+        report.expectations = expectations;
+        let adds: Vec<Add> = staged.total.files.iter().cloned().chain(table.adds).collect();
+        report.counts.bytes_written = bytes(&adds) + bytes(&staged.total.quarantine_files);
+        report.counts.files_added = adds.len() as u64;
+        report.counts.files_removed = table.removes.len() as u64;
+        let mut transactions = self.pinned.transactions.clone();
+        transactions.push((SEQUENCE_ID.to_owned(), sequence));
+        let commit = Commit {
+            run_id: self.run_id.to_owned(),
+            adds,
+            removes: table.removes,
+            read_table: self.read_table(),
+            transactions,
+            details: self.details(&report)?,
+            schema: Arc::clone(schema),
+            partition_by: self.partition_by(),
+            at: self.now.timestamp_millis(),
+        };
+        match self.pinned.table.commit(self.pinned.target.as_ref(), &commit, &self.bench.options.commit).await? {
+            CommitOutcome::Committed { version } | CommitOutcome::AlreadyCommitted { version } => {
+                report.outcome = Outcome::Committed { version };
+                Ok(self.done(report))
+            }
+            CommitOutcome::Conflict { version, reason } => {
+                self.discard(&self.pinned.table, &commit.adds).await;
+                Ok(Attempt::Overtaken { reason: format!("version {version}: {reason}") })
+            }
+        }
+    }
+
+    fn read_table(&self) -> Removal {
+        match (&self.job.manifest.sink, &self.pinned.mode) {
+            (Sink::Append {}, Mode::Incremental) => Removal::Independent,
+            _ => Removal::FromRows,
+        }
+    }
+
+    fn partition_by(&self) -> Vec<String> {
+        match &self.job.manifest.sink {
+            Sink::OverwritePartitions { by } => by.clone(),
+            Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => Vec::new(),
+        }
+    }
+
+    fn sequence(&self) -> i64 {
+        let last = self.pinned.target.as_ref().and_then(|target| target.transactions.get(SEQUENCE_ID));
+        last.copied().unwrap_or_default() + 1
+    }
+
+    /// The reason when somebody else came first.
+    async fn commit_quarantine(
+        &self,
+        staged: &Staged,
+        replacement: Replacement,
+        schema: &arrow::datatypes::SchemaRef,
+        sequence: i64,
+    ) -> Result<Option<String>> {
+        let mut removes = replacement.removes;
+        removes.extend(self.orphaned_quarantine(sequence).await?.into_iter().filter(|file| {
+            self.pinned.quarantine.as_ref().is_some_and(|now| now.files.iter().any(|known| known.path == file.path))
+        }));
+        removes.sort_by(|a, b| a.path.cmp(&b.path));
+        removes.dedup_by(|a, b| a.path == b.path);
+        let adds: Vec<Add> = staged.total.quarantine_files.iter().cloned().chain(replacement.adds).collect();
+        if adds.is_empty() && removes.is_empty() {
+            return Ok(None);
+        }
+        let commit = Commit {
+            run_id: self.run_id.to_owned(),
+            adds,
+            removes,
+            read_table: Removal::FromRows,
+            transactions: vec![(SEQUENCE_ID.to_owned(), sequence)],
+            details: BTreeMap::from([("pulse.job".to_owned(), json!(self.job.name.to_string()))]),
+            schema: quarantine_schema(schema),
+            partition_by: Vec::new(),
+            at: self.now.timestamp_millis(),
+        };
+        let table = &self.pinned.quarantine_table;
+        match table.commit(self.pinned.quarantine.as_ref(), &commit, &self.bench.options.commit).await? {
+            CommitOutcome::Committed { .. } | CommitOutcome::AlreadyCommitted { .. } => Ok(None),
+            CommitOutcome::Conflict { version, reason } => {
+                Ok(Some(format!("version {version} of the quarantine: {reason}")))
+            }
+        }
+    }
+
+    /// What a run left in quarantine that died before it committed the table.
+    async fn orphaned_quarantine(&self, sequence: i64) -> Result<Vec<DataFile>> {
+        let Some(quarantine) = &self.pinned.quarantine else { return Ok(Vec::new()) };
+        if quarantine.transactions.get(SEQUENCE_ID).is_none_or(|last| *last < sequence) {
+            return Ok(Vec::new());
+        }
+        self.pinned.quarantine_table.added_by(quarantine.version, quarantine).await
+    }
+
+    /// Files of a commit that will not be; what cannot be deleted now is left to vacuum.
+    async fn discard(&self, table: &Table, adds: &[Add]) {
+        let store = table.store();
+        for add in adds {
+            let Ok(path) = object_store::path::Path::parse(&add.path) else { continue };
+            if let Err(error) = store.delete(&path).await {
+                log::warn!("staged file {} of table {}: {error}", add.path, table.name());
+            }
+        }
+    }
+
+    fn details(&self, report: &Report) -> Result<BTreeMap<String, serde_json::Value>> {
+        let value = |value: serde_json::Result<serde_json::Value>| {
+            value.map_err(|e| Error::internal("a run's record is not JSON").with_source(e))
+        };
+        let mode = match &report.mode {
+            Mode::Unchanged => "unchanged".to_owned(),
+            Mode::Incremental => "incremental".to_owned(),
+            Mode::Full { reason } => format!("full: {reason}"),
+        };
+        Ok(BTreeMap::from([
+            ("pulse.job".to_owned(), json!(self.job.name.to_string())),
+            ("pulse.mode".to_owned(), json!(mode)),
+            ("pulse.inputs".to_owned(), value(serde_json::to_value(&report.inputs))?),
+            ("pulse.counts".to_owned(), value(serde_json::to_value(&report.counts))?),
+            ("pulse.expectations".to_owned(), value(serde_json::to_value(&report.expectations))?),
+        ]))
+    }
+
+    fn report(&self, outcome: Outcome, staged: &Staged) -> Report {
+        let mut counts = staged.counts();
+        counts.bytes_read = self.pinned.bytes();
+        Report {
+            job: self.job.name.clone(),
+            outcome,
+            mode: self.pinned.mode.clone(),
+            place: self.bench.execute.place(),
+            interval: self.pinned.interval,
+            inputs: inputs(self.pinned),
+            counts,
+            expectations: Vec::new(),
+            warnings: self.pinned.files.values().flat_map(|files| files.warnings.clone()).collect(),
+            attempt: 1,
+        }
+    }
+}
+
+/// Number of a job's commits, so that a half-committed run is recognised.
+const SEQUENCE_ID: &str = "pulse/sequence";
+
+fn sort_key(text: &str) -> SortKey {
+    match text.trim().rsplit_once(char::is_whitespace) {
+        Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {
+            SortKey { column: column.trim().to_owned(), descending: true }
+        }
+        Some((column, direction)) if direction.eq_ignore_ascii_case("asc") => SortKey::ascending(column.trim()),
+        _ => SortKey::ascending(text.trim()),
+    }
+}
+
+/// The order as far as the table's own columns prove it.
+fn written_order(spec: &SinkSpec) -> Vec<String> {
+    spec.order.iter().take_while(|column| spec.columns.contains(column)).cloned().collect()
+}
+
+/// Files whose key ranges meet those of the staged files.
+fn overlapping(files: &[DataFile], staged: &DeltaScan, keys: &[String]) -> Vec<DataFile> {
+    let schema = staged.schema();
+    let meets = |file: &&DataFile| {
+        staged.files().iter().any(|new| {
+            keys.iter().all(|key| {
+                let Ok(field) = schema.field_with_name(key) else { return true };
+                let bound = |file: &DataFile| Some((file.min(key, field.data_type())?, file.max(key, field.data_type())?));
+                match (bound(file), bound(new)) {
+                    (Some((min, max)), Some((new_min, new_max))) => !(max < new_min || min > new_max),
+                    _ => true,
+                }
+            })
+        })
+    };
+    files.iter().filter(meets).cloned().collect()
+}
+
+fn inputs(pinned: &Pinned) -> Vec<InputRecord> {
+    let files = pinned.files.iter().map(|(name, files)| InputRecord {
+        source: format!("raw.{name}"),
+        version: None,
+        files: files.new.len() as u64,
+        rows: 0,
+        bytes: files.new.iter().map(|file| file.size).sum(),
+    });
+    let tables = pinned.tables.iter().map(|(name, table)| {
+        let read = match (&pinned.mode, table.read.read) {
+            (Mode::Unchanged, _) => Vec::new(),
+            (Mode::Incremental, Read::Changed) => table.added(),
+            (Mode::Incremental, Read::All) | (Mode::Full { .. }, _) => table.now.files.clone(),
+        };
+        InputRecord {
+            source: name.to_string(),
+            version: Some(table.now.version),
+            files: read.len() as u64,
+            rows: read.iter().filter_map(DataFile::rows).sum(),
+            bytes: read.iter().map(|file| file.bytes).sum(),
+        }
+    });
+    files.chain(tables).collect()
+}

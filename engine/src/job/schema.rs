@@ -1,0 +1,146 @@
+//! Types of tables: what a query yields, in types that Delta at protocol (1,2) has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use pulse_core::graph::Graph;
+use pulse_core::interval::Interval;
+use pulse_core::name::TableName;
+use pulse_core::project::{Job, Project};
+use pulse_core::{Error, Result};
+
+use super::query::{Sources, is_hidden, plan_query};
+use crate::error::from_datafusion;
+use crate::source::file::file_source_schema;
+
+/// The type a column has in a table; none when Delta has none that holds its values.
+pub fn normalized(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Utf8View | DataType::LargeUtf8 | DataType::Utf8 => Some(DataType::Utf8),
+        DataType::BinaryView | DataType::LargeBinary | DataType::Binary => Some(DataType::Binary),
+        DataType::UInt8 => Some(DataType::Int16),
+        DataType::UInt16 => Some(DataType::Int32),
+        DataType::UInt32 | DataType::UInt64 => Some(DataType::Int64),
+        DataType::Float16 => Some(DataType::Float32),
+        DataType::Date64 => Some(DataType::Date32),
+        // A stamp without a zone is UTC, as everywhere in pulse.
+        DataType::Timestamp(_, _) => Some(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+        DataType::Dictionary(_, values) => normalized(values),
+        DataType::Boolean
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Float32
+        | DataType::Float64
+        | DataType::Date32
+        | DataType::Decimal128(_, _) => Some(data_type.clone()),
+        _ => None,
+    }
+}
+
+/// The plan with every column in the table's type; columns of rejected lines stay as they are.
+pub(super) fn conformed(plan: LogicalPlan, job: &Job) -> Result<LogicalPlan> {
+    let mut expressions = Vec::new();
+    let mut same = true;
+    for (column, field) in plan.schema().columns().into_iter().zip(plan.schema().fields()) {
+        let wanted = normalized(field.data_type()).ok_or_else(|| {
+            Error::invalid(format!(
+                "{}: column `{}` has the type {}, which a table cannot hold; cast it",
+                job.query_path(),
+                field.name(),
+                field.data_type()
+            ))
+        })?;
+        same &= column.relation.is_none() && wanted == *field.data_type();
+        let name = field.name().clone();
+        let expression = Expr::Column(column);
+        let unchanged = wanted == *field.data_type() || is_hidden(&name);
+        expressions.push(if unchanged { expression } else { cast(expression, wanted) }.alias(name));
+    }
+    if same {
+        return Ok(plan);
+    }
+    LogicalPlanBuilder::from(plan)
+        .project(expressions)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|e| from_datafusion(&job.query_path(), e))
+}
+
+/// The columns that a job's table has, by its query alone.
+pub(super) fn table_schema(plan: &LogicalPlan, columns: &[String]) -> Result<SchemaRef> {
+    let fields = columns.iter().map(|name| {
+        let field = plan.schema().field_with_unqualified_name(name).map_err(|e| from_datafusion("type the table", e))?;
+        Ok(Field::new(name, field.data_type().clone(), true))
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+}
+
+/// Plans every job over empty tables, upstream first: what `pulse check` does, and how tests know their columns.
+///
+/// # Errors
+/// `Invalid` with the place of the first mistake of a job.
+pub async fn infer_schemas(state: &SessionState, project: &Project) -> Result<BTreeMap<TableName, SchemaRef>> {
+    let mut schemas: BTreeMap<TableName, SchemaRef> = BTreeMap::new();
+    for name in Graph::new(project)?.order() {
+        let job = project.job(name)?;
+        let mut sources = Sources::new();
+        for file in job.query.files() {
+            if let Some(source) = project.sources.files.get(file) {
+                sources.insert(format!("raw.{file}"), empty(file_source_schema(source)));
+            }
+        }
+        for table in job.query.tables() {
+            if let Some(schema) = schemas.get(&table) {
+                sources.insert(table.to_string(), empty(Arc::clone(schema)));
+            }
+        }
+        let query = plan_query(state, job, &sources, example_interval(job)?).await?;
+        // Parameters of functions and the sink's own columns are checked only here.
+        state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
+        schemas.insert(name.clone(), table_schema(&query.plan, &query.columns)?);
+    }
+    Ok(schemas)
+}
+
+fn empty(schema: SchemaRef) -> Arc<dyn TableProvider> {
+    Arc::new(EmptyTable::new(schema))
+}
+
+fn example_interval(job: &Job) -> Result<Option<Interval>> {
+    match job.query.uses_interval() {
+        true => Interval::parse_bounds("2024-01-01", "2024-01-02").map(Some),
+        false => Ok(None),
+    }
+}
+
+/// # Errors
+/// `Invalid` naming the columns that differ: a table's columns do not change by themselves.
+pub(super) fn refuse_other_columns(job: &Job, query: &Schema, table: &Schema) -> Result<()> {
+    let describe = |schema: &Schema, other: &Schema| {
+        let differs = |field: &&Arc<Field>| {
+            other.field_with_name(field.name()).map_or(true, |known| known.data_type() != field.data_type())
+        };
+        let fields: Vec<String> =
+            schema.fields().iter().filter(differs).map(|f| format!("{} {}", f.name(), f.data_type())).collect();
+        fields.join(", ")
+    };
+    let (yields, has) = (describe(query, table), describe(table, query));
+    if yields.is_empty() && has.is_empty() {
+        return Ok(());
+    }
+    let or_none = |text: String| if text.is_empty() { "no such column".to_owned() } else { text };
+    Err(Error::invalid(format!(
+        "{}: the query does not fit the table {}: the query yields {}, the table has {}; cast in the query, or remove the \
+         table's folder to build it anew",
+        job.query_path(),
+        job.name,
+        or_none(yields),
+        or_none(has)
+    )))
+}

@@ -1,0 +1,79 @@
+//! The DataFusion session: the same options, functions and stores in every process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+use pulse_core::Result;
+
+use crate::error::from_datafusion;
+use crate::function::register_all;
+use crate::sink::SinkPlanner;
+use crate::store::Stores;
+
+/// Limits of one process.
+#[derive(Debug, Clone)]
+pub struct RuntimeOptions {
+    /// Bytes that sorts, joins and aggregates may hold before they spill.
+    pub memory_bytes: usize,
+    /// Where they spill to; the system's temporary folder when none.
+    pub spill_dir: Option<PathBuf>,
+    pub spill_limit_bytes: u64,
+}
+
+/// Memory, spill and stores.
+///
+/// # Errors
+/// `Invalid` when the spill folder cannot be used.
+pub fn runtime(options: &RuntimeOptions, stores: &Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
+    let mode = match &options.spill_dir {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(options.spill_limit_bytes);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+        .with_disk_manager_builder(disk)
+        .with_object_store_registry(Arc::clone(stores) as _)
+        .build_arc()
+        .map_err(|e| from_datafusion("set up memory and spill folder", e))
+}
+
+/// Options that decide how a query is planned, on top of `base`: DataFusion's defaults in one process, Ballista's on a
+/// cluster.
+#[must_use]
+pub fn session_config(base: SessionConfig, target_partitions: usize, batch_rows: usize) -> SessionConfig {
+    let mut config = base
+        .with_target_partitions(target_partitions)
+        .with_batch_size(batch_rows)
+        .with_create_default_catalog_and_schema(true)
+        .with_information_schema(false)
+        // Sources declare ranges of their leading column; spreading rows round robin would throw that away.
+        .with_round_robin_repartition(false)
+        .with_repartition_file_scans(false);
+    let options = config.options_mut();
+    // Rows that meet by symbol meet by (symbol, ts) as well, however few partitions there are.
+    options.optimizer.subset_repartition_threshold = 1;
+    options.optimizer.prefer_hash_join = true;
+    // Filled at run time by another operator: it has no meaning once a plan is cut into stages.
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.collect_statistics = true;
+    options.sql_parser.enable_ident_normalization = true;
+    config
+}
+
+/// A session that knows our sink and functions.
+#[must_use]
+pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
+    let builder = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_query_planner(Arc::new(SinkPlanner));
+    register_all(builder).build()
+}
