@@ -3,7 +3,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod error;
+pub mod execute;
 pub mod function;
+pub mod job;
+pub mod session;
 pub mod sink;
 pub mod source;
 pub mod store;

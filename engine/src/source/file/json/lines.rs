@@ -1,0 +1,82 @@
+//! One JSON object a line.
+
+use memchr::memchr;
+
+use super::super::framing::{Front, Input, Records, is_blank};
+use super::super::rows::Rows;
+use super::record::read_record;
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// Turns the bytes of one file of JSON lines into rows.
+#[derive(Debug)]
+pub(in super::super) struct LineRecords {
+    rows: Rows,
+    line: i64,
+    in_long_line: bool,
+}
+
+impl LineRecords {
+    pub(in super::super) fn new(rows: Rows) -> Self {
+        Self { rows, line: 1, in_long_line: false }
+    }
+
+    fn read_line(&mut self, line: &[u8]) {
+        let line = if self.line == 1 { line.strip_prefix(BOM).unwrap_or(line) } else { line };
+        if !is_blank(line) {
+            read_record(&mut self.rows, self.line, line, None);
+        }
+        self.line += 1;
+    }
+
+    fn long_line(&mut self, line: &[u8]) {
+        let reason = format!("the line is longer than {} bytes", self.limit());
+        self.rows.reject(self.line, reason, line);
+        self.line += 1;
+    }
+}
+
+impl Records for LineRecords {
+    fn read(&mut self, bytes: &[u8], input: Input) -> usize {
+        let mut at = 0;
+        if self.in_long_line {
+            match memchr(b'\n', bytes) {
+                Some(end) => at = end + 1,
+                None => return bytes.len(),
+            }
+            self.in_long_line = false;
+        }
+        while !self.rows.is_full() && at < bytes.len() {
+            let rest = bytes.get(at..).unwrap_or_default();
+            at += match Front::of(rest, input, self.limit()) {
+                Front::Line(line, taken) => {
+                    self.read_line(line);
+                    taken
+                }
+                Front::LongLine(taken) => {
+                    self.long_line(rest);
+                    taken
+                }
+                Front::LongLineGoesOn => {
+                    self.long_line(rest);
+                    self.in_long_line = true;
+                    rest.len()
+                }
+                Front::Incomplete => break,
+            };
+        }
+        at
+    }
+
+    fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    fn rows_mut(&mut self) -> &mut Rows {
+        &mut self.rows
+    }
+
+    fn line(&self) -> i64 {
+        self.line
+    }
+}

@@ -1,0 +1,122 @@
+//! Which files a source has now.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+use pulse_core::sources::FileSource;
+use pulse_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::pattern::Pattern;
+
+/// One file of a feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    pub feed: String,
+    /// Path below the source's root, as the store spells it.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Changes when the content does; not negative, and the same in every process.
+    pub fingerprint: i64,
+    /// Values of the path's placeholders.
+    pub captures: BTreeMap<String, String>,
+}
+
+/// Files of a source, in the order of feed and path, and what a person should know of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    pub files: Vec<SourceFile>,
+    /// Feeds without files.
+    pub warnings: Vec<String>,
+}
+
+/// Finds the files of all feeds below `root`. A file that several feeds match belongs to the one whose path says most.
+///
+/// # Errors
+/// `Invalid` when a path is not a pattern or a file belongs to two feeds alike, `Unavailable` when the store does not
+/// answer.
+pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> Result<Listing> {
+    let mut feeds = Vec::new();
+    for (name, feed) in &source.feed {
+        feeds.push((name.as_str(), Pattern::parse(&feed.path)?));
+    }
+    let mut files = Vec::new();
+    for folder in folders(&feeds) {
+        let prefix = below(root, &folder)?;
+        let found: Vec<ObjectMeta> = store
+            .list(Some(&prefix))
+            .try_collect()
+            .await
+            .map_err(|error| Error::unavailable(format!("cannot list `{prefix}`")).with_source(error))?;
+        for meta in found {
+            files.extend(source_file(&meta, root, &feeds)?);
+        }
+    }
+    files.sort_by(|a, b| (&a.feed, &a.path).cmp(&(&b.feed, &b.path)));
+    let warnings = feeds
+        .iter()
+        .filter(|(name, _)| !files.iter().any(|file| file.feed == *name))
+        .map(|(name, pattern)| format!("feed `{name}` has no files: nothing below `{root}` matches `{pattern}`"))
+        .collect();
+    Ok(Listing { files, warnings })
+}
+
+/// 63 bits of what tells one content of a file from another: the entity tag of an object store, the time of the last
+/// change of a file system (whose tag would change when a tree is copied), and the size.
+pub(super) fn fingerprint(meta: &ObjectMeta) -> i64 {
+    let text = match &meta.e_tag {
+        Some(tag) if tag.starts_with('"') || tag.starts_with("W/\"") => format!("{tag} {}", meta.size),
+        _ => format!("{} {}", meta.last_modified.timestamp_micros(), meta.size),
+    };
+    (fnv1a(text.as_bytes()) >> 1) as i64
+}
+
+/// A path below `root`; the store's own spelling of both is kept.
+pub(super) fn below(root: &Path, path: &str) -> Result<Path> {
+    let joined = [root.as_ref(), path].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    Path::parse(&joined).map_err(|error| Error::invalid(format!("`{joined}` is not a path")).with_source(error))
+}
+
+fn source_file(meta: &ObjectMeta, root: &Path, feeds: &[(&str, Pattern)]) -> Result<Option<SourceFile>> {
+    let Some(path) = meta.location.as_ref().strip_prefix(root.as_ref()).map(|path| path.trim_start_matches('/')) else {
+        return Ok(None);
+    };
+    let mut matching: Vec<_> = feeds
+        .iter()
+        .filter_map(|(name, pattern)| Some((pattern.literal_characters(), *name, pattern.captures(path)?)))
+        .collect();
+    matching.sort_by_key(|(characters, ..)| std::cmp::Reverse(*characters));
+    let mut matching = matching.into_iter();
+    let Some((characters, feed, captures)) = matching.next() else { return Ok(None) };
+    if let Some((others, other, _)) = matching.next()
+        && others == characters
+    {
+        return Err(Error::invalid(format!(
+            "file `{path}` belongs to the feeds `{feed}` and `{other}`: make their paths differ"
+        )));
+    }
+    let (feed, path) = (feed.to_owned(), path.to_owned());
+    Ok(Some(SourceFile { feed, path, size: meta.size, fingerprint: fingerprint(meta), captures }))
+}
+
+/// The folders to search, none within another.
+fn folders(feeds: &[(&str, Pattern)]) -> Vec<String> {
+    let all: Vec<String> = feeds.iter().map(|(_, pattern)| pattern.folder()).collect();
+    let is_within = |inner: &str, outer: &str| {
+        outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let mut folders: Vec<String> = Vec::new();
+    for folder in &all {
+        if !folders.contains(folder) && !all.iter().any(|outer| outer != folder && is_within(folder, outer)) {
+            folders.push(folder.clone());
+        }
+    }
+    folders
+}
+
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}

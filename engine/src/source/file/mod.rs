@@ -1,0 +1,33 @@
+//! Files that come from outside: CSV, JSON and Parquet, as they are, row by row.
+//!
+//! A row that is not what the source declares does not stop the others: it is in the output too, with no declared value, and with
+//! `_reason` and `_raw` saying why and what. A file that cannot be read at all is an error.
+
+mod codec;
+mod csv;
+mod decoder;
+mod framing;
+mod gzip;
+mod json;
+mod layout;
+mod listing;
+mod number;
+mod parquet;
+mod pattern;
+mod physical;
+mod quoted;
+mod read;
+mod rows;
+mod scan;
+mod stamp;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use codec::{try_decode, try_encode};
+pub use layout::{FEED, LINE, RAW, REASON, SOURCE_FILE, file_source_schema, path_columns};
+pub use listing::{Listing, SourceFile, list};
+pub use physical::RawFileSource;
+pub use rows::ReadOptions;
+pub use scan::{RawFiles, ScanOptions, scan};

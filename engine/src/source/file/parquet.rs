@@ -1,0 +1,148 @@
+//! Rows of Parquet files, column by name, each value held to what the source declares.
+
+use std::borrow::Cow;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType, UInt64Type,
+};
+use pulse_core::Result;
+
+use super::rows::Rows;
+use super::value::Cell;
+
+/// Turns the batches of one Parquet file into rows.
+#[derive(Debug)]
+pub(super) struct ParquetRows {
+    rows: Rows,
+    /// For each declared column, its place in the file's batches.
+    places: Vec<usize>,
+    row: i64,
+}
+
+impl ParquetRows {
+    pub(super) fn new(rows: Rows) -> Self {
+        Self { rows, places: Vec::new(), row: 1 }
+    }
+
+    /// Finds the declared columns.
+    ///
+    /// # Errors
+    /// A reason when the file lacks one.
+    pub(super) fn open(&mut self, schema: &Schema) -> Result<(), String> {
+        for column in &self.rows.columns {
+            match schema.index_of(column.field()) {
+                Ok(place) => self.places.push(place),
+                Err(_) => return Err(format!("the file has no column `{}`", column.field())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next batch of the file.
+    ///
+    /// # Errors
+    /// `Internal` when the rows cannot be put together.
+    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
+        let columns: Vec<Values> = self.places.iter().map(|place| Values::new(batch.column(*place))).collect();
+        for row in 0..batch.num_rows() {
+            self.push_row(batch, &columns, row);
+            self.row += 1;
+        }
+        self.rows.take()
+    }
+
+    /// Rejects what cannot be read from here on.
+    ///
+    /// # Errors
+    /// `Internal` when the rows cannot be put together.
+    pub(super) fn break_off(&mut self, reason: &str) -> Result<Option<RecordBatch>> {
+        self.rows.reject(self.row, reason, b"");
+        self.rows.take()
+    }
+
+    pub(super) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    fn push_row(&mut self, batch: &RecordBatch, columns: &[Values], row: usize) {
+        for (at, values) in columns.iter().enumerate() {
+            let cell = values.cell(row);
+            if let Some(Err(fault)) = self.rows.columns.get_mut(at).map(|column| column.push_cell(&cell)) {
+                let raw = json_of(&batch.slice(row, 1));
+                return self.rows.reject_value(self.row, at, fault, &cell.shown(), raw.as_bytes());
+            }
+        }
+        self.rows.keep(self.row);
+    }
+}
+
+/// A column of the file in the widest type of its kind.
+#[derive(Debug)]
+struct Values {
+    array: ArrayRef,
+    original: ArrayRef,
+}
+
+impl Values {
+    fn new(original: &ArrayRef) -> Self {
+        let array = cast(original, &widest(original.data_type())).unwrap_or_else(|_| original.clone());
+        Self { array, original: original.clone() }
+    }
+
+    fn cell(&self, row: usize) -> Cell<'_> {
+        if self.original.is_null(row) {
+            return Cell::Null;
+        }
+        if self.array.is_null(row) {
+            return Cell::Other("a value beyond its type's range");
+        }
+        match self.array.data_type() {
+            DataType::Utf8 => Cell::Text(Cow::Borrowed(self.array.as_string::<i32>().value(row))),
+            DataType::Boolean => Cell::Boolean(self.array.as_boolean().value(row)),
+            DataType::Int64 => Cell::Int(self.array.as_primitive::<Int64Type>().value(row)),
+            DataType::UInt64 => {
+                let value = self.array.as_primitive::<UInt64Type>().value(row);
+                i64::try_from(value).map_or(Cell::Uint(value), Cell::Int)
+            }
+            DataType::Float64 => Cell::Double(self.array.as_primitive::<Float64Type>().value(row)),
+            DataType::Date32 => Cell::Date(self.array.as_primitive::<Date32Type>().value(row)),
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+                let micros = self.array.as_primitive::<TimestampMicrosecondType>().value(row);
+                if zone.is_some() { Cell::Instant(micros) } else { Cell::WallClock(micros) }
+            }
+            _ => Cell::Other("a value of another type"),
+        }
+    }
+}
+
+fn widest(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::Dictionary(_, values) => widest(values),
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            DataType::Utf8
+        }
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32 => DataType::Int64,
+        DataType::Float16 | DataType::Float32 => DataType::Float64,
+        DataType::Date64 => DataType::Date32,
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        other => other.clone(),
+    }
+}
+
+/// The rows as JSON; empty when a type has no JSON.
+fn json_of(rows: &RecordBatch) -> String {
+    let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+    match writer.write(rows).and_then(|()| writer.finish()) {
+        Ok(()) => String::from_utf8_lossy(&writer.into_inner()).trim_end().to_owned(),
+        Err(_) => String::new(),
+    }
+}

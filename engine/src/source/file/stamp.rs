@@ -1,0 +1,355 @@
+//! Dates and timestamps: text to days and to microseconds since 1970 in UTC.
+
+use chrono::{MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone};
+use chrono_tz::Tz;
+use pulse_core::{Error, Result};
+
+const MICROS: i64 = 1_000_000;
+const DAY_SECONDS: i64 = 86_400;
+const DAY_MICROS: i64 = DAY_SECONDS * MICROS;
+/// Days whose offset is remembered: more than a year of daily stamps, 8 KiB.
+const REMEMBERED_DAYS: usize = 512;
+/// 0001-01-01 and 10000-01-01 as days since 1970: beyond them other readers of the table give up.
+const FIRST_DAY: i64 = -719_162;
+const END_DAY: i64 = 2_932_897;
+
+/// Why a text is not a stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StampError {
+    /// Not of a form that is read.
+    Malformed,
+    /// The clock skipped over it.
+    Gap,
+    /// Before year 1 or after year 9999, in UTC.
+    OutOfRange,
+}
+
+/// Reads wall-clock stamps of one zone. An hour that occurs twice means its first occurrence.
+#[derive(Debug, Clone)]
+pub(super) struct Stamps {
+    zone: Tz,
+    /// The last date's text and what it means: rows of one day usually follow one another.
+    last_date: [u8; 10],
+    last_day: Day,
+    days: Vec<Day>,
+}
+
+/// What is known of one calendar day of the zone.
+#[derive(Debug, Clone, Copy)]
+struct Day {
+    /// Days since 1970; `i64::MIN` for none.
+    number: i64,
+    /// UTC instant of its midnight in microseconds, when the zone's offset is the same all day.
+    start: Option<i64>,
+}
+
+const NO_DAY: Day = Day { number: i64::MIN, start: None };
+
+impl Stamps {
+    pub(super) fn new(zone: Tz) -> Self {
+        Self { zone, last_date: [0; 10], last_day: NO_DAY, days: vec![NO_DAY; REMEMBERED_DAYS] }
+    }
+
+    /// # Errors
+    /// `Invalid` when there is no such zone.
+    pub(super) fn zone(name: &str) -> Result<Tz> {
+        name.parse().map_err(|_| {
+            Error::invalid(format!("`{name}` is not a time zone: write an IANA name such as `America/New_York`"))
+        })
+    }
+
+    /// Reads `YYYY-MM-DD HH:MM[:SS[.fraction]]`, with `T` for the space, and with `Z` or an offset behind it.
+    #[inline]
+    pub(super) fn parse(&mut self, text: &[u8]) -> Result<i64, StampError> {
+        match text.first_chunk::<19>() {
+            Some(head) if text.len() == 19 => self.parse_plain(head),
+            _ => self.parse_any(text),
+        }
+    }
+
+    /// `YYYY-MM-DD HH:MM:SS`, the form of nearly every row.
+    #[inline]
+    pub(super) fn parse_plain(&mut self, text: &[u8; 19]) -> Result<i64, StampError> {
+        let [y0, y1, y2, y3, s0, m0, m1, s1, d0, d1, gap, h0, h1, c0, n0, n1, c1, e0, e1] = *text;
+        let time = clock(two(h0, h1), two(n0, n1), two(e0, e1)).ok_or(StampError::Malformed)?;
+        if c0 != b':' || c1 != b':' || (gap != b' ' && gap != b'T') {
+            return Err(StampError::Malformed);
+        }
+        let date = [y0, y1, y2, y3, s0, m0, m1, s1, d0, d1];
+        if date != self.last_date {
+            self.last_day = self.day(parse_date(&date).ok_or(StampError::Malformed)?);
+            self.last_date = date;
+        }
+        self.instant(self.last_day, time * MICROS)
+    }
+
+    /// UTC instant of a wall clock, in microseconds since 1970-01-01 00:00 of that clock.
+    pub(super) fn from_wall_clock(&mut self, micros: i64) -> Result<i64, StampError> {
+        let number = micros.div_euclid(DAY_MICROS);
+        if !(FIRST_DAY..END_DAY).contains(&number) {
+            return Err(StampError::OutOfRange);
+        }
+        let day = self.day(number);
+        self.instant(day, micros.rem_euclid(DAY_MICROS))
+    }
+
+    /// `micros` moved back by `seconds`, if it stays within the years that tables can hold.
+    #[inline]
+    pub(super) fn shifted(micros: i64, seconds: u32) -> Result<i64, StampError> {
+        let moved = micros.saturating_sub(i64::from(seconds) * MICROS);
+        if (FIRST_DAY * DAY_MICROS..END_DAY * DAY_MICROS).contains(&moved) {
+            Ok(moved)
+        } else {
+            Err(StampError::OutOfRange)
+        }
+    }
+
+    pub(super) fn zone_name(&self) -> &'static str {
+        self.zone.name()
+    }
+
+    #[inline]
+    fn instant(&self, day: Day, time_micros: i64) -> Result<i64, StampError> {
+        match day.start {
+            Some(start) => Ok(start + time_micros),
+            None => self.instant_on_changing_day(day.number, time_micros),
+        }
+    }
+
+    #[cold]
+    fn instant_on_changing_day(&self, day: i64, time_micros: i64) -> Result<i64, StampError> {
+        let wall = day * DAY_SECONDS + time_micros / MICROS;
+        let offset = match self.offset(wall) {
+            MappedLocalTime::Single(offset) => offset,
+            MappedLocalTime::Ambiguous(one, other) => one.max(other),
+            MappedLocalTime::None => return Err(StampError::Gap),
+        };
+        Ok((wall - offset) * MICROS + time_micros % MICROS)
+    }
+
+    fn day(&mut self, number: i64) -> Day {
+        let slot = number.rem_euclid(REMEMBERED_DAYS as i64) as usize;
+        if let Some(known) = self.days.get(slot).filter(|known| known.number == number) {
+            return *known;
+        }
+        let day = Day { number, start: self.start_of(number) };
+        if let Some(known) = self.days.get_mut(slot) {
+            *known = day;
+        }
+        day
+    }
+
+    /// A zone never changes its clock twice within six hours, so five looks see every change.
+    fn start_of(&self, day: i64) -> Option<i64> {
+        let midnight = day * DAY_SECONDS;
+        let offset = self.offset(midnight).single()?;
+        let constant = [6, 12, 18, 24].iter().all(|hour| self.offset(midnight + hour * 3600).single() == Some(offset));
+        constant.then_some((midnight - offset) * MICROS)
+    }
+
+    /// Seconds east of Greenwich at a wall clock given in seconds since 1970 of that clock.
+    fn offset(&self, wall: i64) -> MappedLocalTime<i64> {
+        match wall_clock(wall) {
+            Some(wall) => {
+                self.zone.offset_from_local_datetime(&wall).map(|offset| i64::from(offset.fix().local_minus_utc()))
+            }
+            None => MappedLocalTime::None,
+        }
+    }
+
+    #[cold]
+    fn parse_any(&mut self, text: &[u8]) -> Result<i64, StampError> {
+        let (date, rest) = text.split_first_chunk::<10>().ok_or(StampError::Malformed)?;
+        let day = parse_date(date).ok_or(StampError::Malformed)?;
+        let rest = match rest {
+            [b' ' | b'T', rest @ ..] => rest,
+            _ => return Err(StampError::Malformed),
+        };
+        let (time, rest) = parse_time(rest).ok_or(StampError::Malformed)?;
+        let wall = day * DAY_MICROS + time;
+        match rest {
+            [] => self.from_wall_clock(wall),
+            offset => {
+                let offset = parse_offset(offset).ok_or(StampError::Malformed)?;
+                Ok(wall - offset * MICROS)
+            }
+        }
+    }
+}
+
+fn wall_clock(seconds: i64) -> Option<NaiveDateTime> {
+    chrono::DateTime::from_timestamp(seconds, 0).map(|instant| instant.naive_utc())
+}
+
+/// Days since 1970 of `YYYY-MM-DD`, years 1 to 9999.
+pub(super) fn parse_date(text: &[u8; 10]) -> Option<i64> {
+    let [y0, y1, y2, y3, s0, m0, m1, s1, d0, d1] = *text;
+    if s0 != b'-' || s1 != b'-' {
+        return None;
+    }
+    let year = two(y0, y1)? * 100 + two(y2, y3)?;
+    let date = NaiveDate::from_ymd_opt(year as i32, two(m0, m1)? as u32, two(d0, d1)? as u32)?;
+    (year >= 1).then(|| i64::from(date.to_epoch_days()))
+}
+
+/// Microseconds since midnight of `HH:MM[:SS[.fraction]]`, and the text behind it.
+fn parse_time(text: &[u8]) -> Option<(i64, &[u8])> {
+    let ([h0, h1, b':', n0, n1], mut rest) = text.split_first_chunk::<5>()? else {
+        return None;
+    };
+    let mut second = 0;
+    let mut fraction = 0;
+    if let [b':', e0, e1, after @ ..] = rest {
+        second = two(*e0, *e1)?;
+        rest = after;
+        if let [b'.', digits @ ..] = rest {
+            (fraction, rest) = parse_fraction(digits)?;
+        }
+    }
+    let time = clock(two(*h0, *h1), two(*n0, *n1), Some(second))?;
+    Some((time * MICROS + fraction, rest))
+}
+
+/// Up to nine digits, of which the first six count.
+fn parse_fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if !(1..=9).contains(&length) {
+        return None;
+    }
+    let (digits, rest) = text.split_at_checked(length)?;
+    let micros = (0..6).fold(0, |sum, at| sum * 10 + digits.get(at).map_or(0, |digit| i64::from(digit - b'0')));
+    Some((micros, rest))
+}
+
+/// Seconds east of Greenwich of `Z`, `+HH`, `+HHMM` or `+HH:MM`, after at most one space.
+fn parse_offset(text: &[u8]) -> Option<i64> {
+    let text = text.strip_prefix(b" ").unwrap_or(text);
+    let (sign, hours, minutes) = match *text {
+        [b'Z'] => return Some(0),
+        [sign, h0, h1] => (sign, two(h0, h1)?, 0),
+        [sign, h0, h1, n0, n1] | [sign, h0, h1, b':', n0, n1] => (sign, two(h0, h1)?, two(n0, n1)?),
+        _ => return None,
+    };
+    if hours > 18 || minutes > 59 {
+        return None;
+    }
+    let seconds = hours * 3600 + minutes * 60;
+    match sign {
+        b'+' => Some(seconds),
+        b'-' => Some(-seconds),
+        _ => None,
+    }
+}
+
+#[inline]
+fn clock(hour: Option<i64>, minute: Option<i64>, second: Option<i64>) -> Option<i64> {
+    match (hour?, minute?, second?) {
+        (hour @ 0..=23, minute @ 0..=59, second @ 0..=59) => Some(hour * 3600 + minute * 60 + second),
+        _ => None,
+    }
+}
+
+#[inline]
+fn two(tens: u8, ones: u8) -> Option<i64> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens <= 9 && ones <= 9).then_some(i64::from(tens) * 10 + i64::from(ones))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_york() -> Stamps {
+        Stamps::new(chrono_tz::America::New_York)
+    }
+
+    fn utc(text: &str) -> i64 {
+        chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros()
+    }
+
+    #[test]
+    fn wall_clock_becomes_utc() {
+        for (text, expected) in [
+            ("2020-12-21 20:00:00", "2020-12-22T01:00:00Z"),
+            ("2020-10-26 04:01:00", "2020-10-26T08:01:00Z"),
+            ("2020-10-26T04:01:00", "2020-10-26T08:01:00Z"),
+            ("2020-10-26 04:01", "2020-10-26T08:01:00Z"),
+            ("2020-10-26 04:01:02.5", "2020-10-26T08:01:02.5Z"),
+            ("2020-10-26 04:01:02.123456789", "2020-10-26T08:01:02.123456Z"),
+            ("2020-10-26T04:01:00Z", "2020-10-26T04:01:00Z"),
+            ("2020-10-26 04:01:00+05:30", "2020-10-25T22:31:00Z"),
+            ("2020-10-26 04:01:00 -0500", "2020-10-26T09:01:00Z"),
+            ("2020-10-26T04:01-05", "2020-10-26T09:01:00Z"),
+            ("1900-01-01 00:00:00", "1900-01-01T05:00:00Z"),
+            ("9999-12-31 00:00:00", "9999-12-31T05:00:00Z"),
+        ] {
+            assert_eq!(new_york().parse(text.as_bytes()), Ok(utc(expected)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_changes_is_followed() {
+        let mut stamps = new_york();
+        for (text, expected) in [
+            ("2021-03-14 01:59:59", Ok(utc("2021-03-14T06:59:59Z"))),
+            ("2021-03-14 02:00:00", Err(StampError::Gap)),
+            ("2021-03-14 02:59:59", Err(StampError::Gap)),
+            ("2021-03-14 03:00:00", Ok(utc("2021-03-14T07:00:00Z"))),
+            ("2020-11-01 00:59:59", Ok(utc("2020-11-01T04:59:59Z"))),
+            ("2020-11-01 01:30:00", Ok(utc("2020-11-01T05:30:00Z"))),
+            ("2020-11-01 02:00:00", Ok(utc("2020-11-01T07:00:00Z"))),
+        ] {
+            assert_eq!(stamps.parse(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_stamp_is_refused() {
+        for text in [
+            "",
+            "2020",
+            "2020-10-26",
+            "2020-13-01 00:00:00",
+            "2020-02-30 00:00:00",
+            "0000-01-01 00:00:00",
+            "2020-10-26 24:00:00",
+            "2020-10-26 23:60:00",
+            "2020-10-26 23:00:60",
+            "2020-10-26 2:00:00",
+            "2020-10-26x02:00:00",
+            "2020-10-26 02:00:00.",
+            "2020-10-26 02:00:00 ",
+            "2020-10-26 02:00:00+99:00",
+            "10/26/2020 02:00:00",
+            "2020-10-26 02:00:00 UTC",
+            "20201026T020000",
+            "2020-10-26 02-00-00",
+        ] {
+            assert_eq!(new_york().parse(text.as_bytes()), Err(StampError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_hour_of_many_days_agrees_with_chrono() {
+        for zone in [chrono_tz::America::New_York, chrono_tz::Australia::Lord_Howe, chrono_tz::Asia::Tehran] {
+            let mut stamps = Stamps::new(zone);
+            let first = NaiveDate::from_ymd_opt(2015, 1, 1).unwrap().and_hms_opt(0, 0, 0).unwrap();
+            for half_hour in 0..48 * 800 {
+                let wall = first + chrono::TimeDelta::minutes(30 * half_hour);
+                let expected = match zone.from_local_datetime(&wall) {
+                    MappedLocalTime::None => Err(StampError::Gap),
+                    mapped => Ok(mapped.earliest().unwrap().timestamp_micros()),
+                };
+                assert_eq!(stamps.parse(wall.format("%Y-%m-%d %H:%M:%S").to_string().as_bytes()), expected, "{wall}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shift_stays_within_the_years_of_tables() {
+        assert_eq!(Stamps::shifted(utc("2020-01-01T00:01:00Z"), 60), Ok(utc("2020-01-01T00:00:00Z")));
+        assert_eq!(Stamps::shifted(utc("0001-01-01T00:00:00Z"), 60), Err(StampError::OutOfRange));
+        assert_eq!(Stamps::shifted(utc("9999-12-31T23:59:59Z"), 0), Ok(utc("9999-12-31T23:59:59Z")));
+        assert_eq!(Stamps::shifted(utc("9999-12-31T23:59:59Z") + MICROS, 0), Err(StampError::OutOfRange));
+    }
+}
