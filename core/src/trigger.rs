@@ -213,7 +213,8 @@ impl Trigger {
     }
 
     fn start_ready(&mut self, actions: &mut Vec<TriggerAction>) {
-        if !self.started || self.cancelled {
+        // After a cancel nothing waits any more, so nothing is ready.
+        if !self.started {
             return;
         }
         let running = self.jobs_where(|stage| stage == Stage::Running);

@@ -390,8 +390,14 @@ fn fixtures_fit_their_query() {
     insta::assert_snapshot!(short(path, "[[expect]]\nsymbol = \"A\"\n", ""), @r"
     silver/bars/tests/one.toml: the test expects nothing, so it cannot fail (write `[[expect]]` rows, or `expect = []` when no row must come out)
     ");
+    let mut partial = files();
+    let rows = FIXTURE.replace("[[expect]]\nsymbol = \"A\"\n", "");
+    partial.insert(path.to_owned(), format!("partial = true\nexpect = []\n{rows}"));
+    assert!(Project::parse(&partial).unwrap_err().to_string().contains("it cannot fail"));
+    partial.insert(path.to_owned(), format!("partial = true\n{FIXTURE}"));
+    assert!(Project::parse(&partial).is_ok());
     insta::assert_snapshot!(short(path, "[[expect]]", "[[expected]]"), @r"
-    silver/bars/tests/one.toml:11:3: unknown key `expected`, expected one of `description`, `interval_start`, `interval_end`, `given`, `expect`, `quarantine` (did you mean `expect`?)
+    silver/bars/tests/one.toml:11:3: unknown key `expected`, expected one of `description`, `interval_start`, `interval_end`, `given`, `partial`, `expect`, `quarantine` (did you mean `expect`?)
     ");
 }
 

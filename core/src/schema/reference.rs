@@ -184,6 +184,7 @@ mod tests {
         | `given` | table of list of rows by name | `{}` | Rows by the name of a table (`silver.sessions`) or of a source of files (`raw.bars`); one that is not here is empty. |
         | `interval_end` | text |  | Value of `$interval_end`. |
         | `interval_start` | text |  | Value of `$interval_start`: a day or an RFC 3339 stamp. |
+        | `partial` | true or false | `false` | Rows may reach the table that `expect` does not list. |
         | `quarantine` | list of rows |  | Rows that go to quarantine, in any order; the columns that are named are compared. None: not compared. |
         "#);
     }
