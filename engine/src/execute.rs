@@ -58,9 +58,10 @@ impl Execute for InProcess {
         let mut running = futures::stream::iter(0..partitions)
             .map(|partition| {
                 let (plan, task) = (Arc::clone(&plan), Arc::clone(&task));
-                let handle = AbortOnDrop(tokio::spawn(async move {
-                    plan.execute(partition, task)?.try_collect::<Vec<_>>().await
-                }));
+                let handle =
+                    AbortOnDrop(tokio::spawn(
+                        async move { plan.execute(partition, task)?.try_collect::<Vec<_>>().await },
+                    ));
                 async move { (partition, handle.join().await) }
             })
             .buffer_unordered(at_once.max(1));

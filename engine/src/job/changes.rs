@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::common::JoinType;
-use datafusion::datasource::{provider_as_source, ViewTable};
 use datafusion::catalog::TableProvider;
+use datafusion::common::JoinType;
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use datafusion::scalar::ScalarValue;
 use pulse_core::manifest::Read;
@@ -25,7 +25,12 @@ pub(super) enum State {
 }
 
 /// The source as the query sees it.
-pub(super) fn visible(pinned: &PinnedTable, mode: &Mode, state: State, target_bytes: u64) -> Result<Arc<dyn TableProvider>> {
+pub(super) fn visible(
+    pinned: &PinnedTable,
+    mode: &Mode,
+    state: State,
+    target_bytes: u64,
+) -> Result<Arc<dyn TableProvider>> {
     let scan = |files: Vec<DataFile>| of_files(pinned, files, target_bytes);
     let snapshot = snapshot(pinned, state)?;
     let incremental = *mode == Mode::Incremental && pinned.read.read == Read::Changed && pinned.changed();
@@ -76,10 +81,9 @@ fn of_files(pinned: &PinnedTable, files: Vec<DataFile>, target_bytes: u64) -> De
 fn snapshot(pinned: &PinnedTable, state: State) -> Result<&Snapshot> {
     match state {
         State::Now => Ok(&pinned.now),
-        State::Before => pinned
-            .before
-            .as_ref()
-            .ok_or_else(|| Error::internal(format!("table {} has no earlier version to compare with", pinned.table.name()))),
+        State::Before => pinned.before.as_ref().ok_or_else(|| {
+            Error::internal(format!("table {} has no earlier version to compare with", pinned.table.name()))
+        }),
     }
 }
 

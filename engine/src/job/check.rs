@@ -57,9 +57,8 @@ pub(super) fn refusal(job: &Job, outcomes: &[ExpectationOutcome]) -> Option<Stri
         .filter(|outcome| outcome.on_fail == OnFail::Fail && outcome.failed > 0)
         .map(|outcome| format!("\"{}\" failed {} of {}", outcome.name, outcome.failed, outcome.checked))
         .collect();
-    (!failed.is_empty()).then(|| {
-        format!("{}: expectation {}; the table stays as it was", job.manifest_path(), failed.join(", "))
-    })
+    (!failed.is_empty())
+        .then(|| format!("{}: expectation {}; the table stays as it was", job.manifest_path(), failed.join(", ")))
 }
 
 fn table_holds(expectation: &Expectation, staged: &Staged, scan: &DeltaScan, now: DateTime<Utc>) -> bool {
@@ -89,7 +88,10 @@ async fn missing_references(bench: &Workbench, job: &Job, refers: &Refers, scan:
     let (table, column) = refers.target().map_err(Error::invalid)?;
     let other = bench.lake.table(&table)?;
     let Some(snapshot) = other.snapshot(None).await? else {
-        return Err(Error::invalid(format!("{}: table {table} does not exist; run its job first", job.manifest_path())));
+        return Err(Error::invalid(format!(
+            "{}: table {table} does not exist; run its job first",
+            job.manifest_path()
+        )));
     };
     let known = DeltaScan::new(other, &snapshot, bench.options.target_partition_bytes);
     let failed = |e| from_datafusion(&format!("{}: refers to {}", job.manifest_path(), refers.to), e);

@@ -237,7 +237,7 @@ fn transactions(
     for (name, pinned) in tables {
         all.push((table_id(name), i64::try_from(pinned.now.version).unwrap_or(i64::MAX)));
     }
-    all.extend(interval.map(|interval| (INTERVAL_ID.to_owned(), interval.end().timestamp_micros())));
+    all.extend(interval.map(|interval| (INTERVAL_ID.to_owned(), interval.end.timestamp_micros())));
     all
 }
 
@@ -251,8 +251,8 @@ fn table_id(name: &TableName) -> String {
 
 /// Changes when the query or the manifest does; the same in every process and build.
 fn job_version(job: &Job) -> Result<i64> {
-    let manifest = serde_json::to_string(&job.manifest)
-        .map_err(|e| Error::internal("a manifest is not JSON").with_source(e))?;
+    let manifest =
+        serde_json::to_string(&job.manifest).map_err(|e| Error::internal("a manifest is not JSON").with_source(e))?;
     let mut hash = Fnv::default();
     hash.write(manifest.as_bytes());
     hash.write(job.query.text.as_bytes());

@@ -36,7 +36,12 @@ pub struct JobQuery {
 ///
 /// # Errors
 /// `Invalid` with the place in the query or manifest.
-pub async fn plan_query(state: &SessionState, job: &Job, sources: &Sources, interval: Option<Interval>) -> Result<JobQuery> {
+pub async fn plan_query(
+    state: &SessionState,
+    job: &Job,
+    sources: &Sources,
+    interval: Option<Interval>,
+) -> Result<JobQuery> {
     let context = context(state, sources)?;
     let plan = context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))?;
     let plan = bind(plan, interval).map_err(|e| wrong_query(job, e))?;
@@ -106,14 +111,15 @@ fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> 
     let manifest = &job.manifest;
     let all: Vec<&str> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
     let written: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let check = |key: &str, names: &[String], known: &[&str]| match names.iter().find(|name| !known.contains(&name.as_str())) {
-        None => Ok(()),
-        Some(name) => Err(Error::invalid(format!(
-            "{}: `{key}` names the column `{name}`, which the query does not yield; it yields {}",
-            job.manifest_path(),
-            known.join(", ")
-        ))),
-    };
+    let check =
+        |key: &str, names: &[String], known: &[&str]| match names.iter().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(Error::invalid(format!(
+                "{}: `{key}` names the column `{name}`, which the query does not yield; it yields {}",
+                job.manifest_path(),
+                known.join(", ")
+            ))),
+        };
     check("grain", &manifest.grain, &written)?;
     check("order", manifest.order.as_deref().unwrap_or_default(), &all)?;
     match &manifest.sink {
@@ -195,9 +201,10 @@ fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
     let lower = text.to_lowercase();
     let word = word.to_lowercase();
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    lower.match_indices(&word).map(|(start, _)| start..start + word.len()).find(|range| {
-        !is_word(lower[..range.start].chars().next_back()) && !is_word(lower[range.end..].chars().next())
-    })
+    lower
+        .match_indices(&word)
+        .map(|(start, _)| start..start + word.len())
+        .find(|range| !is_word(lower[..range.start].chars().next_back()) && !is_word(lower[range.end..].chars().next()))
 }
 
 fn wrong_check(job: &Job, name: &str, error: datafusion::error::DataFusionError) -> Error {

@@ -14,15 +14,15 @@ use crate::sink::{RAW, REASON};
 /// # Errors
 /// `Invalid` for a query that does more with a source of files: what should a join do with a line that has no columns?
 pub(super) fn carry_rejects(plan: LogicalPlan, job: &Job) -> Result<LogicalPlan> {
-    plan.transform_up(|node| extend(node).map(Transformed::yes))
-        .map(|transformed| transformed.data)
-        .map_err(|error| match error {
+    plan.transform_up(|node| extend(node).map(Transformed::yes)).map(|transformed| transformed.data).map_err(|error| {
+        match error {
             DataFusionError::Plan(what) => Error::invalid(format!(
                 "{}: {what} over a source of files; select its rows as they are and do the rest in the next job",
                 job.query_path()
             )),
             other => from_datafusion(&job.query_path(), other),
-        })
+        }
+    })
 }
 
 fn extend(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {

@@ -72,11 +72,15 @@ pub(super) async fn rewrite(
         return Ok(Replacement::default());
     }
     let failed = |e| from_datafusion(&format!("rewrite files of table {}", table.name()), e);
-    let living = LogicalPlanBuilder::scan("target", provider_as_source(Arc::new(scan(bench, table, snapshot, files.clone()))), None)
-        .and_then(|plan| join(plan, dead, JoinType::LeftAnti))
-        .and_then(|plan| plan.project(spec.columns.iter().map(ident)))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(failed)?;
+    let living = LogicalPlanBuilder::scan(
+        "target",
+        provider_as_source(Arc::new(scan(bench, table, snapshot, files.clone()))),
+        None,
+    )
+    .and_then(|plan| join(plan, dead, JoinType::LeftAnti))
+    .and_then(|plan| plan.project(spec.columns.iter().map(ident)))
+    .and_then(LogicalPlanBuilder::build)
+    .map_err(failed)?;
     let name = format!("{}: rewrite", table.name());
     let staged = write(bench, &name, living, spec, &|_, _, _| ()).await?;
     Ok(Replacement { removes: files, adds: staged.total.files })

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::LogicalPlanBuilder;
 use deltalake_core::kernel::Add;
 use object_store::ObjectStoreExt as _;
 use pulse_core::interval::Interval;
@@ -16,6 +16,7 @@ use pulse_core::run::InputRecord;
 use pulse_core::{Error, Result};
 use serde_json::json;
 
+use super::Workbench;
 use super::changes::{State, changed_groups, visible};
 use super::check::{outcomes, refusal};
 use super::pin::{Mode, Pinned, pin};
@@ -23,7 +24,6 @@ use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
 use super::replace::{Dead, Replacement, rewrite, text_rows, touched, write};
 use super::report::{Outcome, Report, Staged, bytes};
 use super::schema::{refuse_other_columns, table_schema};
-use super::Workbench;
 use crate::error::from_datafusion;
 use crate::execute::Progress;
 use crate::sink::{SinkSpec, SortKey, UniqueCheck, quarantine_schema};
@@ -102,8 +102,7 @@ impl Run<'_> {
             refuse_other_columns(self.job, &schema, &target.schema)?;
         }
         let spec = self.spec(&query)?;
-        let staged =
-            write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
+        let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
         let scan = self.staged_scan(&schema, &staged.total.files);
         let expectations = outcomes(self.bench, self.job, &staged, &scan, self.now).await?;
         if let Some(message) = refusal(self.job, &expectations) {
@@ -144,7 +143,8 @@ impl Run<'_> {
             sources.insert(format!("raw.{name}"), Arc::new(files));
         }
         for (name, pinned) in &self.pinned.tables {
-            let provider = visible(pinned, &self.pinned.mode, self.state_of(pinned, state), options.target_partition_bytes)?;
+            let provider =
+                visible(pinned, &self.pinned.mode, self.state_of(pinned, state), options.target_partition_bytes)?;
             sources.insert(name.to_string(), provider);
         }
         Ok(sources)
@@ -475,7 +475,8 @@ fn overlapping(files: &[DataFile], staged: &DeltaScan, keys: &[String]) -> Vec<D
         staged.files().iter().any(|new| {
             keys.iter().all(|key| {
                 let Ok(field) = schema.field_with_name(key) else { return true };
-                let bound = |file: &DataFile| Some((file.min(key, field.data_type())?, file.max(key, field.data_type())?));
+                let bound =
+                    |file: &DataFile| Some((file.min(key, field.data_type())?, file.max(key, field.data_type())?));
                 match (bound(file), bound(new)) {
                     (Some((min, max)), Some((new_min, new_max))) => !(max < new_min || min > new_max),
                     _ => true,

@@ -75,7 +75,8 @@ pub(super) fn conformed(plan: LogicalPlan, job: &Job) -> Result<LogicalPlan> {
 /// The columns that a job's table has, by its query alone.
 pub(super) fn table_schema(plan: &LogicalPlan, columns: &[String]) -> Result<SchemaRef> {
     let fields = columns.iter().map(|name| {
-        let field = plan.schema().field_with_unqualified_name(name).map_err(|e| from_datafusion("type the table", e))?;
+        let field =
+            plan.schema().field_with_unqualified_name(name).map_err(|e| from_datafusion("type the table", e))?;
         Ok(Field::new(name, field.data_type().clone(), true))
     });
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))

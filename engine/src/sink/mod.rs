@@ -15,11 +15,10 @@ use pulse_core::manifest::OnFail;
 pub use exec::SinkExec;
 pub use node::SinkNode;
 pub use planner::SinkPlanner;
+pub use task::quarantine_schema;
 
-/// Hidden column of a file source: why a line was rejected; null for a good row.
-pub const REASON: &str = "_reason";
-/// Hidden column of a file source: the rejected line's text.
-pub const RAW: &str = "_raw";
+pub use crate::source::file::{RAW, REASON};
+
 /// Column of a quarantine table: the run that rejected the row.
 pub const RUN_ID: &str = "_run_id";
 

@@ -28,7 +28,7 @@ pub struct DataFile {
 }
 
 impl DataFile {
-    pub(super) fn from_add(add: &Add, schema: &Schema) -> Self {
+    pub fn from_add(add: &Add, schema: &Schema) -> Self {
         let order =
             add.tags.as_ref().and_then(|tags| tags.get(ORDER_TAG)).and_then(Option::as_deref).unwrap_or_default();
         Self {

@@ -21,8 +21,8 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalSortExpr, RangePartitioning, SplitPoint};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
-use object_store::path::Path;
 use object_store::ObjectMeta;
+use object_store::path::Path;
 use pulse_core::Result;
 
 use crate::error::into_datafusion;
