@@ -12,8 +12,8 @@ use pulse_core::sources::FileSource;
 use serde::{Deserialize, Serialize};
 
 use super::listing::SourceFile;
-use super::physical::{Projected, RawFileSource};
-use super::rows::ReadOptions;
+use super::physical::RawFileSource;
+use super::rows::{Projected, ReadOptions};
 use super::scan::config;
 
 /// What an executor needs to build the same scan.

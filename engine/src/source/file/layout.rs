@@ -75,10 +75,6 @@ impl Layout {
         }
         Ok(Self { schema, columns: source.columns.clone(), path_columns: path_columns(source) })
     }
-
-    pub(super) fn feed_index(&self) -> usize {
-        self.columns.len() + self.path_columns.len()
-    }
 }
 
 fn check_columns(name: &str, feed: &Feed, columns: &[Column]) -> Result<()> {

@@ -13,6 +13,7 @@ mod layout;
 mod listing;
 mod number;
 mod parquet;
+mod parquet_file;
 mod pattern;
 mod physical;
 mod quoted;

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType, UInt64Type,
 };
-use pulse_core::Result;
+use pulse_core::{Error, Result};
 
 use super::rows::Rows;
 use super::value::Cell;
@@ -16,28 +16,25 @@ use super::value::Cell;
 #[derive(Debug)]
 pub(super) struct ParquetRows {
     rows: Rows,
-    /// For each declared column, its place in the file's batches.
-    places: Vec<usize>,
     row: i64,
 }
 
 impl ParquetRows {
     pub(super) fn new(rows: Rows) -> Self {
-        Self { rows, places: Vec::new(), row: 1 }
+        Self { rows, row: 1 }
     }
 
-    /// Finds the declared columns.
+    /// Where the declared columns are in the file.
     ///
     /// # Errors
     /// A reason when the file lacks one.
-    pub(super) fn open(&mut self, schema: &Schema) -> Result<(), String> {
-        for column in &self.rows.columns {
-            match schema.index_of(column.field()) {
-                Ok(place) => self.places.push(place),
-                Err(_) => return Err(format!("the file has no column `{}`", column.field())),
-            }
-        }
-        Ok(())
+    pub(super) fn places(&self, schema: &Schema) -> Result<Vec<usize>, String> {
+        let columns = self.rows.columns.iter();
+        columns
+            .map(|column| {
+                schema.index_of(column.field()).map_err(|_| format!("the file has no column `{}`", column.field()))
+            })
+            .collect()
     }
 
     /// Takes the next batch of the file.
@@ -45,7 +42,8 @@ impl ParquetRows {
     /// # Errors
     /// `Internal` when the rows cannot be put together.
     pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
-        let columns: Vec<Values> = self.places.iter().map(|place| Values::new(batch.column(*place))).collect();
+        let places = self.places(&batch.schema()).map_err(Error::internal)?;
+        let columns: Vec<Values> = places.iter().map(|place| Values::new(batch.column(*place))).collect();
         for row in 0..batch.num_rows() {
             self.push_row(batch, &columns, row);
             self.row += 1;

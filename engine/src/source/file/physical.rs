@@ -17,19 +17,11 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder,
 use futures::FutureExt;
 use object_store::ObjectStore;
 use pulse_core::sources;
-use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 use super::listing::SourceFile;
 use super::read::{ReadMetrics, Reader, into_datafusion};
-use super::rows::ReadOptions;
-
-/// A column of the scan's output: a column of the source under a name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Projected {
-    pub(super) column: usize,
-    pub(super) name: String,
-}
+use super::rows::{Projected, ReadOptions};
 
 /// Reads the files of one source. Each `PartitionedFile` carries its `SourceFile` as an extension.
 #[derive(Debug, Clone)]
@@ -108,12 +100,10 @@ impl FileSource for RawFileSource {
             bytes_scanned: counter("bytes_scanned", MetricCategory::Bytes),
             rejected_rows: counter("rejected_rows", MetricCategory::Rows),
         };
-        let names = self.projected.iter().map(|column| column.name.clone()).collect();
         let reader = Reader {
             source: Arc::clone(&self.source),
             layout: Arc::clone(&self.layout),
-            projection: self.projected.iter().map(|column| column.column).collect(),
-            names,
+            projection: self.projected.clone(),
             options: self.options.clone(),
             metrics,
         };

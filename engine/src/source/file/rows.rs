@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, StringBuilder, new_null_array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use pulse_core::sources::{ColumnType, Feed};
 use pulse_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,14 @@ impl Default for ReadOptions {
     }
 }
 
+/// A column of the output: a column of the source under a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Projected {
+    /// Place in the source's schema.
+    pub(super) column: usize,
+    pub(super) name: String,
+}
+
 /// Rows of one file, gathered until a batch is full.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -58,24 +66,30 @@ struct Reject {
 }
 
 impl Rows {
-    /// Rows of `file`, of which the batches hold the columns `projection` of the layout's schema.
+    /// Rows of `file`, of which the batches hold the columns `projection`.
     ///
     /// # Errors
-    /// `Invalid` when the feed's time zone does not exist, `Internal` when the projection does not fit the schema.
+    /// `Invalid` when the feed's time zone does not exist, `Internal` when the projection is not of the layout's
+    /// schema.
     pub(super) fn new(
         layout: &Layout,
         feed: &Feed,
         file: &SourceFile,
-        projection: &[usize],
+        projection: &[Projected],
         options: &ReadOptions,
     ) -> Result<Self> {
         let columns = layout.columns.iter().enumerate().map(|(at, column)| {
-            let wanted = if projection.contains(&at) { Wanted::Kept } else { Wanted::CheckedOnly };
+            let wanted =
+                if projection.iter().any(|wanted| wanted.column == at) { Wanted::Kept } else { Wanted::CheckedOnly };
             ColumnBuilder::new(column, feed, wanted)
         });
-        let schema = layout.schema.project(projection).map_err(|error| {
-            Error::internal("a projection of a source of files names columns of its schema").with_source(error)
-        })?;
+        let mut fields = Vec::with_capacity(projection.len());
+        for wanted in projection {
+            let field = layout.schema.fields().get(wanted.column).ok_or_else(|| {
+                Error::internal(format!("a scan of files has no column {} (`{}`)", wanted.column, wanted.name))
+            })?;
+            fields.push(field.as_ref().clone().with_name(&wanted.name));
+        }
         let mut origin: Vec<Option<String>> =
             layout.path_columns.iter().map(|name| file.captures.get(name).cloned()).collect();
         origin.push(Some(file.feed.clone()));
@@ -83,8 +97,8 @@ impl Rows {
         Ok(Self {
             columns: columns.collect::<Result<_>>()?,
             origin,
-            projection: projection.to_vec(),
-            schema: Arc::new(schema),
+            projection: projection.iter().map(|wanted| wanted.column).collect(),
+            schema: Arc::new(Schema::new(fields)),
             options: options.clone(),
             text_columns: (0..layout.columns.len())
                 .filter(|at| layout.columns.get(*at).is_some_and(|column| column.data_type == ColumnType::String))
@@ -94,10 +108,6 @@ impl Rows {
             reject_bytes: 0,
             rejected: 0,
         })
-    }
-
-    pub(super) fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
     }
 
     pub(super) fn options(&self) -> &ReadOptions {

@@ -24,9 +24,9 @@ use pulse_core::sources::FileSource;
 
 use super::layout::{file_source_schema, path_columns};
 use super::listing::{SourceFile, below};
-use super::physical::{Projected, RawFileSource};
+use super::physical::RawFileSource;
 use super::read::into_datafusion;
-use super::rows::ReadOptions;
+use super::rows::{Projected, ReadOptions};
 
 /// Where a source's files are and how they are read.
 #[derive(Debug, Clone)]

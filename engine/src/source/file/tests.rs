@@ -1,1 +1,4 @@
-
+mod csv_rules;
+mod json_rules;
+mod property;
+mod support;

@@ -122,10 +122,6 @@ impl ColumnBuilder {
         })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The column's name in the feed's files.
     pub(super) fn field(&self) -> &str {
         &self.field

@@ -1,0 +1,219 @@
+//! Parquet files of an object store as streams of batches.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_reader::{
+    ArrowReaderBuilder, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use datafusion::parquet::arrow::async_reader::{
+    AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder,
+};
+use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
+use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use pulse_core::Result;
+
+use super::gzip::Inflater;
+use super::parquet::ParquetRows;
+use super::read::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
+use super::rows::Rows;
+
+/// Why a file yields no batches: the reason of its one rejected row, or the store's failure.
+enum Unread {
+    Content(String),
+    Store(ParquetError),
+}
+
+impl From<ParquetError> for Unread {
+    fn from(error: ParquetError) -> Self {
+        if is_store_error(&error) { Self::Store(error) } else { Self::Content(unreadable_content(&error)) }
+    }
+}
+
+/// Streams a file, reading the pages that it needs.
+///
+/// # Errors
+/// `Unavailable` when the store does not answer.
+pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics) -> Result<Batches> {
+    let location = object.location.clone();
+    metrics.bytes_scanned.add(usize::try_from(object.size).unwrap_or(usize::MAX));
+    let mut rows = ParquetRows::new(rows);
+    match open_stream(object, &rows).await {
+        Ok(batches) => {
+            let file = ParquetFile { batches: Some(batches), rows, metrics, location };
+            let batches = stream::try_unfold(file, |mut file| async move {
+                let batch = file.next_batch().await?;
+                Ok(batch.map(|batch| (batch, file)))
+            });
+            Ok(batches.map_err(into_datafusion).boxed())
+        }
+        Err(Unread::Store(error)) => Err(unreadable(&location, error)),
+        Err(Unread::Content(reason)) => {
+            metrics.rejected_rows.add(1);
+            Ok(stream::iter(rows.break_off(&reason)?).map(Ok).boxed())
+        }
+    }
+}
+
+/// Reads a compressed file whole, since its end says where everything is.
+///
+/// # Errors
+/// `Unavailable` when the store does not answer.
+pub(super) async fn open_compressed(mut chunks: Chunks, rows: Rows, metrics: ReadMetrics) -> Result<Batches> {
+    let limit = rows.options().max_object_bytes;
+    let mut inflater = Inflater::new();
+    let mut content = Vec::new();
+    let mut broken = None;
+    while let Some(mut chunk) = chunks.next().await? {
+        while broken.is_none() && !chunk.is_empty() {
+            match inflater.push(&chunk) {
+                Ok(used) => chunk = chunk.slice(used..),
+                Err(reason) => broken = Some(reason),
+            }
+            content.append(&mut inflater.take());
+            if content.len() > limit {
+                broken = Some(format!("the file is larger than {limit} bytes: raise `max_object_mib`"));
+            }
+        }
+    }
+    let broken = broken.or(inflater.finish().err());
+    content.append(&mut inflater.take());
+    let mut rows = ParquetRows::new(rows);
+    let batches = match broken {
+        Some(reason) => rows.break_off(&reason)?.into_iter().collect(),
+        None if content.is_empty() => Vec::new(),
+        None => read_whole(Bytes::from(content), &mut rows)?,
+    };
+    metrics.rejected_rows.add(rows.rows().rejected());
+    Ok(stream::iter(batches).map(Ok).boxed())
+}
+
+async fn open_stream(
+    object: ObjectReader,
+    rows: &ParquetRows,
+) -> Result<ParquetRecordBatchStream<ObjectReader>, Unread> {
+    let builder = ParquetRecordBatchStreamBuilder::new(object).await?;
+    Ok(declared(builder, rows)?.build()?)
+}
+
+fn open_whole(content: Bytes, rows: &ParquetRows) -> Result<ParquetRecordBatchReader, Unread> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
+    Ok(declared(builder, rows)?.build()?)
+}
+
+/// Only the declared columns.
+fn declared<T>(builder: ArrowReaderBuilder<T>, rows: &ParquetRows) -> Result<ArrowReaderBuilder<T>, Unread> {
+    let places = rows.places(builder.schema()).map_err(Unread::Content)?;
+    let mask = ProjectionMask::roots(builder.parquet_schema(), places);
+    Ok(builder.with_batch_size(rows.rows().options().batch_rows).with_projection(mask))
+}
+
+fn read_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Vec<RecordBatch>> {
+    let mut batches = Vec::new();
+    match open_whole(content, rows) {
+        Ok(reader) => {
+            for batch in reader {
+                match batch {
+                    Ok(batch) => batches.extend(rows.push(&batch)?),
+                    Err(error) => {
+                        batches.extend(rows.break_off(&unreadable_content(&error))?);
+                        break;
+                    }
+                }
+            }
+        }
+        Err(Unread::Content(reason)) => batches.extend(rows.break_off(&reason)?),
+        Err(Unread::Store(error)) => batches.extend(rows.break_off(&unreadable_content(&error))?),
+    }
+    Ok(batches)
+}
+
+/// A file half-way read; without `batches` at its end.
+struct ParquetFile {
+    batches: Option<ParquetRecordBatchStream<ObjectReader>>,
+    rows: ParquetRows,
+    metrics: ReadMetrics,
+    location: Path,
+}
+
+impl ParquetFile {
+    async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        while let Some(batches) = &mut self.batches {
+            let before = self.rows.rows().rejected();
+            let batch = match batches.next().await {
+                None => return Ok(None),
+                Some(Ok(batch)) => self.rows.push(&batch)?,
+                Some(Err(error)) if is_store_error(&error) => return Err(unreadable(&self.location, error)),
+                Some(Err(error)) => {
+                    self.batches = None;
+                    self.rows.break_off(&unreadable_content(&error))?
+                }
+            };
+            self.metrics.rejected_rows.add(self.rows.rows().rejected() - before);
+            if batch.is_some() {
+                return Ok(batch);
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn unreadable_content(error: &dyn std::error::Error) -> String {
+    format!("not readable as Parquet: {error}")
+}
+
+/// Whether the store failed, rather than the file's content.
+fn is_store_error(error: &ParquetError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<object_store::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Ranges of one object.
+pub(super) struct ObjectReader {
+    store: Arc<dyn ObjectStore>,
+    location: Path,
+    size: u64,
+}
+
+impl ObjectReader {
+    pub(super) fn new(store: Arc<dyn ObjectStore>, location: Path, size: u64) -> Self {
+        Self { store, location, size }
+    }
+}
+
+impl AsyncFileReader for ObjectReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        self.store.get_range(&self.location, range).map_err(external).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        async move { self.store.get_ranges(&self.location, &ranges).await.map_err(external) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        let options = options.map(|options| options.metadata_options().clone());
+        let size = self.size;
+        let reader = ParquetMetaDataReader::new().with_metadata_options(options);
+        async move { Ok(Arc::new(reader.load_and_finish(self, size).await?)) }.boxed()
+    }
+}
+
+fn external(error: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(error))
+}
