@@ -1,1 +1,6 @@
-//! placeholder
+//! Control plane: drives triggers, keeps the run ledger, and schedules tasks on executors.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod driver;
+pub mod ledger;
