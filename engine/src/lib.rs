@@ -9,5 +9,6 @@ pub mod job;
 pub mod session;
 pub mod sink;
 pub mod source;
+mod step;
 pub mod store;
 pub mod table;

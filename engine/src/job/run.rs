@@ -29,6 +29,7 @@ use crate::execute::Progress;
 use crate::sink::{SinkSpec, SortKey, UniqueCheck, quarantine_schema};
 use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
+use crate::step::{Step, reached};
 use crate::store::{store_path, store_url};
 use crate::table::{Commit, CommitOutcome, DataFile, Removal, Snapshot, Table};
 
@@ -103,6 +104,7 @@ impl Run<'_> {
         }
         let spec = sink_spec(self.job, &query, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
         let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
+        reached(Step::Staged);
         let scan = self.staged_scan(&schema, &staged.total.files);
         let expectations = outcomes(self.bench, self.job, &staged, &scan, self.now).await?;
         if let Some(message) = refusal(self.job, &expectations) {
@@ -274,6 +276,7 @@ impl Run<'_> {
         if let Some(reason) = self.commit_quarantine(&staged, quarantine, schema, sequence).await? {
             return Ok(Attempt::Overtaken { reason });
         }
+        reached(Step::QuarantineCommitted);
         let mut report = self.report(Outcome::Unchanged, &staged);
         report.expectations = expectations;
         let adds: Vec<Add> = staged.total.files.iter().cloned().chain(table.adds).collect();
@@ -295,6 +298,7 @@ impl Run<'_> {
         };
         match self.pinned.table.commit(self.pinned.target.as_ref(), &commit, &self.bench.options.commit).await? {
             CommitOutcome::Committed { version } | CommitOutcome::AlreadyCommitted { version } => {
+                reached(Step::TableCommitted);
                 report.outcome = Outcome::Committed { version };
                 Ok(self.done(report))
             }
