@@ -132,6 +132,8 @@ impl CsvRecords {
         if matches!(self.header, Header::Expected) {
             self.header = Header::Broken(format!("the header cannot be read: {reason}"));
         }
+        // Of a long line only this much is surely there: the rest depends on how its bytes arrive.
+        let line = line.get(..self.limit()).unwrap_or(line);
         self.rows.reject(self.line, reason, line);
         self.line += 1;
     }

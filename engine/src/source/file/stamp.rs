@@ -62,7 +62,10 @@ impl Stamps {
     #[inline]
     pub(super) fn parse(&mut self, text: &[u8]) -> Result<i64, StampError> {
         match text.first_chunk::<19>() {
-            Some(head) if text.len() == 19 => self.parse_plain(head),
+            Some(head) if text.len() == 19 => match self.parse_plain(head) {
+                Err(StampError::Malformed) => self.parse_any(text),
+                parsed => parsed,
+            },
             _ => self.parse_any(text),
         }
     }
