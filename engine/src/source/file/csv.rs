@@ -7,10 +7,10 @@
 use memchr::{memchr, memchr_iter};
 use pulse_core::{Error, Result};
 
+use super::cell::Fault;
 use super::framing::{Front, Input, Records, is_blank};
 use super::quoted::{Quoted, Record};
 use super::rows::Rows;
-use super::value::Fault;
 
 /// Bytes that are looked at together for anything but plain text.
 const WINDOW_BYTES: usize = 32 << 10;
