@@ -49,7 +49,7 @@ pub struct ScanOptions {
 pub fn scan(source: &Arc<FileSource>, files: Vec<SourceFile>, options: &ScanOptions) -> Result<Arc<dyn ExecutionPlan>> {
     let raw = RawFileSource::new(Arc::clone(source), options.read.clone())?;
     let groups = grouped(source, files, options.target_partition_bytes);
-    Ok(plan(raw, groups, options.store_url.clone(), &options.root)?)
+    Ok(DataSourceExec::from_data_source(config(raw, groups, options.store_url.clone(), &options.root)?))
 }
 
 /// A source's files as a table.
@@ -96,15 +96,6 @@ impl TableProvider for RawFiles {
         let config = FileScanConfigBuilder::from(config).with_limit(limit).build();
         Ok(DataSourceExec::from_data_source(config))
     }
-}
-
-fn plan(
-    raw: RawFileSource,
-    groups: Vec<Vec<SourceFile>>,
-    store_url: ObjectStoreUrl,
-    root: &Path,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    Ok(DataSourceExec::from_data_source(config(raw, groups, store_url, root)?))
 }
 
 /// The scan of groups of files as they are.
