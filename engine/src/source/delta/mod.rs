@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -127,6 +128,18 @@ impl DeltaScan {
         Ok(partitioned.with_statistics(Arc::new(statistics)))
     }
 
+    /// Rows and bytes of all files: what decides which side of a join is collected.
+    fn totals(&self, files: &[DataFile]) -> Statistics {
+        let rows: Option<u64> = files.iter().map(DataFile::rows).sum();
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        Statistics {
+            num_rows: rows.map_or(Precision::Absent, |rows| Precision::Exact(as_size(rows))),
+            total_byte_size: Precision::Inexact(as_size(bytes)),
+            ..Statistics::new_unknown(self.schema.table_schema())
+        }
+    }
+
     /// Groups of files; sorted and disjoint in the leading column of their order where bounds allow it.
     fn grouping(&self, files: &[DataFile]) -> Grouping {
         let order = common_order(files);
@@ -165,6 +178,7 @@ impl DeltaScan {
         let source = Arc::new(ParquetSource::new(self.schema.clone()));
         let mut config = FileScanConfigBuilder::new(store_url(self.table.url()).map_err(into_datafusion)?, source)
             .with_file_groups(groups)
+            .with_statistics(self.totals(files))
             .with_limit(limit)
             .with_projection_indices(projection.cloned())?;
         if let Some(ordering) = self.order_expressions(files) {
