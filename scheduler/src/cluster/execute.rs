@@ -12,7 +12,7 @@ use ballista_core::serde::protobuf::job_status::Status;
 use ballista_core::serde::protobuf::{ExecutorHeartbeat, PartitionLocation, task_status};
 use ballista_scheduler::cluster::ClusterState;
 use ballista_scheduler::state::execution_stage::{ExecutionStage, TaskInfo};
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::SessionState;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::SessionContext;
 use pulse_core::run::Place;
@@ -116,7 +116,9 @@ impl Execute for OnCluster {
         if self.executors() == 0 {
             return Err(no_executor(name));
         }
-        let state = SessionStateBuilder::new_from_existing(state.clone()).with_config(config).build();
+        // Not by a builder: that would put an empty catalog in the place of the one that all clones share.
+        let mut state = state.clone();
+        *state.config_mut() = config;
         let context = Arc::new(SessionContext::new_with_state(state));
         let submitted = self.server.submit_physical_plan(name, context, prepared.plan, None).await;
         let id = submitted.map_err(|e| Error::internal(format!("{name}: Ballista does not take the plan: {e}")))?;
