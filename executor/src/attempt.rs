@@ -53,8 +53,10 @@ impl QueryStageExecutor for Attempt {
         self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler)
     }
 
+    /// Of the root only: where tasks of one stage have unlike plans, as below a union, Ballista cannot add up their metrics,
+    /// drops the report that the task has ended, and waits for it forever.
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
-        self.inner.collect_plan_metrics()
+        self.inner.collect_plan_metrics().into_iter().take(1).collect()
     }
 
     fn collect_runtime_stats_reports(&self) -> Vec<RuntimeStatsReport> {
