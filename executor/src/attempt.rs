@@ -87,9 +87,7 @@ impl Debug for Attempt {
 /// Ballista tries a task again after an I/O error only, so what may pass by itself becomes one. Its own errors stay what they
 /// are: by them it knows whose shuffle files are lost.
 fn for_scheduler(error: DataFusionError) -> DataFusionError {
-    if let DataFusionError::External(inner) = error.find_root()
-        && inner.is::<BallistaError>()
-    {
+    if is_ballistas(&error) {
         return error;
     }
     let ours = from_datafusion("on an executor", error);
@@ -101,6 +99,15 @@ fn for_scheduler(error: DataFusionError) -> DataFusionError {
         | ErrorKind::Exhausted
         | ErrorKind::Cancelled
         | ErrorKind::Internal => DataFusionError::Execution(to_wire(&ours)),
+    }
+}
+
+fn is_ballistas(error: &DataFusionError) -> bool {
+    let DataFusionError::External(inner) = error.find_root() else { return false };
+    match inner.downcast_ref::<BallistaError>() {
+        Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled | BallistaError::IoError(_)) => true,
+        Some(BallistaError::DataFusionError(inner)) => is_ballistas(inner),
+        _ => false,
     }
 }
 
