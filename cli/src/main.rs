@@ -1,6 +1,73 @@
+//! `pulse`: the one composition root, and the only place that prints. stdout is data, stderr is progress and words.
+
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
-#[allow(dead_code, reason = "the command line that calls it is not there yet")]
+mod args;
+mod command;
 mod generate;
+mod output;
+mod setup;
+mod watch;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use pulse_core::{Error, ErrorKind};
+
+use args::{Arguments, Command};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Planning recurses over expressions; DataFusion's default stack overflows on wide queries.
+const STACK_BYTES: usize = 32 << 20;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Error)
+        .filter_module("pulse", arguments.global.log_level())
+        .format_target(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(arguments));
+            // Threads that still read or write must not hold up the end of the process.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(Error::unavailable("the process cannot start its threads").with_source(error)),
+    };
+    result.unwrap_or_else(|error| {
+        output::error(&error);
+        ExitCode::from(exit_code(&error))
+    })
+}
+
+/// 2 for what the user can mend in what was typed, 1 for everything else.
+fn exit_code(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::Invalid => 2,
+        ErrorKind::Cancelled => 130,
+        ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::Data | ErrorKind::Exhausted | ErrorKind::Internal => {
+            1
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
+    let global = arguments.global;
+    match arguments.command {
+        Command::Check => command::check::check(&global).await,
+        Command::Plan(selection) => command::plan::plan(&global, &selection).await,
+        Command::Run(options) => command::run::run(&global, &options).await,
+        Command::Runs(action) => command::runs::runs(&global, action).await,
+        Command::Query { sql } => command::query::query(&global, &sql).await,
+        Command::Table(action) => command::table::table(&global, action).await,
+        Command::Test { jobs } => command::test::test(&global, &jobs).await,
+        Command::Generate(what) => command::generate::generate(what).await,
+        Command::Reference(page) => command::reference::reference(page),
+    }
+}

@@ -12,6 +12,7 @@ pub mod pinned;
 pub mod session;
 pub mod sink;
 pub mod source;
+mod step;
 pub mod store;
 pub mod table;
 pub mod wire;

@@ -1,5 +1,7 @@
-//! Control plane: Ballista's scheduler with our plans, and what drives jobs through it.
+//! Control plane: drives triggers, keeps the run ledger, and schedules tasks on executors.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod cluster;
+pub mod driver;
+pub mod ledger;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod check;
+mod fixture;
 mod pin;
 mod query;
 mod rejects;
@@ -19,6 +20,7 @@ use crate::execute::Execute;
 use crate::source::file::ReadOptions;
 use crate::table::{CommitOptions, Lake};
 
+pub use fixture::run_fixture;
 pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, pin};
 pub use query::{JobQuery, Sources, plan_query};
 pub use report::{Outcome, Report};

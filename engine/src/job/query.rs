@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::catalog::{MemorySchemaProvider, TableProvider};
+use datafusion::catalog::{
+    CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, TableProvider,
+};
 use datafusion::common::{ParamValues, TableReference};
-use datafusion::execution::SessionState;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, ident};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
@@ -56,14 +59,15 @@ pub async fn plan_query(
 
 /// A context in which the sources have their names.
 fn context(state: &SessionState, sources: &Sources) -> Result<SessionContext> {
-    let context = SessionContext::new_with_state(state.clone());
+    // A clone of a state shares its catalog; two queries must not see each other's sources.
+    let catalogs = Arc::new(MemoryCatalogProviderList::new());
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    catalogs.register_catalog(state.config_options().catalog.default_catalog.clone(), Arc::clone(&catalog) as _);
+    let own = SessionStateBuilder::new_from_existing(state.clone()).with_catalog_list(catalogs).build();
+    let context = SessionContext::new_with_state(own);
     let wrong = |e| from_datafusion("register a source", e);
     for (name, provider) in sources {
         let (layer, table) = name.split_once('.').unwrap_or(("public", name));
-        let options = state.config_options();
-        let catalog = context
-            .catalog(&options.catalog.default_catalog)
-            .ok_or_else(|| Error::internal("the session has no catalog"))?;
         if catalog.schema(layer).is_none() {
             catalog.register_schema(layer, Arc::new(MemorySchemaProvider::new())).map_err(wrong)?;
         }

@@ -29,6 +29,7 @@ use crate::execute::Progress;
 use crate::sink::{SinkSpec, SortKey, UniqueCheck, quarantine_schema};
 use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
+use crate::step::{Step, reached};
 use crate::store::{store_path, store_url};
 use crate::table::{Commit, CommitOutcome, DataFile, Removal, Snapshot, Table};
 
@@ -101,8 +102,9 @@ impl Run<'_> {
         if let Some(target) = &self.pinned.target {
             refuse_other_columns(self.job, &schema, &target.schema)?;
         }
-        let spec = self.spec(&query)?;
+        let spec = sink_spec(self.job, &query, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
         let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
+        reached(Step::Staged);
         let scan = self.staged_scan(&schema, &staged.total.files);
         let expectations = outcomes(self.bench, self.job, &staged, &scan, self.now).await?;
         if let Some(message) = refusal(self.job, &expectations) {
@@ -155,42 +157,10 @@ impl Run<'_> {
         if pinned.read.read == Read::Changed { state } else { State::Now }
     }
 
-    fn spec(&self, query: &JobQuery) -> Result<SinkSpec> {
-        let manifest = &self.job.manifest;
-        let partition_by = match &manifest.sink {
-            Sink::OverwritePartitions { by } => by.clone(),
-            Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => Vec::new(),
-        };
-        let unique = manifest.expect.iter().find_map(|expectation| {
-            let unique = expectation.unique.as_ref()?;
-            Some(UniqueCheck {
-                name: expectation.name.clone(),
-                columns: unique.columns.clone(),
-                on_fail: expectation.on_fail.into(),
-                keep_first_by: unique.keep_first_by.iter().map(|text| sort_key(text)).collect(),
-            })
-        });
-        Ok(SinkSpec {
-            run_id: self.run_id.to_owned(),
-            table: self.pinned.table.url().to_string(),
-            columns: query.columns.clone(),
-            partition_by,
-            order: manifest.order.clone().unwrap_or_else(|| manifest.grain.clone()),
-            target_file_bytes: u64::from(manifest.target_file_mib) << 20,
-            quarantine: self.pinned.quarantine_table.url().to_string(),
-            checks: query.checks.clone(),
-            unique,
-        })
-    }
-
     fn staged_scan(&self, schema: &arrow::datatypes::SchemaRef, adds: &[Add]) -> DeltaScan {
         let files = adds.iter().map(|add| DataFile::from_add(add, schema)).collect();
-        let partition_by = match &self.job.manifest.sink {
-            Sink::OverwritePartitions { by } => by.as_slice(),
-            _ => &[],
-        };
         let target = self.bench.options.target_partition_bytes;
-        DeltaScan::of_files(self.pinned.table.clone(), schema, partition_by, files, target)
+        DeltaScan::of_files(self.pinned.table.clone(), schema, partition_by(self.job), files, target)
     }
 
     async fn replace_in_table(&self, query: &JobQuery, spec: &SinkSpec, staged: &DeltaScan) -> Result<Replacement> {
@@ -199,7 +169,7 @@ impl Run<'_> {
             return Ok(Replacement { removes: target.files.clone(), adds: Vec::new() });
         }
         let table = &self.pinned.table;
-        let plain = SinkSpec { checks: Vec::new(), unique: None, order: written_order(spec), ..spec.clone() };
+        let plain = SinkSpec { checks: Vec::new(), unique: None, order: spec.written_order(), ..spec.clone() };
         match &self.job.manifest.sink {
             Sink::Overwrite {} => Ok(Replacement { removes: target.files.clone(), adds: Vec::new() }),
             Sink::Append {} => {
@@ -306,6 +276,7 @@ impl Run<'_> {
         if let Some(reason) = self.commit_quarantine(&staged, quarantine, schema, sequence).await? {
             return Ok(Attempt::Overtaken { reason });
         }
+        reached(Step::QuarantineCommitted);
         let mut report = self.report(Outcome::Unchanged, &staged);
         report.expectations = expectations;
         let adds: Vec<Add> = staged.total.files.iter().cloned().chain(table.adds).collect();
@@ -322,11 +293,12 @@ impl Run<'_> {
             transactions,
             details: self.details(&report)?,
             schema: Arc::clone(schema),
-            partition_by: self.partition_by(),
+            partition_by: partition_by(self.job).to_vec(),
             at: self.now.timestamp_millis(),
         };
         match self.pinned.table.commit(self.pinned.target.as_ref(), &commit, &self.bench.options.commit).await? {
             CommitOutcome::Committed { version } | CommitOutcome::AlreadyCommitted { version } => {
+                reached(Step::TableCommitted);
                 report.outcome = Outcome::Committed { version };
                 Ok(self.done(report))
             }
@@ -341,13 +313,6 @@ impl Run<'_> {
         match (&self.job.manifest.sink, &self.pinned.mode) {
             (Sink::Append {}, Mode::Incremental) => Removal::Independent,
             _ => Removal::FromRows,
-        }
-    }
-
-    fn partition_by(&self) -> Vec<String> {
-        match &self.job.manifest.sink {
-            Sink::OverwritePartitions { by } => by.clone(),
-            Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => Vec::new(),
         }
     }
 
@@ -450,6 +415,38 @@ impl Run<'_> {
     }
 }
 
+/// How a job's rows are checked and written.
+pub(super) fn sink_spec(job: &Job, query: &JobQuery, run_id: &str, table: &Table, quarantine: &Table) -> SinkSpec {
+    let manifest = &job.manifest;
+    let unique = manifest.expect.iter().find_map(|expectation| {
+        let unique = expectation.unique.as_ref()?;
+        Some(UniqueCheck {
+            name: expectation.name.clone(),
+            columns: unique.columns.clone(),
+            on_fail: expectation.on_fail.into(),
+            keep_first_by: unique.keep_first_by.iter().map(|text| sort_key(text)).collect(),
+        })
+    });
+    SinkSpec {
+        run_id: run_id.to_owned(),
+        table: table.url().to_string(),
+        columns: query.columns.clone(),
+        partition_by: partition_by(job).to_vec(),
+        order: manifest.order.clone().unwrap_or_else(|| manifest.grain.clone()),
+        target_file_bytes: u64::from(manifest.target_file_mib) << 20,
+        quarantine: quarantine.url().to_string(),
+        checks: query.checks.clone(),
+        unique,
+    }
+}
+
+pub(super) fn partition_by(job: &Job) -> &[String] {
+    match &job.manifest.sink {
+        Sink::OverwritePartitions { by } => by,
+        Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => &[],
+    }
+}
+
 /// Number of a job's commits, so that a half-committed run is recognised.
 const SEQUENCE_ID: &str = "pulse/sequence";
 
@@ -461,11 +458,6 @@ fn sort_key(text: &str) -> SortKey {
         Some((column, direction)) if direction.eq_ignore_ascii_case("asc") => SortKey::ascending(column.trim()),
         _ => SortKey::ascending(text.trim()),
     }
-}
-
-/// The order as far as the table's own columns prove it.
-fn written_order(spec: &SinkSpec) -> Vec<String> {
-    spec.order.iter().take_while(|column| spec.columns.contains(column)).cloned().collect()
 }
 
 /// Files whose key ranges meet those of the staged files.

@@ -20,7 +20,7 @@ use super::{DataFile, Snapshot, Table};
 use crate::error::{from_datafusion, from_delta};
 
 /// Key of the run's id in `commitInfo`.
-pub const RUN_ID_KEY: &str = "pulse.runId";
+const RUN_ID_KEY: &str = "pulse.runId";
 
 /// What one run does to a table.
 #[derive(Debug, Clone)]

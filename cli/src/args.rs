@@ -1,0 +1,176 @@
+//! What a user types.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Batch jobs over Delta tables: one SQL statement and one manifest make one table.
+#[derive(Debug, Parser)]
+#[command(name = "pulse", version, max_term_width = 120)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Folder of jobs.
+    #[arg(long, global = true, env = "PULSE_PROJECT", default_value = "jobs")]
+    pub(crate) project: PathBuf,
+    /// Folder or s3:// URL of the tables.
+    #[arg(long, global = true, env = "PULSE_LAKE", default_value = "lake")]
+    pub(crate) lake: String,
+    /// Value of a variable of the project, such as `raw=sample`; may be repeated.
+    #[arg(long = "var", global = true, env = "PULSE_VAR", value_name = "NAME=VALUE", value_delimiter = ',')]
+    pub(crate) variables: Vec<String>,
+    /// How answers are printed.
+    #[arg(long, global = true, env = "PULSE_OUTPUT", default_value = "table")]
+    pub(crate) output: Output,
+    /// Config file with settings; `pulse.toml` in this folder when it is there.
+    #[arg(long, global = true, env = "PULSE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// A setting, such as `memory_mib=512`; may be repeated. docs/reference/settings.md lists them.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub(crate) settings: Vec<String>,
+    /// Say more; twice also says why.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+impl Global {
+    pub(crate) fn log_level(&self) -> log::LevelFilter {
+        match self.verbose {
+            0 => log::LevelFilter::Warn,
+            1 => log::LevelFilter::Info,
+            _ => log::LevelFilter::Debug,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Table,
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Parse, resolve and plan every job; touches no data.
+    Check,
+    /// Show what a run would do: what changed, files and bytes to read, where it would run. Reads logs, no data.
+    Plan(Selection),
+    /// Run jobs in the order of their dependencies, independent ones side by side.
+    Run(RunOptions),
+    /// Show or cancel runs, from the ledger in the lake.
+    #[command(subcommand)]
+    Runs(Runs),
+    /// Query the lake's tables.
+    Query {
+        /// A query, such as "select count(*) from silver.bars_1m".
+        sql: String,
+    },
+    /// List tables, show one or its history.
+    #[command(subcommand)]
+    Table(TableAction),
+    /// Run the jobs' fixtures.
+    Test {
+        /// Jobs to test; all when none is named.
+        jobs: Vec<String>,
+    },
+    /// Make data up.
+    #[command(subcommand)]
+    Generate(Generate),
+    /// Print a page of the reference.
+    #[command(subcommand, hide = true)]
+    Reference(Reference),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Selection {
+    /// Jobs, such as `silver.bars_1m`.
+    #[arg(required_unless_present = "all")]
+    pub(crate) jobs: Vec<String>,
+    /// Every job of the project.
+    #[arg(long, conflicts_with = "jobs")]
+    pub(crate) all: bool,
+    /// Start of the interval, `YYYY-MM-DD` or RFC 3339.
+    #[arg(long, requires = "to")]
+    pub(crate) from: Option<String>,
+    /// End of the interval, not contained in it.
+    #[arg(long, requires = "from")]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Runs {
+    /// The newest runs, a line each.
+    List {
+        /// How many.
+        #[arg(long, default_value_t = 30)]
+        limit: usize,
+    },
+    /// One trigger's runs, or one run, with all that is known.
+    Show { id: String },
+    /// Ask the driver of a trigger to stop it.
+    Cancel { id: String },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum TableAction {
+    /// All tables of the lake.
+    List,
+    /// Columns, size and bookmarks of one table.
+    Show { name: String },
+    /// Commits of one table, newest first.
+    History {
+        name: String,
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Generate {
+    /// Files of bars in the shipped project's layout, with planted defects.
+    Bars(Bars),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Bars {
+    #[arg(long, default_value_t = 10)]
+    pub(crate) symbols: u32,
+    /// Sessions of the intraday feed, counted back from 2021-01-08.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) sessions: u32,
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Share of bars with a defect, 0 to 1.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) defects: f64,
+    /// Also bars before and after the session.
+    #[arg(long)]
+    pub(crate) extended: bool,
+    /// Feeds to make: intraday, week, daily; all when none is named.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) feeds: Vec<String>,
+    /// Folder or s3:// URL to write to.
+    #[arg(long)]
+    pub(crate) out: String,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Reference {
+    Cli,
+    Settings,
+    Manifest,
+    Schema,
+}

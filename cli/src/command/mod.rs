@@ -1,0 +1,11 @@
+//! A file a command.
+
+pub(crate) mod check;
+pub(crate) mod generate;
+pub(crate) mod plan;
+pub(crate) mod query;
+pub(crate) mod reference;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod table;
+pub(crate) mod test;

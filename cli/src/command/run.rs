@@ -1,0 +1,55 @@
+//! `pulse run`
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use chrono::Utc;
+use pulse_core::Result;
+use pulse_core::run::TriggerId;
+use pulse_scheduler::driver::{Placement, Submission, drive};
+
+use crate::args::{Global, RunOptions};
+use crate::watch::{summary, watch};
+use crate::{output, setup};
+
+pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCode> {
+    let settings = setup::settings(global)?;
+    let bench = setup::workbench(global, &settings)?;
+    let submission = Submission {
+        trigger: TriggerId::new(Utc::now(), rand::random()),
+        graph: setup::graph(&bench.project, &options.selection)?,
+        interval: setup::interval(&options.selection)?,
+        concurrent_runs: concurrent_runs(&settings),
+        run_timeout: settings.run_timeout(),
+    };
+    let id = submission.trigger.clone();
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let watching = tokio::spawn(watch(receiver));
+    let exit = drive(Placement::Fixed(bench), submission, sender, interrupted()).await?;
+    if let Ok(watched) = watching.await {
+        eprint!("{}", summary(&watched));
+        if global.output == crate::args::Output::Json {
+            for record in &watched.records {
+                output::line(&record.to_json()?);
+            }
+        }
+    }
+    eprintln!("trigger {id}; `pulse runs show {id}` tells more");
+    Ok(ExitCode::from(exit.code()))
+}
+
+pub(crate) fn concurrent_runs(settings: &pulse_core::settings::Settings) -> NonZeroUsize {
+    usize::try_from(settings.concurrent_runs).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Ctrl-C or SIGTERM.
+pub(crate) async fn interrupted() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending::<()>().await },
+        _ = terminate.recv() => {}
+    }
+}

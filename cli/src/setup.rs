@@ -1,0 +1,193 @@
+//! From options to a workbench: the composition of everything.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use datafusion::prelude::SessionConfig;
+use pulse_core::graph::Graph;
+use pulse_core::interval::Interval;
+use pulse_core::name::TableName;
+use pulse_core::project::{Project, ProjectFiles};
+use pulse_core::settings::{Settings, SettingsLayers};
+use pulse_core::{Error, Result};
+use pulse_engine::execute::InProcess;
+use pulse_engine::job::{JobOptions, Workbench};
+use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
+use pulse_engine::source::file::ReadOptions;
+use pulse_engine::store::{StoreOptions, Stores, folder_url};
+use pulse_engine::table::{CommitOptions, Lake};
+
+use crate::args::{Global, Selection};
+
+/// Config file, environment, command line.
+pub(crate) fn settings(global: &Global) -> Result<Settings> {
+    let environment: BTreeMap<String, String> = std::env::vars().filter(|(key, _)| key.starts_with("PULSE_")).collect();
+    let command_line = pairs(&global.settings, "--set")?;
+    let config = config_file(global)?;
+    Settings::parse(&SettingsLayers {
+        config: config.as_ref().map(|(path, text)| (path.as_str(), text.as_str())),
+        other_keys: &[],
+        environment: Some(&environment),
+        command_line: Some(&command_line),
+    })
+}
+
+fn config_file(global: &Global) -> Result<Option<(String, String)>> {
+    let (path, required) = match &global.config {
+        Some(path) => (path.clone(), true),
+        None => (PathBuf::from("pulse.toml"), false),
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path.display().to_string(), text))),
+        Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::invalid(format!("config file {}: {error}", path.display()))),
+    }
+}
+
+fn pairs(texts: &[String], option: &str) -> Result<BTreeMap<String, String>> {
+    texts
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(Error::invalid(format!("{option} {text}: write NAME=VALUE"))),
+        })
+        .collect()
+}
+
+pub(crate) fn stores(settings: &Settings) -> Arc<Stores> {
+    Arc::new(Stores::new(StoreOptions {
+        retries: usize::try_from(settings.store_retries).unwrap_or(usize::MAX),
+        timeout: settings.store_timeout(),
+    }))
+}
+
+pub(crate) fn lake(global: &Global, settings: &Settings) -> Result<Lake> {
+    Ok(Lake::new(folder_url(&global.lake, &here()?)?, stores(settings)))
+}
+
+pub(crate) fn here() -> Result<PathBuf> {
+    std::env::current_dir().map_err(|e| Error::unavailable("there is no current folder").with_source(e))
+}
+
+/// The project with its variables' values.
+pub(crate) fn project(global: &Global) -> Result<Project> {
+    let project = Project::parse(&project_files(&global.project)?)?;
+    project.with_variables(&pairs(&global.variables, "--var")?)
+}
+
+/// The project as far as no variable is needed.
+pub(crate) fn project_without_variables(global: &Global) -> Result<Project> {
+    Project::parse(&project_files(&global.project)?)
+}
+
+/// All TOML and SQL below a folder.
+pub(crate) fn project_files(folder: &Path) -> Result<ProjectFiles> {
+    let mut files = ProjectFiles::new();
+    let mut folders = vec![folder.to_owned()];
+    let unreadable = |path: &Path, error: std::io::Error| {
+        Error::invalid(format!("project {}: {error}; name its folder with --project", path.display()))
+    };
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).map_err(|e| unreadable(&next, e))? {
+            let path = entry.map_err(|e| unreadable(&next, e))?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml" || extension == "sql") {
+                let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
+                let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+                files.insert(name, text);
+            }
+        }
+    }
+    Ok(files)
+}
+
+pub(crate) fn slots(settings: &Settings) -> usize {
+    match usize::try_from(settings.slots).unwrap_or(usize::MAX) {
+        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        slots => slots,
+    }
+}
+
+/// A session for queries in this process.
+pub(crate) fn state(settings: &Settings, stores: &Arc<Stores>) -> Result<SessionState> {
+    let spill_dir = Some(&settings.spill_dir).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let options = RuntimeOptions {
+        memory_bytes: memory_bytes(settings),
+        spill_dir,
+        spill_limit_bytes: settings.spill_limit_mib << 20,
+    };
+    // Twice the slots: a little slack between partitions that end at different times.
+    let config = session_config(SessionConfig::new(), slots(settings) * 2, batch_rows(settings));
+    Ok(session_state(config, runtime(&options, stores)?))
+}
+
+fn batch_rows(settings: &Settings) -> usize {
+    usize::try_from(settings.batch_rows).unwrap_or(usize::MAX)
+}
+
+/// The setting, or 60 % of the machine's memory.
+pub(crate) fn memory_bytes(settings: &Settings) -> usize {
+    let bytes = match settings.memory_mib {
+        0 => machine_memory().unwrap_or(4 << 30) / 10 * 6,
+        mib => mib << 20,
+    };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Bytes, from the kernel; none where it does not tell.
+fn machine_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+/// Everything that runs in this process share.
+pub(crate) fn workbench(global: &Global, settings: &Settings) -> Result<Workbench> {
+    let lake = lake(global, settings)?;
+    Ok(Workbench {
+        project: Arc::new(project(global)?),
+        state: state(settings, lake.stores())?,
+        lake,
+        execute: Arc::new(InProcess { slots: slots(settings) }),
+        options: job_options(settings),
+    })
+}
+
+pub(crate) fn job_options(settings: &Settings) -> JobOptions {
+    let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    JobOptions {
+        target_partition_bytes: settings.target_partition_mib << 20,
+        read: ReadOptions {
+            batch_rows: as_size(settings.batch_rows),
+            max_line_bytes: as_size(settings.max_line_bytes),
+            max_raw_bytes: as_size(settings.raw_text_bytes),
+            max_object_bytes: as_size(settings.max_object_mib << 20),
+        },
+        commit: CommitOptions {
+            attempts: u32::try_from(settings.commit_attempts).unwrap_or(u32::MAX),
+            backoff: settings.commit_backoff(),
+            checkpoint_every: settings.checkpoint_every,
+        },
+        attempts: 3,
+    }
+}
+
+pub(crate) fn graph(project: &Project, selection: &Selection) -> Result<Graph> {
+    let graph = Graph::new(project)?;
+    if selection.all {
+        return Ok(graph);
+    }
+    let names = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
+    graph.select(&names)
+}
+
+pub(crate) fn interval(selection: &Selection) -> Result<Option<Interval>> {
+    match (&selection.from, &selection.to) {
+        (Some(from), Some(to)) => Interval::parse_bounds(from, to).map(Some),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,222 @@
+//! A job's test: rows in, through the same planner and sink as a run, rows out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::json::{LineDelimitedWriter, ReaderBuilder};
+use chrono::{DateTime, NaiveDate};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use datafusion::execution::SessionState;
+use pulse_core::fixture::Fixture;
+use pulse_core::name::TableName;
+use pulse_core::project::{Job, Project};
+use pulse_core::{Error, Result};
+use serde_json::{Map, Value};
+
+use super::Workbench;
+use super::query::{Sources, plan_query};
+use super::replace::write;
+use super::run::{partition_by, sink_spec};
+use super::schema::table_schema;
+use crate::error::from_datafusion;
+use crate::execute::InProcess;
+use crate::sink::quarantine_schema;
+use crate::source::delta::DeltaScan;
+use crate::source::file::file_source_schema;
+use crate::store::{Stores, folder_url};
+use crate::table::{CommitOptions, DataFile, Lake, Table};
+
+type Row = Map<String, Value>;
+
+/// Relative difference up to which two doubles are equal in a fixture.
+const TOLERANCE: f64 = 1e-9;
+
+/// What differs from the fixture's expectation, a line each; nothing when it holds.
+///
+/// # Errors
+/// `Invalid` when a given or expected row does not fit its table's columns.
+pub async fn run_fixture(
+    state: &SessionState,
+    project: &Project,
+    job: &Job,
+    fixture: &Fixture,
+    schemas: &BTreeMap<TableName, SchemaRef>,
+) -> Result<Vec<String>> {
+    let sources = sources(project, job, fixture, schemas)?;
+    let query = plan_query(state, job, &sources, fixture.interval()?).await?;
+    let schema = table_schema(&query.plan, &query.columns)?;
+    let folder = tempfile::tempdir().map_err(|e| Error::unavailable("no temporary folder").with_source(e))?;
+    let bench = scratch(state, project, folder.path())?;
+    let (table, quarantine) = (bench.lake.table(&job.name)?, bench.lake.table(&job.name.quarantine())?);
+    let spec = sink_spec(job, &query, "test", &table, &quarantine);
+    let staged = write(&bench, &job.name.to_string(), query.plan, spec, &|_, _, _| ()).await?;
+    let files = |adds: &[deltalake_core::kernel::Add], schema: &Schema| {
+        adds.iter().map(|add| DataFile::from_add(add, schema)).collect::<Vec<_>>()
+    };
+    let rows = read(&bench, &table, &schema, partition_by(job), files(&staged.total.files, &schema)).await?;
+    let mut differences = compare(&typed(&fixture.expect, &schema, fixture)?, rows, fixture.partial, "table");
+    if let Some(expected) = &fixture.quarantine {
+        let schema = quarantine_schema(&schema);
+        let rows = read(&bench, &quarantine, &schema, &[], files(&staged.total.quarantine_files, &schema)).await?;
+        let named: Vec<Vec<&String>> = expected.iter().map(|row| row.keys().collect()).collect();
+        let mut wanted = typed(expected, &schema, fixture)?;
+        for (row, named) in wanted.iter_mut().zip(&named) {
+            row.retain(|key, _| named.contains(&key));
+        }
+        differences.extend(compare(&wanted, rows, false, "quarantine"));
+    }
+    Ok(differences)
+}
+
+/// A workbench whose lake is a folder that goes away.
+fn scratch(state: &SessionState, project: &Project, folder: &std::path::Path) -> Result<Workbench> {
+    let url = folder_url(&folder.to_string_lossy(), folder)?;
+    Ok(Workbench {
+        project: Arc::new(project.clone()),
+        lake: Lake::new(url, Arc::new(Stores::default())),
+        state: state.clone(),
+        execute: Arc::new(InProcess { slots: 1 }),
+        options: super::JobOptions {
+            target_partition_bytes: 1 << 30,
+            read: crate::source::file::ReadOptions::default(),
+            commit: CommitOptions::default(),
+            attempts: 1,
+        },
+    })
+}
+
+fn sources(
+    project: &Project,
+    job: &Job,
+    fixture: &Fixture,
+    schemas: &BTreeMap<TableName, SchemaRef>,
+) -> Result<Sources> {
+    let mut sources = Sources::new();
+    let none = Vec::new();
+    for reference in &job.query.references {
+        let schema = match (reference.files(), reference.table()) {
+            (Some(name), _) => project.sources.files.get(name).map(file_source_schema),
+            (None, Some(table)) => schemas.get(&table).cloned(),
+            (None, None) => None,
+        };
+        let schema = schema.ok_or_else(|| Error::internal(format!("`{}` has no columns", reference.name)))?;
+        let batch = batch(fixture.given.get(&reference.name).unwrap_or(&none), &schema, fixture)?;
+        let table = MemTable::try_new(schema, vec![vec![batch]]).map_err(|e| from_datafusion(&fixture.path, e))?;
+        sources.insert(reference.name.clone(), Arc::new(table) as Arc<dyn TableProvider>);
+    }
+    Ok(sources)
+}
+
+/// TOML rows as a batch: through JSON, whose reader knows how to type text.
+fn batch(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture) -> Result<RecordBatch> {
+    let wrong = |what: String| Error::invalid(format!("{}: {what}", fixture.path));
+    for row in rows {
+        if let Some(key) = row.keys().find(|key| schema.field_with_name(key).is_err()) {
+            return Err(wrong(format!("there is no column `{key}`")));
+        }
+    }
+    let nullable: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let schema = Arc::new(Schema::new(nullable));
+    let mut decoder = ReaderBuilder::new(Arc::clone(&schema))
+        .with_batch_size(rows.len().max(1))
+        .build_decoder()
+        .map_err(|e| wrong(e.to_string()))?;
+    let rows: Vec<Row> =
+        rows.iter().map(|row| row.iter().map(|(key, value)| (key.clone(), json(value))).collect()).collect();
+    decoder.serialize(&rows).map_err(|e| wrong(e.to_string()))?;
+    let batch = decoder.flush().map_err(|e| wrong(e.to_string()))?;
+    Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(schema)))
+}
+
+fn json(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::from(text.as_str()),
+        toml::Value::Integer(number) => Value::from(*number),
+        toml::Value::Float(number) => Value::from(*number),
+        toml::Value::Boolean(flag) => Value::from(*flag),
+        toml::Value::Datetime(stamp) => Value::from(stamp.to_string()),
+        toml::Value::Array(values) => values.iter().map(json).collect(),
+        toml::Value::Table(table) => {
+            table.iter().map(|(key, value)| (key.clone(), json(value))).collect::<Row>().into()
+        }
+    }
+}
+
+/// Expected rows in the form in which read rows come.
+fn typed(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture) -> Result<Vec<Row>> {
+    to_rows(&[batch(rows, schema, fixture)?])
+}
+
+async fn read(
+    bench: &Workbench,
+    table: &Table,
+    schema: &SchemaRef,
+    partition_by: &[String],
+    files: Vec<DataFile>,
+) -> Result<Vec<Row>> {
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scan = DeltaScan::of_files(table.clone(), schema, partition_by, files, 1 << 30);
+    let context = datafusion::prelude::SessionContext::new_with_state(bench.state.clone());
+    let failed = |e| from_datafusion("read back the test's rows", e);
+    let batches = context.read_table(Arc::new(scan)).map_err(failed)?.collect().await.map_err(failed)?;
+    to_rows(&batches)
+}
+
+fn to_rows(batches: &[RecordBatch]) -> Result<Vec<Row>> {
+    let broken = |e: arrow::error::ArrowError| Error::internal("rows have no JSON").with_source(e);
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    for batch in batches {
+        writer.write(batch).map_err(broken)?;
+    }
+    writer.finish().map_err(broken)?;
+    let text = writer.into_inner();
+    serde_json::Deserializer::from_slice(&text)
+        .into_iter()
+        .collect::<serde_json::Result<Vec<Row>>>()
+        .map_err(|e| Error::internal("rows have no JSON").with_source(e))
+}
+
+/// Pairs each expected row with one that came out; what is left over on either side differs.
+fn compare(expected: &[Row], mut found: Vec<Row>, partial: bool, place: &str) -> Vec<String> {
+    let whole = place == "table";
+    let mut differences = Vec::new();
+    for row in expected {
+        match found.iter().position(|candidate| agrees(row, candidate, whole)) {
+            Some(at) => drop(found.remove(at)),
+            None => differences.push(format!("{place}: missing {}", show(row))),
+        }
+    }
+    if !partial {
+        differences.extend(found.iter().map(|row| format!("{place}: unexpected {}", show(row))));
+    }
+    differences
+}
+
+/// Nulls are left out of JSON, so a column that is missing is null.
+fn agrees(expected: &Row, found: &Row, whole: bool) -> bool {
+    let same = |key: &String, value: &Value| found.get(key).is_some_and(|other| equal(value, other));
+    expected.iter().all(|(key, value)| same(key, value))
+        && (!whole || found.keys().all(|key| expected.contains_key(key)))
+}
+
+fn equal(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0),
+        _ => a == b || stamp(a).is_some_and(|a| stamp(b) == Some(a)),
+    }
+}
+
+fn stamp(value: &Value) -> Option<i64> {
+    let text = value.as_str()?;
+    let instant = DateTime::parse_from_rfc3339(text).ok().map(|stamp| stamp.timestamp_micros());
+    instant.or_else(|| Some(text.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros()))
+}
+
+fn show(row: &Row) -> String {
+    Value::Object(row.clone()).to_string()
+}
