@@ -26,6 +26,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use pulse_core::Result;
 
+use super::with_a_partition;
 use crate::error::into_datafusion;
 use crate::store::{store_path, store_url};
 use crate::table::{DataFile, Snapshot, Table};
@@ -192,7 +193,7 @@ impl DeltaScan {
                 config = config.with_output_partitioning(Some(Partitioning::Range(range)));
             }
         }
-        Ok(DataSourceExec::from_data_source(config.build()))
+        Ok(with_a_partition(DataSourceExec::from_data_source(config.build())))
     }
 }
 

@@ -23,6 +23,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use pulse_core::sources::FileSource;
 
+use super::super::with_a_partition;
 use super::layout::{LINE, SOURCE_FILE, file_source_schema, path_columns};
 use super::listing::{SourceFile, below};
 use super::physical::RawFileSource;
@@ -95,7 +96,7 @@ impl TableProvider for RawFiles {
         let groups = grouped(&self.source, self.files.clone(), self.options.target_partition_bytes);
         let config = config(raw, groups, self.options.store_url.clone(), &self.options.root)?;
         let config = FileScanConfigBuilder::from(config).with_limit(limit).build();
-        Ok(DataSourceExec::from_data_source(config))
+        Ok(with_a_partition(DataSourceExec::from_data_source(config)))
     }
 }
 
