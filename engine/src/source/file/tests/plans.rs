@@ -62,7 +62,7 @@ fn files_of_one_symbol_stay_together() {
         assert_eq!(groups(&plan), expected, "{target}");
     }
     let plan = scan(&source, files, &options(root.path(), 1)).unwrap();
-    assert_eq!(plan.output_partitioning().to_string(), "Range([symbol@4 ASC], [(B), (C)], 3)");
+    assert_eq!(plan.output_partitioning().to_string(), "Range([symbol@4 ASC NULLS LAST], [(B), (C)], 3)");
 }
 
 #[test]
