@@ -1,0 +1,14 @@
+//! The binary from outside: what it is given, what it says, what is in the lake afterwards.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod bad_lake;
+mod bad_project;
+mod crash;
+mod jobs;
+mod late;
+mod pipeline;
+mod sources;
+mod support;
+mod together;
