@@ -64,6 +64,11 @@ pub(crate) enum Command {
     Plan(Selection),
     /// Run jobs in the order of their dependencies, independent ones side by side.
     Run(RunOptions),
+    /// Hand jobs to a scheduler and print the trigger's id.
+    Submit(SubmitOptions),
+    /// Be a process of a cluster.
+    #[command(subcommand)]
+    Serve(Role),
     /// Show or cancel runs, from the ledger in the lake.
     #[command(subcommand)]
     Runs(Runs),
@@ -108,6 +113,46 @@ pub(crate) struct Selection {
 pub(crate) struct RunOptions {
     #[command(flatten)]
     pub(crate) selection: Selection,
+    /// Where: in this process, on the scheduler's executors, or by the bytes to read (`local_limit_mib`).
+    #[arg(long, default_value = "auto", env = "PULSE_ON")]
+    pub(crate) on: Where,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SubmitOptions {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// In the scheduler's process, on executors, or by the bytes to read.
+    #[arg(long, default_value = "cluster")]
+    pub(crate) on: Where,
+    /// Follow the runs to their end.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Where {
+    Auto,
+    Local,
+    Cluster,
+}
+
+impl From<Where> for pulse_scheduler::api::On {
+    fn from(place: Where) -> Self {
+        match place {
+            Where::Auto => Self::Auto,
+            Where::Local => Self::Local,
+            Where::Cluster => Self::Cluster,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Role {
+    /// Take submissions, drive runs and schedule their tasks.
+    Scheduler,
+    /// Carry out tasks.
+    Executor,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -28,6 +28,8 @@ fn main() -> ExitCode {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Error)
         .filter_module("pulse", arguments.global.log_level())
+        // Reports every stage of unlike tasks as an error; nothing is wrong with them.
+        .filter_module("ballista_scheduler::display", log::LevelFilter::Off)
         .format_target(false)
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
@@ -63,6 +65,8 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Check => command::check::check(&global).await,
         Command::Plan(selection) => command::plan::plan(&global, &selection).await,
         Command::Run(options) => command::run::run(&global, &options).await,
+        Command::Submit(options) => command::submit::submit(&global, &options).await,
+        Command::Serve(role) => command::serve::serve(&global, role).await,
         Command::Runs(action) => command::runs::runs(&global, action).await,
         Command::Query { sql } => command::query::query(&global, &sql).await,
         Command::Table(action) => command::table::table(&global, action).await,

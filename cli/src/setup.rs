@@ -75,7 +75,11 @@ pub(crate) fn here() -> Result<PathBuf> {
 /// The project with its variables' values.
 pub(crate) fn project(global: &Global) -> Result<Project> {
     let project = Project::parse(&project_files(&global.project)?)?;
-    project.with_variables(&pairs(&global.variables, "--var")?)
+    project.with_variables(&variables(global)?)
+}
+
+pub(crate) fn variables(global: &Global) -> Result<BTreeMap<String, String>> {
+    pairs(&global.variables, "--var")
 }
 
 /// The project as far as no variable is needed.
@@ -114,15 +118,25 @@ pub(crate) fn slots(settings: &Settings) -> usize {
 
 /// A session for queries in this process.
 pub(crate) fn state(settings: &Settings, stores: &Arc<Stores>) -> Result<SessionState> {
-    let spill_dir = Some(&settings.spill_dir).filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let options = RuntimeOptions {
-        memory_bytes: memory_bytes(settings),
-        spill_dir,
-        spill_limit_bytes: settings.spill_limit_mib << 20,
-    };
     // Twice the slots: a little slack between partitions that end at different times.
     let config = session_config(SessionConfig::new(), slots(settings) * 2, batch_rows(settings));
-    Ok(session_state(config, runtime(&options, stores)?))
+    Ok(session_state(config, runtime(&runtime_options(settings), stores)?))
+}
+
+pub(crate) fn runtime_options(settings: &Settings) -> RuntimeOptions {
+    RuntimeOptions {
+        memory_bytes: memory_bytes(settings),
+        spill_dir: Some(&settings.spill_dir).filter(|folder| !folder.is_empty()).map(PathBuf::from),
+        spill_limit_bytes: settings.spill_limit_mib << 20,
+    }
+}
+
+/// Tasks at once on an executor.
+pub(crate) fn vcores(settings: &Settings) -> usize {
+    match usize::try_from(settings.vcores).unwrap_or(usize::MAX) {
+        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        vcores => vcores,
+    }
 }
 
 fn batch_rows(settings: &Settings) -> usize {

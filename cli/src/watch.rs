@@ -67,7 +67,7 @@ fn bar(job: &TableName) -> ProgressBar {
     bar
 }
 
-fn lines(
+pub(crate) fn lines(
     record: &RunRecord,
     warnings: &[String],
     mode: Option<&Mode>,

@@ -1,12 +1,14 @@
 //! Foreign errors by remedy: the one place that looks into them.
 
+use arrow::error::ArrowError;
+use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 use deltalake_core::DeltaTableError;
 use pulse_core::{Error, ErrorKind};
 
 /// What we were doing, and what went wrong below.
 pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
-    let root = error.find_root();
+    let root = root(&error);
     if let Some(ours) = find_ours(root) {
         return Error::new(ours.kind(), format!("{doing}: {}", ours.message()));
     }
@@ -20,6 +22,11 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
         | DataFusionError::SchemaError(..)
         | DataFusionError::NotImplemented(_) => ErrorKind::Invalid,
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => ErrorKind::Data,
+        DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
+            Some(BallistaError::ArrowError(_)) => ErrorKind::Data,
+            Some(BallistaError::IoError(io)) => io_kind(io),
+            _ => ErrorKind::Internal,
+        },
         _ => ErrorKind::Internal,
     };
     let remedy = match kind {
@@ -27,6 +34,20 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
         _ => "",
     };
     Error::new(kind, format!("{doing}: {}{remedy}", first_line(&root.strip_backtrace())))
+}
+
+/// The first cause, also where Ballista has wrapped it on the way.
+fn root(error: &DataFusionError) -> &DataFusionError {
+    let root = error.find_root();
+    let DataFusionError::External(inner) = root else { return root };
+    match inner.downcast_ref::<BallistaError>() {
+        Some(BallistaError::DataFusionError(inner)) => self::root(inner),
+        Some(BallistaError::ArrowError(inner)) => match inner.as_ref() {
+            ArrowError::ExternalError(inner) => inner.downcast_ref::<DataFusionError>().map_or(root, self::root),
+            _ => root,
+        },
+        _ => root,
+    }
 }
 
 fn find_ours(error: &DataFusionError) -> Option<&Error> {

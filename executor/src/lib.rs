@@ -1,1 +1,10 @@
-//! placeholder
+//! Data plane: Ballista's executor with our plans, stores, functions and error kinds.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod attempt;
+mod connections;
+mod place;
+mod serve;
+
+pub use serve::serve;

@@ -47,19 +47,19 @@ class Lake:
         return sum(pc.sum(pc.is_nan(column)).as_py() or 0 for column in doubles)
 
     def sums(self, table):
-        """Number of rows, and of each column of numbers its values and their sum to nine digits."""
+        """Number of rows, and of each column of numbers its values and their sum."""
         rows = self.arrow(table)
         columns = [rows[column].drop_null().to_pylist() for column in self._numbers(table, NUMBERS)]
-        return [rows.num_rows, *[(len(values), round_sum(fsum(values))) for values in columns]]
+        return [rows.num_rows, *[(len(values), fsum(values)) for values in columns]]
 
     def sums_in_duckdb(self, table):
         files = [local_path(uri) for uri in self._open(table).file_uris()]
         if not files:
-            return [0, *[(0, "0") for _ in self._numbers(table, NUMBERS)]]
+            return [0, *[(0, 0.0) for _ in self._numbers(table, NUMBERS)]]
         columns = self._numbers(table, NUMBERS)
         sums = "".join(f', count("{column}"), fsum("{column}")' for column in columns)
         found = duckdb.sql(f"select count(*){sums} from read_parquet($files)", params={"files": files}).fetchall()[0]
-        return [found[0], *[(count, round_sum(total or 0)) for count, total in zip(found[1::2], found[2::2])]]
+        return [found[0], *[(count, float(total or 0)) for count, total in zip(found[1::2], found[2::2])]]
 
     def _numbers(self, table, types):
         return [field.name for field in self._open(table).schema().fields if field.type.type in types]
@@ -76,7 +76,3 @@ class Lake:
 
 def local_path(uri):
     return unquote(urlparse(uri).path) if uri.startswith("file:") else uri
-
-
-def round_sum(total):
-    return f"{total:.9g}"

@@ -8,6 +8,7 @@ RAW/calendar/xnys_sessions_1998_2026.csv is taken; where there is none, silver.s
 
 import argparse
 import sys
+from math import isclose
 from pathlib import Path
 
 import expected
@@ -74,12 +75,19 @@ def default_calendar(raw_folder):
     return path if path.exists() else None
 
 
+def same_sums(expected, found):
+    """Counts are equal; two readers add in different orders, so sums differ by rounding."""
+    pairs = zip(expected[1:], found[1:], strict=True)
+    return expected[0] == found[0] and all(a[0] == b[0] and isclose(a[1], b[1], rel_tol=1e-9) for a, b in pairs)
+
+
 def check_layout(report, lake, table, schema):
     """Columns, and that a second reader sees what deltalake sees."""
     report.equal(f"{table} columns", schema, lake.schema(table))
     if lake.exists(table):
         report.equal(f"{table} without NaN", 0, lake.count_nan(table))
-        report.equal(f"{table} rows and sums in DuckDB", lake.sums(table), lake.sums_in_duckdb(table))
+        expected, found = lake.sums(table), lake.sums_in_duckdb(table)
+        report.line(f"{table} rows and sums in DuckDB", expected, found, same_sums(expected, found))
 
 
 def check_sessions(report, lake, calendar):

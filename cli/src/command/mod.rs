@@ -7,5 +7,7 @@ pub(crate) mod query;
 pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod serve;
+pub(crate) mod submit;
 pub(crate) mod table;
 pub(crate) mod test;

@@ -6,15 +6,25 @@ use std::process::ExitCode;
 use chrono::Utc;
 use pulse_core::Result;
 use pulse_core::run::TriggerId;
+use pulse_core::settings::Settings;
+use pulse_engine::job::{Workbench, pin};
+use pulse_scheduler::api::On;
 use pulse_scheduler::driver::{Placement, Submission, drive};
 
-use crate::args::{Global, RunOptions};
+use super::submit::run_on_cluster;
+use crate::args::{Global, RunOptions, Selection, Where};
 use crate::watch::{summary, watch};
 use crate::{output, setup};
 
 pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
+    if options.on == Where::Cluster {
+        return run_on_cluster(global, &settings, &options.selection, On::Cluster).await;
+    }
     let bench = setup::workbench(global, &settings)?;
+    if options.on == Where::Auto && too_large(&bench, &settings, &options.selection).await? {
+        return run_on_cluster(global, &settings, &options.selection, On::Auto).await;
+    }
     let submission = Submission {
         trigger: TriggerId::new(Utc::now(), rand::random()),
         graph: setup::graph(&bench.project, &options.selection)?,
@@ -38,7 +48,21 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
     Ok(ExitCode::from(exit.code()))
 }
 
-pub(crate) fn concurrent_runs(settings: &pulse_core::settings::Settings) -> NonZeroUsize {
+/// Whether a job that is ready now reads more than one process should.
+async fn too_large(bench: &Workbench, settings: &Settings, selection: &Selection) -> Result<bool> {
+    let interval = setup::interval(selection)?;
+    for name in setup::graph(&bench.project, selection)?.order() {
+        // A source that does not exist yet is made by this trigger; its size is not known before.
+        if let Ok(pinned) = pin(bench, bench.project.job(name)?, interval, Utc::now()).await
+            && pinned.bytes() > settings.local_limit_mib << 20
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub(crate) fn concurrent_runs(settings: &Settings) -> NonZeroUsize {
     usize::try_from(settings.concurrent_runs).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
 }
 

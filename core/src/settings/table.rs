@@ -98,7 +98,7 @@ pub const SETTINGS: &[Setting] = &[
     number(
         "target_partition_mib",
         |s| &mut s.target_partition_mib,
-        32,
+        12,
         (1, 65_536),
         "Bytes of input, in MiB, that one task should read.",
     ),

@@ -169,7 +169,7 @@ impl Run<'_> {
             return Ok(Replacement { removes: target.files.clone(), adds: Vec::new() });
         }
         let table = &self.pinned.table;
-        let plain = SinkSpec { checks: Vec::new(), unique: None, order: written_order(spec), ..spec.clone() };
+        let plain = SinkSpec { checks: Vec::new(), unique: None, order: spec.written_order(), ..spec.clone() };
         match &self.job.manifest.sink {
             Sink::Overwrite {} => Ok(Replacement { removes: target.files.clone(), adds: Vec::new() }),
             Sink::Append {} => {
@@ -458,11 +458,6 @@ fn sort_key(text: &str) -> SortKey {
         Some((column, direction)) if direction.eq_ignore_ascii_case("asc") => SortKey::ascending(column.trim()),
         _ => SortKey::ascending(text.trim()),
     }
-}
-
-/// The order as far as the table's own columns prove it.
-fn written_order(spec: &SinkSpec) -> Vec<String> {
-    spec.order.iter().take_while(|column| spec.columns.contains(column)).cloned().collect()
 }
 
 /// Files whose key ranges meet those of the staged files.

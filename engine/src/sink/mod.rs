@@ -97,6 +97,11 @@ impl SinkSpec {
         keys
     }
 
+    /// The file order as far as the table's own columns prove it.
+    pub fn written_order(&self) -> Vec<String> {
+        self.order.iter().take_while(|column| self.columns.contains(column)).cloned().collect()
+    }
+
     /// Columns whose equal rows must meet in one task; empty when rows may go anywhere.
     pub fn meeting_columns(&self) -> &[String] {
         match &self.unique {

@@ -35,7 +35,7 @@ impl SinkTask {
             folder_store(&spec.table, runtime)?,
             &schema,
             &spec.partition_by,
-            &spec.order,
+            &spec.written_order(),
             spec.target_file_bytes,
         )?;
         let store = folder_store(&spec.quarantine, runtime)?;

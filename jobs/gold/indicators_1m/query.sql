@@ -14,6 +14,7 @@ with bars as (
 select
     symbol,
     ts,
+    session_date as _session_date,
     close,
     sma(close, 20) over by_symbol as sma_20,
     ema(close, 12) over by_symbol as ema_12,

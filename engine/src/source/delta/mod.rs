@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -25,6 +26,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use pulse_core::Result;
 
+use super::with_a_partition;
 use crate::error::into_datafusion;
 use crate::store::{store_path, store_url};
 use crate::table::{DataFile, Snapshot, Table};
@@ -127,6 +129,18 @@ impl DeltaScan {
         Ok(partitioned.with_statistics(Arc::new(statistics)))
     }
 
+    /// Rows and bytes of all files: what decides which side of a join is collected.
+    fn totals(&self, files: &[DataFile]) -> Statistics {
+        let rows: Option<u64> = files.iter().map(DataFile::rows).sum();
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let as_size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        Statistics {
+            num_rows: rows.map_or(Precision::Absent, |rows| Precision::Exact(as_size(rows))),
+            total_byte_size: Precision::Inexact(as_size(bytes)),
+            ..Statistics::new_unknown(self.schema.table_schema())
+        }
+    }
+
     /// Groups of files; sorted and disjoint in the leading column of their order where bounds allow it.
     fn grouping(&self, files: &[DataFile]) -> Grouping {
         let order = common_order(files);
@@ -165,6 +179,7 @@ impl DeltaScan {
         let source = Arc::new(ParquetSource::new(self.schema.clone()));
         let mut config = FileScanConfigBuilder::new(store_url(self.table.url()).map_err(into_datafusion)?, source)
             .with_file_groups(groups)
+            .with_statistics(self.totals(files))
             .with_limit(limit)
             .with_projection_indices(projection.cloned())?;
         if let Some(ordering) = self.order_expressions(files) {
@@ -178,7 +193,7 @@ impl DeltaScan {
                 config = config.with_output_partitioning(Some(Partitioning::Range(range)));
             }
         }
-        Ok(DataSourceExec::from_data_source(config.build()))
+        Ok(with_a_partition(DataSourceExec::from_data_source(config.build())))
     }
 }
 

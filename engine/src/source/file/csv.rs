@@ -7,10 +7,10 @@
 use memchr::{memchr, memchr_iter};
 use pulse_core::{Error, Result};
 
+use super::cell::Fault;
 use super::framing::{Front, Input, Records, is_blank};
 use super::quoted::{Quoted, Record};
 use super::rows::Rows;
-use super::value::Fault;
 
 /// Bytes that are looked at together for anything but plain text.
 const WINDOW_BYTES: usize = 32 << 10;
@@ -132,6 +132,8 @@ impl CsvRecords {
         if matches!(self.header, Header::Expected) {
             self.header = Header::Broken(format!("the header cannot be read: {reason}"));
         }
+        // Of a long line only this much is surely there: the rest depends on how its bytes arrive.
+        let line = line.get(..self.limit()).unwrap_or(line);
         self.rows.reject(self.line, reason, line);
         self.line += 1;
     }

@@ -40,10 +40,8 @@ impl Inflater {
         if self.is_empty {
             return Ok(());
         }
-        self.decoder.try_finish().map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => "gzip stream ends early".to_owned(),
-            _ => format!("gzip stream is damaged: {error}"),
-        })
+        // The decoder does not tell a missing checksum from a wrong one.
+        self.decoder.try_finish().map_err(|_| "gzip stream ends early, or its checksum is wrong".to_owned())
     }
 
     /// What was decompressed since the last call.

@@ -3,8 +3,10 @@
 //! A row that is not what the source declares does not stop the others: it is in the output too, with no declared value, and with
 //! `_reason` and `_raw` saying why and what. A file that cannot be read at all is an error.
 
+mod cell;
 mod codec;
 mod csv;
+mod data;
 mod decoder;
 mod framing;
 mod gzip;

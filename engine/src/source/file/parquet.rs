@@ -9,8 +9,8 @@ use arrow::datatypes::{
 };
 use pulse_core::{Error, Result};
 
+use super::cell::Cell;
 use super::rows::Rows;
-use super::value::Cell;
 
 /// Turns the batches of one Parquet file into rows.
 #[derive(Debug)]

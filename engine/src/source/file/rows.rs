@@ -8,9 +8,10 @@ use pulse_core::sources::{ColumnType, Feed};
 use pulse_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::cell::Fault;
 use super::layout::Layout;
 use super::listing::SourceFile;
-use super::value::{ColumnBuilder, Fault, Wanted};
+use super::value::{ColumnBuilder, Wanted};
 
 /// Text that makes a batch full before its rows do: 8 MiB, so that long lines do not pile up.
 const BATCH_TEXT_BYTES: usize = 8 << 20;

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -22,7 +23,8 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use pulse_core::sources::FileSource;
 
-use super::layout::{file_source_schema, path_columns};
+use super::super::with_a_partition;
+use super::layout::{LINE, SOURCE_FILE, file_source_schema, path_columns};
 use super::listing::{SourceFile, below};
 use super::physical::RawFileSource;
 use super::read::into_datafusion;
@@ -49,7 +51,7 @@ pub struct ScanOptions {
 pub fn scan(source: &Arc<FileSource>, files: Vec<SourceFile>, options: &ScanOptions) -> Result<Arc<dyn ExecutionPlan>> {
     let raw = RawFileSource::new(Arc::clone(source), options.read.clone())?;
     let groups = grouped(source, files, options.target_partition_bytes);
-    Ok(plan(raw, groups, options.store_url.clone(), &options.root)?)
+    Ok(DataSourceExec::from_data_source(config(raw, groups, options.store_url.clone(), &options.root)?))
 }
 
 /// A source's files as a table.
@@ -94,17 +96,8 @@ impl TableProvider for RawFiles {
         let groups = grouped(&self.source, self.files.clone(), self.options.target_partition_bytes);
         let config = config(raw, groups, self.options.store_url.clone(), &self.options.root)?;
         let config = FileScanConfigBuilder::from(config).with_limit(limit).build();
-        Ok(DataSourceExec::from_data_source(config))
+        Ok(with_a_partition(DataSourceExec::from_data_source(config)))
     }
-}
-
-fn plan(
-    raw: RawFileSource,
-    groups: Vec<Vec<SourceFile>>,
-    store_url: ObjectStoreUrl,
-    root: &Path,
-) -> Result<Arc<dyn ExecutionPlan>> {
-    Ok(DataSourceExec::from_data_source(config(raw, groups, store_url, root)?))
 }
 
 /// The scan of groups of files as they are.
@@ -120,15 +113,48 @@ pub(super) fn config(
     statistics.total_byte_size = Precision::Inexact(usize::try_from(bytes).unwrap_or(usize::MAX));
     let mut file_groups = Vec::with_capacity(groups.len());
     for group in groups {
-        let files: Result<Vec<_>> = group.into_iter().map(|file| partitioned_file(root, file)).collect();
+        let files: Result<Vec<_>> = group.into_iter().map(|file| partitioned_file(&raw, root, file)).collect();
         file_groups.push(FileGroup::new(files?));
     }
+    let ordering = natural_order(&raw);
     // Without a fixed order idle partitions would take files of others, and rows would leave their range.
     let builder = FileScanConfigBuilder::new(store_url, Arc::new(raw)).with_preserve_order(true);
-    Ok(builder.with_file_groups(file_groups).with_statistics(statistics).with_output_partitioning(partitioning).build())
+    let builder = builder.with_file_groups(file_groups).with_statistics(statistics);
+    Ok(builder.with_output_ordering(ordering.into_iter().collect()).with_output_partitioning(partitioning).build())
 }
 
-fn partitioned_file(root: &Path, file: SourceFile) -> Result<PartitionedFile> {
+/// Rows come by first placeholder, file and line: files of a group are read in this order.
+fn natural_order(raw: &RawFileSource) -> Option<LexOrdering> {
+    let schema = raw.table_schema().table_schema();
+    let first = path_columns(raw.source()).into_iter().next();
+    let names = first.into_iter().chain([SOURCE_FILE.to_owned(), LINE.to_owned()]);
+    let columns = names.filter_map(|name| Column::new_with_schema(&name, schema).ok());
+    LexOrdering::new(columns.map(|column| PhysicalSortExpr::new(Arc::new(column), ASCENDING)))
+}
+
+/// As sinks ask for it.
+const ASCENDING: SortOptions = SortOptions { descending: false, nulls_first: false };
+
+/// What DataFusion needs to see that files follow each other in [`natural_order`].
+fn constants(raw: &RawFileSource, file: &SourceFile) -> Statistics {
+    let schema = raw.table_schema().table_schema();
+    let mut statistics = Statistics::new_unknown(schema);
+    for (field, column) in schema.fields().iter().zip(&mut statistics.column_statistics) {
+        let (min, max) = match field.name().as_str() {
+            SOURCE_FILE => (ScalarValue::from(file.path.as_str()), ScalarValue::from(file.path.as_str())),
+            LINE => (ScalarValue::Int64(Some(0)), ScalarValue::Int64(Some(i64::MAX))),
+            name => match file.captures.get(name) {
+                Some(value) => (ScalarValue::from(value.as_str()), ScalarValue::from(value.as_str())),
+                None => continue,
+            },
+        };
+        column.min_value = Precision::Inexact(min);
+        column.max_value = Precision::Inexact(max);
+    }
+    statistics
+}
+
+fn partitioned_file(raw: &RawFileSource, root: &Path, file: SourceFile) -> Result<PartitionedFile> {
     let meta = ObjectMeta {
         location: below(root, &file.path).map_err(into_datafusion)?,
         last_modified: chrono::DateTime::UNIX_EPOCH,
@@ -136,7 +162,8 @@ fn partitioned_file(root: &Path, file: SourceFile) -> Result<PartitionedFile> {
         e_tag: None,
         version: None,
     };
-    Ok(PartitionedFile::new_from_meta(meta).with_extension(file))
+    let statistics = constants(raw, &file);
+    Ok(PartitionedFile::new_from_meta(meta).with_extension(file).with_statistics(Arc::new(statistics)))
 }
 
 /// Value of the first placeholder.
@@ -148,7 +175,7 @@ fn key<'a>(file: &'a SourceFile, column: Option<&String>) -> Option<&'a str> {
 fn grouped(source: &FileSource, mut files: Vec<SourceFile>, target_bytes: u64) -> Vec<Vec<SourceFile>> {
     let column = path_columns(source).into_iter().next();
     let key = |file: &SourceFile| key(file, column.as_ref()).map(str::to_owned);
-    files.sort_by_cached_key(|file| (key(file), file.feed.clone(), file.path.clone()));
+    files.sort_by_cached_key(|file| (key(file), file.path.clone()));
     let mut groups: Vec<Vec<SourceFile>> = Vec::new();
     let mut bytes = 0;
     for file in files {
@@ -189,6 +216,6 @@ fn range_partitioning(raw: &RawFileSource, groups: &[Vec<SourceFile>]) -> Result
         return Ok(None);
     }
     let column = Arc::new(Column::new(name, raw.source().columns.len()));
-    let Some(ordering) = LexOrdering::new([PhysicalSortExpr::new_default(column)]) else { return Ok(None) };
+    let Some(ordering) = LexOrdering::new([PhysicalSortExpr::new(column, ASCENDING)]) else { return Ok(None) };
     Ok(Some(Partitioning::Range(RangePartitioning::try_new(ordering, split_points)?)))
 }

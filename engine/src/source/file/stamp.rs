@@ -62,7 +62,10 @@ impl Stamps {
     #[inline]
     pub(super) fn parse(&mut self, text: &[u8]) -> Result<i64, StampError> {
         match text.first_chunk::<19>() {
-            Some(head) if text.len() == 19 => self.parse_plain(head),
+            Some(head) if text.len() == 19 => match self.parse_plain(head) {
+                Err(StampError::Malformed) => self.parse_any(text),
+                parsed => parsed,
+            },
             _ => self.parse_any(text),
         }
     }
@@ -84,7 +87,7 @@ impl Stamps {
     }
 
     /// UTC instant of a wall clock, in microseconds since 1970-01-01 00:00 of that clock.
-    pub(super) fn from_wall_clock(&mut self, micros: i64) -> Result<i64, StampError> {
+    pub(super) fn at_wall_clock(&mut self, micros: i64) -> Result<i64, StampError> {
         let number = micros.div_euclid(DAY_MICROS);
         if !(FIRST_DAY..END_DAY).contains(&number) {
             return Err(StampError::OutOfRange);
@@ -168,7 +171,7 @@ impl Stamps {
         let (time, rest) = parse_time(rest).ok_or(StampError::Malformed)?;
         let wall = day * DAY_MICROS + time;
         match rest {
-            [] => self.from_wall_clock(wall),
+            [] => self.at_wall_clock(wall),
             offset => {
                 let offset = parse_offset(offset).ok_or(StampError::Malformed)?;
                 Ok(wall - offset * MICROS)

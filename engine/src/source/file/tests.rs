@@ -1,4 +1,6 @@
 mod csv_rules;
+mod files;
 mod json_rules;
+mod plans;
 mod property;
 mod support;

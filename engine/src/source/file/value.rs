@@ -1,58 +1,20 @@
 //! Text and values of files to typed columns.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
-};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::error::ArrowError;
+use arrow::array::ArrayRef;
+use arrow::buffer::NullBuffer;
 use pulse_core::sources::{Column, ColumnType, Feed};
 use pulse_core::{Error, Result};
 
+use super::cell::{Cell, Fault};
+use super::data::Data;
 use super::layout::{bar_shift_seconds, field_name};
 use super::number::{Whole, parse_whole, whole_prefix};
-use super::stamp::{StampError, Stamps, parse_date};
+use super::stamp::{Stamps, parse_date};
 
 /// Characters of a wrong value that its reason repeats.
 const SHOWN_CHARACTERS: usize = 80;
-
-/// A value that a file holds, as its format knows it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Cell<'a> {
-    Null,
-    Text(Cow<'a, str>),
-    Boolean(bool),
-    Int(i64),
-    /// A whole number beyond `i64`.
-    Uint(u64),
-    Double(f64),
-    /// Days since 1970.
-    Date(i32),
-    /// Microseconds since 1970 on the clock of the feed's zone.
-    WallClock(i64),
-    /// Microseconds since 1970 in UTC.
-    Instant(i64),
-    /// An object, an array or another value that no column takes; the word for it.
-    Other(&'static str),
-}
-
-/// Why a value does not fit its column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    Empty,
-    NotNumber,
-    NotFinite,
-    NotWhole,
-    TooBig,
-    NotBoolean,
-    NotDate,
-    NotStamp,
-    Gap,
-    OutOfRange,
-    WrongType,
-}
 
 /// One declared column of the batch under construction.
 #[derive(Debug)]
@@ -75,22 +37,11 @@ enum Kind {
     Timestamp(Box<Stamps>, u32),
 }
 
-/// Values so far. A null has a place-holder in `data`.
 #[derive(Debug)]
 struct Values {
     data: Data,
     /// Empty while no value is null.
     valid: Vec<bool>,
-}
-
-#[derive(Debug)]
-enum Data {
-    Text { ends: Vec<i32>, bytes: Vec<u8> },
-    Boolean(Vec<bool>),
-    Bigint(Vec<i64>),
-    Double(Vec<f64>),
-    Date(Vec<i32>),
-    Timestamp(Vec<i64>),
 }
 
 impl ColumnBuilder {
@@ -210,7 +161,7 @@ impl ColumnBuilder {
             (Kind::Double, Cell::Double(value)) => self.push_double(*value),
             (Kind::Date, Cell::Date(value)) => self.push_date(*value),
             (Kind::Timestamp(stamps, _), Cell::WallClock(micros)) => {
-                let instant = stamps.from_wall_clock(*micros)?;
+                let instant = stamps.at_wall_clock(*micros)?;
                 self.push_instant(instant)
             }
             (Kind::Timestamp(..), Cell::Instant(micros)) => self.push_instant(*micros),
@@ -389,40 +340,6 @@ pub(super) enum Wanted {
     CheckedOnly,
 }
 
-impl Data {
-    fn len(&self) -> usize {
-        match self {
-            Data::Text { ends, .. } => ends.len().saturating_sub(1),
-            Data::Boolean(data) => data.len(),
-            Data::Bigint(data) | Data::Timestamp(data) => data.len(),
-            Data::Double(data) => data.len(),
-            Data::Date(data) => data.len(),
-        }
-    }
-
-    fn finish(&mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef, ArrowError> {
-        Ok(match self {
-            Data::Text { ends, bytes } => {
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0])));
-                Arc::new(StringArray::try_new(offsets, Buffer::from(take(bytes)), nulls)?)
-            }
-            Data::Boolean(data) => Arc::new(BooleanArray::new(BooleanBuffer::from(take(data)), nulls)),
-            Data::Bigint(data) => Arc::new(Int64Array::try_new(take(data).into(), nulls)?),
-            Data::Double(data) => Arc::new(Float64Array::try_new(take(data).into(), nulls)?),
-            Data::Date(data) => Arc::new(Date32Array::try_new(take(data).into(), nulls)?),
-            Data::Timestamp(data) => {
-                Arc::new(TimestampMicrosecondArray::try_new(take(data).into(), nulls)?.with_timezone("UTC"))
-            }
-        })
-    }
-}
-
-/// The values, leaving room for as many.
-fn take<T>(data: &mut Vec<T>) -> Vec<T> {
-    let room = Vec::with_capacity(data.len());
-    std::mem::replace(data, room)
-}
-
 fn parse_boolean(text: &[u8]) -> Option<bool> {
     let any = |words: [&str; 5]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
     match (any(["true", "t", "yes", "y", "1"]), any(["false", "f", "no", "n", "0"])) {
@@ -447,35 +364,5 @@ fn shown(value: &str) -> Cow<'_, str> {
     match value.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => Cow::Owned(format!("{}...", value.get(..end).unwrap_or(value))),
         None => Cow::Borrowed(value),
-    }
-}
-
-impl From<StampError> for Fault {
-    fn from(error: StampError) -> Self {
-        match error {
-            StampError::Malformed => Self::NotStamp,
-            StampError::Gap => Self::Gap,
-            StampError::OutOfRange => Self::OutOfRange,
-        }
-    }
-}
-
-impl Cell<'_> {
-    /// The value for a person's eyes.
-    pub(super) fn shown(&self) -> Cow<'_, str> {
-        match self {
-            Cell::Null => Cow::Borrowed(""),
-            Cell::Text(text) => Cow::Borrowed(text),
-            Cell::Boolean(value) => Cow::Owned(value.to_string()),
-            Cell::Int(value) => Cow::Owned(value.to_string()),
-            Cell::Uint(value) => Cow::Owned(value.to_string()),
-            Cell::Double(value) => Cow::Owned(value.to_string()),
-            Cell::Date(days) => Cow::Owned(format!("day {days}")),
-            Cell::WallClock(micros) | Cell::Instant(micros) => {
-                let instant = chrono::DateTime::from_timestamp_micros(*micros);
-                Cow::Owned(instant.map_or_else(|| micros.to_string(), |i| i.format("%F %T%.f").to_string()))
-            }
-            Cell::Other(word) => Cow::Borrowed(word),
-        }
     }
 }

@@ -31,6 +31,8 @@ impl LineRecords {
 
     fn long_line(&mut self, line: &[u8]) {
         let reason = format!("the line is longer than {} bytes", self.limit());
+        // Of a long line only this much is surely there: the rest depends on how its bytes arrive.
+        let line = line.get(..self.limit()).unwrap_or(line);
         self.rows.reject(self.line, reason, line);
         self.line += 1;
     }

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::super::cell::Cell;
 use super::super::rows::Rows;
-use super::super::value::{Cell, ColumnBuilder};
+use super::super::value::ColumnBuilder;
 
 /// Reads `text` as one object and ends a row. `key` is a field that the object itself does not hold.
 pub(super) fn read_record(rows: &mut Rows, line: i64, text: &[u8], key: Option<(&str, Cow<'_, str>)>) {

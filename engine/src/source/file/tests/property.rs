@@ -41,11 +41,11 @@ fn mutated(mutations: &[Mutation]) -> Vec<u8> {
 }
 
 fn mutation(byte: impl Strategy<Value = u8> + Clone + 'static) -> impl Strategy<Value = Mutation> {
-    let index = any::<prop::sample::Index>();
+    let index = any::<prop::sample::Index>;
     prop_oneof![
-        (index, byte.clone()).prop_map(|(at, byte)| Mutation::Replace(at, byte)),
-        (index, prop::collection::vec(byte, 1..30)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
-        (index, 1_usize..40).prop_map(|(at, length)| Mutation::Remove(at, length)),
+        (index(), byte.clone()).prop_map(|(at, byte)| Mutation::Replace(at, byte)),
+        (index(), prop::collection::vec(byte, 1..30)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
+        (index(), 1_usize..40).prop_map(|(at, length)| Mutation::Remove(at, length)),
     ]
 }
 

@@ -1,0 +1,90 @@
+//! `pulse serve`: the cluster's processes.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use pulse_core::project::Project;
+use pulse_core::settings::Settings;
+use pulse_core::{Error, Result};
+use pulse_engine::cluster::cluster_state;
+use pulse_engine::execute::{Execute, InProcess};
+use pulse_engine::job::Workbench;
+use pulse_engine::session::runtime;
+use pulse_engine::store::folder_url;
+use pulse_engine::table::Lake;
+use pulse_scheduler::api::{Api, MakePlacement, On};
+use pulse_scheduler::cluster::Cluster;
+use pulse_scheduler::driver::Placement;
+
+use super::run::{concurrent_runs, interrupted};
+use crate::args::{Global, Role};
+use crate::setup;
+
+pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
+    let settings = setup::settings(global)?;
+    match role {
+        Role::Scheduler => scheduler(&settings).await?,
+        // Ballista ends on the signals by itself and lets running tasks end.
+        Role::Executor => pulse_executor::serve(&settings, std::future::pending()).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn scheduler(settings: &Settings) -> Result<()> {
+    let stores = setup::stores(settings);
+    let runtime = runtime(&setup::runtime_options(settings), &stores)?;
+    let cluster = Arc::new(Cluster::start(settings, runtime).await?);
+    let executors = Arc::clone(&cluster);
+    let api = Api::new(
+        placements(settings.clone(), Arc::clone(&cluster), stores),
+        Arc::new(move || executors.executors()),
+        concurrent_runs(settings),
+        settings.run_timeout(),
+    );
+    let address = (settings.scheduler_host.as_str(), settings.api_port);
+    let taken = |e: std::io::Error| {
+        let (host, port) = address;
+        Error::invalid(format!("api_port {port} on {host} cannot be used: {e}; set another")).with_source(e)
+    };
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
+    let bound = listener.local_addr().map_err(taken)?;
+    eprintln!("scheduler: executors at {}, submissions at http://{bound}", cluster.address());
+    axum::serve(listener, api.router())
+        .with_graceful_shutdown(interrupted())
+        .await
+        .map_err(|e| Error::unavailable("the API stopped").with_source(e))
+}
+
+fn placements(settings: Settings, cluster: Arc<Cluster>, stores: Arc<pulse_engine::store::Stores>) -> MakePlacement {
+    Arc::new(move |project: Project, lake: &str, on: On| {
+        let lake = Lake::new(folder_url(lake, Path::new("/"))?, Arc::clone(&stores));
+        let project = Arc::new(project);
+        let bench = |execute: Arc<dyn Execute>, state| Workbench {
+            project: Arc::clone(&project),
+            lake: lake.clone(),
+            state,
+            execute,
+            options: setup::job_options(&settings),
+        };
+        let local = || -> Result<Workbench> {
+            Ok(bench(Arc::new(InProcess { slots: setup::slots(&settings) }), setup::state(&settings, &stores)?))
+        };
+        let remote = || -> Result<Workbench> {
+            let runtime = runtime(&setup::runtime_options(&settings), &stores)?;
+            // Two tasks a slot even out tasks of unlike length.
+            let partitions = cluster.executors().max(1) * setup::vcores(&settings) * 2;
+            Ok(bench(Arc::new(cluster.on_cluster()), cluster_state(&settings, partitions, runtime)))
+        };
+        let placement = match on {
+            On::Local => Placement::Fixed(local()?),
+            On::Cluster => Placement::Fixed(remote()?),
+            On::Auto => Placement::BySize {
+                local: local()?,
+                cluster: remote()?,
+                local_limit_bytes: settings.local_limit_mib << 20,
+            },
+        };
+        Ok((placement, lake.clone()))
+    })
+}

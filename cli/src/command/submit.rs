@@ -1,0 +1,147 @@
+//! `pulse submit`: hand jobs to a scheduler.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use pulse_core::name::TableName;
+use pulse_core::run::{RunRecord, RunState, TriggerId};
+use pulse_core::settings::Settings;
+use pulse_core::{Error, ErrorKind, Result};
+use pulse_engine::store::folder_url;
+use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::run::interrupted;
+use crate::args::{Global, Output, Selection, SubmitOptions};
+use crate::watch::{Watched, lines, summary};
+use crate::{output, setup};
+
+/// From one look at a trigger to the next.
+const POLL: Duration = Duration::from_millis(200);
+
+pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<ExitCode> {
+    let settings = setup::settings(global)?;
+    let scheduler = Scheduler::new(&settings)?;
+    let trigger = scheduler.submit(global, &options.selection, options.on.into()).await?;
+    output::line(trigger.as_str());
+    match options.wait {
+        true => follow(global, &scheduler, &trigger).await,
+        false => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Submits and follows: what `pulse run --on cluster` does.
+pub(crate) async fn run_on_cluster(
+    global: &Global,
+    settings: &Settings,
+    selection: &Selection,
+    on: On,
+) -> Result<ExitCode> {
+    let scheduler = Scheduler::new(settings)?;
+    let trigger = scheduler.submit(global, selection, on).await?;
+    follow(global, &scheduler, &trigger).await
+}
+
+async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId) -> Result<ExitCode> {
+    let began = Instant::now();
+    let mut told: BTreeMap<TableName, RunState> = BTreeMap::new();
+    let stop = interrupted();
+    tokio::pin!(stop);
+    let mut stopping = false;
+    loop {
+        let answer: FollowResponse = scheduler.get(&format!("runs/{trigger}")).await?;
+        for record in answer.records.iter().filter(|record| record.state.is_final()) {
+            if told.insert(record.job.clone(), record.state).is_none() {
+                lines(record, &[], None, None).iter().for_each(|line| eprintln!("{line}"));
+            }
+        }
+        if let Some(exit) = answer.exit {
+            finish(global, answer.records, began.elapsed())?;
+            return Ok(ExitCode::from(exit));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = &mut stop, if !stopping => {
+                stopping = true;
+                scheduler.post::<(), ()>(&format!("runs/{trigger}/cancel"), &()).await?;
+            }
+        }
+    }
+}
+
+fn finish(global: &Global, mut records: Vec<RunRecord>, elapsed: Duration) -> Result<()> {
+    records.sort_by_key(|record| record.ended);
+    let watched = Watched { records, elapsed };
+    eprint!("{}", summary(&watched));
+    if global.output == Output::Json {
+        for record in &watched.records {
+            output::line(&record.to_json()?);
+        }
+    }
+    Ok(())
+}
+
+/// A scheduler's API.
+struct Scheduler {
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Scheduler {
+    fn new(settings: &Settings) -> Result<Self> {
+        let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy().build();
+        let client = client.map_err(|e| Error::internal("no HTTP client").with_source(e))?;
+        Ok(Self { base: format!("http://{}:{}", settings.scheduler_host, settings.api_port), client })
+    }
+
+    async fn submit(&self, global: &Global, selection: &Selection, on: On) -> Result<TriggerId> {
+        let here = setup::here()?;
+        let mut variables = setup::variables(global)?;
+        // The scheduler stands in another folder, perhaps on another machine.
+        for value in variables.values_mut().filter(|value| !value.contains("://")) {
+            *value = folder_url(value, &here)?.to_string();
+        }
+        let jobs = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
+        let request = SubmitRequest {
+            files: setup::project_files(&global.project)?,
+            variables,
+            lake: folder_url(&global.lake, &here)?.to_string(),
+            jobs,
+            interval: setup::interval(selection)?,
+            on,
+        };
+        let answer: SubmitResponse = self.post("runs", &request).await?;
+        Ok(answer.trigger)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.answer(self.client.get(format!("{}/{path}", self.base))).await
+    }
+
+    async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T> {
+        self.answer(self.client.post(format!("{}/{path}", self.base)).json(body)).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T> {
+        let response = request.send().await.map_err(|e| {
+            Error::unavailable(format!(
+                "no scheduler answers at {}; start one with `pulse serve scheduler`, or set scheduler_host and api_port",
+                self.base
+            ))
+            .with_source(e.without_url())
+        })?;
+        let broken =
+            |e: reqwest::Error| Error::unavailable(format!("the scheduler at {} broke off", self.base)).with_source(e);
+        if response.status().is_success() {
+            return response.json().await.map_err(broken);
+        }
+        let status = response.status();
+        let refusal = response.json::<Refusal>().await.unwrap_or_else(|_| Refusal {
+            kind: ErrorKind::Unavailable,
+            message: format!("the scheduler at {} answered {status}", self.base),
+        });
+        Err(Error::new(refusal.kind, refusal.message.trim_start_matches("error: ")))
+    }
+}

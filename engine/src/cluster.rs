@@ -1,0 +1,61 @@
+//! What the scheduler and its executors must agree on: options, functions, plans as bytes.
+
+use std::sync::Arc;
+
+use ballista_core::config::{
+    BALLISTA_CLIENT_GRPC_TIMEOUT_SECONDS, BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, BallistaConfig,
+};
+use ballista_core::extension::SessionConfigExt;
+use ballista_core::registry::BallistaFunctionRegistry;
+use datafusion::execution::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::SessionConfig;
+use pulse_core::settings::Settings;
+
+use crate::codec::PhysicalCodec;
+use crate::session::{session_config, session_state};
+
+/// Longest wait for one answer between the processes of a cluster: a plan of many files takes a while to read.
+const GRPC_TIMEOUT_SECONDS: usize = 60;
+
+/// Options of every session on a cluster, with as many tasks a shuffle as `target_partitions`.
+#[must_use]
+pub fn cluster_config(settings: &Settings, target_partitions: usize) -> SessionConfig {
+    let rows = usize::try_from(settings.batch_rows).unwrap_or(usize::MAX);
+    with_ballista(session_config(SessionConfig::new_with_ballista(), target_partitions, rows), settings)
+}
+
+/// A session whose plans run on a cluster.
+#[must_use]
+pub fn cluster_state(settings: &Settings, target_partitions: usize, runtime: Arc<RuntimeEnv>) -> SessionState {
+    session_state(cluster_config(settings, target_partitions), runtime)
+}
+
+/// Ballista's part of the options; what the session already says about queries stays.
+#[must_use]
+pub fn with_ballista(config: SessionConfig, settings: &Settings) -> SessionConfig {
+    let config = match config.options().extensions.get::<BallistaConfig>() {
+        Some(_) => config,
+        None => config.with_option_extension(BallistaConfig::default()),
+    };
+    config
+        .with_ballista_physical_extension_codec(Arc::new(PhysicalCodec::default()))
+        // The adaptive planner never ends a query whose executor died with a finished stage's output.
+        .with_ballista_adaptive_query_planner(false)
+        .with_ballista_grpc_client_max_message_size(grpc_bytes(settings))
+        .set_usize(BALLISTA_CLIENT_GRPC_TIMEOUT_SECONDS, GRPC_TIMEOUT_SECONDS)
+        // Shuffles spill when the task's memory is used up, not at a limit of their own.
+        .set_usize(BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, 0)
+}
+
+/// `grpc_mib` in bytes.
+#[must_use]
+pub fn grpc_bytes(settings: &Settings) -> usize {
+    usize::try_from(settings.grpc_mib << 20).unwrap_or(usize::MAX)
+}
+
+/// The functions by which an executor understands a plan.
+#[must_use]
+pub fn function_registry(state: &SessionState) -> BallistaFunctionRegistry {
+    BallistaFunctionRegistry::from(state)
+}

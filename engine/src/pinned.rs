@@ -1,0 +1,175 @@
+//! Joins that stay as they were planned.
+//!
+//! Ballista looks at the sizes of a join's inputs when it cuts a plan into stages and again when a stage starts, swaps the
+//! inputs, and shuffles what was to be broadcast, or the reverse. It does not plan again what lies above, so an order or a
+//! partitioning that came through the join is lost without a word. It leaves alone what it knows no sizes of.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{JoinType, Statistics};
+use datafusion::config::ConfigOptions;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs, replace_children_if_necessary,
+};
+use serde::{Deserialize, Serialize};
+
+/// What is said of a join's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Size {
+    Unknown,
+    /// Small enough to be sent to every task.
+    Small,
+}
+
+/// Its input, with nothing known of the size.
+#[derive(Debug)]
+pub struct PinnedExec {
+    input: Arc<dyn ExecutionPlan>,
+    size: Size,
+}
+
+impl PinnedExec {
+    pub fn new(input: Arc<dyn ExecutionPlan>, size: Size) -> Self {
+        Self { input, size }
+    }
+
+    pub fn size(&self) -> Size {
+        self.size
+    }
+}
+
+/// The plan with every join pinned.
+///
+/// # Errors
+/// DataFusion's, when a join cannot be planned anew.
+pub fn pin_joins(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+    let shuffled = plan.transform_up(without_unsafe_broadcast)?;
+    let plan = match shuffled.transformed {
+        true => EnsureRequirements::default().optimize(shuffled.data, options)?,
+        false => shuffled.data,
+    };
+    plan.transform_up(pin).data()
+}
+
+/// Tasks that each see a part of the probed side cannot say which rows of the collected side were never met. Ballista would
+/// shuffle both sides too, but too late for what lies above.
+fn without_unsafe_broadcast(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    let Some(join) = plan.downcast_ref::<HashJoinExec>() else { return Ok(Transformed::no(plan)) };
+    let collected = *join.partition_mode() == PartitionMode::CollectLeft;
+    if !collected || join.null_aware || is_broadcast_safe(*join.join_type()) {
+        return Ok(Transformed::no(plan));
+    }
+    Ok(Transformed::yes(join.builder().with_partition_mode(PartitionMode::Partitioned).build_exec()?))
+}
+
+fn is_broadcast_safe(join_type: JoinType) -> bool {
+    match join_type {
+        JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => true,
+        JoinType::Left | JoinType::Full | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => false,
+    }
+}
+
+fn pin(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    let collected = match plan.downcast_ref::<HashJoinExec>() {
+        // Ballista gathers both sides of these in one task.
+        Some(join) if join.null_aware => return Ok(Transformed::no(plan)),
+        Some(join) => *join.partition_mode() == PartitionMode::CollectLeft,
+        None if plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>() => false,
+        None => return Ok(Transformed::no(plan)),
+    };
+    let children = plan.children();
+    let [left, right] = children[..] else { return Ok(Transformed::no(plan)) };
+    let (left, right) = (Arc::clone(left), Arc::clone(right));
+    let left = if collected { pin_collected(left)? } else { pinned(left, Size::Unknown) };
+    let children = vec![left, pinned(right, Size::Unknown)];
+    Ok(Transformed::yes(replace_children_if_necessary(plan, children)?))
+}
+
+fn pinned(input: Arc<dyn ExecutionPlan>, size: Size) -> Arc<dyn ExecutionPlan> {
+    Arc::new(PinnedExec::new(input, size))
+}
+
+/// Below the gathering, which Ballista has to find as the join's input.
+fn pin_collected(left: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    match left.downcast_ref::<CoalescePartitionsExec>() {
+        Some(gathered) => {
+            let input = pinned(Arc::clone(gathered.input()), Size::Small);
+            replace_children_if_necessary(Arc::clone(&left), vec![input])
+        }
+        None => Ok(pinned(left, Size::Small)),
+    }
+}
+
+impl DisplayAs for PinnedExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "PinnedExec: {:?}", self.size)
+    }
+}
+
+impl ExecutionPlan for PinnedExec {
+    fn name(&self) -> &'static str {
+        "PinnedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Self::new(input, self.size))),
+            _ => Err(DataFusionError::Internal("a pinned input has one child".to_owned())),
+        }
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.schema());
+        if self.size == Size::Small {
+            // Not exact, so that nobody computes with it; not zero, which Ballista does not believe.
+            statistics.total_byte_size = Precision::Inexact(1);
+        }
+        Ok(Arc::new(statistics))
+    }
+}

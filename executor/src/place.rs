@@ -1,0 +1,127 @@
+//! Where an executor lives: ports, address, folder.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use pulse_core::settings::Settings;
+use pulse_core::{Error, Result};
+use pulse_engine::error::from_io;
+
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The address that others reach this process by.
+    pub(crate) host: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) grpc_port: u16,
+    /// For shuffles; nobody else's.
+    pub(crate) folder: PathBuf,
+}
+
+impl Place {
+    /// # Errors
+    /// `Invalid` when a port is taken or the folder cannot be made, `Unavailable` when the scheduler's name is unknown.
+    pub(crate) fn find(settings: &Settings, executor_id: &str) -> Result<Self> {
+        let host = own_address(&settings.scheduler_host, settings.scheduler_port)?;
+        // Both are held until both are known, so that they differ.
+        let flight = bind(host, settings.executor_port, "executor_port")?;
+        let grpc = bind(host, settings.executor_grpc_port, "executor_grpc_port")?;
+        let (port, grpc_port) = (port_of(&flight)?, port_of(&grpc)?);
+        let folder = match settings.work_dir.as_str() {
+            "" => std::env::temp_dir().join(format!("pulse-executor-{executor_id}")),
+            // Who holds the port owns the folder: what a dead process left there is found and wiped.
+            parent => Path::new(parent).join(format!("executor-{port}")),
+        };
+        wipe(&folder)?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|e| from_io(&format!("make the folder {} (`work_dir`)", folder.display()), &e))?;
+        Ok(Self { host, port, grpc_port, folder })
+    }
+
+    /// All interfaces, unless nobody outside this machine is to connect.
+    pub(crate) fn bind_host(&self) -> String {
+        if self.host.is_loopback() { self.host.to_string() } else { Ipv4Addr::UNSPECIFIED.to_string() }
+    }
+}
+
+/// Removes a folder with what is in it, if it is there.
+pub(crate) fn wipe(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(from_io(&format!("empty the folder {} (`work_dir`)", folder.display()), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The address from which this machine reaches the scheduler; no packet is sent.
+fn own_address(scheduler_host: &str, scheduler_port: u16) -> Result<IpAddr> {
+    let unknown = |e: std::io::Error| {
+        Error::unavailable(format!("the scheduler's host `{scheduler_host}` is not known; check `scheduler_host`"))
+            .with_source(e)
+    };
+    let mut addresses = (scheduler_host, scheduler_port.max(1)).to_socket_addrs().map_err(unknown)?;
+    let scheduler = addresses
+        .find(SocketAddr::is_ipv4)
+        .ok_or_else(|| Error::invalid(format!("`scheduler_host` `{scheduler_host}` has no IPv4 address")))?;
+    if scheduler.ip().is_loopback() {
+        return Ok(scheduler.ip());
+    }
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(unknown)?;
+    socket.connect(scheduler).map_err(unknown)?;
+    Ok(socket.local_addr().map_err(unknown)?.ip())
+}
+
+fn bind(host: IpAddr, port: u16, setting: &str) -> Result<TcpListener> {
+    TcpListener::bind((host, port))
+        .map_err(|e| Error::invalid(format!("port {port} (`{setting}`) cannot be used; choose another")).with_source(e))
+}
+
+fn port_of(listener: &TcpListener) -> Result<u16> {
+    listener.local_addr().map(|address| address.port()).map_err(|e| from_io("look up a port", &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(work_dir: &Path) -> Settings {
+        Settings {
+            work_dir: work_dir.display().to_string(),
+            executor_port: 0,
+            executor_grpc_port: 0,
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn free_ports_differ_and_stay_on_this_machine() {
+        let parent = std::env::temp_dir().join(format!("pulse-place-{}", uuid::Uuid::new_v4()));
+        let place = Place::find(&settings(&parent), "a").unwrap();
+        assert_ne!(place.port, place.grpc_port);
+        assert_eq!(place.bind_host(), "127.0.0.1");
+        wipe(&parent).unwrap();
+        assert!(!parent.exists());
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_wiped_and_nothing_else() {
+        let parent = std::env::temp_dir().join(format!("pulse-place-{}", uuid::Uuid::new_v4()));
+        let first = Place::find(&settings(&parent), "a").unwrap();
+        std::fs::write(first.folder.join("shuffle"), "rows").unwrap();
+        std::fs::write(parent.join("mine"), "keep").unwrap();
+        let same = Settings { executor_port: first.port, ..settings(&parent) };
+        let second = Place::find(&same, "b").unwrap();
+        assert_eq!(second.folder, first.folder);
+        assert_eq!(std::fs::read_dir(&second.folder).unwrap().count(), 0);
+        assert!(parent.join("mine").exists());
+        wipe(&parent).unwrap();
+    }
+
+    #[test]
+    fn a_taken_port_is_named() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = Settings { executor_port: port_of(&held).unwrap(), ..Settings::default() };
+        let error = Place::find(&taken, "a").unwrap_err();
+        assert!(error.message().contains("executor_port"), "{}", error.message());
+    }
+}

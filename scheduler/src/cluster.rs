@@ -1,0 +1,157 @@
+//! The cluster, seen from the process that plans and commits: Ballista's scheduler, and plans carried out by executors.
+
+mod execute;
+mod failure;
+mod fetch;
+mod stages;
+mod validate;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::error::BallistaError;
+use ballista_scheduler::cluster::BallistaCluster;
+use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
+use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
+use ballista_scheduler::scheduler_server::SchedulerServer;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use pulse_core::settings::Settings;
+use pulse_core::{Error, Result};
+use pulse_engine::cluster::{cluster_config, cluster_state, grpc_bytes};
+use pulse_engine::codec::PhysicalCodec;
+use tokio::net::{TcpListener, lookup_host};
+
+pub use execute::OnCluster;
+pub use validate::validate;
+
+type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
+
+/// Until a silent executor is looked for again.
+const EXPIRY_CHECK_SECONDS: u64 = 2;
+/// Executors keep the rows of a finished plan this long; they are fetched at once.
+const RESULT_KEPT_SECONDS: u64 = 60;
+/// For whoever looks at finished plans over Ballista's REST API.
+const PLAN_KEPT_SECONDS: u64 = 3600;
+/// From one look for executors to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The scheduler of one cluster, in this process. It ends when this is dropped.
+pub struct Cluster {
+    on_cluster: OnCluster,
+    address: SocketAddr,
+    listening: tokio::task::JoinHandle<()>,
+}
+
+impl Cluster {
+    /// Listens for executors at `scheduler_port`. `runtime` knows the stores, for plans that are made here.
+    ///
+    /// # Errors
+    /// `Invalid` when the port cannot be used.
+    pub async fn start(settings: &Settings, runtime: Arc<RuntimeEnv>) -> Result<Self> {
+        let listener = listen(settings).await?;
+        let address = listener.local_addr().map_err(|e| failed("look up the scheduler's port", e.into()))?;
+        let config = Arc::new(config(settings, address, runtime));
+        config.validate().map_err(|e| failed("set up the scheduler", e))?;
+        let cluster = BallistaCluster::new_from_config(&config).await.map_err(|e| failed("set up the scheduler", e))?;
+        let executors = cluster.cluster_state();
+        let server: Server = create_scheduler(cluster, config).await.map_err(|e| failed("start the scheduler", e))?;
+        let service = start_grpc_service_with_listener(listener, server.clone());
+        let listening = tokio::spawn(async move {
+            if let Err(error) = service.await {
+                log::error!("the scheduler no longer listens for executors: {error}");
+            }
+        });
+        log::info!("scheduler at {address}");
+        Ok(Self { on_cluster: OnCluster::new(server, executors, settings.clone()), address, listening })
+    }
+
+    /// Where executors find it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Executors whose last heartbeat is not older than `executor_timeout_s`.
+    pub fn executors(&self) -> usize {
+        self.on_cluster.executors()
+    }
+
+    /// Waits until `count` executors are registered.
+    ///
+    /// # Errors
+    /// `Unavailable` when there are fewer after `limit`.
+    pub async fn wait_for_executors(&self, count: usize, limit: Duration) -> Result<()> {
+        let start = Instant::now();
+        while self.executors() < count {
+            if start.elapsed() > limit {
+                return Err(Error::unavailable(format!(
+                    "{} of {count} executors are registered after {} s: start more with `pulse serve executor`",
+                    self.executors(),
+                    limit.as_secs()
+                )));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// A way to carry out plans; plans come from a session of `pulse_engine::cluster`.
+    pub fn on_cluster(&self) -> OnCluster {
+        self.on_cluster.clone()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+/// On this machine only, unless executors elsewhere are to find it.
+async fn listen(settings: &Settings) -> Result<TcpListener> {
+    let host = &settings.scheduler_host;
+    let named = lookup_host((host.as_str(), settings.scheduler_port)).await;
+    let local = named.is_ok_and(|mut addresses| addresses.any(|address| address.ip().is_loopback()));
+    let bind = if local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+    TcpListener::bind((bind, settings.scheduler_port)).await.map_err(|e| {
+        Error::invalid(format!("port {} (`scheduler_port`) cannot be used; choose another", settings.scheduler_port))
+            .with_source(e)
+    })
+}
+
+fn config(settings: &Settings, address: SocketAddr, runtime: Arc<RuntimeEnv>) -> SchedulerConfig {
+    let grpc = u32::try_from(grpc_bytes(settings)).unwrap_or(u32::MAX);
+    let producer_settings = settings.clone();
+    let builder_settings = settings.clone();
+    SchedulerConfig {
+        // Executors report to this address.
+        external_host: settings.scheduler_host.clone(),
+        bind_host: address.ip().to_string(),
+        bind_port: address.port(),
+        scheduling_policy: TaskSchedulingPolicy::PushStaged,
+        // Tasks of one stage spread over machines, so that their memory and network do too.
+        task_distribution: TaskDistributionPolicy::RoundRobin,
+        executor_timeout_seconds: settings.executor_timeout_s,
+        expire_dead_executor_interval_seconds: EXPIRY_CHECK_SECONDS.min(settings.executor_timeout_s),
+        no_executors_grace_period_seconds: settings.executor_timeout_s,
+        finished_job_data_clean_up_interval_seconds: RESULT_KEPT_SECONDS,
+        finished_job_state_clean_up_interval_seconds: PLAN_KEPT_SECONDS,
+        grpc_server_max_decoding_message_size: grpc,
+        grpc_server_max_encoding_message_size: grpc,
+        grpc_client_max_message_size: grpc,
+        override_config_producer: Some(Arc::new(move || cluster_config(&producer_settings, 1))),
+        override_session_builder: Some(Arc::new(move |config| {
+            let mut state = cluster_state(&builder_settings, 1, Arc::clone(&runtime));
+            *state.config_mut() = config;
+            Ok(state)
+        })),
+        override_physical_codec: Some(Arc::new(PhysicalCodec::default())),
+        ..SchedulerConfig::default()
+    }
+}
+
+fn failed(doing: &str, error: BallistaError) -> Error {
+    Error::invalid(format!("{doing}: {error}"))
+}

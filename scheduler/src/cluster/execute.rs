@@ -1,0 +1,162 @@
+//! One plan on the cluster: submit, watch, fetch; cancelled when nobody waits for it any more.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use ballista_core::JobId;
+use ballista_core::extension::SessionConfigExt;
+use ballista_core::serde::protobuf::executor_status::Status as ExecutorState;
+use ballista_core::serde::protobuf::job_status::Status;
+use ballista_core::serde::protobuf::{ExecutorHeartbeat, PartitionLocation, task_status};
+use ballista_scheduler::cluster::ClusterState;
+use ballista_scheduler::state::execution_stage::{ExecutionStage, TaskInfo};
+use datafusion::execution::SessionState;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::prelude::SessionContext;
+use pulse_core::run::Place;
+use pulse_core::settings::Settings;
+use pulse_core::{Error, Result};
+use pulse_engine::cluster::with_ballista;
+use pulse_engine::execute::{Execute, Progress};
+
+use super::Server;
+use super::failure::{failure, no_executor};
+use super::fetch::fetch;
+use super::stages::prepare;
+
+/// From one look at a plan's state to the next: little against a task, and small plans end within it.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Ballista takes a plan in by a queue; one that is not there after this never will be.
+const QUEUE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Carries out plans on the executors of one cluster. Plans must be made by a session of `pulse_engine::cluster`.
+#[derive(Clone)]
+pub struct OnCluster {
+    server: Server,
+    executors: Arc<dyn ClusterState>,
+    settings: Settings,
+}
+
+impl OnCluster {
+    pub(super) fn new(server: Server, executors: Arc<dyn ClusterState>, settings: Settings) -> Self {
+        Self { server, executors, settings }
+    }
+
+    /// Executors whose last heartbeat is not older than `executor_timeout_s`.
+    pub fn executors(&self) -> usize {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let oldest = now.saturating_sub(self.settings.executor_timeout_s);
+        self.executors.executor_heartbeats().values().filter(|beat| beat.timestamp >= oldest && is_active(beat)).count()
+    }
+
+    async fn wait(&self, name: &str, job: &JobId, progress: Progress<'_>) -> Result<Vec<PartitionLocation>> {
+        let mut unseen = Duration::ZERO;
+        let mut told = (0, 0);
+        loop {
+            let status = self.server.state.task_manager.get_job_status(job).await;
+            let status = status.map_err(|e| Error::internal(format!("{name}: its state is unknown: {e}")))?;
+            match status.and_then(|status| status.status) {
+                Some(Status::Successful(done)) => {
+                    let rows = done.partition_location.iter().filter_map(|place| place.partition_stats.as_ref());
+                    progress(told.1, told.1, rows.map(|stats| stats.num_rows.max(0).cast_unsigned()).sum());
+                    return Ok(done.partition_location);
+                }
+                Some(Status::Failed(failed)) => return Err(failure(name, &failed.error, self.executors())),
+                Some(Status::Running(_)) => {
+                    let now = self.tasks(job).await.unwrap_or(told);
+                    if now != told {
+                        told = now;
+                        progress(told.0, told.1, 0);
+                    }
+                }
+                Some(Status::Queued(_)) => {}
+                None if unseen > QUEUE_LIMIT => return Err(Error::internal(format!("{name}: Ballista lost the plan"))),
+                None => unseen += LOOK_EVERY,
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Partitions done and in all, of all stages.
+    async fn tasks(&self, job: &JobId) -> Option<(usize, usize)> {
+        let running = self.server.state.task_manager.get_running_job_cache();
+        let graph = running.get(job)?.execution_graph.read().await;
+        let mut tasks = (0, 0);
+        for stage in graph.stages().values() {
+            let (done, all) = match stage {
+                ExecutionStage::UnResolved(stage) => (0, inputs(&stage.plan)),
+                ExecutionStage::Resolved(stage) => (0, stage.partitions),
+                ExecutionStage::Running(stage) => (done(&stage.task_infos), stage.partitions),
+                ExecutionStage::Successful(stage) => (stage.partitions, stage.partitions),
+                ExecutionStage::Failed(stage) => (0, stage.partitions),
+            };
+            tasks = (tasks.0 + done, tasks.1 + all);
+        }
+        Some(tasks)
+    }
+}
+
+#[async_trait]
+impl Execute for OnCluster {
+    fn place(&self) -> Place {
+        Place::Cluster
+    }
+
+    async fn execute(
+        &self,
+        name: &str,
+        state: &SessionState,
+        plan: Arc<dyn ExecutionPlan>,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Vec<RecordBatch>>> {
+        let config = with_ballista(state.config().clone(), &self.settings).with_ballista_job_name(name);
+        let prepared = prepare(plan, config.options())?;
+        if self.executors() == 0 {
+            return Err(no_executor(name));
+        }
+        // Not by a builder: that would put an empty catalog in the place of the one that all clones share.
+        let mut state = state.clone();
+        *state.config_mut() = config;
+        let context = Arc::new(SessionContext::new_with_state(state));
+        let submitted = self.server.submit_physical_plan(name, context, prepared.plan, None).await;
+        let id = submitted.map_err(|e| Error::internal(format!("{name}: Ballista does not take the plan: {e}")))?;
+        let mut job = Job { server: self.server.clone(), id, ended: false };
+        let locations = self.wait(name, &job.id, progress).await;
+        job.ended = true;
+        fetch(name, locations?, prepared.partitions, &self.settings).await
+    }
+}
+
+/// A plan that was sent. Dropped before its end, it is cancelled.
+struct Job {
+    server: Server,
+    id: JobId,
+    ended: bool,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        let (false, Ok(runtime)) = (self.ended, tokio::runtime::Handle::try_current()) else { return };
+        let (server, id) = (self.server.clone(), self.id.clone());
+        runtime.spawn(async move {
+            if let Err(error) = server.cancel_job(id.clone()).await {
+                log::warn!("Ballista job {id} cannot be cancelled: {error}");
+            }
+        });
+    }
+}
+
+fn is_active(beat: &ExecutorHeartbeat) -> bool {
+    matches!(beat.status.as_ref().and_then(|status| status.status.as_ref()), Some(ExecutorState::Active(_)))
+}
+
+fn inputs(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    plan.children().first().map_or(0, |root| root.output_partitioning().partition_count())
+}
+
+fn done(tasks: &[TaskInfo]) -> usize {
+    let successful = tasks.iter().filter(|task| matches!(task.task_status, task_status::Status::Successful(_)));
+    successful.map(|task| task.global_input_partition_ids.len()).sum()
+}

@@ -1,0 +1,95 @@
+//! Which plans may go to executors.
+
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::ExecutionPlan;
+use pulse_core::{Error, Result};
+
+/// A task runs some partitions of a plan. Of leaves, Ballista knows how to cut scans of files and of rows in memory; any other
+/// would be run in full by every task, and its rows would be there as many times. Invariant I10.
+///
+/// # Errors
+/// `Internal`, naming the operator.
+pub fn validate(plan: &dyn ExecutionPlan) -> Result<()> {
+    let children = plan.children();
+    if children.is_empty() {
+        return leaf(plan);
+    }
+    children.into_iter().try_for_each(|child| validate(child.as_ref()))
+}
+
+fn leaf(plan: &dyn ExecutionPlan) -> Result<()> {
+    let partitions = plan.properties().output_partitioning().partition_count();
+    if let Some(exec) = plan.downcast_ref::<DataSourceExec>() {
+        let source = exec.data_source();
+        if source.downcast_ref::<FileScanConfig>().is_some() || source.downcast_ref::<MemorySourceConfig>().is_some() {
+            return Ok(());
+        }
+    }
+    // Of empty and placeholder rows, not even the count of partitions is sent.
+    if partitions > 1 { Err(refused(plan, partitions)) } else { Ok(()) }
+}
+
+fn refused(plan: &dyn ExecutionPlan, partitions: usize) -> Error {
+    Error::internal(format!(
+        "operator {} has {partitions} partitions and cannot be cut into tasks (I10): run the job with `--on local`",
+        plan.name()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+    use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+    use datafusion::execution::object_store::ObjectStoreUrl;
+    use datafusion::physical_plan::empty::EmptyExec;
+    use datafusion::physical_plan::memory::LazyMemoryExec;
+    use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+    use datafusion::physical_plan::union::UnionExec;
+    use pulse_core::ErrorKind;
+
+    use super::*;
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]))
+    }
+
+    #[test]
+    fn scans_of_files_and_of_rows_may_go() {
+        let store = ObjectStoreUrl::parse("file:///").unwrap();
+        let files = FileScanConfigBuilder::new(store, Arc::new(ParquetSource::new(schema())))
+            .with_file_groups(vec![FileGroup::new(Vec::new()), FileGroup::new(Vec::new())])
+            .build();
+        validate(DataSourceExec::from_data_source(files).as_ref()).unwrap();
+        let rows = MemorySourceConfig::try_new(&[vec![], vec![], vec![]], schema(), None).unwrap();
+        validate(DataSourceExec::from_data_source(rows).as_ref()).unwrap();
+    }
+
+    #[test]
+    fn one_partition_may_go_and_more_may_not() {
+        validate(&EmptyExec::new(schema())).unwrap();
+        validate(&PlaceholderRowExec::new(schema())).unwrap();
+        for plan in [
+            Arc::new(EmptyExec::new(schema()).with_partitions(3)) as Arc<dyn ExecutionPlan>,
+            Arc::new(PlaceholderRowExec::new(schema()).with_partitions(2)),
+        ] {
+            let error = validate(plan.as_ref()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Internal);
+            assert!(error.message().contains(plan.name()), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn a_foreign_leaf_is_found_below_others() {
+        let one = Arc::new(EmptyExec::new(schema())) as Arc<dyn ExecutionPlan>;
+        let foreign = Arc::new(LazyMemoryExec::try_new(schema(), Vec::new()).unwrap()) as Arc<dyn ExecutionPlan>;
+        validate(foreign.as_ref()).unwrap();
+        let two = Arc::new(PlaceholderRowExec::new(schema()).with_partitions(2)) as Arc<dyn ExecutionPlan>;
+        let union = UnionExec::try_new(vec![one, foreign, two]).unwrap();
+        let error = validate(union.as_ref()).unwrap_err();
+        assert!(error.message().contains("PlaceholderRowExec has 2 partitions"), "{}", error.message());
+    }
+}
