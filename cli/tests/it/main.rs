@@ -1,5 +1,15 @@
-//! The processes of pulse together.
+//! The binary from outside: what it is given, what it says, what is in the lake afterwards.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
+mod bad_lake;
+mod bad_project;
 mod cluster;
+mod crash;
+mod jobs;
+mod late;
+mod pipeline;
+mod sources;
+mod support;
+mod together;
