@@ -66,7 +66,8 @@ fn a_new_symbol_is_added_and_no_other_row_changes() {
     fs::copy(scene.raw.join(INTRADAY), scene.raw.join(INTRADAY.replace("WAM", "LATE"))).unwrap();
     scene.run_all();
     assert!(others(&scene) == before);
-    let of = |symbol: &str| scene.count(&format!("silver.bars_1m where symbol = '{symbol}' and feed = 'av_1min_2020q4'"));
+    let of =
+        |symbol: &str| scene.count(&format!("silver.bars_1m where symbol = '{symbol}' and feed = 'av_1min_2020q4'"));
     assert_eq!(of("LATE"), of("WAM"));
     assert_like_built_anew(scene, &["run", "--all"]);
 }
@@ -75,11 +76,12 @@ fn a_new_symbol_is_added_and_no_other_row_changes() {
 fn corrected_bars_change_everything_that_follows_from_them() {
     let scene = Scene::shipped();
     scene.run_all();
-    let later = "select sum(ema_26) from gold.indicators_1m where symbol = 'WAM' and ts > timestamp '2021-01-04T00:00:00Z'";
+    // Not from a far later day: an average forgets a bar down to the last digit within a session or two.
+    let later = "select sum(ema_26) from gold.indicators_1m where symbol = 'WAM'";
     let (ema, kept) = (scene.value(later), scene.count("bronze.bars_1m"));
     correct_bars(&scene);
     scene.run_all();
-    assert_ne!(scene.value(later), ema, "an old close moves every later average");
+    assert_ne!(scene.value(later), ema, "an old close moves later averages");
     // One row left, one can no longer be read, one came.
     assert_eq!(scene.count("bronze.bars_1m"), kept - 1);
     assert_like_built_anew(scene, &["run", "--all"]);

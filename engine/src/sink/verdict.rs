@@ -24,8 +24,12 @@ pub(super) struct Verdict {
 }
 
 /// Judges rows by what the plan below computed: rejects of the reader and checks. A check holds only when it is true.
-pub(super) fn judge(batch: &RecordBatch, checks: &[RowCheck]) -> Result<Verdict> {
-    let rejects = batch.column_by_name(REASON).filter(|reason| reason.null_count() < reason.len());
+///
+/// A sink that writes the column [`REASON`] itself, as that of a quarantine table does, rejects nothing.
+pub(super) fn judge(batch: &RecordBatch, checks: &[RowCheck], columns: &[String]) -> Result<Verdict> {
+    let is_written = columns.iter().any(|column| column == REASON);
+    let reasons = batch.column_by_name(REASON).filter(|_| !is_written);
+    let rejects = reasons.filter(|reasons| reasons.null_count() < reasons.len());
     let failures = checks.iter().map(|check| failures(batch, check)).collect::<Result<Vec<_>>>()?;
     if rejects.is_none() && failures.iter().all(|failed| failed.count_set_bits() == 0) {
         let failed = vec![0; checks.len()];
