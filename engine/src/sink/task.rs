@@ -47,7 +47,7 @@ impl SinkTask {
 
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.result.rows_in += batch.num_rows() as u64;
-        let verdict = judge(batch, &self.spec.checks)?;
+        let verdict = judge(batch, &self.spec)?;
         self.result.rows_rejected += verdict.rejected;
         self.result.rows_dropped += verdict.dropped;
         for (total, failed) in self.result.failed.iter_mut().zip(&verdict.failed) {

@@ -8,7 +8,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{SortOptions, filter_record_batch, partition};
 use pulse_core::{Error, Result};
 
-use super::{FailAction, REASON, RowCheck, UniqueCheck};
+use super::{FailAction, REASON, RowCheck, SinkSpec, UniqueCheck};
 
 /// A batch, sorted out.
 #[derive(Debug)]
@@ -24,8 +24,11 @@ pub(super) struct Verdict {
 }
 
 /// Judges rows by what the plan below computed: rejects of the reader and checks. A check holds only when it is true.
-pub(super) fn judge(batch: &RecordBatch, checks: &[RowCheck]) -> Result<Verdict> {
-    let rejects = batch.column_by_name(REASON).filter(|reason| reason.null_count() < reason.len());
+pub(super) fn judge(batch: &RecordBatch, spec: &SinkSpec) -> Result<Verdict> {
+    let checks = spec.checks.as_slice();
+    // A quarantine table that is written anew has the column as its own; its rows are not rejected once more.
+    let rejects = batch.column_by_name(REASON).filter(|_| !spec.columns.iter().any(|column| column == REASON));
+    let rejects = rejects.filter(|reason| reason.null_count() < reason.len());
     let failures = checks.iter().map(|check| failures(batch, check)).collect::<Result<Vec<_>>>()?;
     if rejects.is_none() && failures.iter().all(|failed| failed.count_set_bits() == 0) {
         let failed = vec![0; checks.len()];
