@@ -34,9 +34,9 @@ pub enum Notice {
 #[derive(Clone)]
 pub enum Placement {
     /// All in one place.
-    Fixed(Workbench),
+    Fixed(Box<Workbench>),
     /// In process up to a number of bytes to read, on the cluster beyond.
-    BySize { local: Workbench, cluster: Workbench, local_limit_bytes: u64 },
+    BySize { local: Box<Workbench>, cluster: Box<Workbench>, local_limit_bytes: u64 },
 }
 
 impl Placement {
@@ -48,10 +48,10 @@ impl Placement {
 
     async fn choose(&self, job: &TableName, asked: Option<Interval>) -> Result<Workbench> {
         match self {
-            Self::Fixed(bench) => Ok(bench.clone()),
+            Self::Fixed(bench) => Ok(bench.as_ref().clone()),
             Self::BySize { local, cluster, local_limit_bytes } => {
                 let pinned = pin(local, local.project.job(job)?, asked, Utc::now()).await?;
-                Ok(if pinned.bytes() > *local_limit_bytes { cluster.clone() } else { local.clone() })
+                Ok(if pinned.bytes() > *local_limit_bytes { cluster.as_ref() } else { local.as_ref() }.clone())
             }
         }
     }

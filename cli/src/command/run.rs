@@ -35,7 +35,7 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
     let id = submission.trigger.clone();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let watching = tokio::spawn(watch(receiver));
-    let exit = drive(Placement::Fixed(bench), submission, sender, interrupted()).await?;
+    let exit = drive(Placement::Fixed(Box::new(bench)), submission, sender, interrupted()).await?;
     if let Ok(watched) = watching.await {
         eprint!("{}", summary(&watched));
         if global.output == crate::args::Output::Json {

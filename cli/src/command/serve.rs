@@ -77,11 +77,11 @@ fn placements(settings: Settings, cluster: Arc<Cluster>, stores: Arc<pulse_engin
             Ok(bench(Arc::new(cluster.on_cluster()), cluster_state(&settings, partitions, runtime)))
         };
         let placement = match on {
-            On::Local => Placement::Fixed(local()?),
-            On::Cluster => Placement::Fixed(remote()?),
+            On::Local => Placement::Fixed(Box::new(local()?)),
+            On::Cluster => Placement::Fixed(Box::new(remote()?)),
             On::Auto => Placement::BySize {
-                local: local()?,
-                cluster: remote()?,
+                local: Box::new(local()?),
+                cluster: Box::new(remote()?),
                 local_limit_bytes: settings.local_limit_mib << 20,
             },
         };

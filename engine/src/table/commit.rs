@@ -210,7 +210,7 @@ impl Table {
         let doing = self.doing("checkpoint");
         let delta =
             DeltaSnapshot::try_new(self.log().as_ref(), Some(version)).await.map_err(|e| from_delta(&doing, e))?;
-        let scan = delta.scan_builder().build().map_err(|e| from_delta(&doing, e.into()))?;
+        let scan = delta.scan_builder().build().map_err(|e| from_delta(&doing, e))?;
         let (kernel, engine) = (Arc::clone(scan.snapshot()), self.log().engine(None));
         tokio::task::spawn_blocking(move || kernel.checkpoint(engine.as_ref(), None).map(|_| ()))
             .await

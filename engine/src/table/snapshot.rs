@@ -85,7 +85,7 @@ impl Table {
     async fn transactions(&self, delta: &DeltaSnapshot) -> Result<HashMap<String, i64>> {
         let doing = self.doing("read the transactions of");
         let engine = self.log().engine(None);
-        let scan = delta.scan_builder().build().map_err(|e| from_delta(&doing, e.into()))?;
+        let scan = delta.scan_builder().build().map_err(|e| from_delta(&doing, e))?;
         let kernel = Arc::clone(scan.snapshot());
         let replay = move || -> Result<HashMap<String, i64>, delta_kernel::Error> {
             let schema = delta_kernel::actions::LOG_TXN_SCHEMA.clone();
