@@ -144,7 +144,9 @@ fn what_only_silver_can_judge_is_quarantined_there() {
     let quarantined = "silver.bars_1m__quarantine where _reason =";
     for stamp in ["1900-01-02T15:00:00Z", "9999-12-31T15:00:00Z"] {
         // Bars are stamped at their end, and before 1901 too New York is five hours behind.
-        let start = format!("{quarantined} 'the exchange has a session that day' and ts = timestamp '{stamp}' - interval '1 minute'");
+        let start = format!(
+            "{quarantined} 'the exchange has a session that day' and ts = timestamp '{stamp}' - interval '1 minute'"
+        );
         assert_eq!(scene.count(&start), 1, "{stamp}");
     }
     assert_eq!(scene.count(&format!("{quarantined} 'prices are above zero'")), 1);

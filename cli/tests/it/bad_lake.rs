@@ -99,9 +99,7 @@ fn features_that_change_what_files_mean_are_refused() {
     for (protocol, configuration, add, named) in cases {
         let scene = Scene::empty();
         foreign_table(&scene, protocol, configuration, add.trim_end());
-        scene
-            .pulse(&["query", "select x from silver.foreign"])
-            .fails(2, &["silver.foreign", named, "does not read"]);
+        scene.pulse(&["query", "select x from silver.foreign"]).fails(2, &["silver.foreign", named, "does not read"]);
         let manifest = "grain = [\"x\"]\n[sink.append]\n";
         scene.job("gold.copy", manifest, "select x from silver.foreign");
         scene.job("silver.foreign", manifest, "select 1 as x");

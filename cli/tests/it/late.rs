@@ -66,7 +66,8 @@ fn a_new_symbol_is_added_and_no_other_row_changes() {
     fs::copy(scene.raw.join(INTRADAY), scene.raw.join(INTRADAY.replace("WAM", "LATE"))).unwrap();
     scene.run_all();
     assert!(others(&scene) == before);
-    let of = |symbol: &str| scene.count(&format!("silver.bars_1m where symbol = '{symbol}' and feed = 'av_1min_2020q4'"));
+    let of =
+        |symbol: &str| scene.count(&format!("silver.bars_1m where symbol = '{symbol}' and feed = 'av_1min_2020q4'"));
     assert_eq!(of("LATE"), of("WAM"));
     assert_like_built_anew(scene, &["run", "--all"]);
 }
