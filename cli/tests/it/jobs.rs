@@ -73,7 +73,7 @@ fn overwrite_partitions_replaces_only_the_days_that_changed() {
     put(&scene, "b", &["4,2024-01-02,4.0"]);
     scene.run_all();
     assert_eq!(
-        scene.rows("silver.days"),
+        scene.rows("(select k, d, v from silver.days)"),
         ["1,2024-01-01,1.0", "2,2024-01-02,2.0", "3,2024-01-03,3.0", "4,2024-01-02,4.0"]
     );
     let newest = &scene.history("silver.days")[0];
