@@ -1,1 +1,130 @@
+//! Lakes that cannot be written or read: one error that names the thing, and nothing half-visible.
 
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::Scene;
+
+fn shipped() -> Scene {
+    let scene = Scene::shipped();
+    scene.run_all();
+    scene
+}
+
+#[test]
+fn a_lake_that_is_a_file_is_named() {
+    let scene = Scene::shipped();
+    fs::write(&scene.lake, "not a folder").unwrap();
+    let answer = scene.pulse(&["run", "--all"]);
+    assert_ne!(answer.status.code(), Some(0));
+    answer.says(&["error", "/lake"]);
+    assert_eq!(fs::read_to_string(&scene.lake).unwrap(), "not a folder");
+}
+
+/// Whoever runs the tests may write anywhere, but nobody can make folders in the kernel's.
+#[test]
+fn a_lake_that_cannot_be_written_is_named() {
+    let mut scene = Scene::shipped();
+    scene.lake = "/proc/pulse-lake".into();
+    let answer = scene.pulse(&["run", "--all"]);
+    assert_ne!(answer.status.code(), Some(0));
+    answer.says(&["error", "/proc/pulse-lake"]);
+}
+
+#[test]
+fn a_lake_of_an_unknown_kind_is_refused() {
+    let mut scene = Scene::shipped();
+    scene.lake = "ftp://host/lake".into();
+    scene.pulse(&["run", "--all"]).fails(2, &["`ftp`"]);
+}
+
+#[test]
+fn a_damaged_log_fails_its_table_and_says_what_to_do() {
+    let scene = shipped();
+    let log = scene.lake.join("silver/bars_1d/_delta_log/00000000000000000000.json");
+    fs::write(&log, "{\"add\": garbage").unwrap();
+    scene.pulse(&["run", "silver.bars_1d"]).fails(1, &["silver.bars_1d", "the log is damaged"]);
+    scene.pulse(&["query", "select count(*) from silver.bars_1d"]).fails(1, &["silver.bars_1d", "the log is damaged"]);
+    // Others do not care.
+    scene.pulse(&["run", "silver.bars_1m", "gold.bars_15m"]).ok();
+    assert_eq!(fs::read_to_string(&log).unwrap(), "{\"add\": garbage");
+}
+
+#[test]
+fn a_missing_data_file_is_named() {
+    let scene = shipped();
+    let file = fs::read_dir(scene.lake.join("silver/bars_1d"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .unwrap();
+    fs::remove_file(&file).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    scene.pulse(&["query", "select sum(close) from silver.bars_1d"]).fails(1, &[name]);
+    fs::remove_dir_all(scene.lake.join("gold/trends")).unwrap();
+    scene.pulse(&["run", "gold.trends"]).fails(1, &["gold.trends", name]);
+    assert!(!scene.versions().contains_key("gold.trends"), "a run that failed leaves no table");
+}
+
+/// A table as another tool would have made it.
+fn foreign_table(scene: &Scene, protocol: serde_json::Value, configuration: serde_json::Value, add: &str) {
+    let log = scene.lake.join("silver/foreign/_delta_log");
+    fs::create_dir_all(&log).unwrap();
+    let schema = json!({"type": "struct", "fields": [{"name": "x", "type": "long", "nullable": true, "metadata": {
+        "delta.columnMapping.id": 1, "delta.columnMapping.physicalName": "col-1"}}]});
+    let metadata = json!({"metaData": {"id": "6f1b9a6e-9a7c-4b57-8b5c-0d9d3f6b1a11", "format": {"provider": "parquet",
+        "options": {}}, "schemaString": schema.to_string(), "partitionColumns": [], "configuration": configuration,
+        "createdTime": 1_600_000_000_000_i64}});
+    let text = format!("{}\n{metadata}\n{add}\n", json!({"protocol": protocol}));
+    fs::write(log.join("00000000000000000000.json"), text).unwrap();
+}
+
+#[test]
+fn features_that_change_what_files_mean_are_refused() {
+    let deletion = json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["deletionVectors"],
+        "writerFeatures": ["deletionVectors"]});
+    let mapping = json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["columnMapping"],
+        "writerFeatures": ["columnMapping"]});
+    let old_mapping = json!({"minReaderVersion": 2, "minWriterVersion": 5});
+    let vector = json!({"add": {"path": "a.parquet", "partitionValues": {}, "size": 1, "modificationTime": 1,
+        "dataChange": true, "deletionVector": {"storageType": "u", "pathOrInlineDv": "ab^-aqEH.-t@S}K{vb[*k^",
+        "offset": 4, "sizeInBytes": 40, "cardinality": 6}}});
+    let by_name = json!({"delta.columnMapping.mode": "name", "delta.columnMapping.maxColumnId": "1"});
+    let cases = [
+        (deletion, json!({"delta.enableDeletionVectors": "true"}), vector.to_string(), "eletion"),
+        (mapping, by_name.clone(), String::new(), "column mapping"),
+        (old_mapping, by_name, String::new(), "column mapping"),
+    ];
+    for (protocol, configuration, add, named) in cases {
+        let scene = Scene::empty();
+        foreign_table(&scene, protocol, configuration, add.trim_end());
+        scene.pulse(&["query", "select x from silver.foreign"]).fails(2, &["silver.foreign", named, "does not read"]);
+        let manifest = "grain = [\"x\"]\n[sink.append]\n";
+        scene.job("gold.copy", manifest, "select x from silver.foreign");
+        scene.job("silver.foreign", manifest, "select 1 as x");
+        scene.pulse(&["run", "gold.copy"]).fails(1, &["silver.foreign", named]);
+        scene.pulse(&["run", "silver.foreign"]).fails(1, &["silver.foreign", named]);
+        assert!(!scene.lake.join("gold/copy").exists());
+    }
+}
+
+#[test]
+fn a_protocol_of_the_future_is_refused() {
+    let scene = Scene::empty();
+    let protocol = json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["timeTravelBackwards"],
+        "writerFeatures": ["timeTravelBackwards"]});
+    foreign_table(&scene, protocol, json!({}), "");
+    let answer = scene.pulse(&["query", "select x from silver.foreign"]);
+    assert_ne!(answer.status.code(), Some(0));
+    answer.says(&["silver.foreign", "timeTravelBackwards"]);
+}
+
+#[test]
+fn a_query_of_a_table_that_is_not_there_is_the_askers_mistake() {
+    let scene = Scene::empty();
+    scene.pulse(&["query", "select 1 from silver.nothing"]).fails(2, &["silver.nothing"]);
+    scene.pulse(&["table", "show", "silver.nothing"]).fails(2, &["silver.nothing"]);
+    scene.pulse(&["query", "drop table silver.nothing"]).fails(2, &["error"]);
+    assert!(scene.pulse(&["table", "list"]).ok().stdout.lines().count() <= 1);
+}

@@ -1,1 +1,125 @@
+//! Projects with mistakes: exit code 2, the place in the file, and a caret below it.
 
+use std::fs;
+
+use crate::support::{Scene, workspace};
+
+const MANIFEST: &str = "grain = [\"x\"]\n[sink.overwrite]\n";
+
+/// One job `silver.a`.
+fn project(manifest: &str, query: &str) -> Scene {
+    let scene = Scene::empty();
+    scene.job("silver.a", manifest, query);
+    scene
+}
+
+/// Every command that plans says the same.
+#[track_caller]
+fn assert_refused(scene: &Scene, texts: &[&str]) {
+    for command in [["check"].as_slice(), &["run", "--all"], &["plan", "--all"]] {
+        let answer = scene.pulse(command);
+        assert_ne!(answer.status.code(), Some(0), "{command:?}");
+        answer.says(texts);
+    }
+    scene.pulse(&["check"]).fails(2, texts).says(&["error"]);
+    assert!(!scene.lake.join("silver").exists());
+}
+
+#[test]
+fn a_wrong_key_has_a_caret() {
+    let scene = project("grain = [\"x\"]\nowners = \"me\"\n[sink.overwrite]\n", "select 1 as x");
+    assert_refused(&scene, &["silver/a/job.toml:2", "owners", "^"]);
+}
+
+#[test]
+fn a_wrong_type_has_a_caret() {
+    let scene = project("grain = \"x\"\n[sink.overwrite]\n", "select 1 as x");
+    assert_refused(&scene, &["silver/a/job.toml:1", "^"]);
+    let scene = project("grain = [\"x\"]\n[sink.merge]\nkeys = 7\n", "select 1 as x");
+    assert_refused(&scene, &["silver/a/job.toml:3", "^"]);
+}
+
+#[test]
+fn text_that_is_no_toml_or_no_sql_has_a_caret() {
+    let scene = project("grain = [\"x\"\n[sink.overwrite]\n", "select 1 as x");
+    assert_refused(&scene, &["silver/a/job.toml", "^"]);
+    let scene = project(MANIFEST, "select 1 as x\nfrom where\n");
+    assert_refused(&scene, &["silver/a/query.sql:2", "^"]);
+}
+
+#[test]
+fn an_unknown_column_or_function_has_a_caret() {
+    let scene = project(MANIFEST, "select x\nfrom silver.b\n");
+    scene.job("silver.b", "grain = [\"y\"]\n[sink.overwrite]\n", "select 1 as y");
+    let answer = scene.pulse(&["check"]).fails(2, &["silver/a/query.sql:1:8", "^"]);
+    assert!(answer.stderr.contains("No field named x"), "{}", answer.stderr);
+    let scene = project(MANIFEST, "select\n    emma(1) as x\n");
+    assert_refused(&scene, &["silver/a/query.sql:2:5", "emma", "^"]);
+}
+
+#[test]
+fn an_unknown_table_has_a_caret() {
+    let scene = project(MANIFEST, "select x\nfrom silver.nothing\n");
+    assert_refused(&scene, &["silver/a/query.sql:2:6", "silver.nothing", "^"]);
+}
+
+#[test]
+fn a_cycle_names_its_jobs() {
+    let scene = project(MANIFEST, "select x from silver.b");
+    scene.job("silver.b", MANIFEST, "select x from silver.a");
+    assert_refused(&scene, &["silver.a", "silver.b", "reads"]);
+    let scene = project(MANIFEST, "select x from silver.a");
+    assert_refused(&scene, &["`silver.a` reads itself"]);
+}
+
+#[test]
+fn a_column_that_the_query_does_not_yield_is_named() {
+    let scene = project("grain = [\"z\"]\n[sink.overwrite]\n", "select 1 as x");
+    assert_refused(&scene, &["silver/a/job.toml", "`grain` names the column `z`"]);
+    let scene = project("grain = [\"x\"]\n[sink.merge]\nkeys = [\"z\"]\n", "select 1 as x");
+    assert_refused(&scene, &["silver/a/job.toml", "`keys` names the column `z`"]);
+}
+
+#[test]
+fn a_wrong_condition_names_its_expectation() {
+    let expect = "[[expect]]\nname = \"sane\"\ncheck = \"z > 1\"\non_fail = \"drop\"\n";
+    let scene = project(&format!("{MANIFEST}{expect}"), "select 1 as x");
+    assert_refused(&scene, &["silver/a/job.toml", "\"sane\"", "z"]);
+}
+
+#[test]
+fn types_that_do_not_fit_the_table_leave_it_alone() {
+    let scene = project(MANIFEST, "select 1 as x");
+    scene.run_all();
+    let before = scene.tables();
+    scene.job("silver.a", MANIFEST, "select 'one' as x");
+    scene
+        .pulse(&["run", "--all"])
+        .fails(1, &["silver/a/query.sql", "does not fit the table silver.a", "x Utf8", "x Int64"]);
+    scene.job("silver.a", MANIFEST, "select 1 as x, 2 as y");
+    scene.pulse(&["run", "--all"]).fails(1, &["does not fit the table silver.a", "y Int64", "no such column"]);
+    assert_eq!(scene.tables(), before);
+    assert_eq!(scene.versions()["silver.a"], "0");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_two() {
+    let scene = project(MANIFEST, "select 1 as x");
+    scene.pulse(&["run"]).fails(2, &["<JOBS>"]);
+    scene.pulse(&["run", "--all", "--frm", "2024-01-01"]).fails(2, &["--frm"]);
+    scene.pulse(&["run", "silver.b"]).fails(2, &["silver.b"]);
+    scene.pulse(&["--set", "memory_mb=1", "run", "--all"]).fails(2, &["memory_mb"]);
+    scene.pulse(&["--set", "slots=many", "run", "--all"]).fails(2, &["slots"]);
+    scene.pulse(&["--var", "nonsense", "run", "--all"]).fails(2, &["nonsense", "NAME=VALUE"]);
+    scene.pulse(&["--config", "nowhere.toml", "run", "--all"]).fails(2, &["nowhere.toml"]);
+    fs::remove_dir_all(&scene.project).unwrap();
+    scene.pulse(&["check"]).fails(2, &["jobs", "--project"]);
+}
+
+#[test]
+fn a_variable_without_a_value_is_asked_for() {
+    let mut scene = Scene::empty();
+    scene.project = workspace().join("jobs");
+    scene.pulse(&["check"]).ok();
+    scene.pulse(&["run", "--all"]).fails(2, &["raw", "--var"]);
+}

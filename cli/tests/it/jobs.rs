@@ -1,1 +1,227 @@
+//! What jobs can do that the shipped project does not use: projects written here, over tables made here.
 
+use crate::support::Scene;
+
+const LINES: &str = "[files.lines]\nroot = \"$raw\"\ncolumns = [{ name = \"k\", type = \"bigint\" }, \
+                     { name = \"d\", type = \"date\" }, { name = \"v\", type = \"double\" }]\n\
+                     [files.lines.feed.all]\npath = \"{part}.csv\"\nformat = { csv = {} }\n";
+
+/// `bronze.lines` over CSV files of `k,d,v`, and whatever the test adds.
+fn scene() -> Scene {
+    let mut scene = Scene::empty();
+    scene.sources(LINES);
+    let query = "select k, d, v, source_file, line from raw.lines";
+    scene.job("bronze.lines", "grain = [\"source_file\", \"line\"]\n[sink.append]\n", query);
+    scene
+}
+
+fn put(scene: &Scene, part: &str, rows: &[&str]) {
+    scene.put(&format!("{part}.csv"), format!("k,d,v\n{}\n", rows.join("\n")));
+}
+
+fn manifest(sink: &str, read: &str, rest: &str) -> String {
+    format!("grain = [\"k\"]\n[source.\"bronze.lines\"]\n{read}\n{sink}\n{rest}")
+}
+
+const CHANGED: &str = "read = \"changed\"";
+
+#[test]
+fn append_reads_only_the_rows_that_were_added() {
+    let scene = scene();
+    scene.job("silver.log", &manifest("[sink.append]", CHANGED, ""), "select k, v from bronze.lines");
+    put(&scene, "a", &["1,2024-01-01,1.0", "2,2024-01-01,2.0"]);
+    scene.run_all();
+    put(&scene, "b", &["3,2024-01-02,3.0"]);
+    scene.run_all();
+    assert_eq!(scene.rows("silver.log"), ["1,1.0", "2,2.0", "3,3.0"]);
+    let newest = &scene.history("silver.log")[0]["details"]["pulse.counts"];
+    assert_eq!(newest["rows_in"], 1);
+    assert_eq!(newest["files_removed"], 0);
+    // Rows that were taken back cannot be unappended.
+    put(&scene, "a", &["1,2024-01-01,9.0"]);
+    scene.pulse(&["run", "--all"]).fails(1, &["bronze.lines was rewritten since the last run"]);
+    assert_eq!(scene.rows("silver.log"), ["1,1.0", "2,2.0", "3,3.0"]);
+}
+
+#[test]
+fn overwrite_holds_exactly_the_rows_of_the_query() {
+    let scene = scene();
+    let query = "select d as k, sum(v) as v from bronze.lines group by d";
+    scene.job("silver.sums", &manifest("[sink.overwrite]", "read = \"all\"", ""), query);
+    put(&scene, "a", &["1,2024-01-01,1.0", "2,2024-01-02,2.0"]);
+    scene.run_all();
+    put(&scene, "a", &["1,2024-01-01,5.0"]);
+    put(&scene, "b", &["1,2024-01-01,1.5"]);
+    scene.run_all();
+    assert_eq!(scene.rows("silver.sums"), ["2024-01-01,6.5"]);
+}
+
+#[test]
+fn overwrite_partitions_replaces_only_the_days_that_changed() {
+    let scene = scene();
+    let sink = "[sink.overwrite_partitions]\nby = [\"d\"]";
+    let read = "read = \"changed\"\nby = [\"d\"]";
+    scene.job("silver.days", &manifest(sink, read, ""), "select k, d, v from bronze.lines");
+    put(&scene, "a", &["1,2024-01-01,1.0", "2,2024-01-02,2.0", "3,2024-01-03,3.0"]);
+    scene.run_all();
+    let folder = |day: &str| {
+        let entries = std::fs::read_dir(scene.lake.join(format!("silver/days/d={day}"))).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>()
+    };
+    assert_eq!(["2024-01-01", "2024-01-02", "2024-01-03"].map(|day| folder(day).len()), [1, 1, 1]);
+    let untouched = folder("2024-01-01");
+    put(&scene, "b", &["4,2024-01-02,4.0"]);
+    scene.run_all();
+    assert_eq!(
+        scene.rows("(select k, d, v from silver.days)"),
+        ["1,2024-01-01,1.0", "2,2024-01-02,2.0", "3,2024-01-03,3.0", "4,2024-01-02,4.0"]
+    );
+    let newest = &scene.history("silver.days")[0];
+    assert_eq!((&newest["files_added"], &newest["files_removed"]), (&1.into(), &1.into()));
+    assert_eq!(folder("2024-01-01"), untouched);
+}
+
+#[test]
+fn merge_updates_inserts_and_deletes_by_key() {
+    let scene = scene();
+    let read = "read = \"changed\"\nby = [\"k\"]";
+    let query = "select k, max(v) as v from bronze.lines group by k";
+    scene.job("silver.best", &manifest("[sink.merge]\nkeys = [\"k\"]", read, ""), query);
+    put(&scene, "a", &["1,2024-01-01,1.0", "2,2024-01-01,2.0", "3,2024-01-01,3.0"]);
+    put(&scene, "b", &["1,2024-01-01,7.0"]);
+    scene.run_all();
+    assert_eq!(scene.rows("silver.best"), ["1,7.0", "2,2.0", "3,3.0"]);
+    put(&scene, "a", &["1,2024-01-01,1.0", "3,2024-01-01,30.0", "4,2024-01-01,4.0"]);
+    scene.run_all();
+    assert_eq!(scene.rows("silver.best"), ["1,7.0", "3,30.0", "4,4.0"]);
+    put(&scene, "a", &["4,2024-01-01,4.0"]);
+    put(&scene, "b", &[]);
+    scene.run_all();
+    assert_eq!(scene.rows("silver.best"), ["4,4.0"]);
+}
+
+fn expect(name: &str, what: &str, on_fail: &str) -> String {
+    format!("[[expect]]\nname = \"{name}\"\n{what}\non_fail = \"{on_fail}\"\n")
+}
+
+#[test]
+fn a_failed_expectation_leaves_the_table_as_it_was() {
+    let scene = scene();
+    let rest = expect("v is small", "check = \"v < 100\"", "fail");
+    scene.job("silver.small", &manifest("[sink.append]", CHANGED, &rest), "select k, v from bronze.lines");
+    scene.job("gold.next", "grain = [\"k\"]\n[sink.overwrite]\n", "select k from silver.small");
+    put(&scene, "a", &["1,2024-01-01,1.0"]);
+    scene.run_all();
+    put(&scene, "b", &["2,2024-01-01,2.0", "3,2024-01-01,300.0"]);
+    let answer =
+        scene.pulse(&["run", "--all"]).fails(3, &["\"v is small\" failed 1 of 2", "the table stays as it was"]);
+    assert!(answer.stderr.contains("skipped    gold.next"), "{}", answer.stderr);
+    assert_eq!(scene.rows("silver.small"), ["1,1.0"]);
+    assert_eq!(scene.versions()["silver.small"], "0");
+    // The file is put right, and the rows of both files are there.
+    put(&scene, "b", &["2,2024-01-01,2.0"]);
+    let manifest = manifest("[sink.append]", "read = \"all\"", &rest);
+    scene.job("silver.small", &manifest, "select k, v from bronze.lines");
+    scene.run_all();
+    assert_eq!(scene.rows("silver.small"), ["1,1.0", "2,2.0"]);
+}
+
+#[test]
+fn rows_are_warned_of_dropped_and_quarantined() {
+    let scene = scene();
+    let rest = [
+        expect("k is odd", "check = \"k % 2 = 1\"", "warn"),
+        expect("v is known", "check = \"v is not null\"", "drop"),
+        expect("v is small", "check = \"v < 100\"", "quarantine"),
+        expect("once", "unique = { columns = [\"k\"], keep_first_by = [\"v desc\"] }", "quarantine"),
+    ]
+    .concat();
+    scene.job("silver.judged", &manifest("[sink.append]", CHANGED, &rest), "select k, v from bronze.lines");
+    put(
+        &scene,
+        "a",
+        &["1,2024-01-01,1.0", "1,2024-01-01,3.0", "2,2024-01-01,", "4,2024-01-01,5.0", "5,2024-01-01,500.0"],
+    );
+    let answer = scene.run_all();
+    assert_eq!(scene.rows("silver.judged"), ["1,3.0", "4,5.0"]);
+    // A null is not below a hundred either, and quarantine is the stricter end.
+    let quarantined = scene.rows("silver.judged__quarantine");
+    assert_eq!(quarantined, ["1,1.0,once,", "2,,v is small,", "5,500.0,v is small,"]);
+    answer.says(&["warn: \"k is odd\" 2 of 5", "quarantined: \"v is small\" 2 of 5", "quarantined: \"once\" 1 of 3"]);
+    let counts = &scene.history("silver.judged")[0]["details"]["pulse.counts"];
+    assert_eq!((&counts["rows_in"], &counts["rows_out"]), (&5.into(), &2.into()));
+    assert_eq!((&counts["rows_quarantined"], &counts["rows_dropped"]), (&3.into(), &0.into()));
+}
+
+#[test]
+fn checks_of_the_table_forbid_the_commit() {
+    let cases = [
+        ("rows = { at_least = 3 }", "\"it\" failed"),
+        ("rows = { at_most = 1 }", "\"it\" failed"),
+        ("fresh = { column = \"d\", hours = 24 }", "\"it\" failed"),
+        ("refers = { column = \"k\", to = \"silver.known.id\" }", "\"it\" failed 1 of 2"),
+        ("unique = { columns = [\"d\"] }", "\"it\" failed 1 of 2"),
+    ];
+    for (what, says) in cases {
+        let scene = scene();
+        scene.job("silver.known", "grain = [\"id\"]\n[sink.overwrite]\n", "select 1 as id");
+        let rest = expect("it", what, "fail");
+        scene.job("silver.t", &manifest("[sink.overwrite]", "read = \"all\"", &rest), "select k, d from bronze.lines");
+        put(&scene, "a", &["1,2024-01-01,1.0", "2,2024-01-01,1.0"]);
+        scene.pulse(&["run", "--all"]).fails(3, &[says]);
+        assert!(!scene.versions().contains_key("silver.t"), "{what}");
+    }
+    let scene = scene();
+    scene.job("silver.known", "grain = [\"id\"]\n[sink.overwrite]\n", "select 1 as id union all select 2");
+    let rest = [
+        expect("rows", "rows = { at_least = 2, at_most = 2 }", "fail"),
+        expect("fresh", "fresh = { column = \"d\", hours = 24 }", "fail"),
+        expect("refers", "refers = { column = \"k\", to = \"silver.known.id\" }", "fail"),
+    ]
+    .concat();
+    scene.job("silver.t", &manifest("[sink.overwrite]", "read = \"all\"", &rest), "select k, d from bronze.lines");
+    // A day ahead of every clock.
+    put(&scene, "a", &["1,9999-01-01,1.0", "2,2024-01-01,1.0"]);
+    scene.run_all();
+    assert_eq!(scene.count("silver.t"), 2);
+}
+
+#[test]
+fn a_job_that_changed_is_computed_anew() {
+    let scene = scene();
+    let text = manifest("[sink.append]", CHANGED, "");
+    scene.job("silver.log", &text, "select k, v from bronze.lines");
+    put(&scene, "a", &["1,2024-01-01,1.0"]);
+    scene.run_all();
+    put(&scene, "b", &["2,2024-01-01,2.0"]);
+    scene.run_all();
+    scene.job("silver.log", &text, "select k, v * 10 as v from bronze.lines");
+    let plan = scene.pulse(&["plan", "--all"]).ok().stdout;
+    assert!(plan.lines().any(|line| line.starts_with("silver.log") && line.contains("the job changed")), "{plan}");
+    scene.run_all().says(&["silver.log", "the job changed"]);
+    assert_eq!(scene.rows("silver.log"), ["1,10.0", "2,20.0"]);
+}
+
+#[test]
+fn a_plan_tells_what_a_run_then_does() {
+    let scene = scene();
+    scene.job("silver.log", &manifest("[sink.append]", CHANGED, ""), "select k, v from bronze.lines");
+    put(&scene, "a", &["1,2024-01-01,1.0"]);
+    let does = || -> Vec<(String, String)> {
+        let lines = scene.pulse(&["--output", "json", "plan", "--all"]).ok().json();
+        let text = |value: &serde_json::Value| crate::support::text(value);
+        lines.iter().map(|line| (text(&line["job"]), text(&line["does"]))).collect()
+    };
+    let pairs = |a: &str, b: &str| {
+        [("bronze.lines", a), ("silver.log", b)].map(|(job, does)| (job.to_owned(), does.to_owned()))
+    };
+    assert_eq!(does(), pairs("everything", "everything"));
+    assert!(scene.versions().is_empty(), "a plan touches nothing");
+    scene.run_all();
+    assert_eq!(does(), pairs("nothing", "nothing"));
+    put(&scene, "b", &["2,2024-01-01,2.0"]);
+    assert_eq!(does(), pairs("changes", "changes"));
+    let plan = scene.pulse(&["plan", "--all"]).ok().stdout;
+    assert!(plan.contains("1 of 2 files are new, 0 changed"), "{plan}");
+    assert_eq!(scene.versions()["bronze.lines"], "0");
+}

@@ -1,1 +1,166 @@
+//! Intervals, lookback, the other formats of files, and the ways to look at a table.
 
+use std::process::{Command, Stdio};
+
+use crate::support::Scene;
+
+const EVENTS: &str = "[files.events]\nroot = \"$raw\"\n\
+    columns = [{ name = \"at\", type = \"timestamp\" }, { name = \"v\", type = \"bigint\" }]\n";
+
+fn events(feed: &str) -> Scene {
+    let mut scene = Scene::empty();
+    scene.sources(&format!("{EVENTS}[files.events.feed.all]\n{feed}\n"));
+    let manifest = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";
+    scene.job("bronze.events", manifest, "select at, v, source_file, line from raw.events");
+    scene
+}
+
+const CSV: &str = "path = \"*.csv\"\nformat = { csv = {} }";
+
+#[test]
+fn an_interval_job_computes_the_days_asked_for() {
+    let scene = events(CSV);
+    let manifest = "interval = \"day\"\nstart = \"2024-01-01\"\ngrain = [\"d\"]\n\
+                    [source.\"bronze.events\"]\nread = \"all\"\n[sink.overwrite_partitions]\nby = [\"d\"]\n";
+    let query = "select date_trunc('day', at) as t, cast(at as date) as d, sum(v) as v from bronze.events \
+                 where at >= $interval_start and at < $interval_end group by 1, 2";
+    scene.job("gold.daily", manifest, query);
+    scene.put("a.csv", "at,v\n2024-01-01 10:00:00,1\n2024-01-02 10:00:00,2\n2024-01-03 00:00:00,4\n");
+    scene.pulse(&["run", "bronze.events"]).ok();
+    scene.pulse(&["run", "gold.daily", "--from", "2024-01-01", "--to", "2024-01-03"]).ok();
+    let sums = "(select d, v from gold.daily)";
+    assert_eq!(scene.rows(sums), ["2024-01-01,1", "2024-01-02,2"]);
+    scene.put("b.csv", "at,v\n2024-01-01 11:00:00,100\n2024-01-02 11:00:00,100\n");
+    scene.pulse(&["run", "bronze.events"]).ok();
+    // Only the day asked for is computed again.
+    scene.pulse(&["run", "gold.daily", "--from", "2024-01-02", "--to", "2024-01-03"]).ok();
+    assert_eq!(scene.rows(sums), ["2024-01-01,1", "2024-01-02,102"]);
+    // Whatever is left up to today.
+    scene.run_all();
+    assert!(scene.rows(sums).contains(&"2024-01-03,4".to_owned()), "{:?}", scene.rows(sums));
+    scene.pulse(&["run", "gold.daily", "--from", "2024-01-02"]).fails(2, &["--to"]);
+    scene.pulse(&["run", "gold.daily", "--from", "2024-01-02T05:00:00Z", "--to", "2024-01-03"]).fails(1, &["day"]);
+}
+
+#[test]
+fn a_lookback_shows_the_rows_before_the_first_change() {
+    let scene = events(CSV);
+    let manifest = "grain = [\"at\"]\n[source.\"bronze.events\"]\nread = \"changed\"\n\
+                    lookback = { column = \"at\", days = 2 }\n[sink.merge]\nkeys = [\"at\"]\n";
+    let query = "select at, sum(v) over (order by at range between interval '2 days' preceding and current row) as v \
+                 from bronze.events";
+    scene.job("gold.rolling", manifest, query);
+    scene.put(
+        "a.csv",
+        "at,v\n2024-01-01,1\n2024-01-02,2\n2024-01-03,4\n2024-01-04,8\n".replace(",", " 00:00:00,").replacen(
+            "at 00:00:00",
+            "at",
+            1,
+        ),
+    );
+    scene.run_all();
+    scene.put("b.csv", "at,v\n2024-01-05 00:00:00,16\n");
+    scene.run_all();
+    // 5 January sees 3 and 4 January, which did not change; 1 January is outside and its value stands.
+    assert_eq!(scene.value("select v from gold.rolling where at = timestamp '2024-01-05T00:00:00Z'"), "28");
+    assert_eq!(scene.value("select v from gold.rolling where at = timestamp '2024-01-01T00:00:00Z'"), "1");
+    assert_eq!(scene.count("gold.rolling"), 5);
+}
+
+const ROWS: [&str; 2] = ["2024-01-01T10:00:00Z,1", "2024-01-02T10:00:00Z,2"];
+
+fn assert_read(scene: &Scene) {
+    scene.run_all();
+    assert_eq!(scene.rows("(select at, v from bronze.events)"), ROWS);
+}
+
+#[test]
+fn lines_of_json_are_rows() {
+    let scene = events("path = \"*.jsonl\"\nformat = { json_lines = {} }");
+    scene.put(
+        "a.jsonl",
+        "{\"at\":\"2024-01-01T10:00:00Z\",\"v\":1}\n{\"v\":2,\"at\":\"2024-01-02T10:00:00Z\"}\n{broken\n",
+    );
+    assert_read(&scene);
+    assert_eq!(scene.count("bronze.events__quarantine where line = 3 and _raw = '{broken'"), 1);
+}
+
+#[test]
+fn a_document_of_json_holds_rows() {
+    let scene = events("path = \"*.json\"\nformat = { json = { records = \"/data\" } }");
+    scene.put(
+        "a.json",
+        "{\"data\":[{\"at\":\"2024-01-01T10:00:00Z\",\"v\":1},{\"at\":\"2024-01-02T10:00:00Z\",\"v\":2}]}",
+    );
+    assert_read(&scene);
+}
+
+#[test]
+fn a_lakes_own_file_is_a_source() {
+    let maker = events(CSV);
+    maker.put("a.csv", "at,v\n2024-01-01 10:00:00,1\n2024-01-02 10:00:00,2\n");
+    maker.run_all();
+    let file = std::fs::read_dir(maker.lake.join("bronze/events"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .unwrap();
+    let scene = events("path = \"*.parquet\"\nformat = { parquet = {} }");
+    scene.put("a.parquet", std::fs::read(&file).unwrap());
+    scene.put("b.parquet", "this is no parquet file");
+    assert_read(&scene);
+    assert_eq!(scene.count("bronze.events__quarantine where source_file = 'b.parquet'"), 1);
+}
+
+fn gzip(content: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut child = Command::new("gzip").arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(content.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().stdout
+}
+
+#[test]
+fn compressed_files_are_read_and_broken_ones_rejected() {
+    let scene = events("path = \"*.csv.gz\"\nformat = { csv = {} }");
+    let whole = gzip("at,v\n2024-01-01 10:00:00,1\n2024-01-02 10:00:00,2\n");
+    scene.put("a.csv.gz", &whole);
+    scene.put("b.csv.gz", &whole[..whole.len() - 12]);
+    scene.put("c.csv.gz", "this is not compressed");
+    scene.run_all();
+    assert_eq!(scene.rows("(select at, v from bronze.events where source_file = 'a.csv.gz')"), ROWS);
+    for broken in ["b", "c"] {
+        assert_eq!(
+            scene.count(&format!("bronze.events__quarantine where source_file = '{broken}.csv.gz'")),
+            1,
+            "{broken}"
+        );
+    }
+}
+
+#[test]
+fn a_table_is_shown_in_every_form() {
+    let scene = events(CSV);
+    scene.put("a.csv", "at,v\n2024-01-01 10:00:00,1\n2024-01-02 10:00:00,\n");
+    scene.run_all();
+    let sql = "select v, at from bronze.events order by at";
+    let table = scene.pulse(&["query", sql]).ok().stdout;
+    assert!(table.contains("| v | at "), "{table}");
+    let csv = scene.pulse(&["--output", "csv", "query", sql]).ok().stdout;
+    assert_eq!(csv, "v,at\n1,2024-01-01T10:00:00Z\n,2024-01-02T10:00:00Z\n");
+    let json = scene.pulse(&["--output", "json", "query", sql]).ok().json();
+    assert_eq!(json[0], serde_json::json!({"v": 1, "at": "2024-01-01T10:00:00Z"}));
+    assert_eq!(json[1]["at"], "2024-01-02T10:00:00Z");
+    let empty = scene.pulse(&["--output", "csv", "query", "select v from bronze.events where v = 7"]).ok().stdout;
+    assert_eq!(empty.trim_end(), "v");
+
+    let shown = scene.pulse(&["--output", "json", "table", "show", "bronze.events"]).ok();
+    let columns: Vec<String> = shown.json().iter().map(|column| crate::support::text(&column["column"])).collect();
+    assert_eq!(columns, ["at", "v", "source_file", "line"]);
+    shown.says(&["bronze.events version 0: 2 rows in 1 files"]);
+    let history = scene.history("bronze.events");
+    assert_eq!(history.len(), 1);
+    assert_eq!((&history[0]["files_added"], &history[0]["files_removed"]), (&1.into(), &0.into()));
+    assert!(
+        scene.pulse(&["table", "history", "bronze.events"]).ok().stdout.contains("full: the table does not exist yet")
+    );
+}

@@ -51,7 +51,7 @@ impl Scene {
         let (project, raw, lake) = (at("jobs"), at("raw"), at("lake"));
         fs::create_dir(&project).unwrap();
         fs::create_dir(&raw).unwrap();
-        fs::write(project.join("project.toml"), "name = \"test\"\nowner = \"test\"\n").unwrap();
+        fs::write(project.join("project.toml"), "name = \"test\"\n[defaults]\nowner = \"test\"\n").unwrap();
         Self { folder, project, raw, lake, variables: Vec::new() }
     }
 

@@ -33,7 +33,13 @@ pub(super) async fn outcomes(
             let judged = staged.total.rows_in - staged.total.rows_rejected;
             (judged, row_checks.next().copied().unwrap_or_default())
         } else if expectation.unique.is_some() {
-            (staged.total.rows_written + staged.total.repeated, staged.total.repeated)
+            let repeated = staged.total.repeated;
+            let left_out = match expectation.on_fail {
+                OnFail::Drop | OnFail::Quarantine => repeated,
+                // These are among the written rows.
+                OnFail::Warn | OnFail::Fail => 0,
+            };
+            (staged.total.rows_written + left_out, repeated)
         } else if let Some(refers) = &expectation.refers {
             let missing = missing_references(bench, job, refers, scan).await?;
             (staged.total.rows_written, missing)
