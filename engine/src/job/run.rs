@@ -335,7 +335,9 @@ impl Run<'_> {
         }));
         removes.sort_by(|a, b| a.path.cmp(&b.path));
         removes.dedup_by(|a, b| a.path == b.path);
-        let adds: Vec<Add> = staged.total.quarantine_files.iter().cloned().chain(replacement.adds).collect();
+        // Rows of earlier runs that only moved: should this run die before it commits the table, they are not its orphans.
+        let moved = replacement.adds.into_iter().map(|add| Add { data_change: false, ..add });
+        let adds: Vec<Add> = staged.total.quarantine_files.iter().cloned().chain(moved).collect();
         if adds.is_empty() && removes.is_empty() {
             return Ok(None);
         }

@@ -233,7 +233,7 @@ impl Table {
         Ok(entries)
     }
 
-    /// Files that the commit of `version` added.
+    /// Files with new rows that the commit of `version` added; not those whose rows it only moved.
     ///
     /// # Errors
     /// `Data` for a broken log.
@@ -242,7 +242,7 @@ impl Table {
         Ok(actions
             .iter()
             .filter_map(|action| match action {
-                Action::Add(add) => Some(DataFile::from_add(add, &snapshot.schema)),
+                Action::Add(add) if add.data_change => Some(DataFile::from_add(add, &snapshot.schema)),
                 _ => None,
             })
             .collect())
