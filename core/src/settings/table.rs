@@ -52,7 +52,7 @@ pub fn reference_markdown() -> String {
     let mut page = String::from(
         "# Settings\n\n\
          A setting is a key of the config file, a variable of the environment, or an option of the command line\n\
-         (`--batch-rows 4096`); of several, the last in this order wins. This page is generated from\n\
+         (`--set batch_rows=4096`); of several, the last in this order wins. This page is generated from\n\
          `core/src/settings/table.rs`.\n\n\
          | key | environment | default | allowed | meaning |\n|---|---|---|---|---|\n",
     );

@@ -31,7 +31,7 @@ use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
 use crate::step::{Step, reached};
 use crate::store::{store_path, store_url};
-use crate::table::{Commit, CommitOutcome, DataFile, Removal, Snapshot, Table, mark_rewritten};
+use crate::table::{Commit, CommitOutcome, DataFile, Removal, Snapshot, Table};
 
 /// Runs a job once, for what changed or for the interval asked for.
 ///
@@ -237,13 +237,6 @@ impl Run<'_> {
             return Ok(Replacement { removes: quarantine.files.clone(), adds: Vec::new() });
         }
         let table = &self.pinned.quarantine_table;
-        let orphans = self.orphaned_quarantine(quarantine).await?;
-        let candidates: Vec<DataFile> = quarantine
-            .files
-            .iter()
-            .filter(|file| !orphans.iter().any(|orphan| orphan.path == file.path))
-            .cloned()
-            .collect();
         let mut dead: Vec<Dead> = self.dead_files(quarantine)?.into_iter().collect();
         for pinned in self.pinned.tables.values() {
             let by = &pinned.read.by;
@@ -254,8 +247,8 @@ impl Run<'_> {
             }
         }
         // More than one changed source is rare; the first decides, the others' rows stay until they are met again.
-        let Some(dead) = dead.into_iter().next() else { return Ok(Replacement { removes: orphans, adds: Vec::new() }) };
-        let files = touched(self.bench, table, quarantine, candidates, &dead).await?;
+        let Some(dead) = dead.into_iter().next() else { return Ok(Replacement::default()) };
+        let files = touched(self.bench, table, quarantine, quarantine.files.clone(), &dead).await?;
         let columns = quarantine.schema.fields().iter().map(|field| field.name().clone()).collect();
         let spec = SinkSpec {
             run_id: self.run_id.to_owned(),
@@ -268,10 +261,7 @@ impl Run<'_> {
             checks: Vec::new(),
             unique: None,
         };
-        let mut replacement = rewrite(self.bench, table, quarantine, files, &dead, spec).await?;
-        replacement.removes.extend(orphans);
-        replacement.adds.iter_mut().for_each(mark_rewritten);
-        Ok(replacement)
+        rewrite(self.bench, table, quarantine, files, &dead, spec).await
     }
 
     /// Quarantine first: a run that dies between the two commits is repeated, and then replaces what it put there.
@@ -371,12 +361,13 @@ impl Run<'_> {
         }
     }
 
-    /// What a run put into quarantine that died before it committed the table; rows of other runs stay.
-    async fn orphaned_quarantine(&self, quarantine: &Snapshot) -> Result<Vec<DataFile>> {
-        if quarantine.transactions.get(SEQUENCE_ID).is_none_or(|last| *last < self.sequence()) {
+    /// What a run left in quarantine that died before it committed the table.
+    async fn orphaned_quarantine(&self, sequence: i64) -> Result<Vec<DataFile>> {
+        let Some(quarantine) = &self.pinned.quarantine else { return Ok(Vec::new()) };
+        if quarantine.transactions.get(SEQUENCE_ID).is_none_or(|last| *last < sequence) {
             return Ok(Vec::new());
         }
-        self.pinned.quarantine_table.first_written_by(quarantine.version, quarantine).await
+        self.pinned.quarantine_table.added_by(quarantine.version, quarantine).await
     }
 
     /// Files of a commit that will not be; what cannot be deleted now is left to vacuum.

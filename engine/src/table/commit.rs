@@ -21,8 +21,6 @@ use crate::error::{from_datafusion, from_delta};
 
 /// Key of the run's id in `commitInfo`.
 const RUN_ID_KEY: &str = "pulse.runId";
-/// Tag of an `add` action.
-const REWRITTEN_TAG: &str = "pulse.rewritten";
 
 /// What one run does to a table.
 #[derive(Debug, Clone)]
@@ -239,7 +237,7 @@ impl Table {
     ///
     /// # Errors
     /// `Data` for a broken log.
-    pub async fn first_written_by(&self, version: u64, snapshot: &Snapshot) -> Result<Vec<DataFile>> {
+    pub async fn added_by(&self, version: u64, snapshot: &Snapshot) -> Result<Vec<DataFile>> {
         let actions = self.entry(version).await?.unwrap_or_default();
         Ok(actions
             .iter()
@@ -255,15 +253,6 @@ impl Table {
     pub fn failed(&self, doing: &str, error: datafusion::error::DataFusionError) -> Error {
         from_datafusion(&self.doing(doing), error)
     }
-}
-
-/// Tags a file that holds rows of an earlier version only.
-pub fn mark_rewritten(add: &mut Add) {
-    add.tags.get_or_insert_default().insert(REWRITTEN_TAG.to_owned(), Some("true".to_owned()));
-}
-
-fn is_rewritten(add: &Add) -> bool {
-    add.tags.as_ref().is_some_and(|tags| tags.contains_key(REWRITTEN_TAG))
 }
 
 enum Found {

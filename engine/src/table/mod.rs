@@ -18,7 +18,7 @@ use url::Url;
 use crate::error::{from_delta, from_store};
 use crate::store::{Stores, store_path};
 
-pub use commit::{Commit, CommitOptions, CommitOutcome, History, Removal, mark_rewritten};
+pub use commit::{Commit, CommitOptions, CommitOutcome, History, Removal};
 pub use file::{DataFile, ORDER_TAG};
 pub use snapshot::Snapshot;
 
