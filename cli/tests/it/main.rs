@@ -11,5 +11,6 @@ mod jobs;
 mod late;
 mod pipeline;
 mod sources;
+mod structure;
 mod support;
 mod together;

@@ -1,0 +1,72 @@
+//! The shape of the project itself.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Crates of the workspace that a crate is built with.
+fn arrows(of: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|package| package["name"] == of).unwrap();
+    let dependencies =
+        package["dependencies"].as_array().unwrap().iter().filter(|dependency| dependency["kind"].is_null());
+    dependencies
+        .filter_map(|dependency| dependency["name"].as_str())
+        .filter_map(|name| name.strip_prefix("pulse-"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn scheduler_and_executor_share_the_engine_and_never_each_other() {
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(arrows("pulse-core"), set(&[]));
+    assert_eq!(arrows("pulse-engine"), set(&["core"]));
+    assert_eq!(arrows("pulse-scheduler"), set(&["core", "engine"]));
+    assert_eq!(arrows("pulse-executor"), set(&["core", "engine"]));
+    assert_eq!(arrows("pulse-cli"), set(&["core", "engine", "executor", "scheduler"]));
+}
+
+#[test]
+fn rust_names_no_job_and_jobs_hold_no_rust() {
+    let jobs = files(&root().join("jobs"));
+    assert!(jobs.iter().all(|path| path.extension().is_none_or(|extension| extension != "rs")));
+    let names: Vec<String> = jobs
+        .iter()
+        .filter(|path| path.ends_with("job.toml"))
+        .map(|path| path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert!(names.contains(&"indicators_1m".to_owned()));
+    for folder in ["engine/src", "scheduler/src", "executor/src"] {
+        let sources = files(&root().join(folder)).into_iter().filter(|path| !path.to_string_lossy().contains("tests"));
+        for path in sources {
+            let text = fs::read_to_string(&path).unwrap();
+            let code =
+                text.split("#[cfg(test)]").next().unwrap().lines().filter(|line| !line.trim_start().starts_with("//"));
+            for line in code {
+                let named = names.iter().find(|name| name.contains('_') && line.contains(name.as_str()));
+                assert_eq!(named, None, "{}: {line}", path.display());
+            }
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
