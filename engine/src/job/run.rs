@@ -1,5 +1,7 @@
 //! The way of a run: pin, plan, execute, check, commit; again when somebody else came first.
 
+mod quarantine;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use pulse_core::{Error, Result};
 use serde_json::json;
 
 use super::Workbench;
-use super::changes::{State, changed_groups, visible};
+use super::changes::{State, visible};
 use super::check::{outcomes, refusal};
 use super::pin::{Mode, Pinned, pin};
 use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
@@ -26,7 +28,7 @@ use super::report::{Outcome, Report, Staged, bytes};
 use super::schema::{refuse_other_columns, table_schema};
 use crate::error::from_datafusion;
 use crate::execute::Progress;
-use crate::sink::{SinkSpec, SortKey, UniqueCheck, quarantine_schema};
+use crate::sink::{SinkSpec, SortKey, UniqueCheck};
 use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
 use crate::step::{Step, reached};
@@ -229,41 +231,6 @@ impl Run<'_> {
         Ok(Dead { rows: rows.build().map_err(failed)?, columns: keys.to_vec() })
     }
 
-    async fn replace_in_quarantine(&self) -> Result<Replacement> {
-        let Some(quarantine) = self.pinned.quarantine.as_ref().filter(|quarantine| !quarantine.files.is_empty()) else {
-            return Ok(Replacement::default());
-        };
-        if let Mode::Full { .. } = self.pinned.mode {
-            return Ok(Replacement { removes: quarantine.files.clone(), adds: Vec::new() });
-        }
-        let table = &self.pinned.quarantine_table;
-        let mut dead: Vec<Dead> = self.dead_files(quarantine)?.into_iter().collect();
-        for pinned in self.pinned.tables.values() {
-            let by = &pinned.read.by;
-            let known = by.iter().all(|name| quarantine.schema.field_with_name(name).is_ok());
-            if pinned.read.read == Read::Changed && pinned.changed() && !by.is_empty() && known {
-                let rows = changed_groups(pinned, self.bench.options.target_partition_bytes)?;
-                dead.push(Dead { rows, columns: by.clone() });
-            }
-        }
-        // More than one changed source is rare; the first decides, the others' rows stay until they are met again.
-        let Some(dead) = dead.into_iter().next() else { return Ok(Replacement::default()) };
-        let files = touched(self.bench, table, quarantine, quarantine.files.clone(), &dead).await?;
-        let columns = quarantine.schema.fields().iter().map(|field| field.name().clone()).collect();
-        let spec = SinkSpec {
-            run_id: self.run_id.to_owned(),
-            table: table.url().to_string(),
-            columns,
-            partition_by: Vec::new(),
-            order: Vec::new(),
-            target_file_bytes: u64::from(self.job.manifest.target_file_mib) << 20,
-            quarantine: table.url().to_string(),
-            checks: Vec::new(),
-            unique: None,
-        };
-        rewrite(self.bench, table, quarantine, files, &dead, spec).await
-    }
-
     /// Quarantine first: a run that dies between the two commits is repeated, and then replaces what it put there.
     async fn commit(
         &self,
@@ -319,55 +286,6 @@ impl Run<'_> {
     fn sequence(&self) -> i64 {
         let last = self.pinned.target.as_ref().and_then(|target| target.transactions.get(SEQUENCE_ID));
         last.copied().unwrap_or_default() + 1
-    }
-
-    /// The reason when somebody else came first.
-    async fn commit_quarantine(
-        &self,
-        staged: &Staged,
-        replacement: Replacement,
-        schema: &arrow::datatypes::SchemaRef,
-        sequence: i64,
-    ) -> Result<Option<String>> {
-        let mut removes = replacement.removes;
-        removes.extend(self.orphaned_quarantine(sequence).await?.into_iter().filter(|file| {
-            self.pinned.quarantine.as_ref().is_some_and(|now| now.files.iter().any(|known| known.path == file.path))
-        }));
-        removes.sort_by(|a, b| a.path.cmp(&b.path));
-        removes.dedup_by(|a, b| a.path == b.path);
-        // Rows of earlier runs that only moved: should this run die before it commits the table, they are not its orphans.
-        let moved = replacement.adds.into_iter().map(|add| Add { data_change: false, ..add });
-        let adds: Vec<Add> = staged.total.quarantine_files.iter().cloned().chain(moved).collect();
-        if adds.is_empty() && removes.is_empty() {
-            return Ok(None);
-        }
-        let commit = Commit {
-            run_id: self.run_id.to_owned(),
-            adds,
-            removes,
-            read_table: Removal::FromRows,
-            transactions: vec![(SEQUENCE_ID.to_owned(), sequence)],
-            details: BTreeMap::from([("pulse.job".to_owned(), json!(self.job.name.to_string()))]),
-            schema: quarantine_schema(schema),
-            partition_by: Vec::new(),
-            at: self.now.timestamp_millis(),
-        };
-        let table = &self.pinned.quarantine_table;
-        match table.commit(self.pinned.quarantine.as_ref(), &commit, &self.bench.options.commit).await? {
-            CommitOutcome::Committed { .. } | CommitOutcome::AlreadyCommitted { .. } => Ok(None),
-            CommitOutcome::Conflict { version, reason } => {
-                Ok(Some(format!("version {version} of the quarantine: {reason}")))
-            }
-        }
-    }
-
-    /// What a run left in quarantine that died before it committed the table.
-    async fn orphaned_quarantine(&self, sequence: i64) -> Result<Vec<DataFile>> {
-        let Some(quarantine) = &self.pinned.quarantine else { return Ok(Vec::new()) };
-        if quarantine.transactions.get(SEQUENCE_ID).is_none_or(|last| *last < sequence) {
-            return Ok(Vec::new());
-        }
-        self.pinned.quarantine_table.added_by(quarantine.version, quarantine).await
     }
 
     /// Files of a commit that will not be; what cannot be deleted now is left to vacuum.
