@@ -23,6 +23,7 @@ const POLL: Duration = Duration::from_millis(200);
 
 pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
+    setup::refuse_mistakes(global, &settings, &options.selection).await?;
     let scheduler = Scheduler::new(&settings)?;
     let trigger = scheduler.submit(global, &options.selection, options.on.into()).await?;
     output::line(trigger.as_str());
