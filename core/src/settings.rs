@@ -50,6 +50,8 @@ pub struct Settings {
     pub vcores: u64,
     pub heartbeat_s: u64,
     pub executor_timeout_s: u64,
+    pub drain_timeout_s: u64,
+    pub spot_notice_url: String,
     pub grpc_mib: u64,
     pub work_dir: String,
     pub shuffle_ttl_s: u64,
@@ -150,6 +152,10 @@ impl Settings {
         Duration::from_secs(self.executor_timeout_s)
     }
 
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_secs(self.drain_timeout_s)
+    }
+
     pub fn commit_backoff(&self) -> Duration {
         Duration::from_millis(self.commit_backoff_ms)
     }
@@ -187,6 +193,8 @@ impl Settings {
             vcores: 0,
             heartbeat_s: 0,
             executor_timeout_s: 0,
+            drain_timeout_s: 0,
+            spot_notice_url: String::new(),
             grpc_mib: 0,
             work_dir: String::new(),
             shuffle_ttl_s: 0,

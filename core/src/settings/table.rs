@@ -251,16 +251,29 @@ pub const SETTINGS: &[Setting] = &[
     number(
         "heartbeat_s",
         |s| &mut s.heartbeat_s,
-        5,
+        3,
         (1, 3600),
         "From one heartbeat of an executor to the next, in seconds.",
     ),
     number(
         "executor_timeout_s",
         |s| &mut s.executor_timeout_s,
-        15,
+        12,
         (2, 7200),
         "An executor that is silent for this long, in seconds, is lost and its tasks run elsewhere.",
+    ),
+    number(
+        "drain_timeout_s",
+        |s| &mut s.drain_timeout_s,
+        90,
+        (0, 604_800),
+        "An executor that is asked to stop waits this long, in seconds, for its tasks and for those who still read its shuffles.",
+    ),
+    text(
+        "spot_notice_url",
+        |s| &mut s.spot_notice_url,
+        "",
+        "Root of the instance's metadata, such as `http://169.254.169.254`, where an executor looks every 5 s for a notice to stop; empty looks nowhere.",
     ),
     number(
         "grpc_mib",

@@ -133,6 +133,7 @@ impl Run<'_> {
         let schema = self.schema(&query)?;
         entering(RunState::Running)?;
         let spec = sink_spec(self.job, &query, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
+        reached(Step::Planned);
         let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
         reached(Step::Staged);
         let scan = self.staged_scan(&schema, &staged.total.files);
