@@ -60,10 +60,12 @@ pub fn is_storage_full(error: &DataFusionError) -> bool {
 
 /// What the operating system said, below the words of Arrow and Ballista.
 fn io_of(root: &DataFusionError) -> Option<&std::io::Error> {
-    let of_arrow = |error| match error {
-        &ArrowError::IoError(_, ref io) => Some(io),
-        _ => None,
-    };
+    fn of_arrow(error: &ArrowError) -> Option<&std::io::Error> {
+        match error {
+            ArrowError::IoError(_, io) => Some(io),
+            _ => None,
+        }
+    }
     match root {
         DataFusionError::IoError(io) => Some(io),
         DataFusionError::ArrowError(error, _) => of_arrow(error.as_ref()),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::place::wipe;
 
 /// A cancelled task ends within a batch; then its files may go.
-const LATE_TASKS: Duration = Duration::from_secs(2);
+const LATE_TASKS: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(crate) struct Owner(Mutex<Owned>);
@@ -29,7 +29,9 @@ impl Owner {
         let scheduler = scheduler_of(job);
         if owned.scheduler != scheduler {
             let last = std::mem::replace(&mut owned.scheduler, scheduler.to_owned());
-            owned.tasks.drain(..).for_each(|task| drop(task.send_replace(true)));
+            for task in owned.tasks.drain(..) {
+                task.send_replace(true);
+            }
             if !last.is_empty() {
                 log::warn!("another scheduler hands out tasks: those of the last one are dropped");
                 tokio::spawn(remove(folder.to_owned(), last));
@@ -55,7 +57,7 @@ async fn remove(folder: PathBuf, scheduler: String) {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn another_scheduler_ends_what_the_last_one_asked_for() {
         let folder = std::env::temp_dir().join(format!("pulse-owner-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir_all(folder.join("s1-1/2")).unwrap();
@@ -67,7 +69,7 @@ mod tests {
         assert!(!*first.1.borrow() && !*second.1.borrow());
         owner.take("s2-1", &third.0, &folder);
         assert!(*first.1.borrow() && *second.1.borrow() && !*third.1.borrow());
-        tokio::time::sleep(LATE_TASKS * 2).await;
+        tokio::time::sleep(LATE_TASKS + Duration::from_millis(500)).await;
         assert!(!folder.join("s1-1").exists());
         assert!(folder.join("s2-1").exists());
         wipe(&folder).unwrap();

@@ -51,7 +51,7 @@ class Store:
         """The bucket's objects below a prefix, as files."""
         keys = self.objects(prefix)
         for key in keys:
-            path = Path(folder, key.split("/", 1)[1])
+            path = Path(folder, key)
             path.parent.mkdir(parents=True, exist_ok=True)
             written = path.with_name(path.name + "~")
             written.write_bytes(self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
