@@ -21,10 +21,10 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
         | DataFusionError::Plan(_)
         | DataFusionError::SchemaError(..)
         | DataFusionError::NotImplemented(_) => ErrorKind::Invalid,
+        other if io_of(other).is_some() => io_of(other).map_or(ErrorKind::Internal, io_kind),
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => ErrorKind::Data,
         DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
             Some(BallistaError::ArrowError(_)) => ErrorKind::Data,
-            Some(BallistaError::IoError(io)) => io_kind(io),
             _ => ErrorKind::Internal,
         },
         _ => ErrorKind::Internal,
@@ -50,6 +50,31 @@ fn root(error: &DataFusionError) -> &DataFusionError {
             _ => root,
         },
         _ => root,
+    }
+}
+
+/// Whether a disk of this machine is full: another machine's may have room.
+pub fn is_storage_full(error: &DataFusionError) -> bool {
+    io_of(root(error)).is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull)
+}
+
+/// What the operating system said, below the words of Arrow and Ballista.
+fn io_of(root: &DataFusionError) -> Option<&std::io::Error> {
+    fn of_arrow(error: &ArrowError) -> Option<&std::io::Error> {
+        match error {
+            ArrowError::IoError(_, io) => Some(io),
+            _ => None,
+        }
+    }
+    match root {
+        DataFusionError::IoError(io) => Some(io),
+        DataFusionError::ArrowError(error, _) => of_arrow(error.as_ref()),
+        DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
+            Some(BallistaError::IoError(io)) => Some(io),
+            Some(BallistaError::ArrowError(error)) => of_arrow(error.as_ref()),
+            _ => inner.downcast_ref::<ArrowError>().and_then(of_arrow),
+        },
+        _ => None,
     }
 }
 

@@ -6,6 +6,7 @@ mod attempt;
 mod connections;
 mod drain;
 mod guard;
+mod owner;
 mod place;
 mod process;
 mod serve;

@@ -59,18 +59,18 @@ def in_order(table):
 
 
 def ledger(lake, trigger="*"):
-    """Records of runs; one that is being written is read again."""
-    records = []
-    for path in sorted(Path(lake).glob(f"_pulse/runs/{trigger}/*.json")):
+    """The newest record of each run; one that is being written is read again."""
+    newest = {}
+    # Each driver of a trigger writes to a folder of its own; they are numbered.
+    for path in sorted(Path(lake).glob(f"_pulse/runs/{trigger}/records/*/*.json")):
         for _ in range(5):
             try:
                 record = json.loads(path.read_text())
             except (ValueError, OSError):
                 continue
-            if "state" in record:
-                records.append(record)
+            newest[record["run"]] = record
             break
-    return records
+    return list(newest.values())
 
 
 def commits(lake, name):

@@ -295,6 +295,21 @@ def submit_twice(case):
     case.trigger, *case.also = triggers
 
 
+@fault("submit_same_key", "client", "the same submit with the same key, twice at once: one run of each job")
+def submit_same_key(case):
+    key = f"chaos-{case.seed}-{case.number}"
+    clients = [case.cluster.pulse(case.lake, "submit", "--all", "--key", key) for _ in range(2)]
+    case.moment = "at once"
+    triggers = set()
+    for client in clients:
+        if client.wait(30) != 0:
+            raise Problem(f"submit failed: {client.words()[-300:]}")
+        triggers.add(client.words().split()[0])
+    if len(triggers) != 1:
+        raise Problem(f"one key, and triggers {sorted(triggers)}")
+    case.trigger = triggers.pop()
+
+
 # A notice that the instance is taken away
 
 @fault("spot_notice", "executor", "the instance's metadata says that it will be taken away")
