@@ -13,4 +13,5 @@ mod pipeline;
 mod sources;
 mod structure;
 mod support;
+mod survival;
 mod together;
