@@ -14,4 +14,5 @@ mod pipeline;
 mod sources;
 mod structure;
 mod support;
+mod survival;
 mod together;

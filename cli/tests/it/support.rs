@@ -200,7 +200,7 @@ impl Running {
         answer
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.words.path().join(name)).unwrap()).into_owned()
     }
 }
