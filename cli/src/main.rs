@@ -25,6 +25,7 @@ const STACK_BYTES: usize = 32 << 20;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    keep_quiet_of_caught_panics();
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Error)
         .filter_module("pulse", arguments.global.log_level())
@@ -46,6 +47,18 @@ fn main() -> ExitCode {
         output::error(&error);
         ExitCode::from(exit_code(&error))
     })
+}
+
+/// An upload that failed cannot be aborted, which object_store answers with a panic and delta-rs catches: the error itself is
+/// told by the run.
+fn keep_quiet_of_caught_panics() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let file = panic.location().map(std::panic::Location::file).unwrap_or_default();
+        if !(file.contains("object_store") && file.ends_with("buffered.rs")) {
+            tell(panic);
+        }
+    }));
 }
 
 /// 2 for what the user can mend in what was typed, 1 for everything else.
