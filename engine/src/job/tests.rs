@@ -16,7 +16,7 @@ use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
 use tempfile::TempDir;
 
-use super::{JobOptions, Outcome, Workbench, run};
+use super::{JobOptions, Outcome, RunOptions, Workbench, run};
 use crate::execute::InProcess;
 use crate::session::{RuntimeOptions, runtime, session_config, session_state};
 use crate::source::delta::DeltaScan;
@@ -156,7 +156,15 @@ impl World {
             self.runs += 1;
             let job = self.bench.project.job(name).unwrap();
             let id = format!("run-{}", self.runs);
-            let report = run(&self.bench, job, &id, None, now(), &|_, _, _| ()).await;
+            let options = RunOptions {
+                run_id: &id,
+                asked: None,
+                now: now(),
+                begun: None,
+                progress: &|_, _, _| (),
+                entering: &|_| Ok(()),
+            };
+            let report = run(&self.bench, job, options).await;
             outcomes.insert(name.clone(), report.map(|report| report.outcome));
         }
         outcomes
