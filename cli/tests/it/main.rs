@@ -13,5 +13,6 @@ mod late;
 mod pipeline;
 mod sources;
 mod structure;
+mod submissions;
 mod support;
 mod together;
