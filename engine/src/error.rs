@@ -165,18 +165,19 @@ fn room(kind: ErrorKind) -> &'static str {
     if kind == ErrorKind::Exhausted { "; free or add disk space" } else { "" }
 }
 
-/// The first error of a kind among an error and its causes.
+/// The innermost error of a kind among an error and its causes.
 pub(crate) fn find_cause<'a, E: std::error::Error + 'static>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a E> {
-    let mut current = Some(error);
-    while let Some(inner) = current {
-        if let Some(found) = inner.downcast_ref::<E>() {
-            return Some(found);
-        }
-        current = inner.source();
+    std::iter::successors(Some(error), |outer| cause(*outer)).filter_map(|inner| inner.downcast_ref::<E>()).last()
+}
+
+/// The next error below; one that an I/O error was made of calls itself no source.
+fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
-    None
 }
 
 fn io_kind(error: &std::io::Error) -> ErrorKind {

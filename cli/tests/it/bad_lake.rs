@@ -190,7 +190,7 @@ fn a_protocol_of_the_future_is_refused() {
     let protocol = json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["timeTravelBackwards"],
         "writerFeatures": ["timeTravelBackwards"]});
     foreign_table(&scene, protocol, json!({}), "");
-    scene.pulse(&["query", "select x from silver.foreign"]).fails(1, &["silver.foreign", "timeTravelBackwards"]);
+    scene.pulse(&["query", "select x from silver.foreign"]).fails(2, &["silver.foreign", "timeTravelBackwards"]);
 }
 
 #[test]
