@@ -103,13 +103,20 @@ pub fn from_delta(doing: &str, error: DeltaTableError) -> Error {
     let kind = match &error {
         DeltaTableError::ObjectStore { source } => store_kind(source),
         DeltaTableError::Io { source } => io_kind(source),
-        _ => ErrorKind::Data,
+        other => {
+            // Parquet's writer hides the store's words behind its own.
+            if let Some(store) = find_cause::<object_store::Error>(other) {
+                return from_store(doing, store);
+            }
+            find_cause::<std::io::Error>(other).map_or(ErrorKind::Data, io_kind)
+        }
     };
-    Error::new(kind, format!("{doing}: {}", first_line(&error.to_string())))
+    Error::new(kind, format!("{doing}: {}{}", first_line(&error.to_string()), room(kind)))
 }
 
 pub fn from_store(doing: &str, error: &object_store::Error) -> Error {
-    Error::new(store_kind(error), format!("{doing}: {}", first_line(&store_text(error))))
+    let kind = store_kind(error);
+    Error::new(kind, format!("{doing}: {}{}", first_line(&store_text(error)), room(kind)))
 }
 
 pub fn from_io(doing: &str, error: &std::io::Error) -> Error {
@@ -130,7 +137,7 @@ fn store_kind(error: &object_store::Error) -> ErrorKind {
             ErrorKind::Invalid
         }
         Store::AlreadyExists { .. } | Store::Precondition { .. } => ErrorKind::Conflict,
-        Store::Generic { source, .. } => find_io(source.as_ref()).map_or(ErrorKind::Unavailable, io_kind),
+        Store::Generic { source, .. } => find_cause(source.as_ref()).map_or(ErrorKind::Unavailable, io_kind),
         _ => ErrorKind::Unavailable,
     }
 }
@@ -162,15 +169,24 @@ fn store_text(error: &object_store::Error) -> String {
     text
 }
 
-fn find_io<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std::io::Error> {
-    let mut current = Some(error);
-    while let Some(inner) = current {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return Some(io);
-        }
-        current = inner.source();
+/// The remedy where something is full.
+fn room(kind: ErrorKind) -> &'static str {
+    if kind == ErrorKind::Exhausted { "; free or add disk space" } else { "" }
+}
+
+/// The innermost error of a kind among an error and its causes.
+pub(crate) fn find_cause<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    std::iter::successors(Some(error), |outer| cause(*outer)).filter_map(|inner| inner.downcast_ref::<E>()).last()
+}
+
+/// The next error below; one that an I/O error was made of calls itself no source.
+fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
-    None
 }
 
 fn io_kind(error: &std::io::Error) -> ErrorKind {
