@@ -187,10 +187,8 @@ impl Drop for Job {
             // The answer is fetched, or nobody wants it. Ballista would keep it for a while, and does not look after tasks
             // that end later than their job.
             server.state.executor_manager.clean_up_job_data(id.clone());
-            if !ended {
-                tokio::time::sleep(LATE_TASKS).await;
-                server.state.executor_manager.clean_up_job_data(id);
-            }
+            tokio::time::sleep(LATE_TASKS).await;
+            server.state.executor_manager.clean_up_job_data(id);
         });
     }
 }
