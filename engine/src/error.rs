@@ -21,6 +21,7 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
         | DataFusionError::Plan(_)
         | DataFusionError::SchemaError(..)
         | DataFusionError::NotImplemented(_) => ErrorKind::Invalid,
+        other if is_broken_ipc(other) => ErrorKind::Unavailable,
         other if io_of(other).is_some() => io_of(other).map_or(ErrorKind::Internal, io_kind),
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => ErrorKind::Data,
         DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
@@ -58,21 +59,29 @@ pub fn is_storage_full(error: &DataFusionError) -> bool {
     io_of(root(error)).is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull)
 }
 
+/// Arrow's own format is that of shuffles and spills only: what is broken in it was not the user's, and may be made again.
+fn is_broken_ipc(root: &DataFusionError) -> bool {
+    matches!(arrow_of(root), Some(ArrowError::IpcError(_)))
+}
+
 /// What the operating system said, below the words of Arrow and Ballista.
 fn io_of(root: &DataFusionError) -> Option<&std::io::Error> {
-    fn of_arrow(error: &ArrowError) -> Option<&std::io::Error> {
-        match error {
-            ArrowError::IoError(_, io) => Some(io),
-            _ => None,
-        }
-    }
-    match root {
-        DataFusionError::IoError(io) => Some(io),
-        DataFusionError::ArrowError(error, _) => of_arrow(error.as_ref()),
-        DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
+    match (root, arrow_of(root)) {
+        (DataFusionError::IoError(io), _) | (_, Some(ArrowError::IoError(_, io))) => Some(io),
+        (DataFusionError::External(inner), _) => match inner.downcast_ref::<BallistaError>() {
             Some(BallistaError::IoError(io)) => Some(io),
-            Some(BallistaError::ArrowError(error)) => of_arrow(error.as_ref()),
-            _ => inner.downcast_ref::<ArrowError>().and_then(of_arrow),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn arrow_of(root: &DataFusionError) -> Option<&ArrowError> {
+    match root {
+        DataFusionError::ArrowError(error, _) => Some(error.as_ref()),
+        DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
+            Some(BallistaError::ArrowError(error)) => Some(error.as_ref()),
+            _ => inner.downcast_ref::<ArrowError>(),
         },
         _ => None,
     }

@@ -21,6 +21,7 @@ use pulse_engine::step::{Step, reached};
 use pulse_engine::wire::to_wire;
 use tokio::sync::watch;
 
+use crate::file_place::{FilePlace, FilePlaces};
 use crate::guard::GuardExec;
 use crate::owner::Owner;
 
@@ -33,6 +34,7 @@ const BACKOFFS: u32 = 5;
 pub(crate) struct Attempts<E> {
     pub(crate) inner: E,
     pub(crate) owner: Owner,
+    pub(crate) places: FilePlaces,
 }
 
 impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
@@ -49,15 +51,17 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         let (cancel, cancelled) = watch::channel(false);
         let plan = GuardExec::below_writer(plan, cancelled)?;
         self.owner.take(job_id.as_str(), &cancel, Path::new(work_dir));
+        let place = self.places.of(job_id.as_str(), stage_id, task_id);
         self.inner
             .create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)
-            .map(|inner| Arc::new(Attempt { inner, cancel }) as _)
+            .map(|inner| Arc::new(Attempt { inner, cancel, place }) as _)
     }
 }
 
 struct Attempt {
     inner: Arc<dyn QueryStageExecutor>,
     cancel: watch::Sender<bool>,
+    place: FilePlace,
 }
 
 /// Whoever waits for the task is gone, or it has ended.
@@ -77,6 +81,8 @@ impl QueryStageExecutor for Attempt {
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
         let _cancel = CancelOnDrop(&self.cancel);
+        // Another attempt of the stage gives the same number, and so the same file, to another task.
+        self.place.take(&self.cancel).await;
         let failures = context.task_id().map_or(0, |id| failures(&id));
         let result = self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler);
         match &result {
@@ -196,6 +202,19 @@ mod tests {
         assert_eq!(from_wire(&failed.error).unwrap().kind(), ErrorKind::Data);
         let failed = reported(DataFusionError::ResourcesExhausted("no memory".to_owned()));
         assert_eq!(from_wire(&failed.error).unwrap().kind(), ErrorKind::Exhausted);
+    }
+
+    #[test]
+    fn a_connection_that_breaks_within_a_shuffle_is_tried_again() {
+        let broken = || ArrowError::IpcError("h2 protocol error: error reading a body from connection".to_owned());
+        for error in [
+            DataFusionError::ArrowError(Box::new(broken()), None),
+            DataFusionError::External(Box::new(broken())),
+            BallistaError::ArrowError(Box::new(broken())).into_datafusion(),
+        ] {
+            let failed = reported(error);
+            assert!(failed.retryable && failed.count_to_failures, "{failed:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod attempt;
 mod connections;
 mod drain;
+mod file_place;
 mod guard;
 mod owner;
 mod place;

@@ -4,6 +4,7 @@ mod execute;
 mod failure;
 mod fetch;
 mod members;
+mod shuffles;
 mod stages;
 mod validate;
 

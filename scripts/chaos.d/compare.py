@@ -92,7 +92,8 @@ def check_log(lake):
     for name in tables(lake):
         found = list(commits(lake, name))
         for run, count in Counter(run for run, _ in found).items():
-            if count > 1:
+            # A run that died between its two commits is taken up, and replaces what it had put there.
+            if count > 1 and not name.endswith("__quarantine"):
                 wrong.append(f"{name} has {count} commits of run {run}")
         if not name.endswith("__quarantine"):
             committed.update({run: version for run, version in found})

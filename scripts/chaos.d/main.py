@@ -34,6 +34,7 @@ def parse_arguments():
     parser.add_argument("--minutes", type=float, default=600, help="no further case begins after so long")
     parser.add_argument("--faults", help="only these, or of these groups; separated by commas")
     parser.add_argument("--each", action="store_true", help="each fault once, whatever --cases says")
+    parser.add_argument("--quick", action="store_true", help="as --each, without those that take long")
     parser.add_argument("--only", type=int, help="only the case of this number")
     parser.add_argument("--symbols", type=int, default=24)
     parser.add_argument("--sessions", type=int, default=20)
@@ -186,13 +187,14 @@ class Suite:
         unknown = wanted - FAULTS.keys() - {fault.group for fault in FAULTS.values()}
         if unknown:
             raise Problem(f"no such fault: {', '.join(sorted(unknown))}")
-        return [fault for fault in FAULTS.values() if not wanted or fault.name in wanted or fault.group in wanted]
+        found = [fault for fault in FAULTS.values() if not wanted or fault.name in wanted or fault.group in wanted]
+        return [fault for fault in found if not (self.arguments.quick and fault.options.get("long"))]
 
     def order(self):
         """All chosen faults in an order of chance, again and again."""
         chosen, order = self.chosen(), []
         dice = random.Random(self.arguments.seed)
-        count = len(chosen) if self.arguments.each else self.arguments.cases
+        count = len(chosen) if self.arguments.each or self.arguments.quick else self.arguments.cases
         while len(order) < count:
             order += dice.sample(chosen, len(chosen))
         return list(enumerate(order[:count], 1))

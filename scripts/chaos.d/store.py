@@ -280,16 +280,16 @@ def finish(case):
     case.store.proxy.play = None
 
 
-store_fault("s3_none", "nothing: the emulator and the proxy themselves", lambda dice: None)
+store_fault("s3_none", "nothing: the emulator and the proxy themselves", lambda dice: None, long=True)
 store_fault("s3_500", "5 % of requests: 500", sometimes(0.05, every, answers(500, "InternalError")))
 store_fault("s3_slow_down", "15 % of requests: 503 SlowDown", sometimes(0.15, every, answers(503, "SlowDown")))
-store_fault("s3_time_out", "2 % of requests are never answered", sometimes(0.02, every, hangs))
-store_fault("s3_reset", "5 % of connections break off", sometimes(0.05, every, breaks_off))
+store_fault("s3_time_out", "2 % of requests are never answered", sometimes(0.02, every, hangs), long=True)
+store_fault("s3_reset", "5 % of connections break off", sometimes(0.05, every, breaks_off), long=True)
 store_fault("s3_put_done_500", "10 % of PUTs are done and answered 500", sometimes(0.1, is_put, done_but_fails))
-store_fault("s3_put_done_reset", "10 % of PUTs are done and not answered", sometimes(0.1, is_put, done_but_breaks_off))
+store_fault("s3_put_done_reset", "10 % of PUTs are done and not answered", sometimes(0.1, is_put, done_but_breaks_off), long=True)
 store_fault("s3_put_twice", "20 % of PUTs are done twice", sometimes(0.2, is_put, done_twice))
 store_fault("s3_412", "a third of conditional PUTs: 412, and nobody was there", sometimes(0.34, Request.conditional, answers(412, "PreconditionFailed")))
-store_fault("s3_409", "a third of conditional PUTs: 409", sometimes(0.34, Request.conditional, answers(409, "ConditionalRequestConflict")))
-store_fault("s3_slow_reads", "half of the reads trickle", sometimes(0.5, is_get, trickles))
+store_fault("s3_409", "a third of conditional PUTs: 409", sometimes(0.34, Request.conditional, answers(409, "ConditionalRequestConflict")), long=True)
+store_fault("s3_slow_reads", "half of the reads trickle", sometimes(0.5, is_get, trickles), long=True)
 store_fault("s3_cut_reads", "10 % of the reads are cut off", sometimes(0.1, is_get, is_cut_off))
 store_fault("s3_expired", "credentials expire for three seconds", expired, may_fail=("unavailable",))
