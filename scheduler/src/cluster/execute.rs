@@ -66,7 +66,7 @@ impl OnCluster {
         let mut job = Job { server: self.server.clone(), id, ended: false };
         let locations = self.wait(name, &job.id, progress).await?;
         job.ended = true;
-        fetch(name, locations, prepared.partitions, &self.settings).await.map_err(Failed::Fetch)
+        fetch(name, locations, prepared.partitions, &self.settings, &self.members).await.map_err(Failed::Fetch)
     }
 
     async fn wait(&self, name: &str, job: &JobId, progress: Progress<'_>) -> Result<Vec<PartitionLocation>> {
