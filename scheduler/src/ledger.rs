@@ -37,6 +37,8 @@ pub use submission::{Key, Limits, SubmissionRecord};
 const FOLDER: &str = "_pulse";
 const READ: &str = "read the run ledger";
 const WRITE: &str = "write the run ledger";
+/// Attempts to make an object that the store refuses to make and does not show.
+const MAKES: usize = 4;
 
 /// The ledger of one lake.
 #[derive(Debug, Clone)]
@@ -127,15 +129,21 @@ impl RunStore {
         put.map(|_| ()).map_err(|e| from_store(WRITE, &e))
     }
 
-    /// Makes an object that nobody has made. After a lost answer of the store, the maker may be told that it was made before.
+    /// Makes an object that nobody has made. After a lost answer of the store, the maker may be told that it was made before. A store
+    /// also refuses while somebody else writes, who then may not have made it.
     async fn make(&self, path: &Path, text: String) -> Result<Made> {
-        match self.store.put_opts(path, PutPayload::from(text), PutMode::Create.into()).await {
-            Ok(_) => Ok(Made::Now),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(Made::Before)
+        for _ in 0..MAKES {
+            match self.store.put_opts(path, PutPayload::from(text.clone()), PutMode::Create.into()).await {
+                Ok(_) => return Ok(Made::Now),
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    if self.exists(path).await? {
+                        return Ok(Made::Before);
+                    }
+                }
+                Err(error) => return Err(from_store(WRITE, &error)),
             }
-            Err(error) => Err(from_store(WRITE, &error)),
         }
+        Err(Error::unavailable(format!("{WRITE}: the store refuses to make {path}, and does not show it; try again")))
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {
