@@ -77,7 +77,7 @@ module "cluster" {
   scaling        = var.scaling
   settings       = var.settings
   prices         = local.prices
-  network        = { subnet_id = module.network.private_subnet_ids[0], security_group_ids = module.network.security_group_ids }
+  network        = { subnet_ids = module.network.private_subnet_ids, security_group_ids = module.network.security_group_ids }
   roles          = { service_arn = module.iam.service_role_arn, node_profile = module.iam.node_profile.name }
   storage = {
     artifacts_bucket = module.lake.buckets["artifacts"].name

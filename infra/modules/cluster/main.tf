@@ -83,7 +83,7 @@ locals {
   # capacity on Spot is one group per type. EMR refuses to start a cluster with an empty group, but adds one to a cluster.
   task_names = [for type in var.nodes.task_types : "task-${replace(type, ".", "-")}"]
   volumes = { EbsBlockDeviceConfigs = [{
-    VolumeSpecification = { VolumeType = "gp3", SizeInGB = var.nodes.volume_gb }
+    VolumeSpecification = { VolumeType = "gp3", SizeInGB = var.nodes.volume_gb, Iops = 3000, Throughput = 125 }
     VolumesPerInstance  = 1
   }] }
   task_groups = [for index, type in var.nodes.task_types : {
@@ -123,7 +123,7 @@ locals {
           { Name = "primary", InstanceRole = "MASTER", Market = "ON_DEMAND", InstanceType = var.nodes.primary_type, InstanceCount = 1, EbsConfiguration = local.volumes },
           { Name = "core", InstanceRole = "CORE", Market = "ON_DEMAND", InstanceType = var.nodes.core_type, InstanceCount = var.nodes.core_count, EbsConfiguration = local.volumes },
         ], [for group in local.task_groups : group if group.InstanceCount > 0])
-        Ec2SubnetId                   = var.network.subnet_id
+        Ec2SubnetId                   = var.network.subnet_ids[0]
         EmrManagedMasterSecurityGroup = var.network.security_group_ids["primary"]
         EmrManagedSlaveSecurityGroup  = var.network.security_group_ids["workers"]
         ServiceAccessSecurityGroup    = var.network.security_group_ids["service"]
@@ -138,6 +138,8 @@ locals {
       BootstrapActions      = [local.bootstrap]
       Tags                  = [for key, value in local.tags : { Key = key, Value = value }]
     }
+    # A cluster lies in one zone; where it does not come up there, the next subnet is another zone.
+    subnets             = var.network.subnet_ids
     add_instance_groups = { InstanceGroups = [for group in local.task_groups : group if group.InstanceCount == 0] }
     scaling             = { min_units = var.scaling.min_units, max_units = var.scaling.max_units, task_groups = local.task_names }
     storage             = { lake = var.storage.lake_url, raw = var.storage.raw_url, projects = "s3://${local.bucket}/projects" }
@@ -188,6 +190,8 @@ resource "aws_emr_cluster" "this" {
     instance_count = 1
     ebs_config {
       type                 = "gp3"
+      iops                 = 3000
+      throughput           = 125
       size                 = var.nodes.volume_gb
       volumes_per_instance = 1
     }
@@ -199,6 +203,8 @@ resource "aws_emr_cluster" "this" {
     instance_count = var.nodes.core_count
     ebs_config {
       type                 = "gp3"
+      iops                 = 3000
+      throughput           = 125
       size                 = var.nodes.volume_gb
       volumes_per_instance = 1
     }
@@ -231,6 +237,7 @@ resource "aws_emr_instance_group" "task" {
   bid_price      = each.value.BidPrice
   ebs_config {
     type                 = "gp3"
+    iops                 = 3000
     size                 = var.nodes.volume_gb
     volumes_per_instance = 1
   }

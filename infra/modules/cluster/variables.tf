@@ -82,11 +82,15 @@ variable "step_concurrency" {
 }
 
 variable "network" {
-  description = "Private subnet and the security groups primary, workers and service."
+  description = "Private subnets, the preferred one first, and the security groups primary, workers and service."
   type = object({
-    subnet_id          = string
+    subnet_ids         = list(string)
     security_group_ids = map(string)
   })
+  validation {
+    condition     = length(var.network.subnet_ids) > 0
+    error_message = "network.subnet_ids must name at least one subnet."
+  }
   validation {
     condition     = length(setsubtract(["primary", "workers", "service"], keys(var.network.security_group_ids))) == 0
     error_message = "network.security_group_ids must have primary, workers and service."

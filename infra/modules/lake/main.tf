@@ -93,7 +93,7 @@ data "aws_iam_policy_document" "bucket" {
     actions   = ["s3:*"]
     resources = ["${local.arn}:s3:::${local.names[each.key]}", "${local.arn}:s3:::${local.names[each.key]}/*"]
     principals {
-      type        = "*"
+      type        = "AWS"
       identifiers = ["*"]
     }
     condition {
@@ -103,39 +103,53 @@ data "aws_iam_policy_document" "bucket" {
     }
   }
 
-  # Access logs of S3 and flow logs of the network are written by services of AWS, for this account only.
+  # Access logs are written by S3 itself, each bucket's below its own prefix.
   dynamic "statement" {
-    for_each = each.key == "logs" ? ["logging.s3.amazonaws.com", "delivery.logs.amazonaws.com"] : []
+    for_each = each.key == "logs" ? setsubtract(local.kinds, ["logs"]) : []
     content {
-      sid       = statement.value == "logging.s3.amazonaws.com" ? "AccessLogsArrive" : "FlowLogsArrive"
+      sid       = "AccessLogsOf${title(statement.value)}"
       actions   = ["s3:PutObject"]
-      resources = ["${local.arn}:s3:::${local.names[each.key]}/${statement.value == "logging.s3.amazonaws.com" ? "s3-access" : "flow"}/*"]
+      resources = ["${local.arn}:s3:::${local.names["logs"]}/s3-access/${statement.value}/*"]
       principals {
         type        = "Service"
-        identifiers = [statement.value]
+        identifiers = ["logging.s3.amazonaws.com"]
       }
       condition {
         test     = "StringEquals"
         variable = "aws:SourceAccount"
         values   = [local.account]
+      }
+      condition {
+        test     = "ArnEquals"
+        variable = "aws:SourceArn"
+        values   = ["${local.arn}:s3:::${local.names[statement.value]}"]
       }
     }
   }
 
+  # Flow logs of the network are delivered by a service of AWS.
   dynamic "statement" {
-    for_each = each.key == "logs" ? ["delivery.logs.amazonaws.com"] : []
+    for_each = each.key == "logs" ? {
+      FlowLogsArrive   = { action = "s3:PutObject", resource = "${local.names["logs"]}/AWSLogs/${local.account}/*" }
+      FlowLogsLookOnce = { action = "s3:GetBucketAcl", resource = local.names["logs"] }
+    } : {}
     content {
-      sid       = "FlowLogsLookBefore"
-      actions   = ["s3:GetBucketAcl"]
-      resources = ["${local.arn}:s3:::${local.names[each.key]}"]
+      sid       = statement.key
+      actions   = [statement.value.action]
+      resources = ["${local.arn}:s3:::${statement.value.resource}"]
       principals {
         type        = "Service"
-        identifiers = [statement.value]
+        identifiers = ["delivery.logs.amazonaws.com"]
       }
       condition {
         test     = "StringEquals"
         variable = "aws:SourceAccount"
         values   = [local.account]
+      }
+      condition {
+        test     = "ArnLike"
+        variable = "aws:SourceArn"
+        values   = ["${local.arn}:logs:${local.region}:${local.account}:*"]
       }
     }
   }

@@ -90,7 +90,7 @@ resource "aws_flow_log" "this" {
   vpc_id                   = aws_vpc.this.id
   traffic_type             = "ALL"
   log_destination_type     = "s3"
-  log_destination          = "${var.flow_logs.bucket_arn}/flow/"
+  log_destination          = var.flow_logs.bucket_arn
   max_aggregation_interval = var.flow_logs.interval_seconds
   tags                     = { Name = var.name }
 }

@@ -5,7 +5,7 @@ mock_provider "aws" {
 variables {
   name           = "pulse-dev"
   release_sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-  network        = { subnet_id = "subnet-1", security_group_ids = { primary = "sg-1", workers = "sg-2", service = "sg-3", endpoints = "sg-4" } }
+  network        = { subnet_ids = ["subnet-1", "subnet-2"], security_group_ids = { primary = "sg-1", workers = "sg-2", service = "sg-3", endpoints = "sg-4" } }
   roles          = { service_arn = "arn:aws:iam::111122223333:role/pulse-dev-service", node_profile = "pulse-dev-node" }
   storage = {
     artifacts_bucket = "artifacts"
@@ -143,7 +143,7 @@ run "what_is_wrong_is_refused" {
     scaling              = { min_units = 0 }
     idle_timeout_seconds = 10
     settings             = { PULSE_API_TOKEN = "x", PATH = "y" }
-    network              = { subnet_id = "subnet-1", security_group_ids = {} }
+    network              = { subnet_ids = ["subnet-1", "subnet-2"], security_group_ids = {} }
   }
   expect_failures = [var.release_label, var.release_sha256, var.nodes, var.scaling, var.idle_timeout_seconds, var.settings, var.network]
 }

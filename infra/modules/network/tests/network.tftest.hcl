@@ -27,7 +27,7 @@ run "private_subnets_have_no_way_out" {
     error_message = "private names of endpoints need DNS support and host names"
   }
   assert {
-    condition     = aws_flow_log.this.traffic_type == "ALL" && aws_flow_log.this.log_destination == "arn:aws:s3:::logs/flow/"
+    condition     = aws_flow_log.this.traffic_type == "ALL" && aws_flow_log.this.log_destination == "arn:aws:s3:::logs"
     error_message = "all traffic must be logged"
   }
   assert {
