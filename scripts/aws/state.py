@@ -1,4 +1,4 @@
-"""Makes the bucket of Terraform's state where it is missing, and prints its name."""
+"""Makes the bucket of Terraform's state where it is missing, and prints its name; with --exists only looks, and ends with 1 if it is missing."""
 
 import json
 import sys
@@ -9,21 +9,32 @@ from checks import connect, parser
 
 
 def main():
-    options = parser(__doc__).parse_args()
+    made = parser(__doc__)
+    made.add_argument("--exists", action="store_true")
+    options = made.parse_args()
     environment = connect(options)
     bucket = environment.bucket("state")
+    if options.exists:
+        return 0 if exists(environment, bucket) else 1
     if not options.dry_run:
         make(environment, bucket)
     print(bucket)
+    return 0
+
+
+def exists(environment, bucket):
+    try:
+        environment.client("s3").head_bucket(Bucket=bucket, ExpectedBucketOwner=environment.account)
+        return True
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+            sys.exit(f"{bucket} is not ours or not open to us ({error}): choose another project name, or ask its owner")
+        return False
 
 
 def make(environment, bucket):
     s3 = environment.client("s3")
-    try:
-        s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=environment.account)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
-            sys.exit(f"{bucket} is not ours or not open to us ({error}): choose another project name, or ask its owner")
+    if not exists(environment, bucket):
         place = {} if environment.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": environment.region}}
         s3.create_bucket(Bucket=bucket, **place)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -48,4 +59,4 @@ def make(environment, bucket):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
