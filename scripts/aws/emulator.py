@@ -12,6 +12,7 @@ A step whose arguments hold `fail-me` fails; each look at a step moves the clust
 import json
 import os
 import sys
+import threading
 
 # Policies that AWS keeps, such as EMR's for its service role; moto reads this when it is imported.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
@@ -23,7 +24,9 @@ from moto.emr.models import InstanceGroup  # noqa: E402
 from moto.emr.responses import ElasticMapReduceResponse, ValidationException  # noqa: E402
 from moto.iam.access_control import PermissionResult  # noqa: E402
 from moto.kms.responses import KmsResponse  # noqa: E402
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
 from moto.s3.models import FakeBucket  # noqa: E402
+from werkzeug.serving import run_simple  # noqa: E402
 
 policies = {}  # auto-termination policy of each cluster
 budget_tags = {}
@@ -261,8 +264,17 @@ def install():
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL
 
 
-if __name__ == "__main__":
-    from moto.server import main
+class OneAtATime:
+    """moto's stores are not made for threads: rules of a group, say, get lost when two requests change it at once."""
 
+    def __init__(self, application):
+        self.application, self.lock = application, threading.Lock()
+
+    def __call__(self, environment, start_response):
+        with self.lock:
+            return list(self.application(environment, start_response))
+
+
+if __name__ == "__main__":
     install()
-    main(["-H", "127.0.0.1", "-p", sys.argv[1]])
+    run_simple("127.0.0.1", int(sys.argv[1]), OneAtATime(DomainDispatcherApplication(create_backend_app)), threaded=True)

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -141,7 +142,7 @@ class Bootstrap(Node):
         self.describe(primary=True)
         self.assertEqual(self.boot().returncode, 0)
         self.write("s3/artifacts/projects/p/project.toml", "")
-        done = subprocess.run([self.root / "opt/pulse/bin/pulse-node", "step", "s3://artifacts/projects/p", "submit", "--all"], env=self.environment, capture_output=True, text=True, timeout=30)
+        done = subprocess.run([sys.executable, self.root / "opt/pulse/bin/pulse-node", "step", "s3://artifacts/projects/p", "submit", "--all"], env=self.environment, capture_output=True, text=True, timeout=30)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"^pulse --project /\S+ submit --all\n$")
 
@@ -155,7 +156,7 @@ class Agent(Node):
         os.utime(self.activity, (self.long_ago, self.long_ago))
 
     def run_agent(self, command):
-        done = subprocess.run([FILES / "pulse-node", command], env=self.environment, capture_output=True, text=True, timeout=30)
+        done = subprocess.run([sys.executable, FILES / "pulse-node", command], env=self.environment, capture_output=True, text=True, timeout=30)
         return done.returncode, done.stdout + done.stderr
 
     def runs(self, *states, age=60, ended=None):
