@@ -14,5 +14,6 @@ pub mod sink;
 pub mod source;
 mod step;
 pub mod store;
+pub mod streaming;
 pub mod table;
 pub mod wire;

@@ -15,6 +15,7 @@ use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 use pulse_core::ErrorKind;
 use pulse_engine::error::from_datafusion;
+use pulse_engine::streaming::streaming;
 use pulse_engine::wire::to_wire;
 
 /// Ballista's engine; what fails is told by kind.
@@ -33,6 +34,8 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
+        // Here and not on the scheduler: what is sent are DataFusion's own operators.
+        let plan = streaming(plan)?;
         self.inner
             .create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)
             .map(|inner| Arc::new(Attempt { inner }) as _)

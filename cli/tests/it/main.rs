@@ -11,6 +11,7 @@ mod jobs;
 mod late;
 mod pipeline;
 mod sources;
+mod streaming;
 mod structure;
 mod support;
 mod together;
