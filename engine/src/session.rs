@@ -7,6 +7,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::optimizer::Analyzer;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
@@ -14,6 +15,7 @@ use pulse_core::Result;
 
 use crate::error::from_datafusion;
 use crate::function::register_all;
+use crate::microseconds::{MicrosecondLiterals, MicrosecondTypes};
 use crate::sink::SinkPlanner;
 use crate::store::Stores;
 use crate::streaming::{SharedPool, SpillableJoins};
@@ -62,8 +64,13 @@ pub fn session_config(base: SessionConfig, target_partitions: usize, batch_rows:
     // Rows that meet by symbol meet by (symbol, ts) as well, however few partitions there are.
     options.optimizer.subset_repartition_threshold = 1;
     options.optimizer.prefer_hash_join = true;
-    // Filled at run time by another operator: it has no meaning once a plan is cut into stages.
+    // Filled at run time by another operator: it has no meaning once a plan is cut into stages, and a join that fills one waits
+    // for all of its partitions, of which we run only so many at once. The first key stands for the others only when it is set
+    // by its name.
     options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.collect_statistics = true;
     options.sql_parser.enable_ident_normalization = true;
@@ -84,7 +91,11 @@ pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rules(rules(memory_bytes))
-        .with_query_planner(Arc::new(SinkPlanner));
+        .with_query_planner(Arc::new(SinkPlanner))
+        .with_type_planner(Arc::new(MicrosecondTypes))
+        .with_analyzer_rules(
+            std::iter::once(Arc::new(MicrosecondLiterals) as _).chain(Analyzer::new().rules).collect(),
+        );
     register_all(builder).build()
 }
 

@@ -4,7 +4,12 @@
 
 mod attempt;
 mod connections;
+mod drain;
+mod file_place;
+mod guard;
+mod owner;
 mod place;
+mod process;
 mod serve;
 
 pub use serve::serve;

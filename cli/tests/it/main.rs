@@ -5,6 +5,7 @@
 mod bad_input;
 mod bad_lake;
 mod bad_project;
+mod changes;
 mod cluster;
 mod crash;
 mod jobs;
@@ -13,5 +14,7 @@ mod pipeline;
 mod sources;
 mod streaming;
 mod structure;
+mod submissions;
 mod support;
+mod survival;
 mod together;

@@ -143,8 +143,8 @@ impl FileWriter {
     /// Rows of the batch after which the open file is large enough and may end; none when it goes on.
     fn cut(&self, batch: &RecordBatch) -> Result<Option<usize>> {
         let Some(row_bytes) = self.row_bytes else { return Ok(None) };
-        // Precise enough: a file of 2^52 rows will not be.
-        let most = (self.target_file_bytes as f64 / row_bytes).max(1.0) as usize;
+        // An eighth more, so that a little more than one file does not become two. Precise enough: no file has 2^52 rows.
+        let most = (self.target_file_bytes as f64 * 1.125 / row_bytes).max(1.0) as usize;
         if self.open_rows + batch.num_rows() <= most {
             return Ok(None);
         }
