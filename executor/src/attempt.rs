@@ -18,6 +18,7 @@ use datafusion::prelude::SessionConfig;
 use pulse_core::ErrorKind;
 use pulse_engine::error::{from_datafusion, is_storage_full};
 use pulse_engine::step::{Step, reached};
+use pulse_engine::streaming::streaming;
 use pulse_engine::wire::to_wire;
 use tokio::sync::watch;
 
@@ -50,6 +51,8 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
+        // Here and not on the scheduler: what is sent are DataFusion's own operators.
+        let plan = streaming(plan)?;
         let (cancel, cancelled) = watch::channel(false);
         remove_stale(&plan, &self.executor_id, work_dir)?;
         let plan = GuardExec::below_writer(plan, cancelled)?;
