@@ -92,7 +92,7 @@ def modify_instance_groups(response):
         count = int(change["InstanceCount"]) if change.get("InstanceCount") is not None else len(present)
         gone.update(instance.ec2_instance_id for instance in present[count:])
         if count > len(present):
-            request = {"InstanceCount": count - len(present), "InstanceType": group.instance_type}
+            request = {"instance_count": count - len(present), "instance_type": group.instance_type}
             response.backend.run_instances(cluster.id, request, group)
         group.set_instance_count(count)
     return EmptyResult()
