@@ -14,7 +14,7 @@ use pulse_core::project::{Project, ProjectFiles};
 use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
 use pulse_engine::execute::InProcess;
-use pulse_engine::job::{JobOptions, Workbench};
+use pulse_engine::job::{JobOptions, Workbench, check_jobs};
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
@@ -65,7 +65,12 @@ pub(crate) fn stores(settings: &Settings) -> Arc<Stores> {
 }
 
 pub(crate) fn lake(global: &Global, settings: &Settings) -> Result<Lake> {
-    Ok(Lake::new(folder_url(&global.lake, &here()?)?, stores(settings)))
+    let root = folder_url(&global.lake, &here()?)?;
+    // Without the last slash, behind which no file can be.
+    match root.to_file_path().map(|path| path.components().collect::<PathBuf>()) {
+        Ok(path) if path.is_file() => Err(Error::invalid(format!("lake {} is a file: name a folder", path.display()))),
+        Ok(_) | Err(()) => Ok(Lake::new(root, stores(settings))),
+    }
 }
 
 pub(crate) fn here() -> Result<PathBuf> {
@@ -188,6 +193,13 @@ pub(crate) fn job_options(settings: &Settings) -> JobOptions {
         },
         attempts: 3,
     }
+}
+
+/// What a user can mend in the project is told at once, before any job runs.
+pub(crate) async fn refuse_mistakes(global: &Global, settings: &Settings, selection: &Selection) -> Result<()> {
+    let project = project_without_variables(global)?;
+    let jobs: Vec<TableName> = graph(&project, selection)?.order().to_vec();
+    check_jobs(&state(settings, &stores(settings))?, &project, &jobs).await
 }
 
 pub(crate) fn graph(project: &Project, selection: &Selection) -> Result<Graph> {

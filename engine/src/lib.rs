@@ -2,17 +2,20 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod build;
 pub mod cluster;
 pub mod codec;
 pub mod error;
 pub mod execute;
 pub mod function;
 pub mod job;
+mod microseconds;
 pub mod pinned;
 pub mod session;
 pub mod sink;
 pub mod source;
-mod step;
+pub mod step;
 pub mod store;
+pub mod streaming;
 pub mod table;
 pub mod wire;

@@ -1,7 +1,9 @@
-//! One attempt of a task: Ballista's, with errors that say whether another attempt may help.
+//! One attempt of a task: Ballista's, with errors that say whether another attempt may help, and stopped when it is cancelled.
 
 use std::fmt::{self, Debug, Display};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ballista_core::JobId;
@@ -14,12 +16,28 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 use pulse_core::ErrorKind;
-use pulse_engine::error::from_datafusion;
+use pulse_engine::error::{from_datafusion, is_storage_full};
+use pulse_engine::step::{Step, reached};
+use pulse_engine::streaming::streaming;
 use pulse_engine::wire::to_wire;
+use tokio::sync::watch;
 
-/// Ballista's engine; what fails is told by kind.
+use crate::file_place::{FilePlace, FilePlaces};
+use crate::guard::GuardExec;
+use crate::owner::Owner;
+use crate::stale::remove_stale;
+
+/// Wait before the scheduler hears of a first failure that may pass; it gives the task out again at once. Doubles each time.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// Doublings at most.
+const BACKOFFS: u32 = 5;
+
+/// Ballista's engine; what fails is told by kind, and what a scheduler that is gone had asked for is dropped.
 pub(crate) struct Attempts<E> {
     pub(crate) inner: E,
+    pub(crate) executor_id: String,
+    pub(crate) owner: Owner,
+    pub(crate) places: FilePlaces,
 }
 
 impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
@@ -33,14 +51,32 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
+        // Here and not on the scheduler: what is sent are DataFusion's own operators.
+        let plan = streaming(plan)?;
+        let (cancel, cancelled) = watch::channel(false);
+        remove_stale(&plan, &self.executor_id, work_dir)?;
+        let plan = GuardExec::below_writer(plan, cancelled)?;
+        self.owner.take(job_id.as_str(), &cancel, Path::new(work_dir));
+        let place = self.places.of(job_id.as_str(), stage_id, task_id);
         self.inner
             .create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)
-            .map(|inner| Arc::new(Attempt { inner }) as _)
+            .map(|inner| Arc::new(Attempt { inner, cancel, place }) as _)
     }
 }
 
 struct Attempt {
     inner: Arc<dyn QueryStageExecutor>,
+    cancel: watch::Sender<bool>,
+    place: FilePlace,
+}
+
+/// Whoever waits for the task is gone, or it has ended.
+struct CancelOnDrop<'a>(&'a watch::Sender<bool>);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 #[async_trait]
@@ -50,7 +86,17 @@ impl QueryStageExecutor for Attempt {
         task_id: usize,
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
-        self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler)
+        let _cancel = CancelOnDrop(&self.cancel);
+        // Another attempt of the stage gives the same number, and so the same file, to another task.
+        self.place.take(&self.cancel).await;
+        let failures = context.task_id().map_or(0, |id| failures(&id));
+        let result = self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler);
+        match &result {
+            Ok(_) => reached(Step::TaskEnded),
+            Err(DataFusionError::IoError(_)) => tokio::time::sleep(backoff(failures)).await,
+            Err(_) => {}
+        }
+        result
     }
 
     /// Of the root only: where tasks of one stage have unlike plans, as below a union, Ballista cannot add up their metrics,
@@ -84,15 +130,29 @@ impl Debug for Attempt {
     }
 }
 
+/// How often the task failed before, from Ballista's name for it, such as `TID job/2.0/7.1`.
+fn failures(task: &str) -> u32 {
+    task.rsplit_once('.').and_then(|(_, attempt)| attempt.parse().ok()).unwrap_or_default()
+}
+
+/// Half of it is chance, so that tasks that failed together do not come back together.
+fn backoff(failures: u32) -> Duration {
+    let longest = BACKOFF * 2_u32.pow(failures.min(BACKOFFS));
+    longest.mul_f64(rand::random_range(0.5..=1.0))
+}
+
 /// Ballista tries a task again after an I/O error only, so what may pass by itself becomes one. Its own errors stay what they
 /// are: by them it knows whose shuffle files are lost.
 fn for_scheduler(error: DataFusionError) -> DataFusionError {
     if is_ballistas(&error) {
         return error;
     }
+    let disk_is_full = is_storage_full(&error);
     let ours = from_datafusion("on an executor", error);
     match ours.kind() {
-        ErrorKind::Unavailable => DataFusionError::IoError(std::io::Error::other(to_wire(&ours))),
+        ErrorKind::Unavailable => again(&ours),
+        // Another executor's disk may have room.
+        ErrorKind::Exhausted if disk_is_full => again(&ours),
         ErrorKind::Invalid
         | ErrorKind::Conflict
         | ErrorKind::Data
@@ -102,10 +162,15 @@ fn for_scheduler(error: DataFusionError) -> DataFusionError {
     }
 }
 
+fn again(error: &pulse_core::Error) -> DataFusionError {
+    DataFusionError::IoError(std::io::Error::other(to_wire(error)))
+}
+
 fn is_ballistas(error: &DataFusionError) -> bool {
     let DataFusionError::External(inner) = error.find_root() else { return false };
     match inner.downcast_ref::<BallistaError>() {
-        Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled | BallistaError::IoError(_)) => true,
+        Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled) => true,
+        Some(BallistaError::IoError(io)) => io.kind() != std::io::ErrorKind::StorageFull,
         Some(BallistaError::DataFusionError(inner)) => is_ballistas(inner),
         _ => false,
     }
@@ -115,6 +180,7 @@ fn is_ballistas(error: &DataFusionError) -> bool {
 mod tests {
     use ballista_core::serde::protobuf::FailedTask;
     use ballista_core::serde::protobuf::failed_task::FailedReason;
+    use datafusion::arrow::error::ArrowError;
     use pulse_core::Error;
     use pulse_engine::error::into_datafusion;
     use pulse_engine::wire::from_wire;
@@ -142,6 +208,47 @@ mod tests {
         assert_eq!(from_wire(&failed.error).unwrap().kind(), ErrorKind::Data);
         let failed = reported(DataFusionError::ResourcesExhausted("no memory".to_owned()));
         assert_eq!(from_wire(&failed.error).unwrap().kind(), ErrorKind::Exhausted);
+    }
+
+    #[test]
+    fn a_connection_that_breaks_within_a_shuffle_is_tried_again() {
+        let broken = || ArrowError::IpcError("h2 protocol error: error reading a body from connection".to_owned());
+        for error in [
+            DataFusionError::ArrowError(Box::new(broken()), None),
+            DataFusionError::External(Box::new(broken())),
+            BallistaError::ArrowError(Box::new(broken())).into_datafusion(),
+        ] {
+            let failed = reported(error);
+            assert!(failed.retryable && failed.count_to_failures, "{failed:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_tried_elsewhere_and_says_what_to_do() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let arrow = || ArrowError::IoError("writing".to_owned(), full());
+        for error in [
+            DataFusionError::IoError(full()),
+            DataFusionError::ArrowError(Box::new(arrow()), None),
+            BallistaError::IoError(full()).into_datafusion(),
+            BallistaError::ArrowError(Box::new(arrow())).into_datafusion(),
+        ] {
+            let failed = reported(error.context("while shuffling"));
+            assert!(failed.retryable && failed.count_to_failures, "{failed:?}");
+            let error = from_wire(&failed.error).unwrap();
+            assert_eq!(error.kind(), ErrorKind::Exhausted);
+            assert!(error.message().contains("work_dir"), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn waits_grow_with_the_failures_up_to_a_limit() {
+        assert_eq!(failures("TID job/2.0/7.3"), 3);
+        assert_eq!(failures("anything"), 0);
+        for (count, most) in [(0, 200), (1, 400), (5, 6_400), (50, 6_400)] {
+            let wait = backoff(count);
+            assert!(wait <= Duration::from_millis(most) && wait >= Duration::from_millis(most / 2), "{wait:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,13 @@
 
 mod attempt;
 mod connections;
+mod drain;
+mod file_place;
+mod guard;
+mod owner;
 mod place;
+mod process;
 mod serve;
+mod stale;
 
 pub use serve::serve;

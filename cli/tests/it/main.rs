@@ -5,12 +5,16 @@
 mod bad_input;
 mod bad_lake;
 mod bad_project;
+mod changes;
 mod cluster;
 mod crash;
 mod jobs;
 mod late;
 mod pipeline;
 mod sources;
+mod streaming;
 mod structure;
+mod submissions;
 mod support;
+mod survival;
 mod together;
