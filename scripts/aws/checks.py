@@ -86,7 +86,10 @@ def connect(options):
         return Environment(f"{options.project}-{options.environment}")
     except (BotoCoreError, ClientError, ResponseParserError) as error:
         print(f"no access to AWS: {error}", file=sys.stderr)
-        print("set AWS_PROFILE or credentials, and AWS_REGION, until `aws sts get-caller-identity` answers", file=sys.stderr)
+        print(
+            "set AWS_PROFILE or credentials, and AWS_REGION, until `aws sts get-caller-identity` answers",
+            file=sys.stderr,
+        )
         sys.exit(2)
 
 
@@ -95,7 +98,9 @@ def run(what, validate, add_options=lambda _: None):
     add_options(made)
     options = made.parse_args()
     if options.dry_run:
-        print(f"would look at {options.project}-{options.environment} in {os.environ.get('AWS_REGION')}. {what.strip()}")
+        print(
+            f"would look at {options.project}-{options.environment} in {os.environ.get('AWS_REGION')}. {what.strip()}"
+        )
         return 0
     environment = connect(options)
     print(f"{environment.name} in account {environment.account}, {environment.region}")

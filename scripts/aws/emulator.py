@@ -82,7 +82,9 @@ def modify_instance_groups(response):
         group = response.backend.instance_groups[change["InstanceGroupId"]]
         cluster = response.backend.clusters[group.cluster_id]
         chosen = set(change.get("EC2InstanceIdsToTerminate") or [])
-        present = [i for i in cluster.ec2_instances if i.instance_group.id == group.id and i.ec2_instance_id not in gone]
+        present = [
+            i for i in cluster.ec2_instances if i.instance_group.id == group.id and i.ec2_instance_id not in gone
+        ]
         if chosen - {instance.ec2_instance_id for instance in present}:
             refuse("One or more of the instances to terminate are not in the instance group.")
         gone.update(chosen)
@@ -90,7 +92,7 @@ def modify_instance_groups(response):
         count = int(change["InstanceCount"]) if change.get("InstanceCount") is not None else len(present)
         gone.update(instance.ec2_instance_id for instance in present[count:])
         if count > len(present):
-            request = {"InstanceCount": count - len(present), "InstanceType": group.instance_type}
+            request = {"instance_count": count - len(present), "instance_type": group.instance_type}
             response.backend.run_instances(cluster.id, request, group)
         group.set_instance_count(count)
     return EmptyResult()
@@ -104,7 +106,9 @@ def list_instances(response):
 
 def list_instance_fleets(response):
     find(response)
-    refuse("Instance fleets and instance groups are mutually exclusive. The EMR cluster specified in the request uses instance groups.")
+    refuse(
+        "Instance fleets and instance groups are mutually exclusive. The EMR cluster specified in the request uses instance groups."
+    )
 
 
 def volumes_of(group):
@@ -277,4 +281,6 @@ class OneAtATime:
 
 if __name__ == "__main__":
     install()
-    run_simple("127.0.0.1", int(sys.argv[1]), OneAtATime(DomainDispatcherApplication(create_backend_app)), threaded=True)
+    run_simple(
+        "127.0.0.1", int(sys.argv[1]), OneAtATime(DomainDispatcherApplication(create_backend_app)), threaded=True
+    )

@@ -35,17 +35,25 @@ def exists(environment, bucket):
 def make(environment, bucket):
     s3 = environment.client("s3")
     if not exists(environment, bucket):
-        place = {} if environment.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": environment.region}}
+        place = (
+            {}
+            if environment.region == "us-east-1"
+            else {"CreateBucketConfiguration": {"LocationConstraint": environment.region}}
+        )
         s3.create_bucket(Bucket=bucket, **place)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     s3.put_public_access_block(
         Bucket=bucket,
-        PublicAccessBlockConfiguration=dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True),
+        PublicAccessBlockConfiguration=dict.fromkeys(
+            ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+        ),
     )
     # The state lives before the key does, so it is encrypted with S3's own.
     s3.put_bucket_encryption(
         Bucket=bucket,
-        ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]},
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
     )
     deny = {
         "Sid": "OnlyEncryptedTransport",

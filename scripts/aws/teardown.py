@@ -25,7 +25,10 @@ def main():
     if not full or options.dry_run:
         return 0
     if not options.delete_data and any(kind not in OURS for kind in full):
-        print("these buckets hold data: nothing was deleted. Copy what you need, then: scripts/teardown --delete-data", file=sys.stderr)
+        print(
+            "these buckets hold data: nothing was deleted. Copy what you need, then: scripts/teardown --delete-data",
+            file=sys.stderr,
+        )
         return 1
     for kind in full:
         empty(s3, environment.bucket(kind))
@@ -53,7 +56,10 @@ def pages(s3, bucket):
 
 def empty(s3, bucket):
     for page in pages(s3, bucket):
-        found = [{"Key": v["Key"], "VersionId": v["VersionId"]} for v in page.get("Versions", []) + page.get("DeleteMarkers", [])]
+        found = [
+            {"Key": v["Key"], "VersionId": v["VersionId"]}
+            for v in page.get("Versions", []) + page.get("DeleteMarkers", [])
+        ]
         for start in range(0, len(found), BATCH):
             s3.delete_objects(Bucket=bucket, Delete={"Objects": found[start : start + BATCH], "Quiet": True})
 

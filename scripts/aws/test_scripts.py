@@ -1,6 +1,6 @@
 """Parts of the scripts that decide something by themselves.
 
-    python -m unittest test_scripts      # in this folder
+python -m unittest test_scripts      # in this folder
 """
 
 import io
@@ -54,8 +54,14 @@ class Checks(unittest.TestCase):
         return code, said.getvalue()
 
     def test_a_line_says_what_was_expected_and_found(self):
-        self.assertEqual(self.check("colour", "red", lambda: "red"), (0, "ok    colour: expected red, found red\n1 checks: 1 hold, 0 do not\n"))
-        self.assertEqual(self.check("colour", "red", lambda: "blue"), (1, "WRONG colour: expected red, found blue\n1 checks: 0 hold, 1 do not\n"))
+        self.assertEqual(
+            self.check("colour", "red", lambda: "red"),
+            (0, "ok    colour: expected red, found red\n1 checks: 1 hold, 0 do not\n"),
+        )
+        self.assertEqual(
+            self.check("colour", "red", lambda: "blue"),
+            (1, "WRONG colour: expected red, found blue\n1 checks: 0 hold, 1 do not\n"),
+        )
 
     def test_what_cannot_be_looked_at_is_wrong_and_hides_nothing(self):
         code, said = self.check("colour", "red", lambda: {}["colour"])
@@ -84,7 +90,12 @@ class BuildRelease(unittest.TestCase):
             # A symbol that no glibc has yet stands for one that is newer than the nodes'.
             newer = 'extern int f(void); __asm__(".symver f,f@GLIBC_2.99"); int main(void) { return f(); }'
             (Path(name) / "v").write_text("GLIBC_2.99 { f; };")
-            subprocess.run(["cc", "-shared", "-x", "c", "-", "-o", "libf.so", "-Wl,--version-script=v"], cwd=name, input=b"int f(void) { return 0; }", check=True)
+            subprocess.run(
+                ["cc", "-shared", "-x", "c", "-", "-o", "libf.so", "-Wl,--version-script=v"],
+                cwd=name,
+                input=b"int f(void) { return 0; }",
+                check=True,
+            )
             done = self.build(self.compile(Path(name), newer, "-L.", "-lf"))
             self.assertEqual(done.returncode, 1, done.stdout)
             self.assertIn("asks for glibc 2.99, nodes have 2.34", done.stderr)

@@ -1,7 +1,7 @@
 """Uploads a binary, or a project's folder, to the artifacts bucket of an environment.
 
-    python upload.py ENVIRONMENT release BINARY SHA256
-    python upload.py ENVIRONMENT project FOLDER NAME
+python upload.py ENVIRONMENT release BINARY SHA256
+python upload.py ENVIRONMENT project FOLDER NAME
 """
 
 import base64
@@ -17,8 +17,15 @@ def main():
     made.add_argument("path", type=Path)
     made.add_argument("name")
     options = made.parse_args()
-    files = {options.path: f"releases/{options.name}/pulse"} if options.kind == "release" else {
-        file: f"projects/{options.name}/{file.relative_to(options.path)}" for file in sorted(options.path.rglob("*")) if file.is_file()}
+    files = (
+        {options.path: f"releases/{options.name}/pulse"}
+        if options.kind == "release"
+        else {
+            file: f"projects/{options.name}/{file.relative_to(options.path)}"
+            for file in sorted(options.path.rglob("*"))
+            if file.is_file()
+        }
+    )
     environment = connect(options)
     bucket = environment.bucket("artifacts")
     for file, key in files.items():

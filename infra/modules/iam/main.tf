@@ -276,7 +276,7 @@ data "aws_iam_policy_document" "submitter" {
   statement {
     sid       = "CancelRuns"
     actions   = ["s3:PutObject"]
-    resources = ["${var.buckets.silver}/*/_pulse/runs/*"]
+    resources = ["${var.buckets.silver}/*/_pulse/runs/*/cancel"]
   }
   statement {
     sid       = "List"

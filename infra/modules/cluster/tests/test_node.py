@@ -1,6 +1,6 @@
 """What nodes run, with a folder for / and stand-ins for aws, systemctl and the like.
 
-    python -m unittest test_node      # in this folder
+python -m unittest test_node      # in this folder
 """
 
 import gzip
@@ -94,16 +94,43 @@ class Bootstrap(Node):
     def describe(self, primary):
         info = "mnt/var/lib/info"
         self.write(f"{info}/instance.json", json.dumps({"isMaster": primary}))
-        self.write(f"{info}/extraInstanceData.json", json.dumps({"instanceRole": "Master" if primary else "TASK", "masterHost": "ip-10-20-0-9.ec2.internal", "jobFlowId": "j-1"}))
+        self.write(
+            f"{info}/extraInstanceData.json",
+            json.dumps(
+                {
+                    "instanceRole": "Master" if primary else "TASK",
+                    "masterHost": "ip-10-20-0-9.ec2.internal",
+                    "jobFlowId": "j-1",
+                }
+            ),
+        )
 
     def boot(self, sha256=hashlib.sha256(PULSE.encode()).hexdigest(), release="s3://artifacts/pulse"):
-        arguments = ["--release", release, "--sha256", sha256, "--agent", "s3://artifacts/pulse-node", "--settings", "s3://artifacts/pulse.env"]
-        return subprocess.run(["bash", FILES / "bootstrap.sh", *arguments], env=self.environment, capture_output=True, text=True, timeout=60)
+        arguments = [
+            "--release",
+            release,
+            "--sha256",
+            sha256,
+            "--agent",
+            "s3://artifacts/pulse-node",
+            "--settings",
+            "s3://artifacts/pulse.env",
+        ]
+        return subprocess.run(
+            ["bash", FILES / "bootstrap.sh", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def test_a_task_node_becomes_an_executor_of_the_primary(self):
         done = self.boot()
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("PULSE_LAKE=s3://silver/lake\nPULSE_SCHEDULER_HOST=ip-10-20-0-9.ec2.internal\n", self.read("etc/pulse/pulse.env"))
+        self.assertIn(
+            "PULSE_LAKE=s3://silver/lake\nPULSE_SCHEDULER_HOST=ip-10-20-0-9.ec2.internal\n",
+            self.read("etc/pulse/pulse.env"),
+        )
         self.assertIn("PULSE_NODE_KIND=task\n", self.read("etc/pulse/pulse.env"))
         unit = self.read("etc/systemd/system/pulse-executor.service")
         self.assertIn("ExecStart=/opt/pulse/bin/pulse serve executor\n", unit)
@@ -142,7 +169,20 @@ class Bootstrap(Node):
         self.describe(primary=True)
         self.assertEqual(self.boot().returncode, 0)
         self.write("s3/artifacts/projects/p/project.toml", "")
-        done = subprocess.run([sys.executable, self.root / "opt/pulse/bin/pulse-node", "step", "s3://artifacts/projects/p", "submit", "--all"], env=self.environment, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            [
+                sys.executable,
+                self.root / "opt/pulse/bin/pulse-node",
+                "step",
+                "s3://artifacts/projects/p",
+                "submit",
+                "--all",
+            ],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"^pulse --project /\S+ submit --all\n$")
 
@@ -156,12 +196,28 @@ class Agent(Node):
         os.utime(self.activity, (self.long_ago, self.long_ago))
 
     def run_agent(self, command):
-        done = subprocess.run([sys.executable, FILES / "pulse-node", command], env=self.environment, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            [sys.executable, FILES / "pulse-node", command],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
         return done.returncode, done.stdout + done.stderr
 
     def runs(self, *states, age=60, ended=None):
         now = int(time.time() * 1000)
-        listed = [{"run": f"r{n}", "trigger": f"20260101T0000{n:02d}-x", "state": state, "started": now - age * 1000, "ended": ended, "error": "boom"} for n, state in enumerate(states)]
+        listed = [
+            {
+                "run": f"r{n}",
+                "trigger": f"20260101T0000{n:02d}-x",
+                "state": state,
+                "started": now - age * 1000,
+                "ended": ended,
+                "error": "boom",
+            }
+            for n, state in enumerate(states)
+        ]
         self.write("runs.json", "".join(json.dumps(run) + "\n" for run in listed))
 
     def touched(self):
@@ -227,7 +283,10 @@ class Agent(Node):
         self.assertGreater(self.figures()["QueueAgeSeconds"], 900)
 
     def journal(self, *messages):
-        entries = [{"__REALTIME_TIMESTAMP": "1700000000000000", "_SYSTEMD_UNIT": unit, "MESSAGE": text} for unit, text in messages]
+        entries = [
+            {"__REALTIME_TIMESTAMP": "1700000000000000", "_SYSTEMD_UNIT": unit, "MESSAGE": text}
+            for unit, text in messages
+        ]
         self.write("journal", "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def test_logs_go_to_their_groups_and_to_s3(self):

@@ -1,0 +1,78 @@
+"""The emulator's EMR does what the real one is known to do. Needs one that runs: AWS_ENDPOINT_URL.
+
+python -m unittest test_emulator      # in this folder
+"""
+
+import unittest
+
+import boto3
+from botocore.exceptions import ClientError
+
+
+def group(role, count, kind="m5.xlarge"):
+    market = "SPOT" if role == "TASK" else "ON_DEMAND"
+    return {"Name": role.lower(), "InstanceRole": role, "Market": market, "InstanceType": kind, "InstanceCount": count}
+
+
+class Clusters(unittest.TestCase):
+    def setUp(self):
+        self.emr = boto3.client("emr")
+        self.cluster = self.start(group("MASTER", 1), group("CORE", 1))
+        self.addCleanup(self.emr.terminate_job_flows, JobFlowIds=[self.cluster])
+
+    def start(self, *groups):
+        instances = {"InstanceGroups": list(groups), "KeepJobFlowAliveWhenNoSteps": True}
+        request = {"Name": "emulated", "ReleaseLabel": "emr-7.12.0", "JobFlowRole": "r", "ServiceRole": "r"}
+        return self.emr.run_job_flow(Instances=instances, **request)["JobFlowId"]
+
+    def instances(self, group_id):
+        listed = self.emr.list_instances(ClusterId=self.cluster, InstanceGroupId=group_id)["Instances"]
+        return {instance["Ec2InstanceId"] for instance in listed}
+
+    def modify(self, group_id, **change):
+        self.emr.modify_instance_groups(InstanceGroups=[{"InstanceGroupId": group_id, **change}])
+
+    def step(self, *arguments):
+        step = {"Name": "s", "HadoopJarStep": {"Jar": "command-runner.jar", "Args": list(arguments)}}
+        return self.emr.add_job_flow_steps(JobFlowId=self.cluster, Steps=[step])["StepIds"][0]
+
+    def ends_as(self, step):
+        for _ in range(10):
+            state = self.emr.describe_step(ClusterId=self.cluster, StepId=step)["Step"]["Status"]["State"]
+            if state not in ("PENDING", "RUNNING"):
+                break
+        return state
+
+    def test_no_cluster_starts_with_an_empty_group_but_one_may_be_added(self):
+        with self.assertRaises(ClientError):
+            self.start(group("MASTER", 1), group("CORE", 1), group("TASK", 0))
+        added = self.emr.add_instance_groups(JobFlowId=self.cluster, InstanceGroups=[group("TASK", 0)])
+        self.assertEqual(self.instances(added["InstanceGroupIds"][0]), set())
+
+    def test_groups_grow_and_lose_the_chosen_instance(self):
+        added = self.emr.add_instance_groups(JobFlowId=self.cluster, InstanceGroups=[group("TASK", 0)])
+        task = added["InstanceGroupIds"][0]
+        self.modify(task, InstanceCount=3)
+        before = self.instances(task)
+        self.assertEqual(len(before), 3)
+        chosen = sorted(before)[1]
+        self.modify(task, EC2InstanceIdsToTerminate=[chosen])
+        self.assertEqual(self.instances(task), before - {chosen})
+        listed = self.emr.list_instance_groups(ClusterId=self.cluster)["InstanceGroups"]
+        self.assertEqual({g["RunningInstanceCount"] for g in listed if g["Id"] == task}, {2})
+
+    def test_steps_end_and_an_ended_cluster_takes_none(self):
+        self.assertEqual(self.ends_as(self.step("true")), "COMPLETED")
+        self.assertEqual(self.ends_as(self.step("fail-me")), "FAILED")
+        self.emr.terminate_job_flows(JobFlowIds=[self.cluster])
+        with self.assertRaises(ClientError):
+            self.step("true")
+
+    def test_auto_termination_is_kept(self):
+        self.emr.put_auto_termination_policy(ClusterId=self.cluster, AutoTerminationPolicy={"IdleTimeout": 1800})
+        found = self.emr.get_auto_termination_policy(ClusterId=self.cluster)["AutoTerminationPolicy"]
+        self.assertEqual(found, {"IdleTimeout": 1800})
+
+
+if __name__ == "__main__":
+    unittest.main()
