@@ -125,9 +125,12 @@ pub(crate) struct SubmitOptions {
     /// In the scheduler's process, on executors, or by the bytes to read.
     #[arg(long, default_value = "cluster")]
     pub(crate) on: Where,
-    /// Follow the runs to their end.
+    /// Follow the runs to their end; Ctrl-C ends the following and not the runs.
     #[arg(long)]
     pub(crate) wait: bool,
+    /// Names this submission: the same key again is the same trigger. A fresh one when it is not given.
+    #[arg(long)]
+    pub(crate) key: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -26,7 +26,12 @@ pub(crate) async fn watch(mut notices: UnboundedReceiver<Notice>) -> Watched {
     let terminal = std::io::stderr().is_terminal();
     let bars = MultiProgress::new();
     let mut running: BTreeMap<TableName, ProgressBar> = BTreeMap::new();
+    let mut reported = BTreeMap::new();
     let mut records = Vec::new();
+    let say = |line: String| match terminal {
+        true => drop(bars.println(line)),
+        false => eprintln!("{line}"),
+    };
     while let Some(notice) = notices.recv().await {
         match notice {
             Notice::Started { job } if terminal => {
@@ -39,16 +44,24 @@ pub(crate) async fn watch(mut notices: UnboundedReceiver<Notice>) -> Watched {
                     bar.set_position(done as u64);
                 }
             }
-            Notice::Ended { record, warnings, mode, error } => {
+            Notice::Reported { job, warnings, mode } => {
+                reported.insert(job, (warnings, mode));
+            }
+            Notice::Retried { job, attempt, after, error } => {
+                if let Some(bar) = running.remove(&job) {
+                    bar.finish_and_clear();
+                }
+                let after = after.as_secs_f64();
+                say(format!("{:<10} {:<24} attempt {attempt} in {after:.1} s: {error}", "retried", job.to_string()));
+            }
+            Notice::Ended { record, error } => {
                 if let Some(bar) = running.remove(&record.job) {
                     bar.finish_and_clear();
                 }
-                let lines = lines(&record, &warnings, mode.as_ref(), error.as_deref());
-                if terminal {
-                    lines.iter().for_each(|line| drop(bars.println(line)))
-                } else {
-                    lines.iter().for_each(|line| eprintln!("{line}"))
-                }
+                let (warnings, mode) = reported.remove(&record.job).unzip();
+                lines(&record, &warnings.unwrap_or_default(), mode.as_ref(), error.as_deref())
+                    .into_iter()
+                    .for_each(say);
                 records.push(*record);
             }
         }

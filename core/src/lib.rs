@@ -1,20 +1,24 @@
 //! Nouns and decisions of pulse: no I/O, no clock, no async, no DataFusion.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod commit;
 pub mod diagnostic;
 mod document;
 pub mod error;
 pub mod fixture;
 pub mod graph;
 pub mod interval;
+pub mod lease;
 pub mod manifest;
 pub mod name;
 pub mod project;
+pub mod retry;
 pub mod run;
 pub mod schema;
 pub mod settings;
 pub mod sources;
 pub mod sql;
+pub mod timeout;
 pub mod trigger;
 
 pub use diagnostic::Diagnostic;

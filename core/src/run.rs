@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::interval::Interval;
 use crate::manifest::OnFail;
 use crate::name::TableName;
+use crate::trigger::RunOutcome;
 
 /// Names one trigger: `<yyyymmddThhmmss, UTC>-<8 hex digits>`. Ids sort by their time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -140,13 +141,15 @@ pub enum RunState {
     Cancelled,
     /// Its upstream did not succeed; it never started.
     Skipped,
+    /// Its driver is gone and nobody has taken it up. Never stored: whoever reads the ledger sees it from the lease.
+    Lost,
 }
 
 impl RunState {
     /// No other state follows.
     pub fn is_final(self) -> bool {
         match self {
-            Self::Queued | Self::Planning | Self::Running | Self::Committing => false,
+            Self::Queued | Self::Planning | Self::Running | Self::Committing | Self::Lost => false,
             Self::Succeeded | Self::Unchanged | Self::Failed | Self::Cancelled | Self::Skipped => true,
         }
     }
@@ -169,6 +172,7 @@ impl fmt::Display for RunState {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Skipped => "skipped",
+            Self::Lost => "lost",
         })
     }
 }
@@ -219,6 +223,9 @@ pub struct RunRecord {
     pub expectations: Vec<ExpectationOutcome>,
     #[serde(default)]
     pub error: Option<RunError>,
+    /// Attempts that failed, oldest first; the last of a failed run is there too.
+    #[serde(default)]
+    pub failures: Vec<AttemptFailure>,
     /// Why it was skipped or cancelled.
     #[serde(default)]
     pub reason: Option<String>,
@@ -270,6 +277,48 @@ pub struct ExpectationOutcome {
 pub struct RunError {
     pub kind: ErrorKind,
     pub message: String,
+    /// What lies below the message, the root first.
+    #[serde(default)]
+    pub causes: Vec<String>,
+}
+
+/// One attempt of a run that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFailure {
+    /// From 1.
+    pub attempt: u32,
+    /// When it ended, in milliseconds since 1970 in UTC.
+    pub at: i64,
+    #[serde(default)]
+    pub place: Option<Place>,
+    pub error: RunError,
+    /// From the failure to the next attempt, in milliseconds; none when there was none.
+    #[serde(default)]
+    pub retried_after: Option<i64>,
+}
+
+impl RunError {
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), causes: Vec::new() }
+    }
+
+    /// What went wrong first.
+    pub fn root(&self) -> &str {
+        self.causes.first().unwrap_or(&self.message)
+    }
+}
+
+impl From<&Error> for RunError {
+    fn from(error: &Error) -> Self {
+        let mut causes = Vec::new();
+        let mut source = std::error::Error::source(error);
+        while let Some(inner) = source {
+            causes.push(inner.to_string());
+            source = inner.source();
+        }
+        causes.reverse();
+        Self { kind: error.kind(), message: error.to_string(), causes }
+    }
 }
 
 impl RunRecord {
@@ -292,8 +341,26 @@ impl RunRecord {
             counts: RunCounts::default(),
             expectations: Vec::new(),
             error: None,
+            failures: Vec::new(),
             reason: None,
             seconds: 0.0,
+        }
+    }
+
+    /// How it ended; none before.
+    pub fn outcome(&self) -> Option<RunOutcome> {
+        let refused = |outcome: &ExpectationOutcome| outcome.on_fail == OnFail::Fail && outcome.failed > 0;
+        match self.state {
+            RunState::Queued | RunState::Planning | RunState::Running | RunState::Committing | RunState::Lost => None,
+            RunState::Succeeded => Some(RunOutcome::Succeeded),
+            RunState::Unchanged => Some(RunOutcome::Unchanged),
+            RunState::Failed if self.expectations.iter().any(refused) => Some(RunOutcome::ExpectationFailed),
+            RunState::Failed => {
+                Some(RunOutcome::Failed { kind: self.error.as_ref().map_or(ErrorKind::Internal, |error| error.kind) })
+            }
+            RunState::Cancelled => Some(RunOutcome::Cancelled),
+            // What it waited for has not succeeded either, so a resumed trigger skips it again.
+            RunState::Skipped => None,
         }
     }
 
@@ -325,69 +392,4 @@ impl RunRecord {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id() -> TriggerId {
-        TriggerId::new("2024-02-29T23:59:58Z".parse().unwrap(), 0xab)
-    }
-
-    #[test]
-    fn ids_are_made_of_what_is_passed_in_and_read_back() {
-        let run = RunId::new(id(), "silver.bars_1m".parse().unwrap());
-        assert_eq!(run.to_string(), "20240229T235958-000000ab-silver.bars_1m");
-        assert_eq!(run.to_string().parse::<RunId>().unwrap(), run);
-        assert_eq!(id().to_string().parse::<TriggerId>().unwrap(), id());
-        assert!(id() < TriggerId::new("2024-03-01T00:00:00Z".parse().unwrap(), 0));
-        for wrong in
-            ["", "20240229T235958", "20240230T235958-000000ab", "20240229T235958-000000AB", "20240229T235958-ab"]
-        {
-            assert!(wrong.parse::<TriggerId>().is_err(), "{wrong}");
-            assert!(format!("{wrong}-silver.bars").parse::<RunId>().is_err(), "{wrong}");
-        }
-        assert!("20240229T235958-000000ab-silver".parse::<RunId>().is_err());
-        insta::assert_snapshot!("last".parse::<RunId>().unwrap_err(), @r"
-        `last` is not a run's id: write it as `20240131T143000-0a1b2c3d-silver.bars`; `pulse runs list` shows them
-        ");
-    }
-
-    #[test]
-    fn a_record_survives_json() {
-        let mut record = RunRecord::queued(RunId::new(id(), "silver.bars".parse().unwrap()));
-        record.state = RunState::Failed;
-        record.started = Some(1_709_251_198_000);
-        record.place = Some(Place::Cluster);
-        record.interval = Some(Interval::parse_bounds("2024-02-28", "2024-02-29").unwrap());
-        record.inputs = vec![InputRecord { source: "raw.bars".into(), version: None, files: 2, rows: 3, bytes: 4 }];
-        record.expectations =
-            vec![ExpectationOutcome { name: "n".into(), on_fail: OnFail::Quarantine, checked: 3, failed: 1 }];
-        record.error = Some(RunError { kind: ErrorKind::Exhausted, message: "m".into() });
-        record.seconds = 1.25;
-        let json = record.to_json().unwrap();
-        assert_eq!(RunRecord::from_json(&json).unwrap(), record);
-        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(value["run"], "20240229T235958-000000ab-silver.bars");
-        assert_eq!((&value["state"], &value["place"]), (&"failed".into(), &"cluster".into()));
-    }
-
-    #[test]
-    fn a_record_of_another_format_or_of_none_is_refused() {
-        let record = RunRecord::queued(RunId::new(id(), "silver.bars".parse().unwrap()));
-        let later = record.to_json().unwrap().replace("\"format\":1", "\"format\":2");
-        insta::assert_snapshot!(RunRecord::from_json(&later).unwrap_err(), @r"
-        a record of the run ledger has format 2, this pulse reads 1: use a later pulse
-        ");
-        assert_eq!(RunRecord::from_json("{\"format\":1}").unwrap_err().kind(), ErrorKind::Data);
-        assert_eq!(RunRecord::from_json("").unwrap_err().kind(), ErrorKind::Data);
-        // What a later pulse adds within the format is ignored.
-        let added = record.to_json().unwrap().replace("\"format\":1", "\"format\":1,\"cost\":3");
-        assert_eq!(RunRecord::from_json(&added).unwrap(), record);
-    }
-
-    #[test]
-    fn states_are_named_as_they_are_stored() {
-        for state in [RunState::Queued, RunState::Unchanged, RunState::Committing, RunState::Skipped] {
-            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::Serialize;
 use toml::de::DeValue;
 
@@ -13,6 +14,8 @@ pub use table::{SETTINGS, Setting, Value, reference_markdown};
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::Document;
 use crate::error::{Error, Result};
+use crate::lease::LeaseOptions;
+use crate::retry::RetryPolicy;
 
 /// Every setting with its value. [`SETTINGS`] holds their defaults, ranges and meanings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +36,10 @@ pub struct Settings {
     pub concurrent_runs: u64,
     pub run_timeout_s: u64,
     pub progress_timeout_s: u64,
+    pub run_attempts: u64,
+    pub run_backoff_ms: u64,
+    pub lease_s: u64,
+    pub clock_margin_ms: u64,
     pub store_retries: u64,
     pub store_timeout_s: u64,
     pub scheduler_host: String,
@@ -108,12 +115,27 @@ impl Settings {
         }
     }
 
-    pub fn run_timeout(&self) -> Duration {
-        Duration::from_secs(self.run_timeout_s)
+    /// What was asked for; none leaves it to the job's history.
+    pub fn run_timeout(&self) -> Option<TimeDelta> {
+        Some(self.run_timeout_s).filter(|seconds| *seconds > 0).map(seconds)
     }
 
-    pub fn progress_timeout(&self) -> Duration {
-        Duration::from_secs(self.progress_timeout_s)
+    /// A run's shuffle files are gone after this, so no run may take longer.
+    pub fn longest_run(&self) -> TimeDelta {
+        seconds(self.shuffle_ttl_s)
+    }
+
+    pub fn progress_timeout(&self) -> TimeDelta {
+        seconds(self.progress_timeout_s)
+    }
+
+    pub fn retry(&self) -> RetryPolicy {
+        let attempts = u32::try_from(self.run_attempts).unwrap_or(u32::MAX);
+        RetryPolicy { attempts, backoff: millis(self.run_backoff_ms) }
+    }
+
+    pub fn lease(&self) -> LeaseOptions {
+        LeaseOptions { length: seconds(self.lease_s), clock_margin: millis(self.clock_margin_ms) }
     }
 
     pub fn store_timeout(&self) -> Duration {
@@ -151,6 +173,10 @@ impl Settings {
             concurrent_runs: 0,
             run_timeout_s: 0,
             progress_timeout_s: 0,
+            run_attempts: 0,
+            run_backoff_ms: 0,
+            lease_s: 0,
+            clock_margin_ms: 0,
             store_retries: 0,
             store_timeout_s: 0,
             scheduler_host: String::new(),
@@ -262,6 +288,14 @@ impl Settings {
         }
         problems
     }
+}
+
+fn seconds(count: u64) -> TimeDelta {
+    millis(count.saturating_mul(1000))
+}
+
+fn millis(count: u64) -> TimeDelta {
+    i64::try_from(count).ok().and_then(TimeDelta::try_milliseconds).unwrap_or(TimeDelta::MAX)
 }
 
 fn find(key: &str) -> Option<&'static Setting> {

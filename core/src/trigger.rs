@@ -1,88 +1,72 @@
 //! One submission of jobs as a state machine: events in, actions out. Others start the runs and write the ledger.
 
+mod event;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::error::ErrorKind;
 use crate::graph::Graph;
 use crate::name::TableName;
+use crate::retry::{RetryPolicy, seed_of};
 use crate::run::RunState;
 
-/// What came in.
+pub use event::{RunOutcome, StopReason, TriggerAction, TriggerEvent, TriggerExit};
+
+/// Limits of a trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TriggerEvent {
-    Started,
-    RunFinished { job: TableName, outcome: RunOutcome },
-    CancelRequested,
+pub struct TriggerOptions {
+    /// Runs at a time.
+    pub concurrent_runs: NonZeroUsize,
+    pub retry: RetryPolicy,
+    /// A run of which no task ended for this long is stopped and tried again.
+    pub progress_timeout: TimeDelta,
+    /// How long a run may take, all attempts together.
+    pub run_timeouts: BTreeMap<TableName, TimeDelta>,
+    /// Of the waits between attempts.
+    pub seed: u64,
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RunOutcome {
-    Succeeded,
-    Unchanged,
-    Failed,
-    /// A `fail` expectation did not hold; the table is as it was.
-    ExpectationFailed,
-    Cancelled,
-}
-
-/// What should go out, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TriggerAction {
-    StartRun {
-        job: TableName,
-    },
-    CancelRun {
-        job: TableName,
-    },
-    /// A run came to a state without having been started, or ended; `reason` says why it was skipped or cancelled.
-    Record {
-        job: TableName,
-        state: RunState,
-        at: DateTime<Utc>,
-        reason: Option<String>,
-    },
-    /// The last action: no run is left.
-    Finish {
-        exit: TriggerExit,
-    },
-}
-
-/// How a trigger ended; the worst of its runs decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TriggerExit {
-    Done,
-    ExpectationFailed,
-    RunFailed,
-    Cancelled,
-}
-
-impl TriggerExit {
-    /// The process's exit code.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Done => 0,
-            Self::RunFailed => 1,
-            Self::ExpectationFailed => 3,
-            Self::Cancelled => 130,
-        }
-    }
+/// What is known of a run that another process began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumed {
+    Ended(RunOutcome),
+    /// This many attempts have begun; the last one did not end well, or nobody knows its end.
+    Attempted(u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    Waiting,
-    Running,
+    /// Attempts that were made in another process.
+    Waiting {
+        attempts: u32,
+    },
+    Running(Running),
+    /// Failed, and starts again.
+    Postponed {
+        attempts: u32,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+    },
     Ended(RunState),
 }
 
-/// Runs of a graph's jobs, each at most once and after its upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Running {
+    attempt: u32,
+    /// When its first attempt started.
+    since: DateTime<Utc>,
+    progress: DateTime<Utc>,
+    stopping: Option<StopReason>,
+}
+
+/// Runs of a graph's jobs, each after its upstream and until it ends for good.
 #[derive(Debug, Clone)]
 pub struct Trigger {
     graph: Graph,
-    concurrent_runs: NonZeroUsize,
+    options: TriggerOptions,
     stages: BTreeMap<TableName, Stage>,
     exit: TriggerExit,
     started: bool,
@@ -91,26 +75,23 @@ pub struct Trigger {
 }
 
 impl Trigger {
-    /// `concurrent_runs` limits the runs at a time.
-    pub fn new(graph: Graph, concurrent_runs: NonZeroUsize) -> Self {
-        let stages = graph.order().iter().map(|job| (job.clone(), Stage::Waiting)).collect();
-        Self {
-            graph,
-            concurrent_runs,
-            stages,
-            exit: TriggerExit::Done,
-            started: false,
-            cancelled: false,
-            finished: false,
-        }
+    pub fn new(graph: Graph, options: TriggerOptions) -> Self {
+        Self::resume(graph, options, &BTreeMap::new())
     }
 
-    /// A trigger that another process began: runs that had ended stay as they were, others start again.
-    pub fn resume(graph: Graph, concurrent_runs: NonZeroUsize, ended: &BTreeMap<TableName, RunOutcome>) -> Self {
-        let mut trigger = Self::new(graph, concurrent_runs);
-        for (job, outcome) in ended {
-            if trigger.stages.contains_key(job) {
-                trigger.end(job, *outcome);
+    /// A trigger that another process began: runs that had ended stay as they were, others start again. Attempts are
+    /// counted on, so that a run which takes its driver down with it has an end too.
+    pub fn resume(graph: Graph, options: TriggerOptions, known: &BTreeMap<TableName, Resumed>) -> Self {
+        let stages = graph.order().iter().map(|job| (job.clone(), Stage::Waiting { attempts: 0 })).collect();
+        let mut trigger =
+            Self { graph, options, stages, exit: TriggerExit::Done, started: false, cancelled: false, finished: false };
+        for (job, known) in known {
+            match (known, trigger.stages.get_mut(job)) {
+                (_, None) => {}
+                (Resumed::Ended(outcome), Some(_)) => {
+                    trigger.end(job, *outcome);
+                }
+                (Resumed::Attempted(attempts), Some(stage)) => *stage = Stage::Waiting { attempts: *attempts },
             }
         }
         trigger
@@ -123,27 +104,43 @@ impl Trigger {
             return actions;
         }
         match event {
-            TriggerEvent::Started => self.started = true,
-            TriggerEvent::RunFinished { job, outcome } => {
-                if self.stages.get(&job) != Some(&Stage::Running) {
-                    return actions;
+            TriggerEvent::Started => self.start(now, &mut actions),
+            TriggerEvent::Progressed { job } => {
+                if let Some(Stage::Running(running)) = self.stages.get_mut(&job) {
+                    running.progress = now;
                 }
-                let state = self.end(&job, outcome);
-                actions.push(TriggerAction::Record { job, state, at: now, reason: None });
+                return actions;
+            }
+            TriggerEvent::RunFinished { job, outcome } => {
+                let Some(Stage::Running(running)) = self.stages.get(&job).copied() else { return actions };
+                self.finish_attempt(&job, running, outcome, now, &mut actions);
             }
             TriggerEvent::CancelRequested => self.cancel(now, &mut actions),
+            TriggerEvent::Tick => self.watch(now, &mut actions),
         }
         self.skip_blocked(now, &mut actions);
-        self.start_ready(&mut actions);
+        self.start_ready(now, &mut actions);
         self.finish(&mut actions);
         actions
+    }
+
+    /// When the next [`TriggerEvent::Tick`] can change something; none while nothing waits for time.
+    pub fn wake_at(&self) -> Option<DateTime<Utc>> {
+        let wake = |(job, stage): (&TableName, &Stage)| match stage {
+            Stage::Running(running) if running.stopping.is_none() => {
+                Some(self.deadline(job, running.since).min(self.quiet_until(running)))
+            }
+            Stage::Postponed { until, .. } => Some(*until),
+            Stage::Running(_) | Stage::Waiting { .. } | Stage::Ended(_) => None,
+        };
+        self.stages.iter().filter_map(wake).min()
     }
 
     /// State of a job's run; none for a job that is not of this trigger.
     pub fn state(&self, job: &TableName) -> Option<RunState> {
         self.stages.get(job).map(|stage| match stage {
-            Stage::Waiting => RunState::Queued,
-            Stage::Running => RunState::Running,
+            Stage::Waiting { .. } | Stage::Postponed { .. } => RunState::Queued,
+            Stage::Running(_) => RunState::Running,
             Stage::Ended(state) => *state,
         })
     }
@@ -157,11 +154,98 @@ impl Trigger {
         self.finished.then_some(self.exit)
     }
 
+    /// A run that was begun as often as it may be, and whose driver died each time, is not begun again.
+    fn start(&mut self, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
+        self.started = true;
+        let most = self.options.retry.attempts;
+        let worn = self.jobs_where(|stage| matches!(stage, Stage::Waiting { attempts } if attempts >= most));
+        for job in worn {
+            let state = self.end(&job, RunOutcome::Failed { kind: ErrorKind::Unavailable });
+            let reason = Some(format!("its driver ended during the last of {most} attempts"));
+            actions.push(TriggerAction::Record { job, state, at: now, reason, stopped: None });
+        }
+    }
+
+    fn finish_attempt(
+        &mut self,
+        job: &TableName,
+        running: Running,
+        outcome: RunOutcome,
+        now: DateTime<Utc>,
+        actions: &mut Vec<TriggerAction>,
+    ) {
+        // What the watchdog stopped did not want to end: its failure is a failure of the run.
+        let (outcome, stopped) = match (outcome, running.stopping) {
+            (RunOutcome::Cancelled, Some(why @ StopReason::NoProgress)) => {
+                (RunOutcome::Failed { kind: ErrorKind::Unavailable }, Some(why))
+            }
+            (RunOutcome::Cancelled, Some(why @ StopReason::TimedOut)) => {
+                (RunOutcome::Failed { kind: ErrorKind::Exhausted }, Some(why))
+            }
+            (outcome, _) => (outcome, None),
+        };
+        if let Some(until) = self.next_attempt(job, running, outcome, now) {
+            let (attempts, since) = (running.attempt, running.since);
+            self.stages.insert(job.clone(), Stage::Postponed { attempts, since, until });
+            actions.push(TriggerAction::Postpone { job: job.clone(), attempt: attempts + 1, stopped, until });
+            return;
+        }
+        // Asked to stop, a run that fails instead has done as it was told.
+        let outcome = match (outcome, running.stopping) {
+            (RunOutcome::Failed { .. }, Some(StopReason::Requested)) => RunOutcome::Cancelled,
+            (outcome, _) => outcome,
+        };
+        let state = self.end(job, outcome);
+        let reason = (outcome == RunOutcome::Cancelled).then(|| "cancelled while it ran".to_owned());
+        actions.push(TriggerAction::Record { job: job.clone(), state, at: now, reason, stopped });
+    }
+
+    /// None when the run has no further attempt, or none before its time is up.
+    fn next_attempt(
+        &self,
+        job: &TableName,
+        running: Running,
+        outcome: RunOutcome,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let RunOutcome::Failed { kind } = outcome else { return None };
+        if self.cancelled {
+            return None;
+        }
+        let seed = seed_of(self.options.seed, &job.to_string());
+        let until = now + self.options.retry.wait(kind, running.attempt, seed)?;
+        (until < self.deadline(job, running.since)).then_some(until)
+    }
+
+    /// Stops what makes no progress or takes too long.
+    fn watch(&mut self, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
+        for job in self.graph.order() {
+            let Some(Stage::Running(running)) = self.stages.get(job).copied() else { continue };
+            let why = match running.stopping {
+                Some(_) => continue,
+                None if now >= self.deadline(job, running.since) => StopReason::TimedOut,
+                None if now >= self.quiet_until(&running) => StopReason::NoProgress,
+                None => continue,
+            };
+            self.stages.insert(job.clone(), Stage::Running(Running { stopping: Some(why), ..running }));
+            actions.push(TriggerAction::StopRun { job: job.clone(), why });
+        }
+    }
+
+    fn deadline(&self, job: &TableName, since: DateTime<Utc>) -> DateTime<Utc> {
+        let limit = self.options.run_timeouts.get(job).copied();
+        limit.and_then(|limit| since.checked_add_signed(limit)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    fn quiet_until(&self, running: &Running) -> DateTime<Utc> {
+        running.progress.checked_add_signed(self.options.progress_timeout).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
     fn end(&mut self, job: &TableName, outcome: RunOutcome) -> RunState {
         let (state, exit) = match outcome {
             RunOutcome::Succeeded => (RunState::Succeeded, TriggerExit::Done),
             RunOutcome::Unchanged => (RunState::Unchanged, TriggerExit::Done),
-            RunOutcome::Failed => (RunState::Failed, TriggerExit::RunFailed),
+            RunOutcome::Failed { .. } => (RunState::Failed, TriggerExit::RunFailed),
             RunOutcome::ExpectationFailed => (RunState::Failed, TriggerExit::ExpectationFailed),
             RunOutcome::Cancelled => (RunState::Cancelled, TriggerExit::Cancelled),
         };
@@ -177,21 +261,27 @@ impl Trigger {
         }
         self.cancelled = true;
         for job in self.graph.order() {
-            match self.stages.get_mut(job) {
-                Some(Stage::Running) => actions.push(TriggerAction::CancelRun { job: job.clone() }),
-                Some(stage @ Stage::Waiting) => {
-                    *stage = Stage::Ended(RunState::Cancelled);
-                    self.exit = TriggerExit::Cancelled;
-                    let reason = Some("cancelled before it started".to_owned());
-                    actions.push(TriggerAction::Record {
-                        job: job.clone(),
-                        state: RunState::Cancelled,
-                        at: now,
-                        reason,
-                    });
+            let reason = match self.stages.get_mut(job) {
+                Some(Stage::Running(running)) => {
+                    if running.stopping.is_none() {
+                        actions.push(TriggerAction::StopRun { job: job.clone(), why: StopReason::Requested });
+                    }
+                    running.stopping = Some(StopReason::Requested);
+                    continue;
                 }
-                Some(Stage::Ended(_)) | None => {}
-            }
+                Some(Stage::Waiting { attempts: 0 }) => "cancelled before it started",
+                Some(Stage::Waiting { .. } | Stage::Postponed { .. }) => "cancelled before it was tried again",
+                Some(Stage::Ended(_)) | None => continue,
+            };
+            self.stages.insert(job.clone(), Stage::Ended(RunState::Cancelled));
+            self.exit = TriggerExit::Cancelled;
+            actions.push(TriggerAction::Record {
+                job: job.clone(),
+                state: RunState::Cancelled,
+                at: now,
+                reason: Some(reason.to_owned()),
+                stopped: None,
+            });
         }
     }
 
@@ -199,31 +289,47 @@ impl Trigger {
         let failed = self.jobs_where(|stage| matches!(stage, Stage::Ended(state) if !state.is_success()));
         let blocked = self.graph.ready(&self.succeeded(), &failed).blocked;
         for job in self.graph.order() {
-            let (Some(cause), Some(stage @ Stage::Waiting)) = (blocked.get(job), self.stages.get_mut(job)) else {
+            let (Some(cause), Some(stage @ Stage::Waiting { .. })) = (blocked.get(job), self.stages.get_mut(job))
+            else {
                 continue;
             };
             *stage = Stage::Ended(RunState::Skipped);
             let cause_state = match self.stages.get(cause) {
                 Some(Stage::Ended(state)) => state.to_string(),
-                Some(Stage::Waiting | Stage::Running) | None => "failed".to_owned(),
+                Some(Stage::Waiting { .. } | Stage::Running(_) | Stage::Postponed { .. }) | None => "failed".to_owned(),
             };
-            let reason = Some(format!("`{cause}`, which it reads from, is {cause_state}"));
-            actions.push(TriggerAction::Record { job: job.clone(), state: RunState::Skipped, at: now, reason });
+            actions.push(TriggerAction::Record {
+                job: job.clone(),
+                state: RunState::Skipped,
+                at: now,
+                reason: Some(format!("`{cause}`, which it reads from, is {cause_state}")),
+                stopped: None,
+            });
         }
     }
 
-    fn start_ready(&mut self, actions: &mut Vec<TriggerAction>) {
+    fn start_ready(&mut self, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
         // After a cancel nothing waits any more, so nothing is ready.
         if !self.started {
             return;
         }
-        let running = self.jobs_where(|stage| stage == Stage::Running);
-        let free = self.concurrent_runs.get().saturating_sub(running.len());
+        let running = self.jobs_where(|stage| matches!(stage, Stage::Running(_)));
+        let mut free = self.options.concurrent_runs.get().saturating_sub(running.len());
         let failed = self.jobs_where(|stage| matches!(stage, Stage::Ended(state) if !state.is_success()));
-        let ready = self.graph.ready(&self.succeeded(), &failed).ready;
-        for job in ready.into_iter().filter(|job| !running.contains(job)).take(free) {
-            self.stages.insert(job.clone(), Stage::Running);
-            actions.push(TriggerAction::StartRun { job });
+        for job in self.graph.ready(&self.succeeded(), &failed).ready {
+            let (attempts, since) = match self.stages.get(&job) {
+                Some(Stage::Waiting { attempts }) => (*attempts, now),
+                Some(Stage::Postponed { attempts, since, until }) if *until <= now => (*attempts, *since),
+                Some(Stage::Running(_) | Stage::Postponed { .. } | Stage::Ended(_)) | None => continue,
+            };
+            if free == 0 {
+                return;
+            }
+            free -= 1;
+            let attempt = attempts + 1;
+            let stage = Stage::Running(Running { attempt, since, progress: now, stopping: None });
+            self.stages.insert(job.clone(), stage);
+            actions.push(TriggerAction::StartRun { job, attempt });
         }
     }
 

@@ -1,34 +1,37 @@
 //! The driver: carries out what a trigger's state machine decides. It lives in the scheduler's process on a cluster and in
 //! the command line's otherwise.
 
-use std::collections::HashMap;
+mod notice;
+mod records;
+mod task;
+
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
+use pulse_core::lease::LeaseOptions;
 use pulse_core::name::TableName;
-use pulse_core::run::{RunError, RunId, RunRecord, RunState, TriggerId};
-use pulse_core::trigger::{RunOutcome, Trigger, TriggerAction, TriggerEvent, TriggerExit};
+use pulse_core::retry::{RetryPolicy, seed_of};
+use pulse_core::run::{RunId, RunRecord, RunState, TriggerId};
+use pulse_core::settings::Settings;
+use pulse_core::timeout::{JobHistory, run_timeout};
+use pulse_core::trigger::{RunOutcome, StopReason, Trigger, TriggerAction, TriggerEvent, TriggerExit, TriggerOptions};
 use pulse_core::{Error, ErrorKind, Result};
-use pulse_engine::job::{Mode, Outcome, Report, Workbench, pin, run};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use pulse_engine::job::{Report, Workbench, pin};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
-use crate::ledger::RunStore;
+use crate::ledger::{LeaseKeeper, RunStore};
+use task::{RunTask, TaskEvent};
+
+pub use notice::Notice;
 
 /// How often a driver looks whether somebody asked to cancel in the ledger.
 const CANCEL_POLL: Duration = Duration::from_secs(1);
-
-/// What a person following a trigger wants to know.
-#[derive(Debug, Clone)]
-pub enum Notice {
-    Started { job: TableName },
-    Progress { job: TableName, done: usize, tasks: usize },
-    Ended { record: Box<RunRecord>, warnings: Vec<String>, mode: Option<Mode>, error: Option<Arc<Error>> },
-}
 
 /// Where runs are carried out.
 #[derive(Clone)]
@@ -57,16 +60,59 @@ impl Placement {
     }
 }
 
+/// Limits of a driver, from the settings.
+#[derive(Debug, Clone, Copy)]
+pub struct DriveOptions {
+    pub concurrent_runs: NonZeroUsize,
+    pub retry: RetryPolicy,
+    pub progress_timeout: TimeDelta,
+    /// None leaves it to the job's history.
+    pub run_timeout: Option<TimeDelta>,
+    pub longest_run: TimeDelta,
+    pub lease: LeaseOptions,
+}
+
+impl DriveOptions {
+    pub fn new(settings: &Settings) -> Self {
+        let concurrent = usize::try_from(settings.concurrent_runs).ok().and_then(NonZeroUsize::new);
+        Self {
+            concurrent_runs: concurrent.unwrap_or(NonZeroUsize::MIN),
+            retry: settings.retry(),
+            progress_timeout: settings.progress_timeout(),
+            run_timeout: settings.run_timeout(),
+            longest_run: settings.longest_run(),
+            lease: settings.lease(),
+        }
+    }
+}
+
 /// One submission.
 pub struct Submission {
     pub trigger: TriggerId,
     pub graph: Graph,
     pub interval: Option<Interval>,
-    pub concurrent_runs: NonZeroUsize,
-    pub run_timeout: Duration,
+    pub options: DriveOptions,
 }
 
-/// Runs a trigger to its end. `cancel` resolves when somebody here wants it to stop.
+/// How a try to drive a trigger ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driven {
+    Ended(TriggerExit),
+    /// Another driver has it.
+    Elsewhere,
+    /// As asked by [`Asked::Leave`].
+    Left,
+}
+
+/// What somebody here wants of a driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Cancel,
+    /// Stop without an end; another driver takes it up.
+    Leave,
+}
+
+/// Runs a trigger to its end, from its beginning or from wherever another driver left it.
 ///
 /// # Errors
 /// `Unavailable` or `Invalid` when the ledger cannot be written; failures of runs are in their records instead.
@@ -74,205 +120,227 @@ pub async fn drive(
     placement: Placement,
     submission: Submission,
     notices: mpsc::UnboundedSender<Notice>,
-    cancel: impl Future<Output = ()> + Send,
-) -> Result<TriggerExit> {
+    asked: impl Future<Output = Asked> + Send,
+) -> Result<Driven> {
     let ledger = RunStore::new(&placement.any().lake)?;
-    let Submission { trigger: id, graph, interval, concurrent_runs, run_timeout } = submission;
-    for job in graph.order() {
-        ledger.put(&RunRecord::queued(RunId::new(id.clone(), job.clone()))).await?;
+    let Some(lease) = LeaseKeeper::claim(&ledger, &submission.trigger, submission.options.lease).await? else {
+        return Ok(Driven::Elsewhere);
+    };
+    if ledger.exit(&submission.trigger).await?.is_some() {
+        // Its mark was left behind.
+        ledger.end(&submission.trigger, 0, Utc::now()).await?;
+        return Ok(Driven::Elsewhere);
     }
-    let (ended, mut endings) = mpsc::unbounded_channel();
-    let mut driver = Driver { id, ledger, placement, interval, run_timeout, notices, ended, running: HashMap::new() };
-    let mut trigger = Trigger::new(graph, concurrent_runs);
-    let mut actions = trigger.apply(TriggerEvent::Started, Utc::now());
-    tokio::pin!(cancel);
-    let mut cancelled = false;
-    loop {
-        for action in actions {
-            if let Some(exit) = driver.carry_out(action).await? {
-                return Ok(exit);
-            }
-        }
-        let event = tokio::select! {
-            Some((job, outcome)) = endings.recv() => TriggerEvent::RunFinished { job, outcome },
-            () = &mut cancel, if !cancelled => { cancelled = true; TriggerEvent::CancelRequested }
-            () = tokio::time::sleep(CANCEL_POLL), if !cancelled => {
-                match driver.ledger.cancel_requested(&driver.id).await {
-                    Ok(true) => { cancelled = true; TriggerEvent::CancelRequested }
-                    // A ledger that cannot be read for a moment cancels nothing.
-                    Ok(false) | Err(_) => { actions = Vec::new(); continue; }
-                }
-            }
-        };
-        actions = trigger.apply(event, Utc::now());
+    let (events, received) = mpsc::unbounded_channel();
+    let Submission { trigger: id, graph, interval, options } = submission;
+    let mut driver = Driver {
+        id,
+        ledger,
+        lease: Arc::new(lease),
+        placement,
+        interval,
+        options,
+        notices,
+        events,
+        records: HashMap::new(),
+        failures: HashMap::new(),
+        running: JoinSet::new(),
+        stops: HashMap::new(),
+    };
+    let known = driver.take_up(&graph).await?;
+    let Some(known) = known else { return Ok(Driven::Elsewhere) };
+    let trigger = Trigger::resume(graph.clone(), driver.trigger_options(&graph).await, &known);
+    let driven = driver.run(trigger, received, asked).await;
+    // What still runs, runs for nobody.
+    driver.running.shutdown().await;
+    if let (Ok(Driven::Left), Some(lease)) = (&driven, Arc::into_inner(driver.lease)) {
+        lease.release().await;
     }
+    driven
 }
 
 struct Driver {
     id: TriggerId,
     ledger: RunStore,
+    lease: Arc<LeaseKeeper>,
     placement: Placement,
     interval: Option<Interval>,
-    run_timeout: Duration,
+    options: DriveOptions,
     notices: mpsc::UnboundedSender<Notice>,
-    ended: mpsc::UnboundedSender<(TableName, RunOutcome)>,
-    running: HashMap<TableName, JoinHandle<()>>,
+    events: mpsc::UnboundedSender<TaskEvent>,
+    /// As they are in the ledger, or will be next.
+    records: HashMap<TableName, RunRecord>,
+    /// Of the last attempt, until it is decided what becomes of the run.
+    failures: HashMap<TableName, Arc<Error>>,
+    running: JoinSet<()>,
+    /// To stop what runs.
+    stops: HashMap<TableName, watch::Sender<bool>>,
+}
+
+/// What an action of a trigger led to.
+enum Step {
+    Next,
+    End(TriggerExit),
+    /// Another driver has gone on.
+    Lost,
 }
 
 impl Driver {
-    async fn carry_out(&mut self, action: TriggerAction) -> Result<Option<TriggerExit>> {
-        match action {
-            TriggerAction::StartRun { job } => self.start(job),
-            TriggerAction::CancelRun { job } => self.cancel(&job).await?,
-            TriggerAction::Record { job, state, at, reason } => self.record(job, state, at, reason).await?,
-            TriggerAction::Finish { exit } => return Ok(Some(exit)),
+    async fn run(
+        &mut self,
+        mut trigger: Trigger,
+        mut received: mpsc::UnboundedReceiver<TaskEvent>,
+        asked: impl Future<Output = Asked> + Send,
+    ) -> Result<Driven> {
+        let mut actions = trigger.apply(TriggerEvent::Started, Utc::now());
+        let lease = Arc::clone(&self.lease);
+        tokio::pin!(asked);
+        let (mut is_asked, mut cancelled) = (false, false);
+        loop {
+            for action in actions {
+                match self.carry_out(action).await? {
+                    Step::Next => {}
+                    Step::End(exit) => return Ok(Driven::Ended(exit)),
+                    Step::Lost => return Ok(Driven::Elsewhere),
+                }
+            }
+            let wake = trigger.wake_at().and_then(|at| (at - Utc::now()).to_std().ok()).unwrap_or(CANCEL_POLL);
+            let event = tokio::select! {
+                Some(event) = received.recv() => match event {
+                    TaskEvent::Placed { job, place } => {
+                        self.record_of(&job).place = Some(place);
+                        TriggerEvent::Progressed { job }
+                    }
+                    TaskEvent::Progressed { job } => TriggerEvent::Progressed { job },
+                    TaskEvent::Ended { job, report } => {
+                        let outcome = self.ended(&job, report);
+                        TriggerEvent::RunFinished { job, outcome }
+                    }
+                },
+                asked = &mut asked, if !is_asked => match asked {
+                    Asked::Cancel => { is_asked = true; cancelled = true; TriggerEvent::CancelRequested }
+                    Asked::Leave => return Ok(Driven::Left),
+                },
+                () = lease.lost() => return Ok(Driven::Elsewhere),
+                () = tokio::time::sleep(wake.min(CANCEL_POLL)) => TriggerEvent::Tick,
+            };
+            actions = trigger.apply(event.clone(), Utc::now());
+            // A ledger that cannot be read for a moment cancels nothing.
+            if event == TriggerEvent::Tick
+                && !cancelled
+                && self.ledger.cancel_requested(&self.id).await.unwrap_or(false)
+            {
+                cancelled = true;
+                actions.extend(trigger.apply(TriggerEvent::CancelRequested, Utc::now()));
+            }
         }
-        Ok(None)
     }
 
-    fn start(&mut self, job: TableName) {
+    async fn carry_out(&mut self, action: TriggerAction) -> Result<Step> {
+        match action {
+            TriggerAction::StartRun { job, attempt } => return self.start(job, attempt).await,
+            TriggerAction::StopRun { job, .. } => {
+                if let Some(stop) = self.stops.get(&job) {
+                    stop.send_replace(true);
+                }
+            }
+            TriggerAction::Postpone { job, stopped, until, .. } => return self.postpone(&job, stopped, until).await,
+            TriggerAction::Record { job, state, at, reason, stopped } => {
+                return self.record(&job, (state, at, reason), stopped).await;
+            }
+            TriggerAction::Finish { exit } => {
+                if self.lease.epoch().await.is_none() {
+                    return Ok(Step::Lost);
+                }
+                self.ledger.end(&self.id, exit.code(), Utc::now()).await?;
+                return Ok(Step::End(exit));
+            }
+        }
+        Ok(Step::Next)
+    }
+
+    async fn start(&mut self, job: TableName, attempt: u32) -> Result<Step> {
+        let now = Utc::now();
+        let record = self.record_of(&job);
+        record.state = RunState::Running;
+        record.attempt = attempt;
+        record.started.get_or_insert(now.timestamp_millis());
+        // Only a run that was begun before can have committed before.
+        let begun = (attempt > 1).then(|| record.started.and_then(DateTime::from_timestamp_millis)).flatten();
+        if !self.put(&job).await? {
+            return Ok(Step::Lost);
+        }
+        let (stop, stopped) = watch::channel(false);
+        self.stops.insert(job.clone(), stop);
+        let _ = self.notices.send(Notice::Started { job: job.clone() });
         let task = RunTask {
-            run: RunId::new(self.id.clone(), job.clone()),
-            ledger: self.ledger.clone(),
+            run: RunId::new(self.id.clone(), job),
             placement: self.placement.clone(),
             interval: self.interval,
-            timeout: self.run_timeout,
+            begun,
+            lease: Arc::clone(&self.lease),
+            stopped,
+            events: self.events.clone(),
             notices: self.notices.clone(),
         };
-        let ended = self.ended.clone();
-        let name = job.clone();
-        let handle = tokio::spawn(async move {
-            let outcome = task.run().await;
-            // The driver is gone only when its whole process ends.
-            let _ = ended.send((name, outcome));
-        });
-        self.running.insert(job, handle);
+        self.running.spawn(task.run());
+        Ok(Step::Next)
     }
 
-    /// A run that is stopped before its commit leaves nothing that a reader sees.
-    async fn cancel(&mut self, job: &TableName) -> Result<()> {
-        if let Some(handle) = self.running.remove(job) {
-            handle.abort();
-        }
-        let mut record = RunRecord::queued(RunId::new(self.id.clone(), job.clone()));
-        record.state = RunState::Cancelled;
-        record.ended = Some(Utc::now().timestamp_millis());
-        record.reason = Some("cancelled while it ran".to_owned());
-        self.ledger.put(&record).await?;
-        self.tell(record);
-        let _ = self.ended.send((job.clone(), RunOutcome::Cancelled));
-        Ok(())
-    }
-
-    /// Runs that were started write their own records; these never did.
-    async fn record(&self, job: TableName, state: RunState, at: DateTime<Utc>, reason: Option<String>) -> Result<()> {
-        if !matches!(state, RunState::Skipped) && reason.is_none() {
-            return Ok(());
-        }
-        let mut record = RunRecord::queued(RunId::new(self.id.clone(), job));
-        record.state = state;
-        record.ended = Some(at.timestamp_millis());
-        record.reason = reason;
-        self.ledger.put(&record).await?;
-        self.tell(record);
-        Ok(())
-    }
-
-    fn tell(&self, record: RunRecord) {
-        let _ = self.notices.send(Notice::Ended {
-            record: Box::new(record),
-            warnings: Vec::new(),
-            mode: None,
-            error: None,
-        });
-    }
-}
-
-/// One run, from its first record to its last.
-struct RunTask {
-    run: RunId,
-    ledger: RunStore,
-    placement: Placement,
-    interval: Option<Interval>,
-    timeout: Duration,
-    notices: mpsc::UnboundedSender<Notice>,
-}
-
-impl RunTask {
-    async fn run(self) -> RunOutcome {
-        let began = Instant::now();
-        let mut record = RunRecord::queued(self.run.clone());
-        record.state = RunState::Running;
-        record.started = Some(Utc::now().timestamp_millis());
-        let _ = self.notices.send(Notice::Started { job: self.run.job().clone() });
-        let result = match self.ledger.put(&record).await {
-            Ok(()) => self.attempt().await,
-            Err(error) => Err(error),
-        };
-        record.seconds = began.elapsed().as_secs_f64();
-        record.ended = Some(Utc::now().timestamp_millis());
-        self.end(record, result).await
-    }
-
-    async fn attempt(&self) -> Result<Report> {
-        let bench = self.placement.choose(self.run.job(), self.interval).await?;
-        let job = bench.project.job(self.run.job())?;
-        let progress = |done, tasks, _rows| {
-            let _ = self.notices.send(Notice::Progress { job: self.run.job().clone(), done, tasks });
-        };
-        let id = self.run.to_string();
-        let running = run(&bench, job, &id, self.interval, Utc::now(), &progress);
-        tokio::time::timeout(self.timeout, running).await.unwrap_or_else(|_| {
-            Err(Error::exhausted(format!(
-                "job {} took longer than {} s; raise `run_timeout_s`",
-                self.run.job(),
-                self.timeout.as_secs()
-            )))
-        })
-    }
-
-    async fn end(&self, mut record: RunRecord, result: Result<Report>) -> RunOutcome {
-        let (outcome, warnings, mode, error) = match result {
+    /// What an attempt came to; the trigger decides what becomes of the run.
+    fn ended(&mut self, job: &TableName, report: Result<Box<Report>>) -> RunOutcome {
+        self.stops.remove(job);
+        // Whatever has ended is forgotten.
+        while self.running.try_join_next().is_some() {}
+        match report {
             Ok(report) => {
-                let outcome = fill(&mut record, &report);
-                (outcome, report.warnings, Some(report.mode), None)
+                let _ = self.notices.send(Notice::Reported {
+                    job: job.clone(),
+                    warnings: report.warnings.clone(),
+                    mode: report.mode.clone(),
+                });
+                records::fill(self.record_of(job), &report)
             }
             Err(error) => {
-                record.state =
-                    if error.kind() == ErrorKind::Cancelled { RunState::Cancelled } else { RunState::Failed };
-                record.error = Some(RunError { kind: error.kind(), message: error.to_string() });
-                (RunOutcome::Failed, Vec::new(), None, Some(Arc::new(error)))
+                let outcome = match error.kind() {
+                    ErrorKind::Cancelled => RunOutcome::Cancelled,
+                    kind => RunOutcome::Failed { kind },
+                };
+                self.failures.insert(job.clone(), Arc::new(error));
+                outcome
             }
-        };
-        if let Err(error) = self.ledger.put(&record).await {
-            log::warn!("the run ledger does not tell the end of {}: {error}", self.run);
         }
-        let _ = self.notices.send(Notice::Ended { record: Box::new(record), warnings, mode, error });
-        outcome
+    }
+
+    async fn trigger_options(&self, graph: &Graph) -> TriggerOptions {
+        let mut run_timeouts = BTreeMap::new();
+        for job in graph.order() {
+            let history = match self.options.run_timeout {
+                Some(_) => JobHistory::default(),
+                None => self.ledger.history(job).await,
+            };
+            run_timeouts.insert(job.clone(), run_timeout(self.options.run_timeout, &history, self.options.longest_run));
+        }
+        TriggerOptions {
+            concurrent_runs: self.options.concurrent_runs,
+            retry: self.options.retry,
+            progress_timeout: self.options.progress_timeout,
+            run_timeouts,
+            seed: seed_of(0, self.id.as_str()),
+        }
     }
 }
 
-fn fill(record: &mut RunRecord, report: &Report) -> RunOutcome {
-    record.place = Some(report.place);
-    record.interval = report.interval;
-    record.inputs.clone_from(&report.inputs);
-    record.counts = report.counts.clone();
-    record.expectations.clone_from(&report.expectations);
-    record.attempt = report.attempt;
-    match &report.outcome {
-        Outcome::Unchanged => {
-            record.state = RunState::Unchanged;
-            RunOutcome::Unchanged
-        }
-        Outcome::Committed { version } => {
-            record.state = RunState::Succeeded;
-            record.version = Some(*version);
-            RunOutcome::Succeeded
-        }
-        Outcome::ExpectationFailed { message } => {
-            record.state = RunState::Failed;
-            record.error = Some(RunError { kind: ErrorKind::Data, message: message.clone() });
-            RunOutcome::ExpectationFailed
+/// What the watchdog has to say about a run that it stopped.
+fn stopped_error(job: &TableName, why: StopReason, options: &DriveOptions) -> Error {
+    match why {
+        StopReason::Requested => Error::cancelled(format!("job {job}: somebody asked to stop it")),
+        StopReason::NoProgress => Error::unavailable(format!(
+            "job {job}: none of its tasks ended for {} s; raise `progress_timeout_s` if they may take that long",
+            options.progress_timeout.num_seconds()
+        )),
+        StopReason::TimedOut => {
+            Error::exhausted(format!("job {job} took too long; raise `run_timeout_s` if it may take that long"))
         }
     }
 }

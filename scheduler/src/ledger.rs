@@ -1,48 +1,63 @@
-//! The run ledger: one JSON object a run in the lake, so that it outlives every process and can be read from anywhere.
+//! The run ledger: small JSON objects in the lake, so that it outlives every process and can be read from anywhere.
+//!
+//! | object below `_pulse` | holds | written |
+//! |---|---|---|
+//! | `open/<trigger>` | nothing: the trigger has not ended | with the submission, deleted at the end |
+//! | `runs/<trigger>/trigger.json` | the submission | once, before anything else |
+//! | `runs/<trigger>/lease/<epoch>.json` | who drives it, until when | made once, overwritten by its owner only |
+//! | `runs/<trigger>/records/<epoch>/<job>.json` | a run | by the owner of the epoch only; the newest epoch holds |
+//! | `runs/<trigger>/cancel` | nothing: somebody wants it to stop | by anybody |
+//! | `runs/<trigger>/ended.json` | how it ended | once |
+//! | `keys/<key>` | the trigger that was submitted with the key | once |
+//! | `jobs/<job>.json` | how long its last runs took | by whoever ran it |
+//! | `lakes/<hash>` | the URL of another lake whose triggers a scheduler drives | once |
+
+mod lease;
+mod records;
+mod submission;
 
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutPayload};
-use pulse_core::run::{RunId, RunRecord, TriggerId};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload};
+use pulse_core::name::TableName;
+use pulse_core::run::TriggerId;
+use pulse_core::timeout::JobHistory;
 use pulse_core::{Error, Result};
 use pulse_engine::error::from_store;
 use pulse_engine::store::store_path;
 use pulse_engine::table::Lake;
+use serde::de::DeserializeOwned;
+
+pub use lease::LeaseKeeper;
+pub use submission::{Key, Limits, SubmissionRecord};
 
 /// Below the lake's root; the underscore keeps catalogs from taking it for a layer.
-const FOLDER: &str = "_pulse/runs";
+const FOLDER: &str = "_pulse";
+const READ: &str = "read the run ledger";
+const WRITE: &str = "write the run ledger";
 
-/// Records by trigger and job: `_pulse/runs/<trigger>/<job>.json`.
+/// The ledger of one lake.
 #[derive(Debug, Clone)]
 pub struct RunStore {
     store: Arc<dyn ObjectStore>,
     root: Path,
 }
 
+/// What became of an object that may be made only once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Now,
+    Before,
+}
+
 impl RunStore {
     /// # Errors
     /// `Invalid` when the lake cannot be opened.
     pub fn new(lake: &Lake) -> Result<Self> {
-        let root = store_path(lake.root())?;
-        let root = Path::from_iter(root.parts().chain(Path::from(FOLDER).parts()));
+        let root = store_path(lake.root())?.join(FOLDER);
         Ok(Self { store: lake.stores().client(lake.root())?, root })
-    }
-
-    fn path(&self, run: &RunId) -> Path {
-        self.root.clone().join(run.trigger().as_str()).join(format!("{}.json", run.job()))
-    }
-
-    /// Replaces the record of a run; only the run's driver writes it.
-    ///
-    /// # Errors
-    /// `Unavailable` or `Invalid` when the lake cannot be written.
-    pub async fn put(&self, record: &RunRecord) -> Result<()> {
-        let payload = PutPayload::from(record.to_json()?);
-        let path = self.path(&record.run);
-        self.store.put(&path, payload).await.map_err(|e| from_store("write the run ledger", &e))?;
-        Ok(())
     }
 
     /// Asks the driver of a trigger to stop it, wherever it runs.
@@ -50,42 +65,87 @@ impl RunStore {
     /// # Errors
     /// `Unavailable` or `Invalid` when the lake cannot be written.
     pub async fn request_cancel(&self, trigger: &TriggerId) -> Result<()> {
-        let path = self.cancel_path(trigger);
-        let put = self.store.put(&path, PutPayload::from_static(b"")).await;
-        put.map(|_| ()).map_err(|e| from_store("write the run ledger", &e))
+        self.overwrite(&self.of(trigger).join("cancel"), String::new()).await
     }
 
     /// # Errors
     /// `Unavailable` when the lake cannot be read.
     pub async fn cancel_requested(&self, trigger: &TriggerId) -> Result<bool> {
-        match self.store.head(&self.cancel_path(trigger)).await {
+        self.exists(&self.of(trigger).join("cancel")).await
+    }
+
+    /// How long the last runs of a job took; nothing when that cannot be read, as it only shortens a limit.
+    pub async fn history(&self, job: &TableName) -> JobHistory {
+        self.read_json(&self.history_path(job)).await.ok().flatten().unwrap_or_default()
+    }
+
+    /// # Errors
+    /// `Unavailable` or `Invalid` when the lake cannot be written.
+    pub async fn put_history(&self, job: &TableName, history: &JobHistory) -> Result<()> {
+        self.overwrite(&self.history_path(job), json(history)?).await
+    }
+
+    fn history_path(&self, job: &TableName) -> Path {
+        self.root.clone().join("jobs").join(format!("{job}.json"))
+    }
+
+    fn of(&self, trigger: &TriggerId) -> Path {
+        self.root.clone().join("runs").join(trigger.as_str())
+    }
+
+    async fn exists(&self, path: &Path) -> Result<bool> {
+        match self.store.head(path).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(from_store("read the run ledger", &error)),
+            Err(error) => Err(from_store(READ, &error)),
         }
     }
 
-    fn cancel_path(&self, trigger: &TriggerId) -> Path {
-        self.root.clone().join(trigger.as_str()).join("cancel")
+    async fn list_below(&self, folder: &Path) -> Result<Vec<ObjectMeta>> {
+        self.store.list(Some(folder)).try_collect().await.map_err(|e| from_store(READ, &e))
     }
 
-    /// Records of one trigger, or of all, oldest first.
-    ///
-    /// # Errors
-    /// `Unavailable` when the lake cannot be listed, `Data` for a record that cannot be read.
-    pub async fn list(&self, trigger: Option<&TriggerId>) -> Result<Vec<RunRecord>> {
-        let folder = trigger.map_or_else(|| self.root.clone(), |trigger| self.root.clone().join(trigger.as_str()));
-        let doing = "read the run ledger";
-        let objects: Vec<_> = self.store.list(Some(&folder)).try_collect().await.map_err(|e| from_store(doing, &e))?;
-        let mut records = Vec::new();
-        for object in objects.iter().filter(|object| object.location.extension() == Some("json")) {
-            let got = self.store.get(&object.location).await.map_err(|e| from_store(doing, &e))?;
-            let bytes = got.bytes().await.map_err(|e| from_store(doing, &e))?;
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|e| Error::data(format!("{} is not text; delete it", object.location)).with_source(e))?;
-            records.push(RunRecord::from_json(text)?);
-        }
-        records.sort_by(|a, b| (&a.trigger, a.started, &a.job).cmp(&(&b.trigger, b.started, &b.job)));
-        Ok(records)
+    async fn read(&self, path: &Path) -> Result<Option<String>> {
+        let got = match self.store.get(path).await {
+            Ok(got) => got,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(from_store(READ, &error)),
+        };
+        let bytes = got.bytes().await.map_err(|e| from_store(READ, &e))?;
+        let text = String::from_utf8(bytes.to_vec());
+        text.map(Some).map_err(|e| Error::data(format!("{path} is not text; delete it")).with_source(e))
     }
+
+    async fn read_json<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>> {
+        let Some(text) = self.read(path).await? else { return Ok(None) };
+        let broken = |e| Error::data(format!("{path} of the run ledger cannot be read: delete it")).with_source(e);
+        serde_json::from_str(&text).map(Some).map_err(broken)
+    }
+
+    async fn overwrite(&self, path: &Path, text: String) -> Result<()> {
+        let put = self.store.put(path, PutPayload::from(text)).await;
+        put.map(|_| ()).map_err(|e| from_store(WRITE, &e))
+    }
+
+    /// Makes an object that nobody has made. After a lost answer of the store, the maker may be told that it was made before.
+    async fn make(&self, path: &Path, text: String) -> Result<Made> {
+        match self.store.put_opts(path, PutPayload::from(text), PutMode::Create.into()).await {
+            Ok(_) => Ok(Made::Now),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Made::Before)
+            }
+            Err(error) => Err(from_store(WRITE, &error)),
+        }
+    }
+
+    async fn delete(&self, path: &Path) -> Result<()> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(from_store(WRITE, &error)),
+        }
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::internal("an object of the run ledger is not JSON").with_source(e))
 }

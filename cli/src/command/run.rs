@@ -1,15 +1,14 @@
 //! `pulse run`
 
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use chrono::Utc;
-use pulse_core::Result;
 use pulse_core::run::TriggerId;
 use pulse_core::settings::Settings;
+use pulse_core::{Error, Result};
 use pulse_engine::job::{Workbench, pin};
 use pulse_scheduler::api::On;
-use pulse_scheduler::driver::{Placement, Submission, drive};
+use pulse_scheduler::driver::{Asked, DriveOptions, Driven, Placement, Submission, drive};
 
 use super::submit::run_on_cluster;
 use crate::args::{Global, RunOptions, Selection, Where};
@@ -29,13 +28,16 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
         trigger: TriggerId::new(Utc::now(), rand::random()),
         graph: setup::graph(&bench.project, &options.selection)?,
         interval: setup::interval(&options.selection)?,
-        concurrent_runs: concurrent_runs(&settings),
-        run_timeout: settings.run_timeout(),
+        options: DriveOptions::new(&settings),
     };
     let id = submission.trigger.clone();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let watching = tokio::spawn(watch(receiver));
-    let exit = drive(Placement::Fixed(Box::new(bench)), submission, sender, interrupted()).await?;
+    let asked = async {
+        interrupted().await;
+        Asked::Cancel
+    };
+    let driven = drive(Placement::Fixed(Box::new(bench)), submission, sender, asked).await?;
     if let Ok(watched) = watching.await {
         eprint!("{}", summary(&watched));
         if global.output == crate::args::Output::Json {
@@ -45,7 +47,11 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
         }
     }
     eprintln!("trigger {id}; `pulse runs show {id}` tells more");
-    Ok(ExitCode::from(exit.code()))
+    match driven {
+        Driven::Ended(exit) => Ok(ExitCode::from(exit.code())),
+        // Nobody else knows of this trigger.
+        Driven::Elsewhere | Driven::Left => Err(Error::internal(format!("another process drives trigger {id}"))),
+    }
 }
 
 /// Whether a job that is ready now reads more than one process should.
@@ -60,10 +66,6 @@ async fn too_large(bench: &Workbench, settings: &Settings, selection: &Selection
         }
     }
     Ok(false)
-}
-
-pub(crate) fn concurrent_runs(settings: &Settings) -> NonZeroUsize {
-    usize::try_from(settings.concurrent_runs).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Ctrl-C or SIGTERM.

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use chrono::DateTime;
-use pulse_core::run::{RunId, RunRecord, TriggerId};
-use pulse_core::{Error, Result};
+use chrono::{DateTime, Utc};
+use pulse_core::run::{AttemptFailure, Place, RunError, RunId, RunRecord, RunState, TriggerId};
+use pulse_core::settings::Settings;
+use pulse_core::{Error, ErrorKind, Result};
 use pulse_scheduler::ledger::RunStore;
 
 use crate::args::{Global, Output, Runs};
@@ -15,19 +16,13 @@ pub(crate) async fn runs(global: &Global, action: Runs) -> Result<ExitCode> {
     let ledger = RunStore::new(&setup::lake(global, &settings)?)?;
     match action {
         Runs::List { limit } => {
-            let mut records = ledger.list(None).await?;
-            records.reverse();
-            records.truncate(limit);
+            let records = ledger.newest(limit, Utc::now(), settings.lease()).await?;
             list(&records, global.output)?;
         }
-        Runs::Show { id } => show(&ledger, &id, global.output).await?,
+        Runs::Show { id } => show(&ledger, &settings, &id, global.output).await?,
         Runs::Cancel { id } => {
             let trigger = trigger_of(&id)?;
-            if ledger.list(Some(&trigger)).await?.is_empty() {
-                return Err(unknown(&id));
-            }
-            ledger.request_cancel(&trigger).await?;
-            eprintln!("asked the driver of {trigger} to stop");
+            cancel(&ledger, &settings, &trigger).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -57,8 +52,27 @@ fn list(records: &[RunRecord], output: Output) -> Result<()> {
     )
 }
 
-async fn show(ledger: &RunStore, id: &str, output: Output) -> Result<()> {
-    let mut records = ledger.list(Some(&trigger_of(id)?)).await?;
+async fn cancel(ledger: &RunStore, settings: &Settings, trigger: &TriggerId) -> Result<()> {
+    let records = ledger.records_at(trigger, Utc::now(), settings.lease()).await?;
+    let submitted = ledger.is_open(trigger).await?;
+    if records.is_empty() && !submitted {
+        return Err(unknown(trigger.as_str()));
+    }
+    if !records.is_empty() && records.iter().all(|record| record.state.is_final()) {
+        eprintln!("{trigger} has ended");
+        return Ok(());
+    }
+    ledger.request_cancel(trigger).await?;
+    match (records.iter().any(|record| record.state == RunState::Lost), submitted) {
+        (true, false) => eprintln!("the process of {trigger} is gone; nothing of it runs"),
+        (true, true) => eprintln!("{trigger} is cancelled when a scheduler takes it up"),
+        (false, _) => eprintln!("asked the driver of {trigger} to stop"),
+    }
+    Ok(())
+}
+
+async fn show(ledger: &RunStore, settings: &Settings, id: &str, output: Output) -> Result<()> {
+    let mut records = ledger.records_at(&trigger_of(id)?, Utc::now(), settings.lease()).await?;
     if let Ok(run) = id.parse::<RunId>() {
         records.retain(|record| record.run == run);
     }
@@ -78,7 +92,11 @@ async fn show(ledger: &RunStore, id: &str, output: Output) -> Result<()> {
 fn details(record: &RunRecord) {
     output::line(&format!("\n{} {}", record.job, record.state));
     if let Some(error) = &record.error {
-        output::line(&format!("  error ({:?}): {}", error.kind, error.message));
+        output::line(&format!("  error ({}): {}", kind(error.kind), error.root()));
+        told(error, "  ");
+    }
+    for failure in &record.failures {
+        attempt(failure, record.error.as_ref());
     }
     if let Some(reason) = &record.reason {
         output::line(&format!("  {reason}"));
@@ -91,6 +109,46 @@ fn details(record: &RunRecord) {
     for outcome in &record.expectations {
         let (failed, checked) = (output::count(outcome.failed), output::count(outcome.checked));
         output::line(&format!("  expected \"{}\": {failed} of {checked} failed ({:?})", outcome.name, outcome.on_fail));
+    }
+}
+
+/// What an error's root led to, outwards.
+fn told(error: &RunError, indent: &str) {
+    for above in error.causes.iter().skip(1).chain(Some(&error.message).filter(|_| !error.causes.is_empty())) {
+        output::line(&format!("{indent}  so: {above}"));
+    }
+}
+
+/// Which attempt failed, when and where, and what was done about it.
+fn attempt(failure: &AttemptFailure, last: Option<&RunError>) {
+    let at = DateTime::from_timestamp_millis(failure.at);
+    let at = at.map(|at| at.format("%H:%M:%S").to_string()).unwrap_or_default();
+    let place = match failure.place {
+        Some(Place::Local) => " in the driver's process",
+        Some(Place::Cluster) => " on the cluster",
+        None => "",
+    };
+    let next = match failure.retried_after {
+        #[allow(clippy::cast_precision_loss, reason = "for people")]
+        Some(millis) => format!("tried again after {:.1} s", millis as f64 / 1000.0),
+        None => "not tried again".to_owned(),
+    };
+    output::line(&format!("  attempt {} failed at {at}{place}, {next}", failure.attempt));
+    if last != Some(&failure.error) {
+        output::line(&format!("    error ({}): {}", kind(failure.error.kind), failure.error.root()));
+        told(&failure.error, "    ");
+    }
+}
+
+fn kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::Data => "data",
+        ErrorKind::Exhausted => "exhausted",
+        ErrorKind::Cancelled => "cancelled",
+        ErrorKind::Internal => "internal",
     }
 }
 

@@ -11,37 +11,33 @@ use pulse_engine::cluster::cluster_state;
 use pulse_engine::execute::{Execute, InProcess};
 use pulse_engine::job::Workbench;
 use pulse_engine::session::runtime;
-use pulse_engine::store::folder_url;
+use pulse_engine::store::{Stores, folder_url};
 use pulse_engine::table::Lake;
-use pulse_scheduler::api::{Api, MakePlacement, On};
+use pulse_scheduler::api::{Api, On, Places};
 use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::driver::Placement;
 
-use super::run::{concurrent_runs, interrupted};
+use super::run::interrupted;
 use crate::args::{Global, Role};
 use crate::setup;
 
 pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     match role {
-        Role::Scheduler => scheduler(&settings).await?,
+        Role::Scheduler => scheduler(global, &settings).await?,
         // Ballista ends on the signals by itself and lets running tasks end.
         Role::Executor => pulse_executor::serve(&settings, std::future::pending()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn scheduler(settings: &Settings) -> Result<()> {
-    let stores = setup::stores(settings);
+async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
+    let home = setup::lake(global, settings)?;
+    let stores = Arc::clone(home.stores());
     let runtime = runtime(&setup::runtime_options(settings), &stores)?;
     let cluster = Arc::new(Cluster::start(settings, runtime).await?);
-    let executors = Arc::clone(&cluster);
-    let api = Api::new(
-        placements(settings.clone(), Arc::clone(&cluster), stores),
-        Arc::new(move || executors.executors()),
-        concurrent_runs(settings),
-        settings.run_timeout(),
-    );
+    let places = ClusterPlaces { settings: settings.clone(), cluster: Arc::clone(&cluster), stores };
+    let api = Api::new(Arc::new(places), &home, settings.clone())?;
     let address = (settings.scheduler_host.as_str(), settings.api_port);
     let taken = |e: std::io::Error| {
         let (host, port) = address;
@@ -50,33 +46,45 @@ async fn scheduler(settings: &Settings) -> Result<()> {
     let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
     let bound = listener.local_addr().map_err(taken)?;
     eprintln!("scheduler: executors at {}, submissions at http://{bound}", cluster.address());
-    axum::serve(listener, api.router())
-        .with_graceful_shutdown(interrupted())
-        .await
-        .map_err(|e| Error::unavailable("the API stopped").with_source(e))
+    let taking_up = tokio::spawn(Arc::clone(&api).take_up_forever());
+    let served = axum::serve(listener, api.router()).with_graceful_shutdown(interrupted()).await;
+    taking_up.abort();
+    api.leave().await;
+    served.map_err(|e| Error::unavailable("the API stopped").with_source(e))
 }
 
-fn placements(settings: Settings, cluster: Arc<Cluster>, stores: Arc<pulse_engine::store::Stores>) -> MakePlacement {
-    Arc::new(move |project: Project, lake: &str, on: On| {
-        let lake = Lake::new(folder_url(lake, Path::new("/"))?, Arc::clone(&stores));
+/// Places in this process and on its cluster.
+struct ClusterPlaces {
+    settings: Settings,
+    cluster: Arc<Cluster>,
+    stores: Arc<Stores>,
+}
+
+impl Places for ClusterPlaces {
+    fn lake(&self, url: &str) -> Result<Lake> {
+        Ok(Lake::new(folder_url(url, Path::new("/"))?, Arc::clone(&self.stores)))
+    }
+
+    fn placement(&self, project: Project, lake: &Lake, on: On) -> Result<Placement> {
+        let settings = &self.settings;
         let project = Arc::new(project);
         let bench = |execute: Arc<dyn Execute>, state| Workbench {
             project: Arc::clone(&project),
             lake: lake.clone(),
             state,
             execute,
-            options: setup::job_options(&settings),
+            options: setup::job_options(settings),
         };
         let local = || -> Result<Workbench> {
-            Ok(bench(Arc::new(InProcess { slots: setup::slots(&settings) }), setup::state(&settings, &stores)?))
+            Ok(bench(Arc::new(InProcess { slots: setup::slots(settings) }), setup::state(settings, &self.stores)?))
         };
         let remote = || -> Result<Workbench> {
-            let runtime = runtime(&setup::runtime_options(&settings), &stores)?;
+            let runtime = runtime(&setup::runtime_options(settings), &self.stores)?;
             // Two tasks a slot even out tasks of unlike length.
-            let partitions = cluster.executors().max(1) * setup::vcores(&settings) * 2;
-            Ok(bench(Arc::new(cluster.on_cluster()), cluster_state(&settings, partitions, runtime)))
+            let partitions = self.cluster.executors().max(1) * setup::vcores(settings) * 2;
+            Ok(bench(Arc::new(self.cluster.on_cluster()), cluster_state(settings, partitions, runtime)))
         };
-        let placement = match on {
+        Ok(match on {
             On::Local => Placement::Fixed(Box::new(local()?)),
             On::Cluster => Placement::Fixed(Box::new(remote()?)),
             On::Auto => Placement::BySize {
@@ -84,7 +92,10 @@ fn placements(settings: Settings, cluster: Arc<Cluster>, stores: Arc<pulse_engin
                 cluster: Box::new(remote()?),
                 local_limit_bytes: settings.local_limit_mib << 20,
             },
-        };
-        Ok((placement, lake.clone()))
-    })
+        })
+    }
+
+    fn executors(&self) -> usize {
+        self.cluster.executors()
+    }
 }

@@ -10,8 +10,10 @@ use pulse_core::settings::Settings;
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::store::folder_url;
 use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse};
+use pulse_scheduler::ledger::Key;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::run::interrupted;
 use crate::args::{Global, Output, Selection, SubmitOptions};
@@ -20,14 +22,32 @@ use crate::{output, setup};
 
 /// From one look at a trigger to the next.
 const POLL: Duration = Duration::from_millis(200);
+/// From one look to the next while the scheduler does not answer.
+const SLOW_POLL: Duration = Duration::from_secs(1);
+/// A scheduler that does not answer for so long is not waited for any more.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Exit code of a process that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+/// Attempts at one request.
+const ATTEMPTS: u32 = 5;
+/// Before the second attempt; doubles with each further one.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// What Ctrl-C does to the runs that are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Interrupt {
+    Leaves,
+    Cancels,
+}
 
 pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     let scheduler = Scheduler::new(&settings)?;
-    let trigger = scheduler.submit(global, &options.selection, options.on.into()).await?;
+    let key = options.key.as_deref().map(str::parse).transpose()?;
+    let trigger = scheduler.submit(global, &options.selection, options.on.into(), key).await?;
     output::line(trigger.as_str());
     match options.wait {
-        true => follow(global, &scheduler, &trigger).await,
+        true => follow(global, &scheduler, &trigger, Interrupt::Leaves).await,
         false => Ok(ExitCode::SUCCESS),
     }
 }
@@ -40,18 +60,31 @@ pub(crate) async fn run_on_cluster(
     on: On,
 ) -> Result<ExitCode> {
     let scheduler = Scheduler::new(settings)?;
-    let trigger = scheduler.submit(global, selection, on).await?;
-    follow(global, &scheduler, &trigger).await
+    let trigger = scheduler.submit(global, selection, on, None).await?;
+    follow(global, &scheduler, &trigger, Interrupt::Cancels).await
 }
 
-async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId) -> Result<ExitCode> {
+async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId, interrupt: Interrupt) -> Result<ExitCode> {
     let began = Instant::now();
     let mut told: BTreeMap<TableName, RunState> = BTreeMap::new();
     let stop = interrupted();
     tokio::pin!(stop);
     let mut stopping = false;
     loop {
-        let answer: FollowResponse = scheduler.get(&format!("runs/{trigger}")).await?;
+        let answer = tokio::select! {
+            answer = scheduler.look(trigger) => answer?,
+            () = &mut stop, if !stopping => match interrupt {
+                Interrupt::Leaves => {
+                    eprintln!("{trigger} goes on; `pulse runs show {trigger}` shows it, `pulse runs cancel {trigger}` stops it");
+                    return Ok(ExitCode::from(INTERRUPTED));
+                }
+                Interrupt::Cancels => {
+                    stopping = true;
+                    scheduler.post::<(), ()>(&format!("runs/{trigger}/cancel"), &()).await?;
+                    continue;
+                }
+            },
+        };
         for record in answer.records.iter().filter(|record| record.state.is_final()) {
             if told.insert(record.job.clone(), record.state).is_none() {
                 lines(record, &[], None, None).iter().for_each(|line| eprintln!("{line}"));
@@ -60,13 +93,6 @@ async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId) -> 
         if let Some(exit) = answer.exit {
             finish(global, answer.records, began.elapsed())?;
             return Ok(ExitCode::from(exit));
-        }
-        tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
-            () = &mut stop, if !stopping => {
-                stopping = true;
-                scheduler.post::<(), ()>(&format!("runs/{trigger}/cancel"), &()).await?;
-            }
         }
     }
 }
@@ -96,7 +122,25 @@ impl Scheduler {
         Ok(Self { base: format!("http://{}:{}", settings.scheduler_host, settings.api_port), client })
     }
 
-    async fn submit(&self, global: &Global, selection: &Selection, on: On) -> Result<TriggerId> {
+    /// One look, after a while; through any outage of the scheduler that is not too long.
+    async fn look(&self, trigger: &TriggerId) -> Result<FollowResponse> {
+        let began = Instant::now();
+        let mut wait = POLL;
+        loop {
+            tokio::time::sleep(wait).await;
+            match self.answer(self.client.get(format!("{}/runs/{trigger}", self.base))).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && began.elapsed() < PATIENCE => {
+                    if wait == POLL {
+                        eprintln!("{error}; waiting for it, {trigger} goes on when it is back");
+                    }
+                    wait = SLOW_POLL;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn submit(&self, global: &Global, selection: &Selection, on: On, key: Option<Key>) -> Result<TriggerId> {
         let here = setup::here()?;
         let mut variables = setup::variables(global)?;
         // The scheduler stands in another folder, perhaps on another machine.
@@ -104,7 +148,12 @@ impl Scheduler {
             *value = folder_url(value, &here)?.to_string();
         }
         let jobs = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
+        let key = match key {
+            Some(key) => key,
+            None => Uuid::new_v4().to_string().parse()?,
+        };
         let request = SubmitRequest {
+            key,
             files: setup::project_files(&global.project)?,
             variables,
             lake: folder_url(&global.lake, &here)?.to_string(),
@@ -116,12 +165,18 @@ impl Scheduler {
         Ok(answer.trigger)
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        self.answer(self.client.get(format!("{}/{path}", self.base))).await
-    }
-
+    /// Tries again what may have been a moment's trouble: all requests here may come twice.
     async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T> {
-        self.answer(self.client.post(format!("{}/{path}", self.base)).json(body)).await
+        let mut attempt = 1;
+        loop {
+            match self.answer(self.client.post(format!("{}/{path}", self.base)).json(body)).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && attempt < ATTEMPTS => {
+                    tokio::time::sleep(BACKOFF * 2u32.pow(attempt - 1)).await;
+                    attempt += 1;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T> {

@@ -177,9 +177,10 @@ pub const SETTINGS: &[Setting] = &[
     number(
         "run_timeout_s",
         |s| &mut s.run_timeout_s,
-        21_600,
-        SECONDS,
-        "A run that takes longer, in seconds, is stopped and fails.",
+        0,
+        (0, 604_800),
+        "A run that takes longer, in seconds, all attempts together, is stopped and fails; 0 is five times the longest of the \
+         job's last five successful runs, at least six hours and at most `shuffle_ttl_s`.",
     ),
     number(
         "progress_timeout_s",
@@ -187,6 +188,35 @@ pub const SETTINGS: &[Setting] = &[
         600,
         SECONDS,
         "A run of which no task ended for this long, in seconds, is stopped and tried again.",
+    ),
+    number(
+        "run_attempts",
+        |s| &mut s.run_attempts,
+        4,
+        (1, 100),
+        "Attempts of a run that fails because something did not answer, was overtaken or made no progress.",
+    ),
+    number(
+        "run_backoff_ms",
+        |s| &mut s.run_backoff_ms,
+        3000,
+        (1, 300_000),
+        "Wait before the second attempt of a run, in milliseconds, less a jitter of up to half; it doubles with each \
+         further one, up to five minutes.",
+    ),
+    number(
+        "lease_s",
+        |s| &mut s.lease_s,
+        15,
+        (1, 3600),
+        "A driver that does not renew its lease on a trigger for this long, in seconds, has lost it.",
+    ),
+    number(
+        "clock_margin_ms",
+        |s| &mut s.clock_margin_ms,
+        5000,
+        (0, 600_000),
+        "How far the clocks of two machines may lie apart, in milliseconds: a trigger is taken up so much after its lease.",
     ),
     number(
         "store_retries",
@@ -248,7 +278,7 @@ pub const SETTINGS: &[Setting] = &[
     number(
         "shuffle_ttl_s",
         |s| &mut s.shuffle_ttl_s,
-        21_600,
+        86_400,
         SECONDS,
         "Age at which files of shuffles are deleted, in seconds; not less than `run_timeout_s`.",
     ),

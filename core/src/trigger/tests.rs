@@ -12,13 +12,31 @@ fn graph(edges: &[&[usize]]) -> Graph {
     Graph::from_upstream(upstream.collect()).unwrap()
 }
 
+/// At most three attempts a run, the second after a second or less; an hour for each run, a minute without progress.
+fn options(jobs: usize, concurrent_runs: usize) -> TriggerOptions {
+    TriggerOptions {
+        concurrent_runs: NonZeroUsize::new(concurrent_runs).unwrap(),
+        retry: RetryPolicy { attempts: 3, backoff: TimeDelta::seconds(1) },
+        progress_timeout: TimeDelta::minutes(1),
+        run_timeouts: (0..jobs).map(|job| (table(job), TimeDelta::hours(1))).collect(),
+        seed: 1,
+    }
+}
+
 fn trigger(edges: &[&[usize]], concurrent_runs: usize) -> Trigger {
-    Trigger::new(graph(edges), NonZeroUsize::new(concurrent_runs).unwrap())
+    Trigger::new(graph(edges), options(edges.len(), concurrent_runs))
 }
 
 fn now() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH
 }
+
+fn after(seconds: i64) -> DateTime<Utc> {
+    now() + TimeDelta::seconds(seconds)
+}
+
+const BROKEN: RunOutcome = RunOutcome::Failed { kind: ErrorKind::Data };
+const BUSY: RunOutcome = RunOutcome::Failed { kind: ErrorKind::Unavailable };
 
 fn finished(job: usize, outcome: RunOutcome) -> TriggerEvent {
     TriggerEvent::RunFinished { job: table(job), outcome }
@@ -27,8 +45,11 @@ fn finished(job: usize, outcome: RunOutcome) -> TriggerEvent {
 /// One word an action: `start j01`, `skipped j02`, `exit 1`.
 fn words(actions: &[TriggerAction]) -> Vec<String> {
     let word = |action: &TriggerAction| match action {
-        TriggerAction::StartRun { job } => format!("start {}", job.table()),
-        TriggerAction::CancelRun { job } => format!("cancel {}", job.table()),
+        TriggerAction::StartRun { job, attempt: 1 } => format!("start {}", job.table()),
+        TriggerAction::StartRun { job, attempt } => format!("start {} again, {attempt}", job.table()),
+        TriggerAction::StopRun { job, why: StopReason::Requested } => format!("cancel {}", job.table()),
+        TriggerAction::StopRun { job, why } => format!("stop {} {why:?}", job.table()),
+        TriggerAction::Postpone { job, attempt, .. } => format!("postpone {} {attempt}", job.table()),
         TriggerAction::Record { job, state, .. } => format!("{state} {}", job.table()),
         TriggerAction::Finish { exit } => format!("exit {}", exit.code()),
     };
@@ -99,26 +120,118 @@ fn nothing_to_run_is_done_at_once() {
 fn the_worst_run_decides_the_exit() {
     let mut trigger = trigger(&[&[], &[], &[]], 3);
     trigger.apply(TriggerEvent::Started, now());
-    trigger.apply(finished(0, RunOutcome::Failed), now());
+    trigger.apply(finished(0, BROKEN), now());
     trigger.apply(finished(1, RunOutcome::ExpectationFailed), now());
     assert_eq!(words(&trigger.apply(finished(2, RunOutcome::Succeeded), now())), ["succeeded j02", "exit 1"]);
 }
 
 #[test]
 fn a_resumed_trigger_does_not_run_again_what_has_ended() {
-    let ended = BTreeMap::from([(table(0), RunOutcome::Succeeded), (table(2), RunOutcome::Failed)]);
-    let mut trigger = Trigger::resume(graph(&[&[], &[0], &[], &[2]]), NonZeroUsize::MIN, &ended);
+    let ended = [(table(0), Resumed::Ended(RunOutcome::Succeeded)), (table(2), Resumed::Ended(BROKEN))].into();
+    let mut trigger = Trigger::resume(graph(&[&[], &[0], &[], &[2]]), options(4, 1), &ended);
     assert_eq!(words(&trigger.apply(TriggerEvent::Started, now())), ["skipped j03", "start j01"]);
     assert_eq!(words(&trigger.apply(finished(1, RunOutcome::Succeeded), now())), ["succeeded j01", "exit 1"]);
 }
 
-const OUTCOMES: [RunOutcome; 5] = [
-    RunOutcome::Succeeded,
-    RunOutcome::Unchanged,
-    RunOutcome::Failed,
-    RunOutcome::ExpectationFailed,
-    RunOutcome::Cancelled,
-];
+#[test]
+fn an_attempt_that_was_cut_off_counts() {
+    let known = [(table(0), Resumed::Attempted(2)), (table(1), Resumed::Attempted(3))].into();
+    let mut trigger = Trigger::resume(graph(&[&[], &[], &[1]]), options(3, 2), &known);
+    let actions = trigger.apply(TriggerEvent::Started, now());
+    assert_eq!(words(&actions), ["failed j01", "skipped j02", "start j00 again, 3"]);
+    let TriggerAction::Record { reason: Some(reason), .. } = &actions[0] else { panic!("{actions:?}") };
+    assert_eq!(reason, "its driver ended during the last of 3 attempts");
+}
+
+#[test]
+fn a_run_that_may_end_better_is_tried_again_after_a_while() {
+    let mut trigger = trigger(&[&[], &[0], &[]], 1);
+    trigger.apply(TriggerEvent::Started, now());
+    // Its place is free for another job meanwhile.
+    assert_eq!(words(&trigger.apply(finished(0, BUSY), now())), ["postpone j00 2", "start j02"]);
+    assert_eq!(words(&trigger.apply(finished(2, RunOutcome::Succeeded), now())), ["succeeded j02"]);
+    let until = trigger.wake_at().unwrap();
+    assert!(until > now() && until <= after(1), "{until}");
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, now())), Vec::<String>::new());
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, until)), ["start j00 again, 2"]);
+    let conflict = RunOutcome::Failed { kind: ErrorKind::Conflict };
+    assert_eq!(words(&trigger.apply(finished(0, conflict), until)), ["postpone j00 3"]);
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(4))), ["start j00 again, 3"]);
+    assert_eq!(words(&trigger.apply(finished(0, BUSY), after(4))), ["failed j00", "skipped j01", "exit 1"]);
+}
+
+#[test]
+fn what_would_fail_again_is_not_tried_again() {
+    for kind in [ErrorKind::Invalid, ErrorKind::Data, ErrorKind::Exhausted, ErrorKind::Internal] {
+        let mut trigger = trigger(&[&[]], 1);
+        trigger.apply(TriggerEvent::Started, now());
+        assert_eq!(words(&trigger.apply(finished(0, RunOutcome::Failed { kind }), now())), ["failed j00", "exit 1"]);
+    }
+}
+
+#[test]
+fn a_run_that_waits_for_its_next_attempt_can_be_cancelled() {
+    let mut trigger = trigger(&[&[]], 1);
+    trigger.apply(TriggerEvent::Started, now());
+    trigger.apply(finished(0, BUSY), now());
+    assert_eq!(words(&trigger.apply(TriggerEvent::CancelRequested, now())), ["cancelled j00", "exit 130"]);
+}
+
+#[test]
+fn a_run_that_fails_while_it_is_asked_to_stop_is_cancelled_and_not_tried_again() {
+    let mut trigger = trigger(&[&[]], 1);
+    trigger.apply(TriggerEvent::Started, now());
+    trigger.apply(TriggerEvent::CancelRequested, now());
+    assert_eq!(words(&trigger.apply(finished(0, BUSY), now())), ["cancelled j00", "exit 130"]);
+}
+
+#[test]
+fn a_run_without_progress_is_stopped_and_tried_again() {
+    let mut trigger = trigger(&[&[]], 1);
+    trigger.apply(TriggerEvent::Started, now());
+    trigger.apply(TriggerEvent::Progressed { job: table(0) }, after(30));
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(89))), Vec::<String>::new());
+    assert_eq!(trigger.wake_at(), Some(after(90)));
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(90))), ["stop j00 NoProgress"]);
+    // Asked once, and awaited: nothing is told before it ended.
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(300))), Vec::<String>::new());
+    assert_eq!(trigger.wake_at(), None);
+    let actions = trigger.apply(finished(0, RunOutcome::Cancelled), after(301));
+    assert_eq!(words(&actions), ["postpone j00 2"]);
+    assert!(matches!(actions[0], TriggerAction::Postpone { stopped: Some(StopReason::NoProgress), .. }));
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(302))), ["start j00 again, 2"]);
+    // It was about to commit when it was stopped.
+    trigger.apply(TriggerEvent::Tick, after(400));
+    assert_eq!(words(&trigger.apply(finished(0, RunOutcome::Succeeded), after(401))), ["succeeded j00", "exit 0"]);
+}
+
+#[test]
+fn a_run_that_takes_too_long_ends_for_good() {
+    let mut trigger = trigger(&[&[]], 1);
+    trigger.apply(TriggerEvent::Started, now());
+    for minute in 1..=60 {
+        trigger.apply(TriggerEvent::Progressed { job: table(0) }, after(minute * 60 - 1));
+    }
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(3599))), Vec::<String>::new());
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(3600))), ["stop j00 TimedOut"]);
+    let actions = trigger.apply(finished(0, RunOutcome::Cancelled), after(3601));
+    assert_eq!(words(&actions), ["failed j00", "exit 1"]);
+    assert!(matches!(actions[0], TriggerAction::Record { stopped: Some(StopReason::TimedOut), .. }));
+}
+
+/// The time of a run is that of all its attempts.
+#[test]
+fn no_attempt_starts_when_the_time_of_the_run_is_up() {
+    let mut trigger = trigger(&[&[]], 1);
+    trigger.apply(TriggerEvent::Started, now());
+    assert_eq!(
+        words(&trigger.apply(finished(0, BUSY), after(3599) + TimeDelta::milliseconds(900))),
+        ["failed j00", "exit 1"]
+    );
+}
+
+const OUTCOMES: [RunOutcome; 6] =
+    [RunOutcome::Succeeded, RunOutcome::Unchanged, BROKEN, BUSY, RunOutcome::ExpectationFailed, RunOutcome::Cancelled];
 
 /// A graph without a cycle: job `i` reads some of the jobs before it.
 fn edges() -> impl Strategy<Value = Vec<BTreeSet<usize>>> {
@@ -130,68 +243,87 @@ fn edges() -> impl Strategy<Value = Vec<BTreeSet<usize>>> {
     })
 }
 
+/// What a trigger has told so far, and whether it may.
+#[derive(Default)]
+struct Told {
+    running: Vec<TableName>,
+    attempts: BTreeMap<TableName, u32>,
+    ended: BTreeMap<TableName, RunState>,
+    exits: Vec<TriggerExit>,
+    cancelled: bool,
+}
+
+impl Told {
+    fn take(&mut self, actions: Vec<TriggerAction>, edges: &[BTreeSet<usize>]) -> Result<(), TestCaseError> {
+        for action in actions {
+            prop_assert!(self.exits.is_empty(), "an action after the last one");
+            match action {
+                TriggerAction::StartRun { job, attempt } => {
+                    let before = self.attempts.insert(job.clone(), attempt).unwrap_or_default();
+                    prop_assert_eq!(attempt, before + 1, "{} started twice", job);
+                    prop_assert!(attempt <= 3);
+                    prop_assert!(!self.cancelled, "started after the cancel");
+                    let index: usize = job.table()[1..].parse().unwrap();
+                    for upstream in &edges[index] {
+                        prop_assert!(self.ended.get(&table(*upstream)).is_some_and(|state| state.is_success()));
+                    }
+                    self.running.push(job);
+                }
+                TriggerAction::StopRun { job, .. } => prop_assert!(self.running.contains(&job)),
+                TriggerAction::Postpone { .. } => {}
+                TriggerAction::Record { job, state, .. } => {
+                    prop_assert!(state.is_final());
+                    prop_assert_eq!(self.ended.insert(job, state), None);
+                }
+                TriggerAction::Finish { exit } => self.exits.push(exit),
+            }
+        }
+        Ok(())
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
-    fn every_job_runs_at_most_once_after_its_upstream_and_the_trigger_ends(
+    fn every_run_ends_after_its_upstream_and_so_does_the_trigger(
         edges in edges(),
         concurrent_runs in 1_usize..5,
-        choices in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12), 12),
+        choices in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12), 200),
         cancel_after in prop::option::of(0_usize..12),
     ) {
         let borrowed: Vec<Vec<usize>> = edges.iter().map(|tables| tables.iter().copied().collect()).collect();
         let slices: Vec<&[usize]> = borrowed.iter().map(Vec::as_slice).collect();
         let mut trigger = trigger(&slices, concurrent_runs);
-        let mut running: Vec<TableName> = Vec::new();
-        let mut started = BTreeSet::new();
-        let mut outcomes: BTreeMap<TableName, RunState> = BTreeMap::new();
-        let mut exits = Vec::new();
-        let mut actions = trigger.apply(TriggerEvent::Started, now());
+        let (mut told, mut clock) = (Told::default(), now());
+        told.take(trigger.apply(TriggerEvent::Started, clock), &edges)?;
         for (step, (choice, kind)) in choices.iter().enumerate() {
             if cancel_after == Some(step) {
-                actions.extend(trigger.apply(TriggerEvent::CancelRequested, now()));
+                told.take(trigger.apply(TriggerEvent::CancelRequested, clock), &edges)?;
+                told.cancelled = true;
             }
-            for action in actions.drain(..) {
-                prop_assert!(exits.is_empty(), "an action after the last one");
-                match action {
-                    TriggerAction::StartRun { job } => {
-                        prop_assert!(started.insert(job.clone()), "{job} started twice");
-                        let index: usize = job.table()[1..].parse().unwrap();
-                        for upstream in &edges[index] {
-                            prop_assert!(outcomes.get(&table(*upstream)).is_some_and(|state| state.is_success()));
-                        }
-                        prop_assert!(cancel_after.is_none_or(|after| step <= after), "started after the cancel");
-                        running.push(job);
-                        prop_assert!(running.len() <= concurrent_runs);
-                    }
-                    TriggerAction::CancelRun { job } => prop_assert!(running.contains(&job)),
-                    TriggerAction::Record { job, state, .. } => {
-                        prop_assert!(state.is_final());
-                        prop_assert_eq!(outcomes.insert(job, state), None);
-                    }
-                    TriggerAction::Finish { exit } => exits.push(exit),
-                }
+            prop_assert!(told.running.len() <= concurrent_runs);
+            if told.running.is_empty() {
+                let Some(wake) = trigger.wake_at() else { break };
+                clock = clock.max(wake);
+                told.take(trigger.apply(TriggerEvent::Tick, clock), &edges)?;
+                continue;
             }
-            if !running.is_empty() {
-                let job = running.remove(choice.index(running.len()));
-                // Most runs succeed, or no run would get far.
-                let outcome = OUTCOMES.get(*kind).copied().unwrap_or(RunOutcome::Succeeded);
-                actions = trigger.apply(TriggerEvent::RunFinished { job: job.clone(), outcome }, now());
-                // The same event again is no event.
-                prop_assert_eq!(trigger.apply(TriggerEvent::RunFinished { job, outcome }, now()), vec![]);
+            let job = told.running.remove(choice.index(told.running.len()));
+            // Most runs succeed, or no run would get far.
+            let outcome = OUTCOMES.get(*kind).copied().unwrap_or(RunOutcome::Succeeded);
+            let finished = TriggerEvent::RunFinished { job, outcome };
+            let actions = trigger.apply(finished.clone(), clock);
+            let restarted = actions.iter().any(|action| matches!(action, TriggerAction::StartRun { .. }));
+            told.take(actions, &edges)?;
+            // The same event again is no event, unless the run runs again.
+            if !restarted {
+                prop_assert_eq!(trigger.apply(finished, clock), vec![]);
             }
         }
-        for action in actions {
-            match action {
-                TriggerAction::Record { job, state, .. } => prop_assert_eq!(outcomes.insert(job, state), None),
-                TriggerAction::Finish { exit } => exits.push(exit),
-                other => prop_assert!(false, "{:?} at the end", other),
-            }
-        }
-        prop_assert_eq!(exits.len(), 1);
-        prop_assert_eq!(outcomes.len(), edges.len());
-        let success = outcomes.values().all(|state| state.is_success());
-        prop_assert_eq!(success, exits[0] == TriggerExit::Done);
+        prop_assert_eq!(told.exits.len(), 1);
+        prop_assert_eq!(told.ended.len(), edges.len());
+        let success = told.ended.values().all(|state| state.is_success());
+        prop_assert_eq!(success, told.exits[0] == TriggerExit::Done);
     }
 }

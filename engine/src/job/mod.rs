@@ -24,7 +24,7 @@ pub use fixture::run_fixture;
 pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, pin};
 pub use query::{JobQuery, Sources, plan_query};
 pub use report::{Outcome, Report};
-pub use run::{preview, run};
+pub use run::{Entering, RunOptions, committed, preview, run};
 pub use schema::{infer_schemas, normalized};
 
 /// What all runs of a process share.

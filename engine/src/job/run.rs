@@ -1,5 +1,6 @@
 //! The way of a run: pin, plan, execute, check, commit; again when somebody else came first.
 
+mod earlier;
 mod quarantine;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use object_store::ObjectStoreExt as _;
 use pulse_core::interval::Interval;
 use pulse_core::manifest::{Read, Sink};
 use pulse_core::project::Job;
-use pulse_core::run::InputRecord;
+use pulse_core::run::{InputRecord, RunState};
 use pulse_core::{Error, Result};
 use serde_json::json;
 
@@ -35,24 +36,41 @@ use crate::step::{Step, reached};
 use crate::store::{store_path, store_url};
 use crate::table::{Commit, CommitOutcome, DataFile, Removal, Snapshot, Table};
 
+/// Told as a run goes from one state to the next; an error stops it there.
+pub type Entering<'a> = &'a (dyn Fn(RunState) -> Result<()> + Sync);
+
+/// One execution of a job.
+#[derive(Clone, Copy)]
+pub struct RunOptions<'a> {
+    pub run_id: &'a str,
+    pub asked: Option<Interval>,
+    pub now: DateTime<Utc>,
+    /// Of a run that was begun before, perhaps by a process that is gone or not quite: a commit of it that is not older
+    /// than this is found and not made again.
+    pub begun: Option<DateTime<Utc>>,
+    pub progress: Progress<'a>,
+    /// [`RunState::Planning`], [`RunState::Running`], and [`RunState::Committing`] before the first commit.
+    pub entering: Entering<'a>,
+}
+
 /// Runs a job once, for what changed or for the interval asked for.
 ///
 /// # Errors
 /// By kind: `Invalid` input, `Data`, `Unavailable`, `Exhausted`, `Conflict` when every attempt was overtaken. Whatever the
 /// error, no reader sees anything of the run.
-pub async fn run(
-    bench: &Workbench,
-    job: &Job,
-    run_id: &str,
-    asked: Option<Interval>,
-    now: DateTime<Utc>,
-    progress: Progress<'_>,
-) -> Result<Report> {
+pub async fn run(bench: &Workbench, job: &Job, options: RunOptions<'_>) -> Result<Report> {
+    let RunOptions { run_id, asked, now, begun, progress, entering } = options;
     let mut overtaken = String::new();
     for attempt in 1..=bench.options.attempts {
+        entering(RunState::Planning)?;
         let pinned = pin(bench, job, asked, now).await?;
+        if let Some(begun) = begun.or((attempt > 1).then_some(now))
+            && let Some(report) = earlier::committed(bench, &pinned.table, run_id, begun).await?
+        {
+            return Ok(report);
+        }
         let run = Run { bench, job, run_id, pinned: &pinned, now };
-        match run.attempt(progress).await? {
+        match run.attempt(progress, entering).await? {
             Attempt::Done(report) => return Ok(Report { attempt, ..*report }),
             Attempt::Overtaken { reason } => overtaken = reason,
         }
@@ -61,6 +79,15 @@ pub async fn run(
         "job {}: {} attempts were overtaken by other commits ({overtaken}); run it alone",
         job.name, bench.options.attempts
     )))
+}
+
+/// What a run has committed that was begun then; none when it has not.
+///
+/// # Errors
+/// `Unavailable` when the store does not answer, `Data` for a broken log.
+pub async fn committed(bench: &Workbench, job: &Job, run_id: &str, begun: DateTime<Utc>) -> Result<Option<Report>> {
+    let table = bench.lake.table(&job.name)?;
+    earlier::committed(bench, &table, run_id, begun).await
 }
 
 /// What a run would do now, without reading data.
@@ -95,7 +122,7 @@ struct Changes {
 }
 
 impl Run<'_> {
-    async fn attempt(&self, progress: Progress<'_>) -> Result<Attempt> {
+    async fn attempt(&self, progress: Progress<'_>, entering: Entering<'_>) -> Result<Attempt> {
         if self.pinned.mode == Mode::Unchanged {
             return Ok(self.done(self.report(Outcome::Unchanged, &Staged::default())));
         }
@@ -104,6 +131,7 @@ impl Run<'_> {
         if let Some(target) = &self.pinned.target {
             refuse_other_columns(self.job, &schema, &target.schema)?;
         }
+        entering(RunState::Running)?;
         let spec = sink_spec(self.job, &query, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
         let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
         reached(Step::Staged);
@@ -119,6 +147,7 @@ impl Run<'_> {
         let table = self.replace_in_table(&query, &spec, &scan).await?;
         let quarantine = self.replace_in_quarantine().await?;
         let changes = Changes { staged, table, quarantine };
+        entering(RunState::Committing)?;
         self.commit(changes, &schema, expectations).await
     }
 
@@ -268,6 +297,10 @@ impl Run<'_> {
                 reached(Step::TableCommitted);
                 report.outcome = Outcome::Committed { version };
                 Ok(self.done(report))
+            }
+            CommitOutcome::CommittedByAnother { version } => {
+                self.discard(&self.pinned.table, &commit.adds).await;
+                Ok(Attempt::Overtaken { reason: format!("version {version}: another attempt of this run") })
             }
             CommitOutcome::Conflict { version, reason } => {
                 self.discard(&self.pinned.table, &commit.adds).await;

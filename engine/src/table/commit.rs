@@ -1,10 +1,11 @@
-//! One optimistic commit: our own conflict rules, and a look-up of our run id after every doubtful answer.
+//! One optimistic commit: writes and reads the log's entries as `pulse_core::commit` decides.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
 use delta_kernel::engine::arrow_conversion::TryIntoKernel;
 use delta_kernel::schema::StructType;
 use deltalake_core::DeltaTableError;
@@ -12,15 +13,22 @@ use deltalake_core::kernel::transaction::{CommitData, TransactionError};
 use deltalake_core::kernel::{Action, Add, Protocol, Remove, Transaction, new_metadata};
 use deltalake_core::logstore::{CommitOrBytes, get_actions};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
-use pulse_core::{Error, Result};
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+use pulse_core::commit::{CommitAction, CommitEvent, CommitIntent, CommitProtocol, EntrySummary};
+use pulse_core::{Error, ErrorKind, Result};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::{DataFile, Snapshot, Table};
-use crate::error::{from_datafusion, from_delta};
+use crate::error::{from_datafusion, from_delta, from_store};
+
+pub use pulse_core::commit::{CommitOutcome, Removal};
 
 /// Key of the run's id in `commitInfo`.
 const RUN_ID_KEY: &str = "pulse.runId";
+/// Names one call of [`Table::commit`] there: two attempts of one run do not take each other's commits for their own.
+const ATTEMPT_KEY: &str = "pulse.attempt";
 
 /// What one run does to a table.
 #[derive(Debug, Clone)]
@@ -41,15 +49,6 @@ pub struct Commit {
     pub at: i64,
 }
 
-/// How a commit depends on the rows that were in the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// Rows are added whatever is there.
-    Independent,
-    /// The rows that are there decide what is written or removed.
-    FromRows,
-}
-
 /// Limits of the optimistic loop.
 #[derive(Debug, Clone)]
 pub struct CommitOptions {
@@ -64,22 +63,6 @@ impl Default for CommitOptions {
     fn default() -> Self {
         Self { attempts: 16, backoff: Duration::from_millis(50), checkpoint_every: 20 }
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitOutcome {
-    Committed {
-        version: u64,
-    },
-    /// An earlier try of this run had succeeded although its answer was lost.
-    AlreadyCommitted {
-        version: u64,
-    },
-    /// Somebody else changed what we read; plan again.
-    Conflict {
-        version: u64,
-        reason: String,
-    },
 }
 
 /// One entry of a table's history.
@@ -105,48 +88,59 @@ impl Table {
         commit: &Commit,
         options: &CommitOptions,
     ) -> Result<CommitOutcome> {
-        let bytes = self.commit_bytes(read, commit)?;
-        let mut version = read.map_or(0, |snapshot| snapshot.version + 1);
-        for attempt in 0..options.attempts {
-            let entry = CommitOrBytes::LogBytes(bytes.clone());
-            let written = self.log().write_commit_entry(version, entry, Uuid::new_v4()).await;
-            let Err(error) = written else {
-                self.checkpoint_if_due(version, options).await;
-                return Ok(CommitOutcome::Committed { version });
+        let attempt = Uuid::new_v4().to_string();
+        let bytes = self.commit_bytes(read, commit, &attempt)?;
+        let first = read.map_or(0, |snapshot| snapshot.version + 1);
+        let mut protocol = CommitProtocol::new(intent(commit, attempt), first, options.attempts);
+        let mut action = protocol.start();
+        let mut failure = None;
+        loop {
+            let event = match action {
+                CommitAction::Write { version, retry } => {
+                    if retry > 0 {
+                        tokio::time::sleep(options.backoff * 2u32.pow((retry - 1).min(6))).await;
+                    }
+                    let entry = CommitOrBytes::LogBytes(bytes.clone());
+                    match self.log().write_commit_entry(version, entry, Uuid::new_v4()).await {
+                        Ok(()) => CommitEvent::Written,
+                        Err(TransactionError::VersionAlreadyExists(_)) => CommitEvent::AlreadyExists,
+                        Err(error) => self.not_written(error, &mut failure),
+                    }
+                }
+                CommitAction::Read { version } => match self.entry(version).await? {
+                    Some(actions) => CommitEvent::Entry(summary(&actions)),
+                    None => CommitEvent::NothingThere,
+                },
+                CommitAction::Done(outcome) => {
+                    if let CommitOutcome::Committed { version } = outcome {
+                        self.checkpoint_if_due(version, options).await;
+                    }
+                    return Ok(outcome);
+                }
+                CommitAction::GiveUp => return Err(failure.unwrap_or_else(|| self.overtaken(options))),
+                CommitAction::Overtaken => return Err(self.overtaken(options)),
             };
-            match self.look_up(version, commit).await? {
-                Found::Nothing if matches!(error, TransactionError::VersionAlreadyExists(_)) => {}
-                Found::Nothing => return Err(self.not_written(error)),
-                Found::Ours { version } => return Ok(CommitOutcome::AlreadyCommitted { version }),
-                Found::Conflict { version, reason } => return Ok(CommitOutcome::Conflict { version, reason }),
-                Found::Others { next } => version = next,
-            }
-            tokio::time::sleep(options.backoff * 2u32.pow(attempt.min(6))).await;
+            action = protocol.apply(event);
         }
-        Err(Error::conflict(format!(
+    }
+
+    /// Whatever the store refused is not there; of anything else only its log can tell.
+    fn not_written(&self, error: TransactionError, failure: &mut Option<Error>) -> CommitEvent {
+        let error = from_delta(&self.doing("commit to"), DeltaTableError::from(error));
+        let event = match error.kind() {
+            ErrorKind::Invalid => CommitEvent::Refused,
+            _ => CommitEvent::Doubtful,
+        };
+        *failure = Some(error);
+        event
+    }
+
+    fn overtaken(&self, options: &CommitOptions) -> Error {
+        Error::conflict(format!(
             "table {}: {} attempts to commit were overtaken; raise `commit_attempts` or run less at once",
             self.name(),
             options.attempts
-        )))
-    }
-
-    fn not_written(&self, error: TransactionError) -> Error {
-        from_delta(&self.doing("commit to"), DeltaTableError::from(error))
-    }
-
-    /// What stands in the log from `first` on: our own commit, a conflict, or harmless commits of others.
-    async fn look_up(&self, first: u64, commit: &Commit) -> Result<Found> {
-        let mut next = first;
-        while let Some(actions) = self.entry(next).await? {
-            if run_id(&actions) == Some(commit.run_id.as_str()) {
-                return Ok(Found::Ours { version: next });
-            }
-            if let Some(reason) = conflict(&actions, commit) {
-                return Ok(Found::Conflict { version: next, reason });
-            }
-            next += 1;
-        }
-        Ok(if next == first { Found::Nothing } else { Found::Others { next } })
+        ))
     }
 
     async fn entry(&self, version: u64) -> Result<Option<Vec<Action>>> {
@@ -157,7 +151,7 @@ impl Table {
         get_actions(version, &bytes).map(Some).map_err(|e| self.broken(&doing, e))
     }
 
-    fn commit_bytes(&self, read: Option<&Snapshot>, commit: &Commit) -> Result<bytes::Bytes> {
+    fn commit_bytes(&self, read: Option<&Snapshot>, commit: &Commit, attempt: &str) -> Result<bytes::Bytes> {
         let mut actions = Vec::new();
         if read.is_none() {
             actions.extend(self.creation(commit)?);
@@ -166,6 +160,7 @@ impl Table {
         actions.extend(commit.adds.iter().cloned().map(Action::Add));
         let mut details: std::collections::HashMap<String, Value> = commit.details.clone().into_iter().collect();
         details.insert(RUN_ID_KEY.to_owned(), Value::String(commit.run_id.clone()));
+        details.insert(ATTEMPT_KEY.to_owned(), Value::String(attempt.to_owned()));
         details.insert("engineInfo".to_owned(), Value::String(format!("pulse/{}", env!("CARGO_PKG_VERSION"))));
         let mode = if commit.removes.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
         let partition_by = Some(commit.partition_by.clone()).filter(|columns| !columns.is_empty());
@@ -233,6 +228,33 @@ impl Table {
         Ok(entries)
     }
 
+    /// The newest commit of a run, looked for back to `since` by the store's clock.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store does not answer, `Data` for a broken log.
+    pub async fn commit_of(&self, run_id: &str, since: DateTime<Utc>) -> Result<Option<History>> {
+        let Some(snapshot) = self.snapshot(None).await? else { return Ok(None) };
+        let doing = self.doing("read the log of");
+        for version in (0..=snapshot.version).rev() {
+            let path = Path::from_iter(["_delta_log".to_owned(), format!("{version:020}.json")]);
+            let got = match self.store().get(&path).await {
+                Ok(got) => got,
+                // Older entries may have been cleaned up behind a checkpoint.
+                Err(object_store::Error::NotFound { .. }) => break,
+                Err(error) => return Err(from_store(&doing, &error)),
+            };
+            if got.meta.last_modified < since {
+                break;
+            }
+            let bytes = got.bytes().await.map_err(|e| from_store(&doing, &e))?;
+            let actions = get_actions(version, &bytes).map_err(|e| self.broken(&doing, e))?;
+            if info(&actions, RUN_ID_KEY) == Some(run_id) {
+                return Ok(Some(history(version, &actions)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Files with new rows that the commit of `version` added; not those whose rows it only moved.
     ///
     /// # Errors
@@ -255,39 +277,43 @@ impl Table {
     }
 }
 
-enum Found {
-    Nothing,
-    Ours { version: u64 },
-    Conflict { version: u64, reason: String },
-    Others { next: u64 },
-}
-
-fn run_id(actions: &[Action]) -> Option<&str> {
+fn info<'a>(actions: &'a [Action], key: &str) -> Option<&'a str> {
     actions.iter().find_map(|action| match action {
-        Action::CommitInfo(info) => info.info.get(RUN_ID_KEY)?.as_str(),
+        Action::CommitInfo(info) => info.info.get(key)?.as_str(),
         _ => None,
     })
 }
 
-/// Why a commit that came first rules ours out; none when both stand, in whichever order.
-///
-/// delta-rs' own checker lets two removals of one file pass when the winner only rearranged rows, and lets an overwrite
-/// pass over a concurrent append; either would double or lose rows.
-fn conflict(winner: &[Action], ours: &Commit) -> Option<String> {
-    let removes: HashSet<&str> = ours.removes.iter().map(|file| file.path.as_str()).collect();
-    winner.iter().find_map(|action| match action {
-        Action::Metadata(_) | Action::Protocol(_) => Some("the table's definition changed".to_owned()),
-        Action::Txn(txn) if ours.transactions.iter().any(|(id, _)| *id == txn.app_id) => {
-            Some(format!("another run already moved `{}`", txn.app_id))
+fn intent(commit: &Commit, attempt: String) -> CommitIntent {
+    CommitIntent {
+        run: commit.run_id.clone(),
+        attempt,
+        transactions: commit.transactions.iter().map(|(id, _)| id.clone()).collect(),
+        removes: commit.removes.iter().map(|file| file.path.clone()).collect(),
+        removal: commit.read_table,
+    }
+}
+
+fn summary(actions: &[Action]) -> EntrySummary {
+    let mut summary = EntrySummary {
+        run: info(actions, RUN_ID_KEY).map(str::to_owned),
+        attempt: info(actions, ATTEMPT_KEY).map(str::to_owned),
+        ..EntrySummary::default()
+    };
+    for action in actions {
+        match action {
+            Action::Metadata(_) | Action::Protocol(_) => summary.redefines = true,
+            Action::Txn(txn) => {
+                summary.transactions.insert(txn.app_id.clone());
+            }
+            Action::Remove(remove) => {
+                summary.removes.insert(remove.path.clone());
+            }
+            Action::Add(add) => summary.adds_rows |= add.data_change,
+            _ => {}
         }
-        Action::Remove(remove) if removes.contains(remove.path.as_str()) => {
-            Some(format!("file {} is already removed", remove.path))
-        }
-        Action::Add(add) if add.data_change && ours.read_table == Removal::FromRows => {
-            Some("rows were added to the table".to_owned())
-        }
-        _ => None,
-    })
+    }
+    summary
 }
 
 fn removal(file: &DataFile, at: i64) -> Remove {
@@ -306,7 +332,7 @@ fn history(version: u64, actions: &[Action]) -> History {
     let mut entry = History {
         version,
         timestamp: None,
-        run_id: run_id(actions).map(str::to_owned),
+        run_id: info(actions, RUN_ID_KEY).map(str::to_owned),
         files_added: 0,
         files_removed: 0,
         details: BTreeMap::new(),

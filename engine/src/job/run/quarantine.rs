@@ -85,6 +85,9 @@ impl Run<'_> {
         let table = &self.pinned.quarantine_table;
         match table.commit(self.pinned.quarantine.as_ref(), &commit, &self.bench.options.commit).await? {
             CommitOutcome::Committed { .. } | CommitOutcome::AlreadyCommitted { .. } => Ok(None),
+            CommitOutcome::CommittedByAnother { version } => {
+                Ok(Some(format!("version {version} of the quarantine: another attempt of this run")))
+            }
             CommitOutcome::Conflict { version, reason } => {
                 Ok(Some(format!("version {version} of the quarantine: {reason}")))
             }

@@ -1,0 +1,88 @@
+//! What a trigger is told, and what it answers.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::ErrorKind;
+use crate::name::TableName;
+use crate::run::RunState;
+
+/// What came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TriggerEvent {
+    Started,
+    /// A task of the run ended.
+    Progressed {
+        job: TableName,
+    },
+    RunFinished {
+        job: TableName,
+        outcome: RunOutcome,
+    },
+    CancelRequested,
+    /// Time has passed; see [`Trigger::wake_at`].
+    Tick,
+}
+
+/// How a run, or an attempt of it, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunOutcome {
+    Succeeded,
+    Unchanged,
+    /// The kind decides whether it is tried again.
+    Failed {
+        kind: ErrorKind,
+    },
+    /// A `fail` expectation did not hold; the table is as it was.
+    ExpectationFailed,
+    Cancelled,
+}
+
+/// Why a run that runs is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StopReason {
+    /// Somebody asked.
+    Requested,
+    /// None of its tasks ended for too long. It is tried again.
+    NoProgress,
+    /// It took too long, all attempts together.
+    TimedOut,
+}
+
+/// What should go out, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TriggerAction {
+    StartRun {
+        job: TableName,
+        /// From 1.
+        attempt: u32,
+    },
+    /// Its end is told by [`TriggerEvent::RunFinished`], as any other's.
+    StopRun { job: TableName, why: StopReason },
+    /// An attempt failed, `stopped` by the watchdog or by itself; the next one starts at `until`.
+    Postpone { job: TableName, attempt: u32, stopped: Option<StopReason>, until: DateTime<Utc> },
+    /// The run ended. `reason` says why it was skipped or cancelled, `stopped` whether the watchdog ended it.
+    Record { job: TableName, state: RunState, at: DateTime<Utc>, reason: Option<String>, stopped: Option<StopReason> },
+    /// The last action: no run is left.
+    Finish { exit: TriggerExit },
+}
+
+/// How a trigger ended; the worst of its runs decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TriggerExit {
+    Done,
+    ExpectationFailed,
+    RunFailed,
+    Cancelled,
+}
+
+impl TriggerExit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::RunFailed => 1,
+            Self::ExpectationFailed => 3,
+            Self::Cancelled => 130,
+        }
+    }
+}

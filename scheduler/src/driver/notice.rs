@@ -1,0 +1,38 @@
+//! What a person following a trigger wants to know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pulse_core::Error;
+use pulse_core::name::TableName;
+use pulse_core::run::RunRecord;
+use pulse_engine::job::Mode;
+
+#[derive(Debug, Clone)]
+pub enum Notice {
+    Started {
+        job: TableName,
+    },
+    Progress {
+        job: TableName,
+        done: usize,
+        tasks: usize,
+    },
+    /// Told by a run before its end.
+    Reported {
+        job: TableName,
+        warnings: Vec<String>,
+        mode: Mode,
+    },
+    /// An attempt failed; the next one follows.
+    Retried {
+        job: TableName,
+        attempt: u32,
+        after: Duration,
+        error: Arc<Error>,
+    },
+    Ended {
+        record: Box<RunRecord>,
+        error: Option<Arc<Error>>,
+    },
+}

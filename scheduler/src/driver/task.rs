@@ -1,0 +1,100 @@
+//! One attempt of a run, in a task of its own.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
+use pulse_core::interval::Interval;
+use pulse_core::name::TableName;
+use pulse_core::run::{Place, RunId, RunState};
+use pulse_core::{Error, Result};
+use pulse_engine::job::{Report, RunOptions, run};
+use tokio::sync::{mpsc, watch};
+
+use super::{Notice, Placement};
+use crate::ledger::LeaseKeeper;
+
+/// What a task tells its driver.
+pub(super) enum TaskEvent {
+    Placed { job: TableName, place: Place },
+    Progressed { job: TableName },
+    Ended { job: TableName, report: Result<Box<Report>> },
+}
+
+pub(super) struct RunTask {
+    pub(super) run: RunId,
+    pub(super) placement: Placement,
+    pub(super) interval: Option<Interval>,
+    pub(super) begun: Option<DateTime<Utc>>,
+    pub(super) lease: Arc<LeaseKeeper>,
+    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) events: mpsc::UnboundedSender<TaskEvent>,
+    pub(super) notices: mpsc::UnboundedSender<Notice>,
+}
+
+impl RunTask {
+    pub(super) async fn run(self) {
+        let job = self.run.job().clone();
+        let report = AssertUnwindSafe(self.attempt()).catch_unwind().await.unwrap_or_else(|_| {
+            Err(Error::internal(format!("job {job}: a task of it panicked; the log of this process says where")))
+        });
+        // The driver is gone only when it drives no more.
+        let _ = self.events.send(TaskEvent::Ended { job, report: report.map(Box::new) });
+    }
+
+    /// Ends when asked to, within one batch; not while it commits: what is committed then is told as such.
+    async fn attempt(&self) -> Result<Report> {
+        let committing = AtomicBool::new(false);
+        let mut stopped = self.stopped.clone();
+        let work = self.work(&committing);
+        tokio::pin!(work);
+        tokio::select! {
+            report = &mut work => return report,
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+        match committing.load(Ordering::Relaxed) {
+            true => work.await,
+            false => Err(self.cancelled()),
+        }
+    }
+
+    async fn work(&self, committing: &AtomicBool) -> Result<Report> {
+        let job = self.run.job();
+        let bench = self.placement.choose(job, self.interval).await?;
+        let _ = self.events.send(TaskEvent::Placed { job: job.clone(), place: bench.execute.place() });
+        let progress = |done, tasks, _rows| {
+            let _ = self.events.send(TaskEvent::Progressed { job: job.clone() });
+            let _ = self.notices.send(Notice::Progress { job: job.clone(), done, tasks });
+        };
+        let entering = |state| {
+            committing.store(state == RunState::Committing, Ordering::Relaxed);
+            if *self.stopped.borrow() {
+                return Err(self.cancelled());
+            }
+            if !self.lease.holds() {
+                return Err(Error::unavailable(format!(
+                    "job {job}: the lease on {} could not be renewed",
+                    self.run.trigger()
+                )));
+            }
+            let _ = self.events.send(TaskEvent::Progressed { job: job.clone() });
+            Ok(())
+        };
+        let id = self.run.to_string();
+        let options = RunOptions {
+            run_id: &id,
+            asked: self.interval,
+            now: Utc::now(),
+            begun: self.begun,
+            progress: &progress,
+            entering: &entering,
+        };
+        run(&bench, bench.project.job(job)?, options).await
+    }
+
+    fn cancelled(&self) -> Error {
+        Error::cancelled(format!("job {}: cancelled while it ran", self.run.job()))
+    }
+}

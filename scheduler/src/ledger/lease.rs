@@ -1,0 +1,186 @@
+//! Leases in the lake, and keeping one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use object_store::path::Path;
+use pulse_core::Result;
+use pulse_core::lease::{Claim, Holding, Lease, LeaseAction, LeaseEvent, LeaseOptions, claim, is_over};
+use pulse_core::run::TriggerId;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Made, RunStore, json};
+
+/// Times in a lease's length that its keeper looks whether something is due.
+const LOOKS_PER_LEASE: u32 = 6;
+/// Whoever must wait for a lease to be renewed looks again after this.
+const WAIT: Duration = Duration::from_millis(20);
+
+impl RunStore {
+    fn lease_folder(&self, trigger: &TriggerId) -> Path {
+        self.of(trigger).join("lease")
+    }
+
+    fn lease_path(&self, trigger: &TriggerId, epoch: u64) -> Path {
+        self.lease_folder(trigger).join(format!("{epoch:08}.json"))
+    }
+
+    /// The last epoch of a trigger; none when nobody ever drove it.
+    ///
+    /// # Errors
+    /// `Unavailable` when the lake cannot be read.
+    pub async fn newest_lease(&self, trigger: &TriggerId) -> Result<Option<Lease>> {
+        let objects = self.list_below(&self.lease_folder(trigger)).await?;
+        match objects.into_iter().map(|object| object.location).max() {
+            Some(newest) => self.read_json(&newest).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a driver has the trigger, as far as anybody else can tell.
+    ///
+    /// # Errors
+    /// `Unavailable` when the lake cannot be read.
+    pub async fn is_driven(&self, trigger: &TriggerId, now: DateTime<Utc>, options: LeaseOptions) -> Result<bool> {
+        Ok(self.newest_lease(trigger).await?.is_some_and(|lease| !is_over(&lease, now, options)))
+    }
+
+    async fn make_lease(&self, trigger: &TriggerId, lease: &Lease) -> Result<Made> {
+        self.make(&self.lease_path(trigger, lease.epoch), json(lease)?).await
+    }
+}
+
+/// A lease that is renewed until this is dropped.
+#[derive(Debug)]
+pub struct LeaseKeeper {
+    ledger: RunStore,
+    trigger: TriggerId,
+    holding: Arc<Mutex<Holding>>,
+    lost: watch::Receiver<bool>,
+    keeping: JoinHandle<()>,
+}
+
+impl LeaseKeeper {
+    /// Takes a trigger; none when somebody else has it.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid` when the lake cannot be read or written.
+    pub async fn claim(ledger: &RunStore, trigger: &TriggerId, options: LeaseOptions) -> Result<Option<Self>> {
+        let owner = format!("{:016x}", rand::random::<u64>());
+        let newest = ledger.newest_lease(trigger).await?;
+        let lease = match claim(newest.as_ref(), &owner, Utc::now(), options) {
+            Claim::Held => return Ok(None),
+            Claim::Ours(lease) => lease,
+            Claim::Make(lease) => match ledger.make_lease(trigger, &lease).await? {
+                Made::Now => lease,
+                // By somebody else, or by a try of ours whose answer was lost.
+                Made::Before => match ledger.newest_lease(trigger).await? {
+                    Some(lease) if lease.owner == owner => lease,
+                    _ => return Ok(None),
+                },
+            },
+        };
+        let holding = Arc::new(Mutex::new(Holding::new(lease, options)));
+        let (tell, lost) = watch::channel(false);
+        let every = options.length.to_std().unwrap_or_default() / LOOKS_PER_LEASE;
+        let keeping = tokio::spawn(keep(ledger.clone(), trigger.clone(), Arc::clone(&holding), tell, every));
+        Ok(Some(Self { ledger: ledger.clone(), trigger: trigger.clone(), holding, lost, keeping }))
+    }
+
+    /// Whether an effect is allowed now.
+    pub fn holds(&self) -> bool {
+        lock(&self.holding).holds(Utc::now())
+    }
+
+    /// The epoch to write by; none when another driver has gone on. Waits while it is not known.
+    pub async fn epoch(&self) -> Option<u64> {
+        loop {
+            {
+                let holding = lock(&self.holding);
+                if holding.is_lost() {
+                    return None;
+                }
+                if holding.holds(Utc::now()) {
+                    return Some(holding.epoch());
+                }
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+    }
+
+    /// Resolves when another driver has gone on.
+    pub async fn lost(&self) {
+        let mut lost = self.lost.clone();
+        if lost.wait_for(|lost| *lost).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Lets others go on at once.
+    pub async fn release(self) {
+        self.keeping.abort();
+        let released = {
+            let holding = lock(&self.holding);
+            holding.holds(Utc::now()).then(|| holding.released(Utc::now()))
+        };
+        let Some(lease) = released else { return };
+        let path = self.ledger.lease_path(&self.trigger, lease.epoch);
+        // Others wait until it is over by itself.
+        if let Err(error) = async { self.ledger.overwrite(&path, json(&lease)?).await }.await {
+            log::warn!("lease of {}: {error}", self.trigger);
+        }
+    }
+}
+
+impl Drop for LeaseKeeper {
+    fn drop(&mut self) {
+        self.keeping.abort();
+    }
+}
+
+async fn keep(
+    ledger: RunStore,
+    trigger: TriggerId,
+    holding: Arc<Mutex<Holding>>,
+    tell: watch::Sender<bool>,
+    every: Duration,
+) {
+    loop {
+        tokio::time::sleep(every).await;
+        let action = lock(&holding).due(Utc::now());
+        match carry_out(&ledger, &trigger, action).await {
+            Ok(Some(event)) => lock(&holding).apply(event, Utc::now()),
+            Ok(None) => {}
+            // The next look tries again; until then the lease may run out, and then nothing is done.
+            Err(error) => log::warn!("lease of {trigger}: {error}"),
+        }
+        if lock(&holding).is_lost() {
+            tell.send_replace(true);
+            return;
+        }
+    }
+}
+
+async fn carry_out(ledger: &RunStore, trigger: &TriggerId, action: LeaseAction) -> Result<Option<LeaseEvent>> {
+    match action {
+        LeaseAction::Nothing => Ok(None),
+        LeaseAction::Renew(lease) => {
+            let next: Option<Lease> = ledger.read_json(&ledger.lease_path(trigger, lease.epoch + 1)).await?;
+            if let Some(next) = next {
+                return Ok(Some(LeaseEvent::Superseded(next)));
+            }
+            ledger.overwrite(&ledger.lease_path(trigger, lease.epoch), json(&lease)?).await?;
+            Ok(Some(LeaseEvent::Stored(lease)))
+        }
+        LeaseAction::Make(lease) => match ledger.make_lease(trigger, &lease).await? {
+            Made::Now => Ok(Some(LeaseEvent::Stored(lease))),
+            Made::Before => Ok(ledger.newest_lease(trigger).await?.map(LeaseEvent::Superseded)),
+        },
+    }
+}
+
+fn lock(holding: &Mutex<Holding>) -> MutexGuard<'_, Holding> {
+    holding.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,98 @@
+//! Records of runs.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use object_store::path::Path;
+use pulse_core::Result;
+use pulse_core::lease::LeaseOptions;
+use pulse_core::name::TableName;
+use pulse_core::run::{RunRecord, RunState, TriggerId};
+use pulse_engine::error::from_store;
+
+use super::{READ, RunStore};
+
+impl RunStore {
+    /// Replaces the record of a run. Only the driver of the epoch writes it, so no earlier driver overwrites a later one's.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid` when the lake cannot be written.
+    pub async fn put(&self, record: &RunRecord, epoch: u64) -> Result<()> {
+        let folder = self.of(&record.trigger).join("records").join(format!("{epoch:08}"));
+        self.overwrite(&folder.join(format!("{}.json", record.job)), record.to_json()?).await
+    }
+
+    /// Records of one trigger, in the order in which they started.
+    ///
+    /// # Errors
+    /// `Unavailable` when the lake cannot be listed, `Data` for a record that cannot be read.
+    pub async fn records(&self, trigger: &TriggerId) -> Result<Vec<RunRecord>> {
+        let mut newest: BTreeMap<TableName, Path> = BTreeMap::new();
+        let mut objects = self.list_below(&self.of(trigger).join("records")).await?;
+        // Epochs are padded with zeros: the newest is the last.
+        objects.sort_by(|a, b| a.location.cmp(&b.location));
+        for object in objects {
+            let job = object.location.filename().and_then(|name| name.strip_suffix(".json"));
+            if let Some(job) = job.and_then(|job| job.parse().ok()) {
+                newest.insert(job, object.location);
+            }
+        }
+        let mut records = Vec::new();
+        for path in newest.values() {
+            if let Some(text) = self.read(path).await? {
+                records.push(RunRecord::from_json(&text)?);
+            }
+        }
+        records.sort_by(|a, b| (a.started.is_none(), a.started, &a.job).cmp(&(b.started.is_none(), b.started, &b.job)));
+        Ok(records)
+    }
+
+    /// As [`Self::records`]; what no driver drives any more is [`RunState::Lost`].
+    ///
+    /// # Errors
+    /// As [`Self::records`].
+    pub async fn records_at(
+        &self,
+        trigger: &TriggerId,
+        now: DateTime<Utc>,
+        options: LeaseOptions,
+    ) -> Result<Vec<RunRecord>> {
+        let mut records = self.records(trigger).await?;
+        if records.iter().all(|record| record.state.is_final()) {
+            return Ok(records);
+        }
+        if self.is_driven(trigger, now, options).await? {
+            return Ok(records);
+        }
+        let resumed = self.is_open(trigger).await?;
+        for record in records.iter_mut().filter(|record| !record.state.is_final()) {
+            record.state = RunState::Lost;
+            record.reason = Some(match resumed {
+                true => "its driver is gone; a scheduler of this lake takes it up".to_owned(),
+                false => "its process is gone; what it did not commit is done by the next run".to_owned(),
+            });
+        }
+        Ok(records)
+    }
+
+    /// The newest `limit` records of all triggers, newest first. Older triggers are not even looked at.
+    ///
+    /// # Errors
+    /// As [`Self::records`].
+    pub async fn newest(&self, limit: usize, now: DateTime<Utc>, options: LeaseOptions) -> Result<Vec<RunRecord>> {
+        let runs = self.root.clone().join("runs");
+        let listed = self.store.list_with_delimiter(Some(&runs)).await.map_err(|e| from_store(READ, &e))?;
+        let mut triggers: Vec<TriggerId> =
+            listed.common_prefixes.iter().filter_map(|folder| folder.filename()?.parse().ok()).collect();
+        triggers.sort_unstable_by(|a, b| b.cmp(a));
+        let mut newest = Vec::new();
+        for trigger in triggers {
+            if newest.len() >= limit {
+                break;
+            }
+            newest.extend(self.records_at(&trigger, now, options).await?.into_iter().rev());
+        }
+        newest.truncate(limit);
+        Ok(newest)
+    }
+}
