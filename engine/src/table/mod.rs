@@ -7,15 +7,16 @@ mod statistics;
 
 use std::sync::Arc;
 
-use deltalake_core::logstore::{LogStoreRef, StorageConfig, logstore_with};
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use pulse_core::name::TableName;
 use pulse_core::{Error, Result};
 use url::Url;
 
-use crate::error::{from_delta, from_store};
+use crate::error::from_store;
 use crate::store::{Stores, store_path};
 
 pub use commit::{Commit, CommitOptions, CommitOutcome, History, Removal};
@@ -50,8 +51,9 @@ impl Lake {
             .join(&format!("{}/", name.path()))
             .map_err(|e| Error::invalid(format!("lake `{}` cannot hold tables", self.root)).with_source(e))?;
         let store = self.stores.client(&url)?;
-        let log = logstore_with(Arc::clone(&store), &url, StorageConfig::default())
-            .map_err(|e| from_delta(&format!("table {name}"), e))?;
+        // Not by scheme: delta-rs knows `s3://` only once its own S3 crate is registered. Both kinds of store put if absent.
+        let folder: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&store), store_path(&url)?));
+        let log = default_logstore(folder, store, &url, &StorageConfig::default());
         Ok(Table { name: name.clone(), url, log })
     }
 
