@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use datafusion::prelude::SessionConfig;
+use pulse_aws::glue::{GlueCatalog, GlueOptions};
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
 use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
+use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
 use pulse_engine::job::{JobOptions, Workbench};
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
@@ -168,7 +170,19 @@ pub(crate) fn workbench(global: &Global, settings: &Settings) -> Result<Workbenc
         lake,
         execute: Arc::new(InProcess { slots: slots(settings) }),
         options: job_options(settings),
+        catalog: catalog(settings),
     })
+}
+
+/// Does not connect before it is asked something.
+pub(crate) fn catalog(settings: &Settings) -> Arc<dyn Catalog> {
+    match settings.catalog.as_str() {
+        "glue" => Arc::new(GlueCatalog::new(GlueOptions {
+            prefix: settings.catalog_prefix.clone(),
+            create_databases: settings.catalog_databases == "create",
+        })),
+        _ => Arc::new(LocalCatalog),
+    }
 }
 
 pub(crate) fn job_options(settings: &Settings) -> JobOptions {

@@ -53,6 +53,21 @@ pub struct Settings {
     pub grpc_mib: u64,
     pub work_dir: String,
     pub shuffle_ttl_s: u64,
+    pub catalog: String,
+    pub catalog_prefix: String,
+    pub catalog_databases: String,
+    pub cluster_spec: String,
+    pub scaler: String,
+    pub scale_least_nodes: u64,
+    pub scale_most_nodes: u64,
+    pub scale_out_after_s: u64,
+    pub scale_in_after_s: u64,
+    pub scale_cooldown_s: u64,
+    pub busy_file: String,
+    pub api_host: String,
+    pub api_token_source: String,
+    pub s3_encryption: String,
+    pub s3_kms_key: String,
 }
 
 impl Default for Settings {
@@ -62,7 +77,9 @@ impl Default for Settings {
             match setting.value {
                 Value::Number { default, field, .. } => *field(&mut settings) = default,
                 Value::Port { default, field } => *field(&mut settings) = default,
-                Value::Text { default, field } => default.clone_into(field(&mut settings)),
+                Value::Text { default, field } | Value::Choice { default, field, .. } => {
+                    default.clone_into(field(&mut settings));
+                }
             }
         }
         settings
@@ -190,6 +207,21 @@ impl Settings {
             grpc_mib: 0,
             work_dir: String::new(),
             shuffle_ttl_s: 0,
+            catalog: String::new(),
+            catalog_prefix: String::new(),
+            catalog_databases: String::new(),
+            cluster_spec: String::new(),
+            scaler: String::new(),
+            scale_least_nodes: 0,
+            scale_most_nodes: 0,
+            scale_out_after_s: 0,
+            scale_in_after_s: 0,
+            scale_cooldown_s: 0,
+            busy_file: String::new(),
+            api_host: String::new(),
+            api_token_source: String::new(),
+            s3_encryption: String::new(),
+            s3_kms_key: String::new(),
         }
     }
 
@@ -228,7 +260,10 @@ impl Settings {
                 text.as_ref().clone_into(field(self));
                 Ok(())
             }
-            (Value::Number { .. } | Value::Port { .. } | Value::Text { .. }, _) => Err(setting.allowed()),
+            (Value::Choice { .. }, DeValue::String(text)) => self.choose(setting, text),
+            (Value::Number { .. } | Value::Port { .. } | Value::Text { .. } | Value::Choice { .. }, _) => {
+                Err(setting.allowed())
+            }
         }
     }
 
@@ -241,6 +276,7 @@ impl Settings {
                 text.clone_into(field(self));
                 Ok(())
             }
+            Value::Choice { .. } => self.choose(setting, text),
         };
         applied.err().map(|allowed| format!("`{}` cannot be `{text}` ({origin}): use {allowed}", setting.key))
     }
@@ -255,7 +291,19 @@ impl Settings {
                 *field(self) = u16::try_from(number).map_err(|_| setting.allowed())?;
                 Ok(())
             }
-            Value::Number { .. } | Value::Text { .. } => Err(setting.allowed()),
+            Value::Number { .. } | Value::Text { .. } | Value::Choice { .. } => Err(setting.allowed()),
+        }
+    }
+
+    fn choose(&mut self, setting: &Setting, word: &str) -> std::result::Result<(), String> {
+        match setting.value {
+            Value::Choice { words, field, .. } if words.contains(&word) => {
+                word.clone_into(field(self));
+                Ok(())
+            }
+            Value::Number { .. } | Value::Port { .. } | Value::Text { .. } | Value::Choice { .. } => {
+                Err(setting.allowed())
+            }
         }
     }
 
@@ -274,6 +322,12 @@ impl Settings {
             problems.push(format!(
                 "`shuffle_ttl_s` is {} and `run_timeout_s` is {}: a long run would lose its own files; use at least {}",
                 self.shuffle_ttl_s, self.run_timeout_s, self.run_timeout_s
+            ));
+        }
+        if self.scale_most_nodes < self.scale_least_nodes {
+            problems.push(format!(
+                "`scale_most_nodes` is {} and `scale_least_nodes` is {}: use at least {}",
+                self.scale_most_nodes, self.scale_least_nodes, self.scale_least_nodes
             ));
         }
         // Scheduler and executors may be on different machines; the two ports of one of them are not.

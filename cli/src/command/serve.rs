@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pulse_core::project::Project;
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
+use pulse_engine::catalog::Catalog;
 use pulse_engine::cluster::cluster_state;
 use pulse_engine::execute::{Execute, InProcess};
 use pulse_engine::job::Workbench;
@@ -36,7 +37,12 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
     let stores = Arc::clone(home.stores());
     let runtime = runtime(&setup::runtime_options(settings), &stores)?;
     let cluster = Arc::new(Cluster::start(settings, runtime).await?);
-    let places = ClusterPlaces { settings: settings.clone(), cluster: Arc::clone(&cluster), stores };
+    let places = ClusterPlaces {
+        settings: settings.clone(),
+        cluster: Arc::clone(&cluster),
+        stores,
+        catalog: setup::catalog(settings),
+    };
     let api = Api::new(Arc::new(places), &home, settings.clone())?;
     let address = (settings.scheduler_host.as_str(), settings.api_port);
     let taken = |e: std::io::Error| {
@@ -58,6 +64,7 @@ struct ClusterPlaces {
     settings: Settings,
     cluster: Arc<Cluster>,
     stores: Arc<Stores>,
+    catalog: Arc<dyn Catalog>,
 }
 
 impl Places for ClusterPlaces {
@@ -74,6 +81,7 @@ impl Places for ClusterPlaces {
             state,
             execute,
             options: setup::job_options(settings),
+            catalog: Arc::clone(&self.catalog),
         };
         let local = || -> Result<Workbench> {
             Ok(bench(Arc::new(InProcess { slots: setup::slots(settings) }), setup::state(settings, &self.stores)?))

@@ -87,7 +87,7 @@ async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId, int
         };
         for record in answer.records.iter().filter(|record| record.state.is_final()) {
             if told.insert(record.job.clone(), record.state).is_none() {
-                lines(record, &[], None, None).iter().for_each(|line| eprintln!("{line}"));
+                lines(record, &record.warnings, None, None).iter().for_each(|line| eprintln!("{line}"));
             }
         }
         if let Some(exit) = answer.exit {

@@ -40,7 +40,7 @@ fn every_setting_writes_the_field_of_its_name_and_no_other() {
                 *field(&mut settings) = u16::MAX;
                 u16::MAX.into()
             }
-            Value::Text { field, .. } => {
+            Value::Text { field, .. } | Value::Choice { field, .. } => {
                 "set".clone_into(field(&mut settings));
                 "set".into()
             }
@@ -145,4 +145,12 @@ fn the_reference_has_one_line_for_each_setting() {
     let page = reference_markdown();
     assert!(page.contains("| `batch_rows` | `PULSE_BATCH_ROWS` | `8192` | 1 to 1048576 | Rows that pass"));
     assert_eq!(page.lines().filter(|line| line.starts_with("| `")).count(), SETTINGS.len());
+}
+
+#[test]
+fn a_word_that_is_none_of_the_choices_is_refused() {
+    insta::assert_snapshot!(wrong("catalog = \"hive\"\n", &[], &[]), @r"");
+    insta::assert_snapshot!(wrong("", &[("PULSE_SCALER", "yarn")], &[]), @r"");
+    insta::assert_snapshot!(wrong("scale_least_nodes = 20\n", &[], &[]), @r"");
+    assert_eq!(parse("catalog = \"glue\"\n", &[], &[]).unwrap().catalog, "glue");
 }
