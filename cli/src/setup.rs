@@ -16,7 +16,7 @@ use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
-use pulse_engine::job::{JobOptions, Workbench};
+use pulse_engine::job::{JobOptions, Workbench, check_jobs};
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
@@ -202,6 +202,13 @@ pub(crate) fn job_options(settings: &Settings) -> JobOptions {
         },
         attempts: 3,
     }
+}
+
+/// What a user can mend in the project is told at once, before any job runs.
+pub(crate) async fn refuse_mistakes(global: &Global, settings: &Settings, selection: &Selection) -> Result<()> {
+    let project = project_without_variables(global)?;
+    let jobs: Vec<TableName> = graph(&project, selection)?.order().to_vec();
+    check_jobs(&state(settings, &stores(settings))?, &project, &jobs).await
 }
 
 pub(crate) fn graph(project: &Project, selection: &Selection) -> Result<Graph> {

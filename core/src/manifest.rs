@@ -41,6 +41,48 @@ pub struct Manifest {
     pub target_file_mib: u32,
 }
 
+impl Manifest {
+    /// Order of rows within a data file.
+    pub fn order(&self) -> &[String] {
+        self.order.as_deref().unwrap_or(&self.grain)
+    }
+
+    /// Columns that the table is partitioned by.
+    pub fn partition_by(&self) -> &[String] {
+        match &self.sink {
+            Sink::OverwritePartitions { by } => by,
+            Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => &[],
+        }
+    }
+
+    /// The place in `expect` of the `unique` that the sink enforces while it writes: the one that takes rows out, or the
+    /// first that can. The others are counted on the written files.
+    pub fn unique_in_sink(&self) -> Option<usize> {
+        let removes = |expectation: &Expectation| expectation.unique.is_some() && expectation.removes_rows();
+        self.expect.iter().position(removes).or_else(|| {
+            let can = |expectation: &Expectation| expectation.unique.as_ref().is_some_and(|unique| self.finds(unique));
+            self.expect.iter().position(can)
+        })
+    }
+
+    /// Whether rows that agree in the unique columns meet in one task and in the order of its rows, where the sink looks.
+    pub fn finds(&self, unique: &Unique) -> bool {
+        let in_order = |column: &String| self.partition_by().contains(column) || self.order().contains(column);
+        unique.columns.iter().all(in_order) && self.partition_by().iter().all(|by| unique.columns.contains(by))
+    }
+
+    /// Whether rows that a run leaves in the table may agree with its new rows in the unique columns.
+    pub fn keeps_rows_beside(&self, unique: &Unique) -> bool {
+        let within = |columns: &[String]| columns.iter().all(|column| unique.columns.contains(column));
+        match &self.sink {
+            Sink::Append {} => true,
+            Sink::Overwrite {} => false,
+            Sink::OverwritePartitions { by } => !within(by),
+            Sink::Merge { keys } => !within(keys),
+        }
+    }
+}
+
 /// 128 MiB: what Athena and DataFusion read best, and Delta's usual target.
 fn default_target_file_mib() -> u32 {
     128
@@ -126,7 +168,7 @@ pub struct Expectation {
     /// A SQL condition on one row. It holds only when it is true: null fails.
     #[serde(default)]
     pub check: Option<String>,
-    /// No two rows of this run agree in these columns.
+    /// No two rows agree in these columns.
     #[serde(default)]
     pub unique: Option<Unique>,
     /// Number of rows of this run.
@@ -141,6 +183,11 @@ pub struct Expectation {
 }
 
 impl Expectation {
+    /// Whether rows that fail are left out of the table.
+    pub fn removes_rows(&self) -> bool {
+        matches!(self.on_fail, OnFail::Drop | OnFail::Quarantine)
+    }
+
     /// Keys of the checks that are set; one, once the project is parsed.
     pub(crate) fn kinds(&self) -> Vec<&'static str> {
         let set = [
@@ -168,7 +215,8 @@ pub enum OnFail {
     Fail,
 }
 
-/// No two rows of the run agree in some columns.
+/// No two rows agree in some columns. `warn` and `fail` compare the run's rows with each other and with those that stay in
+/// the table; `drop` and `quarantine` look at the run's rows alone, and only one expectation of a job may do so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unique {

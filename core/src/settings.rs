@@ -50,6 +50,8 @@ pub struct Settings {
     pub vcores: u64,
     pub heartbeat_s: u64,
     pub executor_timeout_s: u64,
+    pub drain_timeout_s: u64,
+    pub spot_notice_url: String,
     pub grpc_mib: u64,
     pub work_dir: String,
     pub shuffle_ttl_s: u64,
@@ -57,6 +59,7 @@ pub struct Settings {
     pub catalog_prefix: String,
     pub catalog_databases: String,
     pub cluster_spec: String,
+    pub cluster_id: String,
     pub scaler: String,
     pub scale_least_nodes: u64,
     pub scale_most_nodes: u64,
@@ -66,8 +69,6 @@ pub struct Settings {
     pub busy_file: String,
     pub api_host: String,
     pub api_token_source: String,
-    pub s3_encryption: String,
-    pub s3_kms_key: String,
 }
 
 impl Default for Settings {
@@ -167,6 +168,10 @@ impl Settings {
         Duration::from_secs(self.executor_timeout_s)
     }
 
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_secs(self.drain_timeout_s)
+    }
+
     pub fn commit_backoff(&self) -> Duration {
         Duration::from_millis(self.commit_backoff_ms)
     }
@@ -204,6 +209,8 @@ impl Settings {
             vcores: 0,
             heartbeat_s: 0,
             executor_timeout_s: 0,
+            drain_timeout_s: 0,
+            spot_notice_url: String::new(),
             grpc_mib: 0,
             work_dir: String::new(),
             shuffle_ttl_s: 0,
@@ -211,6 +218,7 @@ impl Settings {
             catalog_prefix: String::new(),
             catalog_databases: String::new(),
             cluster_spec: String::new(),
+            cluster_id: String::new(),
             scaler: String::new(),
             scale_least_nodes: 0,
             scale_most_nodes: 0,
@@ -220,8 +228,6 @@ impl Settings {
             busy_file: String::new(),
             api_host: String::new(),
             api_token_source: String::new(),
-            s3_encryption: String::new(),
-            s3_kms_key: String::new(),
         }
     }
 
@@ -323,6 +329,9 @@ impl Settings {
                 "`shuffle_ttl_s` is {} and `run_timeout_s` is {}: a long run would lose its own files; use at least {}",
                 self.shuffle_ttl_s, self.run_timeout_s, self.run_timeout_s
             ));
+        }
+        if self.scaler == "emr" && self.cluster_id.is_empty() {
+            problems.push("`scaler` is `emr` and `cluster_id` is empty: set it, or `scaler = \"none\"`".to_owned());
         }
         if self.scale_most_nodes < self.scale_least_nodes {
             problems.push(format!(

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ballista_core::config::{
-    BALLISTA_CLIENT_GRPC_TIMEOUT_SECONDS, BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, BallistaConfig,
+    BALLISTA_CLIENT_GRPC_TIMEOUT_SECONDS, BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS,
+    BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, BallistaConfig,
 };
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::registry::BallistaFunctionRegistry;
@@ -17,6 +18,21 @@ use crate::session::{session_config, session_state};
 
 /// Longest wait for one answer between the processes of a cluster: a plan of many files takes a while to read.
 const GRPC_TIMEOUT_SECONDS: usize = 60;
+
+/// Between Ballista's three attempts to fetch a shuffled piece; then its executor counts as lost and the piece is made again.
+const FETCH_WAIT_MS: usize = 500;
+
+/// An executor's name: its build, and what sets it apart from all others that ever were.
+#[must_use]
+pub fn executor_id(build: &str, unique: &str) -> String {
+    format!("{build}.{unique}")
+}
+
+/// The build in a name of [`executor_id`].
+#[must_use]
+pub fn build_of(executor_id: &str) -> &str {
+    executor_id.split_once('.').map_or("", |(build, _)| build)
+}
 
 /// Options of every session on a cluster, with as many tasks a shuffle as `target_partitions`.
 #[must_use]
@@ -44,6 +60,7 @@ pub fn with_ballista(config: SessionConfig, settings: &Settings) -> SessionConfi
         .with_ballista_adaptive_query_planner(false)
         .with_ballista_grpc_client_max_message_size(grpc_bytes(settings))
         .set_usize(BALLISTA_CLIENT_GRPC_TIMEOUT_SECONDS, GRPC_TIMEOUT_SECONDS)
+        .set_usize(BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS, FETCH_WAIT_MS)
         // Shuffles spill when the task's memory is used up, not at a limit of their own.
         .set_usize(BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, 0)
 }

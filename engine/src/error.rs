@@ -30,7 +30,10 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
         _ => ErrorKind::Internal,
     };
     let remedy = match kind {
-        ErrorKind::Exhausted => "; raise `memory_mib`, or give the spill directory more room",
+        ErrorKind::Exhausted if matches!(root, DataFusionError::ResourcesExhausted(_)) => {
+            "; raise `memory_mib`, or give the spill directory more room"
+        }
+        ErrorKind::Exhausted => "; give `work_dir` and `spill_dir` more room",
         _ => "",
     };
     Error::new(kind, format!("{doing}: {}{remedy}", first_line(&root.strip_backtrace())))
@@ -83,6 +86,12 @@ fn store_kind(error: &object_store::Error) -> ErrorKind {
     use object_store::Error as Store;
     match error {
         Store::NotFound { .. } => ErrorKind::Data,
+        // Credentials that ran out are renewed by whoever hands them out; a later attempt gets new ones.
+        Store::PermissionDenied { source, .. } | Store::Unauthenticated { source, .. }
+            if has_expired(source.as_ref()) =>
+        {
+            ErrorKind::Unavailable
+        }
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } | Store::InvalidPath { .. } => {
             ErrorKind::Invalid
         }
@@ -90,6 +99,19 @@ fn store_kind(error: &object_store::Error) -> ErrorKind {
         Store::Generic { source, .. } => find_io(source.as_ref()).map_or(ErrorKind::Unavailable, io_kind),
         _ => ErrorKind::Unavailable,
     }
+}
+
+/// S3's words for credentials that are no longer valid.
+fn has_expired(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut current = Some(error);
+    while let Some(inner) = current {
+        let text = inner.to_string();
+        if ["ExpiredToken", "RequestExpired", "TokenRefreshRequired"].iter().any(|word| text.contains(word)) {
+            return true;
+        }
+        current = inner.source();
+    }
+    false
 }
 
 /// The innermost text: object_store's own says only which call failed.

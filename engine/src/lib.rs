@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod build;
 pub mod catalog;
 pub mod cluster;
 pub mod codec;
@@ -13,7 +14,7 @@ pub mod pinned;
 pub mod session;
 pub mod sink;
 pub mod source;
-mod step;
+pub mod step;
 pub mod store;
 pub mod table;
 pub mod wire;

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::prelude::SessionConfig;
+use datafusion::sql::sqlparser::ast;
 use pulse_core::Result;
 
 use crate::error::from_datafusion;
@@ -67,6 +70,21 @@ pub fn session_config(base: SessionConfig, target_partitions: usize, batch_rows:
     config
 }
 
+/// `timestamp` in SQL has microseconds, as tables have; DataFusion's nanoseconds end in the year 2262.
+#[derive(Debug)]
+struct Microseconds;
+
+impl TypePlanner for Microseconds {
+    fn plan_type(&self, sql_type: &ast::DataType) -> datafusion::error::Result<Option<DataType>> {
+        let zone = match sql_type {
+            ast::DataType::Timestamp(None, ast::TimezoneInfo::None | ast::TimezoneInfo::WithoutTimeZone) => None,
+            ast::DataType::Timestamp(None, _) => Some("+00:00".into()),
+            _ => return Ok(None),
+        };
+        Ok(Some(DataType::Timestamp(TimeUnit::Microsecond, zone)))
+    }
+}
+
 /// A session that knows our sink and functions.
 #[must_use]
 pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
@@ -74,6 +92,7 @@ pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Session
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
-        .with_query_planner(Arc::new(SinkPlanner));
+        .with_query_planner(Arc::new(SinkPlanner))
+        .with_type_planner(Arc::new(Microseconds));
     register_all(builder).build()
 }

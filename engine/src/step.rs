@@ -1,30 +1,47 @@
 //! Steps of a run after which everything already done must be safe to find: tests kill the process there.
 
-/// Set to a step's name, the process dies when a run gets there, as from `kill -9`.
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Set to a step's name, the process dies when a run gets there, as from `kill -9`; `name:3` lets it pass twice before.
 const KILL_AT: &str = "PULSE_KILL_AT";
 
+/// How often the step that [`KILL_AT`] names was reached.
+static REACHED: AtomicU64 = AtomicU64::new(0);
+
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Step {
+pub enum Step {
+    /// Inputs are pinned and the query is planned, nothing is written.
+    Planned,
     /// Data files are written, nothing is committed.
     Staged,
     /// Rejected rows are committed, the table is not.
     QuarantineCommitted,
     /// The table is committed, the ledger does not know.
     TableCommitted,
+    /// On an executor: a partition's files are written, nobody knows.
+    FilesWritten,
+    /// On an executor: a task has ended, the scheduler does not know.
+    TaskEnded,
 }
 
 impl Step {
     fn name(self) -> &'static str {
         match self {
+            Self::Planned => "planned",
             Self::Staged => "staged",
             Self::QuarantineCommitted => "quarantine_committed",
             Self::TableCommitted => "table_committed",
+            Self::FilesWritten => "files_written",
+            Self::TaskEnded => "task_ended",
         }
     }
 }
 
-pub(crate) fn reached(step: Step) {
-    if std::env::var(KILL_AT).is_ok_and(|wanted| wanted == step.name()) {
+/// Does nothing unless a test asked for this step.
+pub fn reached(step: Step) {
+    let Ok(wanted) = std::env::var(KILL_AT) else { return };
+    let (name, times) = wanted.split_once(':').unwrap_or((&wanted, "1"));
+    if name == step.name() && REACHED.fetch_add(1, Ordering::Relaxed) + 1 >= times.parse().unwrap_or(1) {
         std::process::abort();
     }
 }

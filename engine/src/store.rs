@@ -9,9 +9,18 @@ use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use pulse_core::{Error, Result};
 use url::Url;
+
+/// Wait before the first further attempt at a request; each further one is a random part of up to `BACKOFF_GROWTH` times the last.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_MOST: Duration = Duration::from_secs(15);
+const BACKOFF_GROWTH: f64 = 2.0;
+/// All attempts at one request together: a request's signature is not made anew.
+const RETRY_LIMIT: Duration = Duration::from_secs(180);
+/// Until a store's machine answers at all.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How hard a store is tried before it counts as unavailable.
 #[derive(Debug, Clone)]
@@ -66,12 +75,14 @@ impl Stores {
     fn connect_s3(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         let bucket =
             url.host_str().ok_or_else(|| Error::invalid(format!("`{url}` names no bucket: write s3://bucket/path")))?;
-        let retry = RetryConfig { max_retries: self.options.retries, ..RetryConfig::default() };
+        let backoff = BackoffConfig { init_backoff: BACKOFF_FIRST, max_backoff: BACKOFF_MOST, base: BACKOFF_GROWTH };
+        let retry = RetryConfig { backoff, max_retries: self.options.retries, retry_timeout: RETRY_LIMIT };
+        let timeouts = ClientOptions::new().with_timeout(self.options.timeout).with_connect_timeout(CONNECT_LIMIT);
         let http = std::env::var("AWS_ENDPOINT_URL").is_ok_and(|endpoint| endpoint.starts_with("http://"));
         AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_retry(retry)
-            .with_client_options(ClientOptions::new().with_timeout(self.options.timeout).with_allow_http(http))
+            .with_client_options(timeouts.with_allow_http(http))
             .build()
             .map(|store| Arc::new(store) as _)
             .map_err(|e| {

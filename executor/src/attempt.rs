@@ -1,7 +1,8 @@
-//! One attempt of a task: Ballista's, with errors that say whether another attempt may help.
+//! One attempt of a task: Ballista's, with errors that say whether another attempt may help, and stopped when it is cancelled.
 
 use std::fmt::{self, Debug, Display};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ballista_core::JobId;
@@ -15,7 +16,16 @@ use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 use pulse_core::ErrorKind;
 use pulse_engine::error::from_datafusion;
+use pulse_engine::step::{Step, reached};
 use pulse_engine::wire::to_wire;
+use tokio::sync::watch;
+
+use crate::guard::GuardExec;
+
+/// Wait before the scheduler hears of a first failure that may pass; it gives the task out again at once. Doubles each time.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// Doublings at most.
+const BACKOFFS: u32 = 5;
 
 /// Ballista's engine; what fails is told by kind.
 pub(crate) struct Attempts<E> {
@@ -33,14 +43,26 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
+        let (cancel, cancelled) = watch::channel(false);
+        let plan = GuardExec::below_writer(plan, cancelled)?;
         self.inner
             .create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)
-            .map(|inner| Arc::new(Attempt { inner }) as _)
+            .map(|inner| Arc::new(Attempt { inner, cancel }) as _)
     }
 }
 
 struct Attempt {
     inner: Arc<dyn QueryStageExecutor>,
+    cancel: watch::Sender<bool>,
+}
+
+/// Whoever waits for the task is gone, or it has ended.
+struct CancelOnDrop<'a>(&'a watch::Sender<bool>);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 #[async_trait]
@@ -50,7 +72,15 @@ impl QueryStageExecutor for Attempt {
         task_id: usize,
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
-        self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler)
+        let _cancel = CancelOnDrop(&self.cancel);
+        let failures = context.task_id().map_or(0, |id| failures(&id));
+        let result = self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler);
+        match &result {
+            Ok(_) => reached(Step::TaskEnded),
+            Err(DataFusionError::IoError(_)) => tokio::time::sleep(backoff(failures)).await,
+            Err(_) => {}
+        }
+        result
     }
 
     /// Of the root only: where tasks of one stage have unlike plans, as below a union, Ballista cannot add up their metrics,
@@ -84,15 +114,29 @@ impl Debug for Attempt {
     }
 }
 
+/// How often the task failed before, from Ballista's name for it, such as `TID job/2.0/7.1`.
+fn failures(task: &str) -> u32 {
+    task.rsplit_once('.').and_then(|(_, attempt)| attempt.parse().ok()).unwrap_or_default()
+}
+
+/// Half of it is chance, so that tasks that failed together do not come back together.
+fn backoff(failures: u32) -> Duration {
+    let longest = BACKOFF * 2_u32.pow(failures.min(BACKOFFS));
+    longest.mul_f64(rand::random_range(0.5..=1.0))
+}
+
 /// Ballista tries a task again after an I/O error only, so what may pass by itself becomes one. Its own errors stay what they
 /// are: by them it knows whose shuffle files are lost.
 fn for_scheduler(error: DataFusionError) -> DataFusionError {
     if is_ballistas(&error) {
         return error;
     }
+    let disk_is_full = is_storage_full(&error);
     let ours = from_datafusion("on an executor", error);
     match ours.kind() {
-        ErrorKind::Unavailable => DataFusionError::IoError(std::io::Error::other(to_wire(&ours))),
+        ErrorKind::Unavailable => again(&ours),
+        // Another executor's disk may have room.
+        ErrorKind::Exhausted if disk_is_full => again(&ours),
         ErrorKind::Invalid
         | ErrorKind::Conflict
         | ErrorKind::Data
@@ -102,10 +146,30 @@ fn for_scheduler(error: DataFusionError) -> DataFusionError {
     }
 }
 
+fn again(error: &pulse_core::Error) -> DataFusionError {
+    DataFusionError::IoError(std::io::Error::other(to_wire(error)))
+}
+
+fn is_storage_full(error: &DataFusionError) -> bool {
+    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = current {
+        let io = match inner.downcast_ref::<BallistaError>() {
+            Some(BallistaError::IoError(io)) => Some(io),
+            _ => inner.downcast_ref::<std::io::Error>(),
+        };
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) {
+            return true;
+        }
+        current = inner.source();
+    }
+    false
+}
+
 fn is_ballistas(error: &DataFusionError) -> bool {
     let DataFusionError::External(inner) = error.find_root() else { return false };
     match inner.downcast_ref::<BallistaError>() {
-        Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled | BallistaError::IoError(_)) => true,
+        Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled) => true,
+        Some(BallistaError::IoError(io)) => io.kind() != std::io::ErrorKind::StorageFull,
         Some(BallistaError::DataFusionError(inner)) => is_ballistas(inner),
         _ => false,
     }
@@ -142,6 +206,28 @@ mod tests {
         assert_eq!(from_wire(&failed.error).unwrap().kind(), ErrorKind::Data);
         let failed = reported(DataFusionError::ResourcesExhausted("no memory".to_owned()));
         assert_eq!(from_wire(&failed.error).unwrap().kind(), ErrorKind::Exhausted);
+    }
+
+    #[test]
+    fn a_full_disk_is_tried_elsewhere_and_says_what_to_do() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for error in [DataFusionError::IoError(full()), BallistaError::IoError(full()).into_datafusion()] {
+            let failed = reported(error.context("while shuffling"));
+            assert!(failed.retryable && failed.count_to_failures, "{failed:?}");
+            let error = from_wire(&failed.error).unwrap();
+            assert_eq!(error.kind(), ErrorKind::Exhausted);
+            assert!(error.message().contains("work_dir"), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn waits_grow_with_the_failures_up_to_a_limit() {
+        assert_eq!(failures("TID job/2.0/7.3"), 3);
+        assert_eq!(failures("anything"), 0);
+        for (count, most) in [(0, 200), (1, 400), (5, 6_400), (50, 6_400)] {
+            let wait = backoff(count);
+            assert!(wait <= Duration::from_millis(most) && wait >= Duration::from_millis(most / 2), "{wait:?}");
+        }
     }
 
     #[test]

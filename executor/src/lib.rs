@@ -4,7 +4,10 @@
 
 mod attempt;
 mod connections;
+mod drain;
+mod guard;
 mod place;
+mod process;
 mod serve;
 
 pub use serve::serve;

@@ -1,7 +1,9 @@
 //! Where an executor lives: ports, address, folder.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
@@ -37,10 +39,32 @@ impl Place {
         Ok(Self { host, port, grpc_port, folder })
     }
 
+    /// Removes what no task has written to for `age`, looking again and again: a job whose end the scheduler could not tell.
+    pub(crate) async fn remove_older(&self, age: Duration, every: Duration) -> Infallible {
+        loop {
+            tokio::time::sleep(every.min(age)).await;
+            let Ok(jobs) = std::fs::read_dir(&self.folder) else { continue };
+            for job in jobs.filter_map(std::result::Result::ok).map(|entry| entry.path()) {
+                if newest(&job).and_then(|time| time.elapsed().ok()).is_some_and(|untouched| untouched > age)
+                    && let Err(error) = wipe(&job)
+                {
+                    log::warn!("{error}");
+                }
+            }
+        }
+    }
+
     /// All interfaces, unless nobody outside this machine is to connect.
     pub(crate) fn bind_host(&self) -> String {
         if self.host.is_loopback() { self.host.to_string() } else { Ipv4Addr::UNSPECIFIED.to_string() }
     }
+}
+
+/// The last time that anything at or below `path` was written.
+fn newest(path: &Path) -> Option<SystemTime> {
+    let own = std::fs::metadata(path).ok()?.modified().ok();
+    let below = std::fs::read_dir(path).into_iter().flatten().filter_map(std::result::Result::ok);
+    below.filter_map(|entry| newest(&entry.path())).chain(own).max()
 }
 
 /// Removes a folder with what is in it, if it is there.
@@ -114,6 +138,25 @@ mod tests {
         assert_eq!(second.folder, first.folder);
         assert_eq!(std::fs::read_dir(&second.folder).unwrap().count(), 0);
         assert!(parent.join("mine").exists());
+        wipe(&parent).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_nobody_writes_to_goes_and_what_is_new_stays() {
+        let parent = std::env::temp_dir().join(format!("pulse-place-{}", uuid::Uuid::new_v4()));
+        let place = Place::find(&settings(&parent), "a").unwrap();
+        let (old, new) = (place.folder.join("old/1"), place.folder.join("new/1"));
+        std::fs::create_dir_all(&old).unwrap();
+        std::fs::create_dir_all(&new).unwrap();
+        let hour = SystemTime::now() - Duration::from_secs(3600);
+        for path in [old.as_path(), old.parent().unwrap()] {
+            std::fs::File::open(path).unwrap().set_modified(hour).unwrap();
+        }
+        std::fs::File::open(new.parent().unwrap()).unwrap().set_modified(hour).unwrap();
+        let cleaning = place.remove_older(Duration::from_secs(600), Duration::from_millis(5));
+        assert!(tokio::time::timeout(Duration::from_millis(200), cleaning).await.is_err());
+        assert!(!old.parent().unwrap().exists());
+        assert!(new.exists(), "a file below was written later");
         wipe(&parent).unwrap();
     }
 

@@ -1,20 +1,19 @@
 //! The life of an executor process.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::error::BallistaError;
-use ballista_core::serde::protobuf::executor_grpc_client::ExecutorGrpcClient;
-use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
-use ballista_core::serde::protobuf::{ExecutorStoppedParams, StopExecutorParams};
 use ballista_executor::execution_engine::DefaultExecutionEngine;
-use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
+use ballista_executor::executor_process::ExecutorProcessConfig;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
-use pulse_engine::cluster::{cluster_config, cluster_state, function_registry, grpc_bytes};
+use pulse_engine::build::build;
+use pulse_engine::cluster::{cluster_config, cluster_state, executor_id, function_registry, grpc_bytes};
 use pulse_engine::codec::PhysicalCodec;
 use pulse_engine::session::{RuntimeOptions, runtime};
 use pulse_engine::store::{StoreOptions, Stores};
@@ -22,39 +21,69 @@ use uuid::Uuid;
 
 use crate::attempt::Attempts;
 use crate::connections::Connections;
+use crate::drain::notice;
 use crate::place::{Place, wipe};
+use crate::process::{Ended, Limits, live};
 
 /// An executor may start before its scheduler does.
 const SCHEDULER_WAIT_SECONDS: u16 = 60;
 /// From one look for old shuffle files to the next.
-const CLEAN_UP_EVERY_SECONDS: u64 = 600;
-/// With `memory_mib = 0`; the rest is for what no operator accounts for.
-const MEMORY_FRACTION: f64 = 0.6;
-/// What is left to do after the scheduler was told that the executor goes.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
+/// With `memory_mib = 0`, in tenths of the machine's; the rest is for what no operator accounts for.
+const MEMORY_TENTHS: u64 = 6;
+/// Where the kernel does not tell.
+const MEMORY_UNKNOWN: u64 = 4 << 30;
 
-/// Runs tasks of the scheduler at `scheduler_host` until `shutdown`, SIGTERM or ctrl-c. The signals let running tasks end;
-/// `shutdown` does not wait for them, others run them again.
+/// Runs tasks of the scheduler at `scheduler_host` until `shutdown`, SIGTERM, ctrl-c, or the notice that the instance is taken away.
+/// Then it takes no new tasks, lets the running ones end and its shuffles be read, at most `drain_timeout_s`. When the scheduler has
+/// given it up or restarts, it comes back under a new name.
 ///
 /// # Errors
-/// `Invalid` for a port or folder that cannot be used, `Unavailable` when the scheduler does not answer.
+/// `Invalid` for a port or folder that cannot be used, or for a scheduler of another build; `Unavailable` when the scheduler does not
+/// answer.
 pub async fn serve(settings: &Settings, shutdown: impl Future<Output = ()>) -> Result<()> {
-    // A new identity every time: the scheduler still remembers a process that died.
-    let executor_id = Uuid::new_v4().to_string();
-    let place = Place::find(settings, &executor_id)?;
-    log::info!("executor {executor_id} at {}:{}, shuffles in {}", place.host, place.port, place.folder.display());
-    let config = Arc::new(config(settings, &place, &executor_id)?);
-    let process = start_executor_process(config).boxed();
-    let ended = match select(process, Box::pin(shutdown)).await {
-        Either::Left((ended, _)) => ended,
-        Either::Right(((), process)) => {
-            stop(settings, &place, &executor_id).await;
-            // Whether it says goodbye in time or not, the scheduler no longer counts on it.
-            tokio::time::timeout(STOP_GRACE, process).await.unwrap_or(Ok(()))
+    let leave = leave(settings, shutdown).shared();
+    loop {
+        // A new identity every time: the scheduler still remembers a process that died.
+        let executor_id = executor_id(&build(), &Uuid::new_v4().to_string());
+        let place = Place::find(settings, &executor_id)?;
+        log::info!("executor {executor_id} at {}:{}, shuffles in {}", place.host, place.port, place.folder.display());
+        let config = Arc::new(config(settings, &place, &executor_id)?);
+        let limits = Limits { memory_bytes: memory_bytes(settings), drain: settings.drain_timeout() };
+        let living = live(config, &place.folder, &limits, leave.clone());
+        let cleaning = place.remove_older(Duration::from_secs(settings.shuffle_ttl_s), CLEAN_UP_EVERY);
+        let ended = match select(pin!(living), pin!(cleaning)).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right((never, _)) => match never {},
+        };
+        wipe(&place.folder)?;
+        match ended.map_err(|error| failed(settings, &error))? {
+            Ended::Asked => return Ok(()),
+            Ended::Lost => {
+                log::warn!("the scheduler gave this executor up, or does not answer; it comes back as a new one")
+            }
+        }
+    }
+}
+
+async fn leave(settings: &Settings, shutdown: impl Future<Output = ()>) {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
         }
     };
-    wipe(&place.folder)?;
-    ended.map_err(|error| failed(settings, &error))
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = shutdown => {}
+        () = terminate => {}
+        () = interrupt => {}
+        () = notice(&settings.spot_notice_url) => log::warn!("the instance is about to be taken away"),
+    }
 }
 
 fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<ExecutorProcessConfig> {
@@ -85,13 +114,9 @@ fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<Execu
         vcores: vcores(settings),
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
         work_dir: Some(place.folder.display().to_string()),
-        job_data_ttl_seconds: settings.shuffle_ttl_s,
-        job_data_clean_up_interval_seconds: CLEAN_UP_EVERY_SECONDS.min(settings.shuffle_ttl_s),
         grpc_max_decoding_message_size: grpc,
         grpc_max_encoding_message_size: grpc,
         executor_heartbeat_interval_seconds: settings.heartbeat_s,
-        memory_pool_size: (settings.memory_mib > 0).then_some(settings.memory_mib << 20),
-        memory_pool_fraction: MEMORY_FRACTION,
         override_execution_engine: Some(Arc::new(Attempts { inner: engine })),
         override_function_registry: Some(Arc::new(registry)),
         override_runtime_producer: Some(Arc::new(move |_| Ok(Arc::clone(&runtime)))),
@@ -108,35 +133,33 @@ fn vcores(settings: &Settings) -> usize {
     }
 }
 
-/// Tells the scheduler first, so that it gives the tasks to others at once, then Ballista's loops.
-async fn stop(settings: &Settings, place: &Place, executor_id: &str) {
-    let reason = "the executor was asked to stop".to_owned();
-    let scheduler = format!("http://{}:{}", settings.scheduler_host, settings.scheduler_port);
-    let told = async {
-        let mut client = SchedulerGrpcClient::connect(scheduler).await.map_err(|e| e.to_string())?;
-        let params = ExecutorStoppedParams { executor_id: executor_id.to_owned(), reason: reason.clone() };
-        client.executor_stopped(params).await.map_err(|e| e.to_string())
-    };
-    match tokio::time::timeout(STOP_GRACE, told).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => log::warn!("the scheduler does not know that the executor stops: {error}"),
-        Err(_) => log::warn!("the scheduler does not know that the executor stops: it does not answer"),
+/// The setting, or a share of the machine's memory.
+fn memory_bytes(settings: &Settings) -> u64 {
+    match settings.memory_mib {
+        0 => machine_memory() / 10 * MEMORY_TENTHS,
+        mib => mib << 20,
     }
-    let own = format!("http://{}:{}", place.host, place.grpc_port);
-    let stopped = async {
-        let mut client = ExecutorGrpcClient::connect(own).await.map_err(|e| e.to_string())?;
-        let params = StopExecutorParams { executor_id: executor_id.to_owned(), reason: reason.clone(), force: true };
-        client.stop_executor(params).await.map_err(|e| e.to_string())
-    };
-    if let Ok(Err(error)) = tokio::time::timeout(STOP_GRACE, stopped).await {
-        log::warn!("the executor's loops do not stop by themselves: {error}");
-    }
+}
+
+/// Bytes; of the machine or of the group that the process is confined to.
+fn machine_memory() -> u64 {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| number(&text));
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1).and_then(number).map(|kib| kib << 10)
+    });
+    group.unwrap_or(u64::MAX).min(machine.unwrap_or(MEMORY_UNKNOWN))
 }
 
 fn failed(settings: &Settings, error: &BallistaError) -> Error {
     let scheduler = format!("{}:{}", settings.scheduler_host, settings.scheduler_port);
     match error {
         BallistaError::Configuration(text) => Error::invalid(format!("the executor cannot start: {text}")),
+        // The scheduler's answer to a registration.
+        BallistaError::GrpcError(status) if status.message().contains("same binary") => {
+            Error::invalid(format!("the scheduler at {scheduler} refuses this executor: {}", status.message()))
+        }
         other => Error::unavailable(format!(
             "the executor stopped ({other}); is there a scheduler at {scheduler}? start one with `pulse serve scheduler`"
         )),

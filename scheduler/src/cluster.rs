@@ -3,6 +3,7 @@
 mod execute;
 mod failure;
 mod fetch;
+mod members;
 mod stages;
 mod validate;
 
@@ -20,9 +21,12 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
+use pulse_engine::build::build;
 use pulse_engine::cluster::{cluster_config, cluster_state, grpc_bytes};
 use pulse_engine::codec::PhysicalCodec;
 use tokio::net::{TcpListener, lookup_host};
+
+use members::Members;
 
 pub use execute::OnCluster;
 pub use validate::validate;
@@ -30,9 +34,15 @@ pub use validate::validate;
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
 /// Until a silent executor is looked for again.
-const EXPIRY_CHECK_SECONDS: u64 = 2;
-/// Executors keep the rows of a finished plan this long; they are fetched at once.
+const EXPIRY_CHECK_SECONDS: u64 = 1;
+/// Executors keep the rows of a finished plan this long, should nobody have them removed before.
 const RESULT_KEPT_SECONDS: u64 = 60;
+/// Attempts at one task before its plan fails; an attempt that ended with its executor does not count.
+const TASK_ATTEMPTS: usize = 4;
+/// Attempts at one stage whose input was lost with executors.
+const STAGE_ATTEMPTS: usize = 8;
+/// When the last executor is lost, how long running plans wait for another one.
+const NO_EXECUTOR_SECONDS: u64 = 30;
 /// For whoever looks at finished plans over Ballista's REST API.
 const PLAN_KEPT_SECONDS: u64 = 3600;
 /// From one look for executors to the next.
@@ -55,8 +65,9 @@ impl Cluster {
         let address = listener.local_addr().map_err(|e| failed("look up the scheduler's port", e.into()))?;
         let config = Arc::new(config(settings, address, runtime));
         config.validate().map_err(|e| failed("set up the scheduler", e))?;
-        let cluster = BallistaCluster::new_from_config(&config).await.map_err(|e| failed("set up the scheduler", e))?;
-        let executors = cluster.cluster_state();
+        let memory = BallistaCluster::new_from_config(&config).await.map_err(|e| failed("set up the scheduler", e))?;
+        let members = Arc::new(Members::new(build(), settings.executor_timeout()));
+        let cluster = BallistaCluster::new(Arc::clone(&members) as _, memory.job_state());
         let server: Server = create_scheduler(cluster, config).await.map_err(|e| failed("start the scheduler", e))?;
         let service = start_grpc_service_with_listener(listener, server.clone());
         let listening = tokio::spawn(async move {
@@ -65,7 +76,7 @@ impl Cluster {
             }
         });
         log::info!("scheduler at {address}");
-        Ok(Self { on_cluster: OnCluster::new(server, executors, settings.clone()), address, listening })
+        Ok(Self { on_cluster: OnCluster::new(server, members, settings.clone()), address, listening })
     }
 
     /// Where executors find it.
@@ -73,7 +84,7 @@ impl Cluster {
         self.address
     }
 
-    /// Executors whose last heartbeat is not older than `executor_timeout_s`.
+    /// Executors that take tasks: with a heartbeat that is not older than `executor_timeout_s`, and not about to leave.
     pub fn executors(&self) -> usize {
         self.on_cluster.executors()
     }
@@ -135,7 +146,11 @@ fn config(settings: &Settings, address: SocketAddr, runtime: Arc<RuntimeEnv>) ->
         task_distribution: TaskDistributionPolicy::RoundRobin,
         executor_timeout_seconds: settings.executor_timeout_s,
         expire_dead_executor_interval_seconds: EXPIRY_CHECK_SECONDS.min(settings.executor_timeout_s),
-        no_executors_grace_period_seconds: settings.executor_timeout_s,
+        no_executors_grace_period_seconds: NO_EXECUTOR_SECONDS,
+        task_max_failures: TASK_ATTEMPTS,
+        stage_max_failures: STAGE_ATTEMPTS,
+        // One that leaves says so when its tasks have ended and its shuffles were read.
+        executor_termination_grace_period: 0,
         finished_job_data_clean_up_interval_seconds: RESULT_KEPT_SECONDS,
         finished_job_state_clean_up_interval_seconds: PLAN_KEPT_SECONDS,
         grpc_server_max_decoding_message_size: grpc,

@@ -2,7 +2,8 @@
 
     python compare.py LAKE_A LAKE_B [--ignore COLUMN]...
 
-Prints one line per check and exits with 1 if one differs. Rows are put in order first, as tables have none. A column
+A lake is a folder or an s3:// URL, with the usual variables of the environment. Prints one line per check and exits with
+1 if one differs. Rows are put in order first, as tables have none. A column
 that names the run, such as one of a quarantine table, can be left out.
 """
 
@@ -30,11 +31,15 @@ def parse_arguments():
 
 def compare(first, second, ignored=()):
     report = Report()
+    compare_lakes(report, first, second, ignored)
+    return report
+
+
+def compare_lakes(report, first, second, ignored=()):
     report.equal("tables", first.tables(), second.tables())
     report.equal("there are tables", True, bool(first.tables()))
     for table in sorted(set(first.tables()) & set(second.tables())):
         compare_table(report, table, first, second, ignored)
-    return report
 
 
 def compare_table(report, table, first, second, ignored):

@@ -1,5 +1,6 @@
 """Reads a lake's tables with deltalake, and once more with DuckDB."""
 
+import os
 from collections import Counter
 from math import fsum
 from pathlib import Path
@@ -8,20 +9,32 @@ from urllib.parse import unquote, urlparse
 import duckdb
 import pyarrow.compute as pc
 from deltalake import DeltaTable
+from pyarrow import fs
 
 NUMBERS = ("double", "long")
 
 
 class Lake:
     def __init__(self, root):
-        self.root = Path(root)
+        self.root = str(root).rstrip("/")
 
     def tables(self):
-        logs = self.root.glob("*/*/_delta_log")
-        return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in logs)
+        found = [path.split("/") for path in self._paths() if "/_delta_log/" in path]
+        return sorted({f"{layer}.{table}" for layer, table, *_ in found})
 
     def exists(self, table):
-        return DeltaTable.is_deltatable(str(self._folder(table)))
+        return DeltaTable.is_deltatable(self._folder(table))
+
+    def versions(self, table):
+        """Entries of the table's log."""
+        log = "{}/{}/_delta_log/".format(*table.split("."))
+        return sorted(path for path in self._paths() if path.startswith(log) and path.endswith(".json"))
+
+    def _paths(self):
+        """Of all files, below the lake."""
+        files, root = file_system(self.root)
+        selector = fs.FileSelector(root, recursive=True, allow_not_found=True)
+        return [info.path.removeprefix(root).lstrip("/") for info in files.get_file_info(selector)]
 
     def schema(self, table):
         """Such as `ts timestamp, open double`; `timestamp` is an instant in microseconds."""
@@ -68,10 +81,19 @@ class Lake:
         return self._open(table).to_pyarrow_table()
 
     def _open(self, table):
-        return DeltaTable(str(self._folder(table)))
+        return DeltaTable(self._folder(table))
 
     def _folder(self, table):
-        return self.root.joinpath(*table.split("."))
+        return "/".join([self.root, *table.split(".")])
+
+
+def file_system(root):
+    """Of a folder, or of a bucket at the endpoint that the environment names."""
+    if not root.startswith("s3://"):
+        return fs.LocalFileSystem(), str(Path(root).absolute())
+    scheme, _, host = os.environ.get("AWS_ENDPOINT_URL", "").rpartition("://")
+    options = {"endpoint_override": host, "scheme": scheme} if host else {}
+    return fs.S3FileSystem(region=os.environ.get("AWS_REGION"), **options), root.removeprefix("s3://")
 
 
 def local_path(uri):

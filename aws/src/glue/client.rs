@@ -1,6 +1,6 @@
 //! Glue, asked and told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use aws_sdk_glue::Client;
@@ -108,21 +108,6 @@ impl GlueCatalog {
             Err(e) => Err(from_sdk(&format!("update {name} in Glue"), "glue:UpdateTable", e)),
         }
     }
-
-    /// Databases whose names begin with the prefix, by layer.
-    async fn databases(&self) -> Result<Vec<(String, String)>> {
-        let mut pages = self.client().await?.get_databases().into_paginator().send();
-        let mut databases = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| from_sdk("list databases in Glue", "glue:GetDatabases", e))?;
-            for database in page.database_list() {
-                if let Some(layer) = database.name().strip_prefix(self.options.prefix.as_str()) {
-                    databases.push((layer.to_owned(), database.name().to_owned()));
-                }
-            }
-        }
-        Ok(databases)
-    }
 }
 
 fn is_overtaken<R>(error: &SdkError<aws_sdk_glue::operation::update_table::UpdateTableError, R>) -> bool {
@@ -177,17 +162,21 @@ impl Catalog for GlueCatalog {
         Err(Error::conflict(format!("{name} is changed in Glue by others again and again; register it later")))
     }
 
-    async fn registrations(&self, lake: &str) -> Result<BTreeMap<TableName, String>> {
+    async fn registrations(&self, lake: &str, layers: &BTreeSet<String>) -> Result<BTreeMap<TableName, String>> {
         let lake = format!("{}/", folder(&lake.replacen("s3a://", "s3://", 1)));
         let mut found = BTreeMap::new();
-        for (layer, database) in self.databases().await? {
-            let doing = format!("list tables of {database} in Glue");
+        for layer in layers {
+            let database = format!("{}{layer}", self.options.prefix);
             let mut pages = self.client().await?.get_tables().database_name(&database).into_paginator().send();
             while let Some(page) = pages.next().await {
-                let page = page.map_err(|e| from_sdk(&doing, "glue:GetTables", e))?;
+                let page = match page {
+                    // A layer without a table yet has perhaps no database.
+                    Err(e) if e.as_service_error().is_some_and(|e| e.is_entity_not_found_exception()) => break,
+                    page => page.map_err(|e| from_sdk(&format!("list tables of {database} in Glue"), "glue:GetTables", e))?,
+                };
                 for table in page.table_list() {
                     let location = Entry::of_glue(table).location;
-                    if let (true, Ok(name)) = (location.starts_with(&lake), TableName::new(&layer, table.name())) {
+                    if let (true, Ok(name)) = (location.starts_with(&lake), TableName::new(layer, table.name())) {
                         found.insert(name, location);
                     }
                 }

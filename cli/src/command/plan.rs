@@ -25,6 +25,7 @@ struct Line {
 
 pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
+    setup::refuse_mistakes(global, &settings, selection).await?;
     let bench = setup::workbench(global, &settings)?;
     let graph = setup::graph(&bench.project, selection)?;
     let limit = settings.local_limit_mib << 20;

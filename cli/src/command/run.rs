@@ -17,6 +17,7 @@ use crate::{output, setup};
 
 pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
+    setup::refuse_mistakes(global, &settings, &options.selection).await?;
     if options.on == Where::Cluster {
         return run_on_cluster(global, &settings, &options.selection, On::Cluster).await;
     }

@@ -42,6 +42,7 @@ enum Interrupt {
 
 pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
+    setup::refuse_mistakes(global, &settings, &options.selection).await?;
     let scheduler = Scheduler::new(&settings)?;
     let key = options.key.as_deref().map(str::parse).transpose()?;
     let trigger = scheduler.submit(global, &options.selection, options.on.into(), key).await?;

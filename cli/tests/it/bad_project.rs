@@ -16,12 +16,9 @@ fn project(manifest: &str, query: &str) -> Scene {
 /// Every command that plans says the same.
 #[track_caller]
 fn assert_refused(scene: &Scene, texts: &[&str]) {
-    for command in [["check"].as_slice(), &["run", "--all"], &["plan", "--all"]] {
-        let answer = scene.pulse(command);
-        assert_ne!(answer.status.code(), Some(0), "{command:?}");
-        answer.says(texts);
+    for command in [["check"].as_slice(), &["run", "--all"], &["plan", "--all"], &["submit", "--all"]] {
+        scene.pulse(command).fails(2, texts).says(&["error"]);
     }
-    scene.pulse(&["check"]).fails(2, texts).says(&["error"]);
     assert!(!scene.lake.join("silver").exists());
 }
 
@@ -96,8 +93,6 @@ fn types_that_do_not_fit_the_table_leave_it_alone() {
     scene
         .pulse(&["run", "--all"])
         .fails(1, &["silver/a/query.sql", "does not fit the table silver.a", "x Utf8", "x Int64"]);
-    scene.job("silver.a", MANIFEST, "select 1 as x, 2 as y");
-    scene.pulse(&["run", "--all"]).fails(1, &["does not fit the table silver.a", "y Int64", "no such column"]);
     assert_eq!(scene.tables(), before);
     assert_eq!(scene.versions()["silver.a"], "0");
 }

@@ -7,7 +7,7 @@ const LINES: &str = "[files.lines]\nroot = \"$raw\"\ncolumns = [{ name = \"k\", 
                      [files.lines.feed.all]\npath = \"{part}.csv\"\nformat = { csv = {} }\n";
 
 /// `bronze.lines` over CSV files of `k,d,v`, and whatever the test adds.
-fn scene() -> Scene {
+pub(crate) fn scene() -> Scene {
     let mut scene = Scene::empty();
     scene.sources(LINES);
     let query = "select k, d, v, source_file, line from raw.lines";
@@ -15,15 +15,15 @@ fn scene() -> Scene {
     scene
 }
 
-fn put(scene: &Scene, part: &str, rows: &[&str]) {
+pub(crate) fn put(scene: &Scene, part: &str, rows: &[&str]) {
     scene.put(&format!("{part}.csv"), format!("k,d,v\n{}\n", rows.join("\n")));
 }
 
-fn manifest(sink: &str, read: &str, rest: &str) -> String {
+pub(crate) fn manifest(sink: &str, read: &str, rest: &str) -> String {
     format!("grain = [\"k\"]\n[source.\"bronze.lines\"]\n{read}\n{sink}\n{rest}")
 }
 
-const CHANGED: &str = "read = \"changed\"";
+pub(crate) const CHANGED: &str = "read = \"changed\"";
 
 #[test]
 fn append_reads_only_the_rows_that_were_added() {
@@ -100,7 +100,7 @@ fn merge_updates_inserts_and_deletes_by_key() {
     assert_eq!(scene.rows("silver.best"), ["4,4.0"]);
 }
 
-fn expect(name: &str, what: &str, on_fail: &str) -> String {
+pub(crate) fn expect(name: &str, what: &str, on_fail: &str) -> String {
     format!("[[expect]]\nname = \"{name}\"\n{what}\non_fail = \"{on_fail}\"\n")
 }
 

@@ -5,6 +5,7 @@
 mod bad_input;
 mod bad_lake;
 mod bad_project;
+mod changes;
 mod cluster;
 mod crash;
 mod jobs;

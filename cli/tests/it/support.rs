@@ -69,6 +69,12 @@ impl Scene {
         self.variables = vec![format!("raw={}", self.raw.display())];
     }
 
+    /// Takes its input from another folder from now on.
+    pub(crate) fn raw_at(&mut self, raw: PathBuf) {
+        self.variables = vec![format!("raw={}", raw.display())];
+        self.raw = raw;
+    }
+
     /// Writes a file of input; its folders come with it.
     pub(crate) fn put(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.raw.join(path);

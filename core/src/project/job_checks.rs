@@ -7,7 +7,7 @@ use super::Job;
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::{Document, Step};
 use crate::interval::parse_stamp;
-use crate::manifest::{Expectation, Manifest, OnFail, Read, Sink};
+use crate::manifest::{Expectation, Manifest, Read, Sink};
 use crate::name::TableName;
 use crate::sql::{self, Query};
 
@@ -23,6 +23,7 @@ pub(super) fn check(manifest: &Manifest, document: &Document<'_>, query: &Query,
     let mut names = BTreeSet::new();
     for (index, expectation) in manifest.expect.iter().enumerate() {
         checks.expectation(index, expectation);
+        checks.unique(index, expectation, manifest);
         if !names.insert(&expectation.name) {
             let place = ["expect".into(), index.into(), "name".into()];
             let message = format!("a second expectation is called `{}`", expectation.name);
@@ -193,7 +194,7 @@ impl Checks<'_> {
             self.key(&place, message, "set exactly one of `check`, `unique`, `rows`, `fresh` and `refers`");
             return;
         }
-        let removes_rows = matches!(expectation.on_fail, OnFail::Drop | OnFail::Quarantine);
+        let removes_rows = expectation.removes_rows();
         if let Some(check) = &expectation.check
             && let Err(message) = sql::check_condition(check)
         {
@@ -226,6 +227,28 @@ impl Checks<'_> {
         {
             let place = [Step::Key("expect"), index.into(), "refers".into(), "to".into()];
             self.problems.push(self.document.at_value(&place, message));
+        }
+    }
+
+    /// Repeated rows are found as neighbours while they are written; what cannot be found so is counted on the written files,
+    /// where nothing can be taken out any more and only the table's columns are.
+    fn unique(&mut self, index: usize, expectation: &Expectation, manifest: &Manifest) {
+        let Some(unique) = &expectation.unique else { return };
+        let place = ["expect".into(), index.into(), "unique".into(), "columns".into()];
+        let in_sink = manifest.unique_in_sink() == Some(index);
+        if expectation.removes_rows() && !in_sink {
+            let at = ["expect".into(), index.into(), "on_fail".into()];
+            let help = "set it to `warn` or `fail`, or take the rows out in another job";
+            self.value(&at, "a second `unique` that takes rows out", help);
+        } else if expectation.removes_rows() && !manifest.finds(unique) {
+            let help = "name all columns of `by` in `unique`, and all columns of `unique` in `order`";
+            self.value(&place, "repeated rows would not lie side by side in the table's order", help);
+        } else if !expectation.removes_rows()
+            && (!in_sink || manifest.keeps_rows_beside(unique))
+            && let Some(hidden) = unique.columns.iter().find(|column| column.starts_with('_'))
+        {
+            let message = format!("`{hidden}` is not written, and this `unique` is counted on the table's rows");
+            self.value(&place, message, "select the column under a name without `_`");
         }
     }
 

@@ -162,7 +162,8 @@ proptest! {
                 for id in &ids {
                     let node = seen.nodes.iter().find(|node| node.id == *id).unwrap();
                     prop_assert!(node.removable);
-                    prop_assert!(matches!(node.state, NodeState::Idle { .. }));
+                    let is_idle = matches!(node.state, NodeState::Idle { .. });
+                    prop_assert!(is_idle);
                 }
             }
         }

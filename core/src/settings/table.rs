@@ -279,16 +279,29 @@ pub const SETTINGS: &[Setting] = &[
     number(
         "heartbeat_s",
         |s| &mut s.heartbeat_s,
-        5,
+        3,
         (1, 3600),
         "From one heartbeat of an executor to the next, in seconds.",
     ),
     number(
         "executor_timeout_s",
         |s| &mut s.executor_timeout_s,
-        15,
+        12,
         (2, 7200),
         "An executor that is silent for this long, in seconds, is lost and its tasks run elsewhere.",
+    ),
+    number(
+        "drain_timeout_s",
+        |s| &mut s.drain_timeout_s,
+        90,
+        (0, 604_800),
+        "An executor that is asked to stop waits this long, in seconds, for its tasks and for those who still read its shuffles.",
+    ),
+    text(
+        "spot_notice_url",
+        |s| &mut s.spot_notice_url,
+        "",
+        "Root of the instance's metadata, such as `http://169.254.169.254`, where an executor looks every 5 s for a notice to stop; empty looks nowhere.",
     ),
     number(
         "grpc_mib",
@@ -335,6 +348,12 @@ pub const SETTINGS: &[Setting] = &[
         |s| &mut s.cluster_spec,
         "",
         "What `pulse cluster up` starts: `ssm:/path` of a parameter, `s3://bucket/key`, or a file.",
+    ),
+    text(
+        "cluster_id",
+        |s| &mut s.cluster_id,
+        "",
+        "EMR's id of the cluster that this process is part of; EMR's bootstrap sets it, and the scaler needs it.",
     ),
     choice(
         "scaler",
@@ -396,18 +415,5 @@ pub const SETTINGS: &[Setting] = &[
         |s| &mut s.api_token_source,
         "",
         "Where scheduler and clients find the token that the API asks for: `env:NAME`, `file:/path` or `ssm:/path`; empty asks for none.",
-    ),
-    choice(
-        "s3_encryption",
-        |s| &mut s.s3_encryption,
-        &["bucket", "kms"],
-        "bucket",
-        "Whether objects are encrypted as their bucket says, or every write asks for KMS.",
-    ),
-    text(
-        "s3_kms_key",
-        |s| &mut s.s3_kms_key,
-        "",
-        "With `s3_encryption = \"kms\"`: ARN of the key; empty is the account's own for S3.",
     ),
 ];

@@ -151,6 +151,7 @@ fn the_reference_has_one_line_for_each_setting() {
 fn a_word_that_is_none_of_the_choices_is_refused() {
     insta::assert_snapshot!(wrong("catalog = \"hive\"\n", &[], &[]), @r"");
     insta::assert_snapshot!(wrong("", &[("PULSE_SCALER", "yarn")], &[]), @r"");
+    insta::assert_snapshot!(wrong("", &[("PULSE_SCALER", "emr")], &[]), @r"");
     insta::assert_snapshot!(wrong("scale_least_nodes = 20\n", &[], &[]), @r"");
     assert_eq!(parse("catalog = \"glue\"\n", &[], &[]).unwrap().catalog, "glue");
 }

@@ -4,7 +4,7 @@ mod describe;
 mod hive;
 mod register;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use async_trait::async_trait;
@@ -83,11 +83,11 @@ pub trait Catalog: fmt::Debug + Send + Sync {
     /// As [`Self::difference`], and `Conflict` when others change the entry again and again.
     async fn register(&self, table: &TableDescription) -> Result<Registered>;
 
-    /// Entries of tables below `lake`, with their locations; those of others are left out.
+    /// Entries of tables of these layers below `lake`, with their locations; those of others are left out.
     ///
     /// # Errors
     /// As [`Self::difference`].
-    async fn registrations(&self, lake: &str) -> Result<BTreeMap<TableName, String>>;
+    async fn registrations(&self, lake: &str, layers: &BTreeSet<String>) -> Result<BTreeMap<TableName, String>>;
 
     /// Forgets a table; its data is not touched.
     ///
@@ -115,7 +115,7 @@ impl Catalog for LocalCatalog {
         Ok(Registered::Unchanged)
     }
 
-    async fn registrations(&self, _: &str) -> Result<BTreeMap<TableName, String>> {
+    async fn registrations(&self, _: &str, _: &BTreeSet<String>) -> Result<BTreeMap<TableName, String>> {
         Ok(BTreeMap::new())
     }
 

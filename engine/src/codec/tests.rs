@@ -9,7 +9,7 @@ use pulse_core::sources::FileSource;
 use serde_json::json;
 
 use super::*;
-use crate::sink::{FailAction, RowCheck, SortKey, UniqueCheck};
+use crate::sink::{Adjacency, FailAction, RowCheck, SortKey, UniqueCheck};
 use crate::source::file::{RawFiles, ReadOptions, ScanOptions, SourceFile};
 
 fn there_and_back(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
@@ -42,6 +42,7 @@ fn spec() -> SinkSpec {
         unique: Some(UniqueCheck {
             name: "once".to_owned(),
             columns: vec!["symbol".to_owned()],
+            adjacency: Adjacency::Watched,
             on_fail: FailAction::Drop,
             keep_first_by: vec![SortKey { column: "ts".to_owned(), descending: true }],
         }),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::JoinType;
+use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use datafusion::scalar::ScalarValue;
 use pulse_core::manifest::Read;
 use pulse_core::{Error, Result};
 
-use super::pin::{Mode, PinnedTable};
+use super::pin::{Mode, Pinned, PinnedTable};
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 use crate::table::{DataFile, Snapshot};
@@ -26,15 +26,15 @@ pub(super) enum State {
 
 /// The source as the query sees it.
 pub(super) fn visible(
+    all: &Pinned,
     pinned: &PinnedTable,
-    mode: &Mode,
     state: State,
     target_bytes: u64,
 ) -> Result<Arc<dyn TableProvider>> {
     let scan = |files: Vec<DataFile>| of_files(pinned, files, target_bytes);
     let snapshot = snapshot(pinned, state)?;
-    let incremental = *mode == Mode::Incremental && pinned.read.read == Read::Changed && pinned.changed();
-    if !incremental {
+    let changed = changed_together(all, pinned);
+    if all.mode != Mode::Incremental || changed.is_empty() {
         return Ok(Arc::new(scan(snapshot.files.clone())));
     }
     if pinned.read.by.is_empty() && pinned.read.lookback.is_none() {
@@ -48,29 +48,61 @@ pub(super) fn visible(
         return Ok(Arc::new(scan(pinned.added())));
     }
     let (added, removed) = (pinned.added(), pinned.removed());
-    let bounds = bounds(pinned, added.iter().chain(&removed));
+    let bounds = bounds(pinned, &changed);
     let candidates = candidates(&snapshot.files, &bounds);
-    if state == State::Now && removed.is_empty() && pinned.read.lookback.is_none() && candidates.len() == added.len() {
+    let alone = changed.len() == 1 && removed.is_empty() && pinned.read.lookback.is_none();
+    if state == State::Now && alone && candidates.len() == added.len() {
         // No other file can hold a row of the changed groups.
         return Ok(Arc::new(scan(added)));
     }
-    let all = LogicalPlanBuilder::scan("source", provider_as_source(Arc::new(scan(candidates))), None);
+    let rows = LogicalPlanBuilder::scan("source", provider_as_source(Arc::new(scan(candidates))), None);
     let failed = |e| from_datafusion(&format!("plan the changes of table {}", pinned.table.name()), e);
-    let mut all = all.map_err(failed)?;
+    let mut rows = rows.map_err(failed)?;
     for filter in filters(&bounds) {
-        all = all.filter(filter).map_err(failed)?;
+        rows = rows.filter(filter).map_err(failed)?;
     }
     if !pinned.read.by.is_empty() {
-        let groups = changed_groups(pinned, target_bytes)?;
-        let keys: Vec<_> = pinned.read.by.iter().map(|name| ident_column(name)).collect();
-        all = all.join(groups, JoinType::LeftSemi, (keys.clone(), keys), None).map_err(failed)?;
+        let groups = groups_of(&changed, &pinned.read.by, target_bytes)?;
+        let keys: Vec<Column> = pinned.read.by.iter().map(Column::from_name).collect();
+        let keys = (keys.clone(), keys);
+        rows =
+            rows.join_detailed(groups, JoinType::LeftSemi, keys, None, NullEquality::NullEqualsNull).map_err(failed)?;
     }
-    let plan = all.build().map_err(failed)?;
+    let plan = rows.build().map_err(failed)?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-fn ident_column(name: &str) -> datafusion::common::Column {
-    datafusion::common::Column::from_name(name)
+/// Changed sources whose groups are this source's too: those that are read by the same columns, or itself. All of them show
+/// the query the same groups, or a join of two would lack the partners of changed rows.
+fn changed_together<'a>(all: &'a Pinned, pinned: &'a PinnedTable) -> Vec<&'a PinnedTable> {
+    if pinned.read.read == Read::All {
+        return Vec::new();
+    }
+    let is_same = |other: &&PinnedTable| match pinned.read.by.is_empty() {
+        true => other.table.name() == pinned.table.name(),
+        false => other.read.read == Read::Changed && same_columns(&other.read.by, &pinned.read.by),
+    };
+    all.tables.values().filter(is_same).filter(|other| other.changed()).collect()
+}
+
+pub(super) fn same_columns(left: &[String], right: &[String]) -> bool {
+    left.len() == right.len() && left.iter().all(|column| right.contains(column))
+}
+
+/// Distinct values of the `by` columns in all rows that came or went in these sources.
+fn groups_of(changed: &[&PinnedTable], by: &[String], target_bytes: u64) -> Result<LogicalPlan> {
+    let failed = |e| from_datafusion("plan the changed groups", e);
+    let mut plans = changed.iter().map(|pinned| changed_groups(pinned, target_bytes));
+    let first = plans.next().ok_or_else(|| Error::internal("no source changed, and its groups are asked for"))??;
+    let Some(second) = plans.next() else { return Ok(first) };
+    let columns = || by.iter().map(ident);
+    let named = |plan: LogicalPlan| LogicalPlanBuilder::from(plan).project(columns());
+    let mut groups = named(first).map_err(failed)?;
+    for plan in std::iter::once(second).chain(plans) {
+        let plan = named(plan?).and_then(LogicalPlanBuilder::build).map_err(failed)?;
+        groups = groups.union(plan).map_err(failed)?;
+    }
+    groups.distinct().and_then(|groups| groups.alias("changed")).and_then(LogicalPlanBuilder::build).map_err(failed)
 }
 
 fn of_files(pinned: &PinnedTable, files: Vec<DataFile>, target_bytes: u64) -> DeltaScan {
@@ -111,19 +143,24 @@ pub(super) fn changed_groups(pinned: &PinnedTable, target_bytes: u64) -> Result<
         .map_err(failed)
 }
 
-/// Range of a `by` column over the changed files; columns without statistics have none.
+/// Range of a `by` column over the changed files; columns without statistics have none, and those with nulls neither.
 type Bounds = Vec<(String, ScalarValue, Option<ScalarValue>)>;
 
-fn bounds<'a>(pinned: &PinnedTable, changed: impl Iterator<Item = &'a DataFile> + Clone) -> Bounds {
-    let range = |name: &String| {
+fn bounds(pinned: &PinnedTable, changed: &[&PinnedTable]) -> Bounds {
+    let files_of = |pinned: &PinnedTable| pinned.added().into_iter().chain(pinned.removed()).collect::<Vec<_>>();
+    let range = |name: &String, changed: &[DataFile]| {
+        if changed.iter().any(|file| file.null_count(name) != Some(0)) {
+            return None;
+        }
         let data_type = pinned.now.schema.field_with_name(name).ok()?.data_type().clone();
-        let min = extreme(changed.clone().map(|file| file.min(name, &data_type)), std::cmp::Ordering::Less)?;
-        let max = extreme(changed.clone().map(|file| file.max(name, &data_type)), std::cmp::Ordering::Greater)?;
+        let min = extreme(changed.iter().map(|file| file.min(name, &data_type)), std::cmp::Ordering::Less)?;
+        let max = extreme(changed.iter().map(|file| file.max(name, &data_type)), std::cmp::Ordering::Greater)?;
         Some((name.clone(), min, Some(max)))
     };
-    let mut bounds: Bounds = pinned.read.by.iter().filter_map(range).collect();
+    let together: Vec<DataFile> = changed.iter().flat_map(|pinned| files_of(pinned)).collect();
+    let mut bounds: Bounds = pinned.read.by.iter().filter_map(|name| range(name, &together)).collect();
     if let Some(lookback) = &pinned.read.lookback
-        && let Some((name, min, _)) = range(&lookback.column)
+        && let Some((name, min, _)) = range(&lookback.column, &files_of(pinned))
         && let Some(earlier) = minus_days(&min, lookback.days)
     {
         bounds.retain(|(column, ..)| *column != name);

@@ -1,11 +1,16 @@
 //! Expectations: outcomes from what the sink counted, and checks of the table on the staged files.
 
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use chrono::{DateTime, Utc};
-use datafusion::common::JoinType;
+use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlanBuilder, ident};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::functions_aggregate::count::count_all;
+use datafusion::functions_aggregate::sum::sum;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ident, lit};
 use datafusion::scalar::ScalarValue;
-use pulse_core::manifest::{Expectation, OnFail, Refers};
+use pulse_core::manifest::{Expectation, OnFail, Refers, Unique};
 use pulse_core::project::Job;
 use pulse_core::run::ExpectationOutcome;
 use pulse_core::{Error, Result};
@@ -18,27 +23,33 @@ use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 use crate::table::DataFile;
 
+/// What a run is about to commit.
+pub(super) struct Written<'a> {
+    pub(super) staged: &'a Staged,
+    /// The new rows.
+    pub(super) scan: &'a DeltaScan,
+    /// Rows that stay in the table beside them.
+    pub(super) kept: &'a DeltaScan,
+}
+
 /// One outcome an expectation, in the manifest's order.
 pub(super) async fn outcomes(
     bench: &Workbench,
     job: &Job,
-    staged: &Staged,
-    scan: &DeltaScan,
+    written: &Written<'_>,
     now: DateTime<Utc>,
 ) -> Result<Vec<ExpectationOutcome>> {
+    let Written { staged, scan, .. } = written;
     let mut outcomes = Vec::new();
     let mut row_checks = staged.total.failed.iter();
-    for expectation in &job.manifest.expect {
+    for (place, expectation) in job.manifest.expect.iter().enumerate() {
         let (checked, failed) = if expectation.check.is_some() {
             let judged = staged.total.rows_in - staged.total.rows_rejected;
             (judged, row_checks.next().copied().unwrap_or_default())
-        } else if expectation.unique.is_some() {
-            let repeated = staged.total.repeated;
-            let left_out = match expectation.on_fail {
-                OnFail::Drop | OnFail::Quarantine => repeated,
-                // These are among the written rows.
-                OnFail::Warn | OnFail::Fail => 0,
-            };
+        } else if let Some(unique) = &expectation.unique {
+            let repeated = repeated(bench, job, place, unique, written).await?;
+            // Others are among the written rows.
+            let left_out = if expectation.removes_rows() { repeated } else { 0 };
             (staged.total.rows_written + left_out, repeated)
         } else if let Some(refers) = &expectation.refers {
             let missing = missing_references(bench, job, refers, scan).await?;
@@ -54,6 +65,77 @@ pub(super) async fn outcomes(
         });
     }
     Ok(outcomes)
+}
+
+/// Rows that repeat another in the unique columns: as the sink counted them, or as the written files show.
+async fn repeated(bench: &Workbench, job: &Job, place: usize, unique: &Unique, written: &Written<'_>) -> Result<u64> {
+    let expectation = &job.manifest.expect[place];
+    let total = &written.staged.total;
+    if expectation.removes_rows() {
+        if total.disordered {
+            return Err(Error::data(format!(
+                "{}: \"{}\": rows that agree in {} need not lie side by side in the order by {}, so some may have been \
+                 missed; let `order` begin with the unique columns",
+                job.manifest_path(),
+                expectation.name,
+                unique.columns.join(", "),
+                job.manifest.order().join(", ")
+            )));
+        }
+        return Ok(total.repeated);
+    }
+    let counted = job.manifest.unique_in_sink() == Some(place) && !total.disordered;
+    let within = if counted { total.repeated } else { repeated_within(bench, job, unique, written).await? };
+    if !job.manifest.keeps_rows_beside(unique) || written.kept.files().is_empty() {
+        return Ok(within);
+    }
+    Ok(within + met_again(bench, job, unique, written).await?)
+}
+
+/// Rows less groups of equal ones.
+async fn repeated_within(bench: &Workbench, job: &Job, unique: &Unique, written: &Written<'_>) -> Result<u64> {
+    let name = format!("{}: repeated rows", job.name);
+    let failed = |e| from_datafusion(&name, e);
+    let extra = "rows";
+    let groups = groups(written.scan, unique, vec![count_all().alias(extra)])
+        .and_then(|plan| plan.filter(ident(extra).gt(lit(1_i64))))
+        .and_then(|plan| plan.project([(ident(extra) - lit(1_i64)).alias(extra)]))
+        .and_then(|plan| plan.aggregate(Vec::<Expr>::new(), [sum(ident(extra))]))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)?;
+    Ok(number(&collect(bench, &name, &groups).await?))
+}
+
+/// Groups of new rows that agree with a row that stays in the table.
+async fn met_again(bench: &Workbench, job: &Job, unique: &Unique, written: &Written<'_>) -> Result<u64> {
+    let name = format!("{}: rows that are in the table already", job.name);
+    let failed = |e| from_datafusion(&name, e);
+    let kept = LogicalPlanBuilder::scan("kept", provider_as_source(Arc::new(written.kept.clone())), None)
+        .and_then(|plan| plan.project(unique.columns.iter().map(ident)))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)?;
+    let keys: Vec<Column> = unique.columns.iter().map(Column::from_name).collect();
+    let met = groups(written.scan, unique, Vec::new())
+        .and_then(|plan| {
+            let keys = (keys.clone(), keys);
+            plan.join_detailed(kept, JoinType::LeftSemi, keys, None, NullEquality::NullEqualsNull)
+        })
+        .and_then(|plan| plan.aggregate(Vec::<Expr>::new(), [count_all()]))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)?;
+    Ok(number(&collect(bench, &name, &met).await?))
+}
+
+fn groups(scan: &DeltaScan, unique: &Unique, counts: Vec<Expr>) -> DataFusionResult<LogicalPlanBuilder> {
+    LogicalPlanBuilder::scan("staged", provider_as_source(Arc::new(scan.clone())), None)?
+        .aggregate(unique.columns.iter().map(ident), counts)
+}
+
+/// The one number of an answer; null, the sum of nothing, is none.
+fn number(batches: &[RecordBatch]) -> u64 {
+    let columns = batches.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
+    let sum: i64 = columns.flat_map(|column| column.iter().flatten()).sum();
+    u64::try_from(sum).unwrap_or_default()
 }
 
 /// What to say when an expectation forbids the commit.
@@ -105,7 +187,7 @@ async fn missing_references(bench: &Workbench, job: &Job, refers: &Refers, scan:
         .and_then(|plan| plan.project([ident(column)]))
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
-    let key = |name: &str| vec![datafusion::common::Column::from_name(name)];
+    let key = |name: &str| vec![Column::from_name(name)];
     let missing = LogicalPlanBuilder::scan("staged", provider_as_source(Arc::new(scan.clone())), None)
         .and_then(|plan| plan.project([ident(&refers.column)]))
         .and_then(|plan| plan.join(known, JoinType::LeftAnti, (key(&refers.column), key(column)), None))

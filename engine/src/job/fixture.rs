@@ -19,8 +19,8 @@ use serde_json::{Map, Value};
 use super::Workbench;
 use super::query::{Sources, plan_query};
 use super::replace::write;
-use super::run::{partition_by, sink_spec};
 use super::schema::table_schema;
+use super::spec::sink_spec;
 use crate::catalog::LocalCatalog;
 use crate::error::from_datafusion;
 use crate::execute::InProcess;
@@ -57,7 +57,7 @@ pub async fn run_fixture(
     let files = |adds: &[deltalake_core::kernel::Add], schema: &Schema| {
         adds.iter().map(|add| DataFile::from_add(add, schema)).collect::<Vec<_>>()
     };
-    let rows = read(&bench, &table, &schema, partition_by(job), files(&staged.total.files, &schema)).await?;
+    let rows = read(&bench, &table, &schema, job.manifest.partition_by(), files(&staged.total.files, &schema)).await?;
     let mut differences = compare(&typed(&fixture.expect, &schema, fixture)?, rows, fixture.partial, "table");
     if let Some(expected) = &fixture.quarantine {
         let schema = quarantine_schema(&schema);

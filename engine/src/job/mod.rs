@@ -3,6 +3,7 @@
 mod changes;
 mod check;
 mod fixture;
+mod growth;
 mod pin;
 mod query;
 mod rejects;
@@ -10,6 +11,7 @@ mod replace;
 mod report;
 mod run;
 mod schema;
+mod spec;
 
 use std::sync::Arc;
 
@@ -26,7 +28,7 @@ pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, pin};
 pub use query::{JobQuery, Sources, plan_query};
 pub use report::{Outcome, Report};
 pub use run::{Entering, RunOptions, committed, preview, run};
-pub use schema::{infer_schemas, normalized};
+pub use schema::{check_jobs, infer_schemas, normalized};
 
 /// What all runs of a process share.
 #[derive(Clone)]

@@ -5,12 +5,13 @@ use std::hash::Hasher as _;
 
 use chrono::{DateTime, Utc};
 use pulse_core::interval::{Interval, parse_stamp};
-use pulse_core::manifest::{Read, Sink, Source};
+use pulse_core::manifest::{Manifest, Read, Sink, Source};
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
 use super::Workbench;
+use super::changes::same_columns;
 use crate::source::file::{SourceFile, list};
 use crate::store::{folder_url, store_path};
 use crate::table::{DataFile, Snapshot, Table};
@@ -113,8 +114,14 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: Option<Interval>, now: Dat
     let quarantine = quarantine_table.snapshot(None).await?;
     let known = target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
     let version = job_version(job)?;
-    let rebuilt = target.is_some() && known.get(JOB_ID) != Some(&version);
-    let bookmarks = if rebuilt { HashMap::new() } else { known };
+    let feeds = feed_versions(bench, job)?;
+    let differs = |(id, version): &(String, i64)| known.get(id).is_some_and(|known| known != version);
+    let rebuilt = match &target {
+        Some(_) if known.get(JOB_ID) != Some(&version) => Some("the job changed"),
+        Some(_) if feeds.iter().any(differs) => Some("sources.toml changed"),
+        _ => None,
+    };
+    let bookmarks = if rebuilt.is_some() { HashMap::new() } else { known };
 
     let mut files = BTreeMap::new();
     for name in job.query.files() {
@@ -128,10 +135,11 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: Option<Interval>, now: Dat
     let interval = interval(job, asked, &bookmarks, now)?;
     let mode = match (&target, rebuilt) {
         (None, _) => Mode::Full { reason: "the table does not exist yet".to_owned() },
-        (_, true) => Mode::Full { reason: "the job changed".to_owned() },
+        (_, Some(what)) => Mode::Full { reason: what.to_owned() },
         _ => mode(job, &files, &tables, interval),
     };
-    let transactions = transactions(version, &files, &tables, interval);
+    let mut transactions = transactions(version, &files, &tables, interval);
+    transactions.extend(feeds);
     Ok(Pinned { table, target, quarantine_table, quarantine, files, tables, interval, mode, transactions })
 }
 
@@ -201,11 +209,23 @@ fn mode(
             (Read::Changed, true) => changed = true,
         }
     }
+    if let Some(reason) = apart(tables) {
+        return Mode::Full { reason };
+    }
     match (changed, &job.manifest.sink) {
         (false, _) => Mode::Unchanged,
         (true, Sink::Overwrite {}) => Mode::Full { reason: "the sink overwrites".to_owned() },
         (true, _) => Mode::Incremental,
     }
+}
+
+/// Why two sources that changed at once cannot be read by their changes: groups of one say nothing of those of the other.
+fn apart(tables: &BTreeMap<TableName, PinnedTable>) -> Option<String> {
+    let in_groups = |table: &PinnedTable| table.read.read == Read::Changed && !table.read.by.is_empty();
+    let mut changed = tables.iter().filter(|(_, table)| in_groups(table) && table.changed());
+    let (first, one) = changed.next()?;
+    let (second, _) = changed.find(|(_, other)| !same_columns(&one.read.by, &other.read.by))?;
+    Some(format!("{first} and {second} changed, which are read by different columns"))
 }
 
 fn interval(
@@ -249,14 +269,34 @@ fn table_id(name: &TableName) -> String {
     format!("pulse/table/{name}")
 }
 
-/// Changes when the query or the manifest does; the same in every process and build.
+/// Changes when the query or the manifest does, except for its words to people; the same in every process and build.
 fn job_version(job: &Job) -> Result<i64> {
-    let manifest =
-        serde_json::to_string(&job.manifest).map_err(|e| Error::internal("a manifest is not JSON").with_source(e))?;
+    let manifest = Manifest { owner: String::new(), description: String::new(), ..job.manifest.clone() };
+    version_of(&[&as_json(&manifest)?, &job.query.text])
+}
+
+/// The contract of each feed that the job reads. Not where its files lie: a folder may move, and its files are known by what
+/// they hold. A feed that is new has no version in the table and only brings new files.
+fn feed_versions(bench: &Workbench, job: &Job) -> Result<Vec<(String, i64)>> {
+    let mut versions = Vec::new();
+    for name in job.query.files() {
+        let Some(source) = bench.project.sources.files.get(name) else { continue };
+        let columns = as_json(&source.columns)?;
+        for (feed, contract) in &source.feed {
+            versions.push((format!("pulse/feed/{name}/{feed}"), version_of(&[&columns, &as_json(contract)?])?));
+        }
+    }
+    Ok(versions)
+}
+
+fn as_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::internal("a manifest is not JSON").with_source(e))
+}
+
+fn version_of(texts: &[&str]) -> Result<i64> {
     let mut hash = Fnv::default();
-    hash.write(manifest.as_bytes());
-    hash.write(job.query.text.as_bytes());
-    Ok(i64::from_ne_bytes((hash.finish() & (u64::MAX >> 1)).to_ne_bytes()))
+    texts.iter().for_each(|text| hash.write(text.as_bytes()));
+    i64::try_from(hash.finish() & (u64::MAX >> 1)).map_err(|e| Error::internal("63 bits are no number").with_source(e))
 }
 
 /// FNV-1a: stable across releases, which the standard library's hasher does not promise.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use datafusion::common::{Column, JoinType};
+use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident, lit};
 use deltalake_core::kernel::Add;
@@ -31,19 +31,33 @@ pub(super) struct Replacement {
     pub(super) adds: Vec<Add>,
 }
 
-/// Files among `candidates` that hold dead rows.
+/// Files among `candidates` that hold rows of any of the `dead`.
 pub(super) async fn touched(
     bench: &Workbench,
     table: &Table,
     snapshot: &Snapshot,
     candidates: Vec<DataFile>,
-    dead: &Dead,
+    dead: &[Dead],
 ) -> Result<Vec<DataFile>> {
+    let mut paths = HashSet::new();
+    for dead in dead {
+        paths.extend(paths_with(bench, table, snapshot, &candidates, dead).await?);
+    }
+    Ok(candidates.into_iter().filter(|file| paths.contains(&file.path)).collect())
+}
+
+async fn paths_with(
+    bench: &Workbench,
+    table: &Table,
+    snapshot: &Snapshot,
+    candidates: &[DataFile],
+    dead: &Dead,
+) -> Result<Vec<String>> {
     if candidates.is_empty() {
         return Ok(Vec::new());
     }
     let failed = |e| from_datafusion(&format!("find replaced rows of table {}", table.name()), e);
-    let scan = scan(bench, table, snapshot, candidates.clone()).with_file_column();
+    let scan = scan(bench, table, snapshot, candidates.to_vec()).with_file_column();
     let plan = LogicalPlanBuilder::scan("target", provider_as_source(Arc::new(scan)), None)
         .and_then(|plan| join(plan, dead, JoinType::LeftSemi))
         .and_then(|plan| plan.project([ident(FILE_COLUMN)]))
@@ -51,12 +65,8 @@ pub(super) async fn touched(
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
     let batches = collect(bench, &format!("{}: find replaced rows", table.name()), &plan).await?;
-    let paths: HashSet<String> = batches
-        .iter()
-        .filter_map(|batch| batch.column(0).as_string_opt::<i32>())
-        .flat_map(|paths| paths.iter().flatten().map(str::to_owned))
-        .collect();
-    Ok(candidates.into_iter().filter(|file| paths.contains(&file.path)).collect())
+    let paths = batches.iter().filter_map(|batch| batch.column(0).as_string_opt::<i32>());
+    Ok(paths.flat_map(|paths| paths.iter().flatten().map(str::to_owned)).collect())
 }
 
 /// Writes what lives on of the touched files. `spec` says how; it has no checks.
@@ -65,7 +75,7 @@ pub(super) async fn rewrite(
     table: &Table,
     snapshot: &Snapshot,
     files: Vec<DataFile>,
-    dead: &Dead,
+    dead: &[Dead],
     spec: SinkSpec,
 ) -> Result<Replacement> {
     if files.is_empty() {
@@ -77,7 +87,7 @@ pub(super) async fn rewrite(
         provider_as_source(Arc::new(scan(bench, table, snapshot, files.clone()))),
         None,
     )
-    .and_then(|plan| join(plan, dead, JoinType::LeftAnti))
+    .and_then(|plan| dead.iter().try_fold(plan, |plan, dead| join(plan, dead, JoinType::LeftAnti)))
     .and_then(|plan| plan.project(spec.columns.iter().map(ident)))
     .and_then(LogicalPlanBuilder::build)
     .map_err(failed)?;
@@ -86,10 +96,11 @@ pub(super) async fn rewrite(
     Ok(Replacement { removes: files, adds: staged.total.files })
 }
 
+/// Nulls are values here: a row whose key is null replaces one whose key is null.
 fn join(plan: LogicalPlanBuilder, dead: &Dead, join_type: JoinType) -> datafusion::error::Result<LogicalPlanBuilder> {
     let keys: Vec<Column> = dead.columns.iter().map(Column::from_name).collect();
     let rows = LogicalPlanBuilder::from(dead.rows.clone()).alias("dead")?.build()?;
-    plan.join(rows, join_type, (keys.clone(), keys), None)
+    plan.join_detailed(rows, join_type, (keys.clone(), keys), None, NullEquality::NullEqualsNull)
 }
 
 fn scan(bench: &Workbench, table: &Table, snapshot: &Snapshot, files: Vec<DataFile>) -> DeltaScan {

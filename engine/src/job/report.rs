@@ -53,6 +53,7 @@ impl Staged {
             total.rows_dropped += result.rows_dropped;
             total.rows_rejected += result.rows_rejected;
             total.repeated += result.repeated;
+            total.disordered |= result.disordered;
             for (sum, failed) in total.failed.iter_mut().zip(result.failed) {
                 *sum += failed;
             }

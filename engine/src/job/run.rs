@@ -3,9 +3,10 @@
 mod earlier;
 mod quarantine;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::provider_as_source;
@@ -21,15 +22,17 @@ use serde_json::json;
 
 use super::Workbench;
 use super::changes::{State, visible};
-use super::check::{outcomes, refusal};
+use super::check::{Written, outcomes, refusal};
+use super::growth::keeps_keys;
 use super::pin::{Mode, Pinned, pin};
 use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
 use super::replace::{Dead, Replacement, rewrite, text_rows, touched, write};
 use super::report::{Outcome, Report, Staged, bytes};
-use super::schema::{refuse_other_columns, table_schema};
+use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
+use super::spec::sink_spec;
 use crate::error::from_datafusion;
 use crate::execute::Progress;
-use crate::sink::{SinkSpec, SortKey, UniqueCheck};
+use crate::sink::SinkSpec;
 use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
 use crate::step::{Step, reached};
@@ -97,7 +100,7 @@ pub async fn committed(bench: &Workbench, job: &Job, run_id: &str, begun: DateTi
 pub async fn preview(bench: &Workbench, job: &Job, asked: Option<Interval>, now: DateTime<Utc>) -> Result<Pinned> {
     let pinned = pin(bench, job, asked, now).await?;
     let run = Run { bench, job, run_id: "preview", pinned: &pinned, now };
-    run.query(State::Now).await?;
+    run.schema(&run.query(State::Now).await?)?;
     Ok(pinned)
 }
 
@@ -127,28 +130,43 @@ impl Run<'_> {
             return Ok(self.done(self.report(Outcome::Unchanged, &Staged::default())));
         }
         let query = self.query(State::Now).await?;
-        let schema = table_schema(&query.plan, &query.columns)?;
-        if let Some(target) = &self.pinned.target {
-            refuse_other_columns(self.job, &schema, &target.schema)?;
-        }
+        let schema = self.schema(&query)?;
         entering(RunState::Running)?;
         let spec = sink_spec(self.job, &query, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
+        reached(Step::Planned);
         let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
         reached(Step::Staged);
         let scan = self.staged_scan(&schema, &staged.total.files);
-        let expectations = outcomes(self.bench, self.job, &staged, &scan, self.now).await?;
+        let table = self.replace_in_table(&query, &spec, &scan).await?;
+        let kept = self.kept_scan(&schema, &table);
+        let written = Written { staged: &staged, scan: &scan, kept: &kept };
+        let expectations = outcomes(self.bench, self.job, &written, self.now).await?;
         if let Some(message) = refusal(self.job, &expectations) {
             self.discard(&self.pinned.table, &staged.total.files).await;
+            self.discard(&self.pinned.table, &table.adds).await;
             self.discard(&self.pinned.quarantine_table, &staged.total.quarantine_files).await;
-            let mut report = self.report(Outcome::ExpectationFailed { message }, &staged);
+            let mut report = self.report(Outcome::ExpectationFailed { message }, &Staged::default());
+            report.counts.rows_in = staged.total.rows_in;
             report.expectations = expectations;
             return Ok(self.done(report));
         }
-        let table = self.replace_in_table(&query, &spec, &scan).await?;
         let quarantine = self.replace_in_quarantine().await?;
         let changes = Changes { staged, table, quarantine };
         entering(RunState::Committing)?;
         self.commit(changes, &schema, expectations).await
+    }
+
+    /// The table's columns after the run.
+    fn schema(&self, query: &JobQuery) -> Result<SchemaRef> {
+        let schema = table_schema(&query.plan, &query.columns)?;
+        if let Some(target) = &self.pinned.target {
+            match self.pinned.mode {
+                // No row of the table stays, so that the same commit can give it further columns.
+                Mode::Full { .. } => refuse_lost_columns(self.job, &schema, &target.schema)?,
+                Mode::Incremental | Mode::Unchanged => refuse_other_columns(self.job, &schema, &target.schema)?,
+            }
+        }
+        Ok(schema)
     }
 
     fn done(&self, report: Report) -> Attempt {
@@ -176,8 +194,7 @@ impl Run<'_> {
             sources.insert(format!("raw.{name}"), Arc::new(files));
         }
         for (name, pinned) in &self.pinned.tables {
-            let provider =
-                visible(pinned, &self.pinned.mode, self.state_of(pinned, state), options.target_partition_bytes)?;
+            let provider = visible(self.pinned, pinned, self.state_of(pinned, state), options.target_partition_bytes)?;
             sources.insert(name.to_string(), provider);
         }
         Ok(sources)
@@ -188,10 +205,22 @@ impl Run<'_> {
         if pinned.read.read == Read::Changed { state } else { State::Now }
     }
 
-    fn staged_scan(&self, schema: &arrow::datatypes::SchemaRef, adds: &[Add]) -> DeltaScan {
-        let files = adds.iter().map(|add| DataFile::from_add(add, schema)).collect();
+    fn staged_scan(&self, schema: &SchemaRef, adds: &[Add]) -> DeltaScan {
+        self.own_scan(schema, adds.iter().map(|add| DataFile::from_add(add, schema)).collect())
+    }
+
+    /// The rows that stay in the table beside the new ones.
+    fn kept_scan(&self, schema: &SchemaRef, replacement: &Replacement) -> DeltaScan {
+        let removed: HashSet<&str> = replacement.removes.iter().map(|file| file.path.as_str()).collect();
+        let known = self.pinned.target.iter().flat_map(|target| &target.files);
+        let mut files: Vec<DataFile> = known.filter(|file| !removed.contains(file.path.as_str())).cloned().collect();
+        files.extend(replacement.adds.iter().map(|add| DataFile::from_add(add, schema)));
+        self.own_scan(schema, files)
+    }
+
+    fn own_scan(&self, schema: &SchemaRef, files: Vec<DataFile>) -> DeltaScan {
         let target = self.bench.options.target_partition_bytes;
-        DeltaScan::of_files(self.pinned.table.clone(), schema, partition_by(self.job), files, target)
+        DeltaScan::of_files(self.pinned.table.clone(), schema, self.job.manifest.partition_by(), files, target)
     }
 
     async fn replace_in_table(&self, query: &JobQuery, spec: &SinkSpec, staged: &DeltaScan) -> Result<Replacement> {
@@ -205,17 +234,18 @@ impl Run<'_> {
             Sink::Overwrite {} => Ok(Replacement { removes: target.files.clone(), adds: Vec::new() }),
             Sink::Append {} => {
                 let Some(dead) = self.dead_files(target)? else { return Ok(Replacement::default()) };
+                let dead = [dead];
                 let files = touched(self.bench, table, target, target.files.clone(), &dead).await?;
                 rewrite(self.bench, table, target, files, &dead, plain).await
             }
             Sink::OverwritePartitions { by } => {
-                let dead = self.dead_keys(query, staged, by).await?;
+                let dead = [self.dead_keys(query, staged, by).await?];
                 let removes = touched(self.bench, table, target, target.files.clone(), &dead).await?;
                 Ok(Replacement { removes, adds: Vec::new() })
             }
             Sink::Merge { keys } => {
-                let dead = self.dead_keys(query, staged, keys).await?;
-                let candidates = match self.sources_only_grew() {
+                let dead = [self.dead_keys(query, staged, keys).await?];
+                let candidates = match self.keeps_keys(query, keys) {
                     true => overlapping(&target.files, staged, keys),
                     false => target.files.clone(),
                 };
@@ -227,6 +257,13 @@ impl Run<'_> {
 
     fn sources_only_grew(&self) -> bool {
         self.pinned.tables.values().all(|pinned| pinned.read.read == Read::All || pinned.removed().is_empty())
+    }
+
+    /// Whether no key that the query yielded from the changed groups is gone.
+    fn keeps_keys(&self, query: &JobQuery, keys: &[String]) -> bool {
+        let fixed: Vec<_> =
+            self.pinned.tables.iter().filter(|(_, pinned)| !pinned.changed()).map(|(name, _)| name).collect();
+        self.sources_only_grew() && keeps_keys(query, keys, &fixed)
     }
 
     /// Rows of files whose content changed since they were read.
@@ -252,11 +289,10 @@ impl Run<'_> {
             .and_then(LogicalPlanBuilder::build)
             .map_err(failed)?;
         let mut rows = LogicalPlanBuilder::from(project(staged, keys)?);
-        if !self.sources_only_grew() {
+        if !self.keeps_keys(query, keys) {
             let before = self.query(State::Before).await?;
             rows = rows.union(project(without_rejects(before.plan)?, keys)?).map_err(failed)?;
         }
-        debug_assert!(!query.columns.is_empty());
         Ok(Dead { rows: rows.build().map_err(failed)?, columns: keys.to_vec() })
     }
 
@@ -264,7 +300,7 @@ impl Run<'_> {
     async fn commit(
         &self,
         changes: Changes,
-        schema: &arrow::datatypes::SchemaRef,
+        schema: &SchemaRef,
         expectations: Vec<pulse_core::run::ExpectationOutcome>,
     ) -> Result<Attempt> {
         let Changes { staged, table, quarantine } = changes;
@@ -289,7 +325,7 @@ impl Run<'_> {
             transactions,
             details: self.details(&report)?,
             schema: Arc::clone(schema),
-            partition_by: partition_by(self.job).to_vec(),
+            partition_by: self.job.manifest.partition_by().to_vec(),
             at: self.now.timestamp_millis(),
         };
         match self.pinned.table.commit(self.pinned.target.as_ref(), &commit, &self.bench.options.commit).await? {
@@ -368,58 +404,20 @@ impl Run<'_> {
     }
 }
 
-/// How a job's rows are checked and written.
-pub(super) fn sink_spec(job: &Job, query: &JobQuery, run_id: &str, table: &Table, quarantine: &Table) -> SinkSpec {
-    let manifest = &job.manifest;
-    let unique = manifest.expect.iter().find_map(|expectation| {
-        let unique = expectation.unique.as_ref()?;
-        Some(UniqueCheck {
-            name: expectation.name.clone(),
-            columns: unique.columns.clone(),
-            on_fail: expectation.on_fail.into(),
-            keep_first_by: unique.keep_first_by.iter().map(|text| sort_key(text)).collect(),
-        })
-    });
-    SinkSpec {
-        run_id: run_id.to_owned(),
-        table: table.url().to_string(),
-        columns: query.columns.clone(),
-        partition_by: partition_by(job).to_vec(),
-        order: manifest.order.clone().unwrap_or_else(|| manifest.grain.clone()),
-        target_file_bytes: u64::from(manifest.target_file_mib) << 20,
-        quarantine: quarantine.url().to_string(),
-        checks: query.checks.clone(),
-        unique,
-    }
-}
-
-pub(super) fn partition_by(job: &Job) -> &[String] {
-    match &job.manifest.sink {
-        Sink::OverwritePartitions { by } => by,
-        Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => &[],
-    }
-}
-
 /// Number of a job's commits, so that a half-committed run is recognised.
 const SEQUENCE_ID: &str = "pulse/sequence";
 
-fn sort_key(text: &str) -> SortKey {
-    match text.trim().rsplit_once(char::is_whitespace) {
-        Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {
-            SortKey { column: column.trim().to_owned(), descending: true }
-        }
-        Some((column, direction)) if direction.eq_ignore_ascii_case("asc") => SortKey::ascending(column.trim()),
-        _ => SortKey::ascending(text.trim()),
-    }
-}
-
-/// Files whose key ranges meet those of the staged files.
+/// Files whose key ranges meet those of the staged files; a null lies in no range, so nulls always meet.
 fn overlapping(files: &[DataFile], staged: &DeltaScan, keys: &[String]) -> Vec<DataFile> {
     let schema = staged.schema();
+    let has_nulls = |file: &DataFile, key: &str| file.null_count(key) != Some(0);
     let meets = |file: &&DataFile| {
         staged.files().iter().any(|new| {
             keys.iter().all(|key| {
                 let Ok(field) = schema.field_with_name(key) else { return true };
+                if has_nulls(file, key) && has_nulls(new, key) {
+                    return true;
+                }
                 let bound =
                     |file: &DataFile| Some((file.min(key, field.data_type())?, file.max(key, field.data_type())?));
                 match (bound(file), bound(new)) {

@@ -1,6 +1,6 @@
 //! Types of tables: what a query yields, in types that Delta at protocol (1,2) has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -87,8 +87,32 @@ pub(super) fn table_schema(plan: &LogicalPlan, columns: &[String]) -> Result<Sch
 /// # Errors
 /// `Invalid` with the place of the first mistake of a job.
 pub async fn infer_schemas(state: &SessionState, project: &Project) -> Result<BTreeMap<TableName, SchemaRef>> {
+    infer(state, project, Graph::new(project)?.order()).await
+}
+
+/// Mistakes in jobs and in those that they read from, found before anything runs.
+///
+/// # Errors
+/// As [`infer_schemas`].
+pub async fn check_jobs(state: &SessionState, project: &Project, jobs: &[TableName]) -> Result<()> {
+    let mut needed: BTreeSet<TableName> = BTreeSet::new();
+    let mut open = jobs.to_vec();
+    while let Some(name) = open.pop() {
+        if needed.insert(name.clone()) {
+            open.extend(project.job(&name)?.query.tables());
+        }
+    }
+    let graph = Graph::new(project)?;
+    infer(state, project, graph.order().iter().filter(|name| needed.contains(name))).await.map(|_| ())
+}
+
+async fn infer<'a>(
+    state: &SessionState,
+    project: &Project,
+    names: impl IntoIterator<Item = &'a TableName>,
+) -> Result<BTreeMap<TableName, SchemaRef>> {
     let mut schemas: BTreeMap<TableName, SchemaRef> = BTreeMap::new();
-    for name in Graph::new(project)?.order() {
+    for name in names {
         let job = project.job(name)?;
         let mut sources = Sources::new();
         for file in job.query.files() {
@@ -120,28 +144,47 @@ fn example_interval(job: &Job) -> Result<Option<Interval>> {
     }
 }
 
+/// For a run that leaves rows in the table.
+///
 /// # Errors
-/// `Invalid` naming the columns that differ: a table's columns do not change by themselves.
+/// `Invalid` naming the columns that differ.
 pub(super) fn refuse_other_columns(job: &Job, query: &Schema, table: &Schema) -> Result<()> {
-    let describe = |schema: &Schema, other: &Schema| {
-        let differs = |field: &&Arc<Field>| {
-            other.field_with_name(field.name()).map_or(true, |known| known.data_type() != field.data_type())
-        };
-        let fields: Vec<String> =
-            schema.fields().iter().filter(differs).map(|f| format!("{} {}", f.name(), f.data_type())).collect();
-        fields.join(", ")
-    };
-    let (yields, has) = (describe(query, table), describe(table, query));
-    if yields.is_empty() && has.is_empty() {
+    if missing(query, table).is_empty() && missing(table, query).is_empty() {
         return Ok(());
     }
+    let help = "name the columns in the query; a query that was edited builds its table anew, and may add columns";
+    Err(misfit(job, query, table, help))
+}
+
+/// For a run that replaces all rows, and with them may add columns.
+///
+/// # Errors
+/// `Invalid` naming the columns of the table that are gone or have another type: readers rely on them.
+pub(super) fn refuse_lost_columns(job: &Job, query: &Schema, table: &Schema) -> Result<()> {
+    if missing(table, query).is_empty() {
+        return Ok(());
+    }
+    let help = "columns may be added, and neither be taken away nor change their type: cast in the query, select the new \
+                one under another name, or remove the table's folder to build it anew";
+    Err(misfit(job, query, table, help))
+}
+
+fn misfit(job: &Job, query: &Schema, table: &Schema, help: &str) -> Error {
     let or_none = |text: String| if text.is_empty() { "no such column".to_owned() } else { text };
-    Err(Error::invalid(format!(
-        "{}: the query does not fit the table {}: the query yields {}, the table has {}; cast in the query, or remove the \
-         table's folder to build it anew",
+    Error::invalid(format!(
+        "{}: the query does not fit the table {}: the query yields {}, the table has {}; {help}",
         job.query_path(),
         job.name,
-        or_none(yields),
-        or_none(has)
-    )))
+        or_none(missing(query, table)),
+        or_none(missing(table, query))
+    ))
+}
+
+/// Columns of `schema` that `other` does not have, or not in the same type.
+fn missing(schema: &Schema, other: &Schema) -> String {
+    let differs = |field: &&Arc<Field>| {
+        other.field_with_name(field.name()).map_or(true, |known| known.data_type() != field.data_type())
+    };
+    let fields = schema.fields().iter().filter(differs).map(|f| format!("{} {}", f.name(), f.data_type()));
+    fields.collect::<Vec<_>>().join(", ")
 }

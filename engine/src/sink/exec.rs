@@ -25,6 +25,7 @@ use super::node::result_schema;
 use super::task::SinkTask;
 use super::{PartitionResult, SinkSpec};
 use crate::error::into_datafusion;
+use crate::step::{Step, reached};
 
 #[derive(Debug)]
 pub struct SinkExec {
@@ -158,7 +159,9 @@ async fn drain(mut task: SinkTask, mut input: SendableRecordBatchStream) -> Resu
             return Err(error);
         }
     }
-    task.finish().await.map_err(into_datafusion)
+    let result = task.finish().await.map_err(into_datafusion)?;
+    reached(Step::FilesWritten);
+    Ok(result)
 }
 
 fn to_batch(result: &PartitionResult) -> Result<RecordBatch> {

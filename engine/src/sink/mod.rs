@@ -49,13 +49,25 @@ pub struct RowCheck {
     pub on_fail: FailAction,
 }
 
-/// Rows that agree in `columns`, which lead the order; the first by `keep_first_by` stays.
+/// Rows that agree in `columns`; the first by `keep_first_by` stays.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
 pub struct UniqueCheck {
     pub name: String,
+    /// In the order's order.
     pub columns: Vec<String>,
+    pub adjacency: Adjacency,
     pub on_fail: FailAction,
     pub keep_first_by: Vec<SortKey>,
+}
+
+/// Why rows that agree in the unique columns lie side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
+pub enum Adjacency {
+    /// The columns lead the order.
+    Proven,
+    /// Other columns lie between them in the order, such as a day between a symbol and a time; rows tell whether these follow
+    /// from the unique ones.
+    Watched,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
@@ -130,6 +142,8 @@ pub struct PartitionResult {
     /// Failures of each row check, in the spec's order.
     pub failed: Vec<u64>,
     pub repeated: u64,
+    /// Rows that repeat others may have been missed: they did not come in the order of the unique columns.
+    pub disordered: bool,
     pub files: Vec<Add>,
     pub quarantine_files: Vec<Add>,
 }

@@ -68,6 +68,7 @@ impl SinkTask {
         let repeated = self.repeats.find(&batch, unique)?;
         let count = repeated.count_set_bits() as u64;
         self.result.repeated += count;
+        self.result.disordered |= self.repeats.disordered();
         if count == 0 || unique.on_fail == FailAction::Count {
             return Ok(batch);
         }

@@ -1,14 +1,17 @@
 //! Which rows of a batch are kept, dropped or quarantined: pure, one batch at a time.
 
+use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::make_comparator;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch, StringBuilder};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{SortOptions, filter_record_batch, partition};
+use arrow::error::ArrowError;
 use pulse_core::{Error, Result};
 
-use super::{FailAction, REASON, RowCheck, UniqueCheck};
+use super::{Adjacency, FailAction, REASON, RowCheck, UniqueCheck};
 
 /// A batch, sorted out.
 #[derive(Debug)]
@@ -120,6 +123,7 @@ fn names_of_failed(row: usize, checks: &[RowCheck], failures: &[BooleanBuffer]) 
 pub(super) struct Repeats {
     /// Unique columns of the last row seen, one row long.
     last: Option<Vec<ArrayRef>>,
+    disordered: bool,
 }
 
 impl Repeats {
@@ -141,23 +145,47 @@ impl Repeats {
             repeated.set_bit(range.start, false);
         }
         if let Some(last) = &self.last {
-            repeated.set_bit(0, first_equals(last, &columns, unique)?);
+            let compared = compare(last, 0, &columns, 0).map_err(|e| uncomparable(unique, e))?;
+            repeated.set_bit(0, compared.is_eq());
+            self.disordered |= compared.is_gt() && unique.adjacency == Adjacency::Watched;
+        }
+        if unique.adjacency == Adjacency::Watched {
+            self.disordered |= !ascends(&columns, &ranges).map_err(|e| uncomparable(unique, e))?;
         }
         self.last = Some(columns.iter().map(|column| column.slice(batch.num_rows() - 1, 1)).collect());
         Ok(repeated.finish())
     }
+
+    /// Whether rows came that were not in the order of the unique columns, so that equal ones need not have been neighbours.
+    pub(super) fn disordered(&self) -> bool {
+        self.disordered
+    }
 }
 
-fn first_equals(last: &[ArrayRef], columns: &[ArrayRef], unique: &UniqueCheck) -> Result<bool> {
-    for (before, now) in last.iter().zip(columns) {
-        let compare = make_comparator(before, now, SortOptions::default()).map_err(|e| uncomparable(unique, e))?;
-        if compare(0, 0).is_ne() {
-            return Ok(false);
+const ASCENDING: SortOptions = SortOptions { descending: false, nulls_first: false };
+
+fn compare(left: &[ArrayRef], at: usize, right: &[ArrayRef], other: usize) -> Result<Ordering, ArrowError> {
+    for (left, right) in left.iter().zip(right) {
+        let compared = make_comparator(left, right, ASCENDING)?(at, other);
+        if compared.is_ne() {
+            return Ok(compared);
         }
     }
-    Ok(true)
+    Ok(Ordering::Equal)
 }
 
-fn uncomparable(unique: &UniqueCheck, error: arrow::error::ArrowError) -> Error {
+/// Whether each range of equal rows is followed by a greater one.
+fn ascends(columns: &[ArrayRef], ranges: &[Range<usize>]) -> Result<bool, ArrowError> {
+    let compare =
+        columns.iter().map(|column| make_comparator(column, column, ASCENDING)).collect::<Result<Vec<_>, _>>()?;
+    let starts = ranges.iter().skip(1).map(|range| range.start);
+    let below = |start: usize| {
+        let compared = compare.iter().map(|compare| compare(start - 1, start)).find(|compared| compared.is_ne());
+        compared == Some(Ordering::Less)
+    };
+    Ok(starts.into_iter().all(below))
+}
+
+fn uncomparable(unique: &UniqueCheck, error: ArrowError) -> Error {
     Error::invalid(format!("`{}`: its columns cannot be compared", unique.name)).with_source(error)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use chrono::{DateTime, Utc};
 use delta_kernel::engine::arrow_conversion::TryIntoKernel;
 use delta_kernel::schema::StructType;
@@ -42,7 +42,7 @@ pub struct Commit {
     pub transactions: Vec<(String, i64)>,
     /// Further keys of `commitInfo`.
     pub details: BTreeMap<String, Value>,
-    /// Of a table that does not exist yet.
+    /// The table's columns from this commit on; other ones than it has only in a commit that replaces all rows.
     pub schema: SchemaRef,
     pub partition_by: Vec<String>,
     /// Milliseconds since the epoch, UTC.
@@ -153,8 +153,10 @@ impl Table {
 
     fn commit_bytes(&self, read: Option<&Snapshot>, commit: &Commit, attempt: &str) -> Result<bytes::Bytes> {
         let mut actions = Vec::new();
-        if read.is_none() {
-            actions.extend(self.creation(commit)?);
+        match read {
+            None => actions.extend(self.creation(commit)?),
+            Some(snapshot) if differs(snapshot, commit) => actions.push(self.redefinition(snapshot, commit)?),
+            Some(_) => {}
         }
         actions.extend(commit.removes.iter().map(|file| Action::Remove(removal(file, commit.at))));
         actions.extend(commit.adds.iter().cloned().map(Action::Add));
@@ -177,10 +179,7 @@ impl Table {
 
     /// The first two actions of a new table.
     fn creation(&self, commit: &Commit) -> Result<[Action; 2]> {
-        let schema: StructType = commit.schema.as_ref().try_into_kernel().map_err(|e| {
-            Error::invalid(format!("table {}: its columns have no Delta type; cast them in the query", self.name()))
-                .with_source(e)
-        })?;
+        let schema = self.delta_schema(commit)?;
         let doing = self.doing("create");
         let metadata = new_metadata(&schema, &commit.partition_by, Vec::<(String, String)>::new())
             .map_err(|e| from_delta(&doing, e.into()))?;
@@ -188,6 +187,24 @@ impl Table {
             serde_json::from_value(serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}))
                 .map_err(|e| Error::internal("protocol (1,2) is not a protocol").with_source(e))?;
         Ok([Action::Protocol(protocol), Action::Metadata(metadata)])
+    }
+
+    /// The table as it is but for its columns and what it is partitioned by.
+    fn redefinition(&self, snapshot: &Snapshot, commit: &Commit) -> Result<Action> {
+        let broken = |e: serde_json::Error| {
+            Error::internal(format!("the metadata of table {} is not JSON", self.name())).with_source(e)
+        };
+        let mut metadata = serde_json::to_value(&snapshot.metadata).map_err(broken)?;
+        metadata["schemaString"] = Value::String(serde_json::to_string(&self.delta_schema(commit)?).map_err(broken)?);
+        metadata["partitionColumns"] = serde_json::to_value(&commit.partition_by).map_err(broken)?;
+        serde_json::from_value(metadata).map(Action::Metadata).map_err(broken)
+    }
+
+    fn delta_schema(&self, commit: &Commit) -> Result<StructType> {
+        commit.schema.as_ref().try_into_kernel().map_err(|e| {
+            Error::invalid(format!("table {}: its columns have no Delta type; cast them in the query", self.name()))
+                .with_source(e)
+        })
     }
 
     /// A checkpoint only shortens the next read of the log, so a failure is told and not raised.
@@ -275,6 +292,14 @@ impl Table {
     pub fn failed(&self, doing: &str, error: datafusion::error::DataFusionError) -> Error {
         from_datafusion(&self.doing(doing), error)
     }
+}
+
+/// Whether the commit gives the table other columns, another order of them, or other partitions.
+fn differs(snapshot: &Snapshot, commit: &Commit) -> bool {
+    let columns = |schema: &SchemaRef| -> Vec<(String, DataType)> {
+        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
+    };
+    snapshot.partition_by != commit.partition_by || columns(&snapshot.schema) != columns(&commit.schema)
 }
 
 fn info<'a>(actions: &'a [Action], key: &str) -> Option<&'a str> {

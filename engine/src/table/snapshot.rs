@@ -8,7 +8,7 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::Snapshot as DeltaSnapshot;
+use deltalake_core::kernel::{Metadata, Snapshot as DeltaSnapshot};
 use futures::TryStreamExt;
 use pulse_core::{Error, Result};
 
@@ -26,6 +26,7 @@ pub struct Snapshot {
     pub files: Vec<DataFile>,
     /// Newest version of every `txn` application id: bookmarks and consumed files.
     pub transactions: HashMap<String, i64>,
+    pub(super) metadata: Metadata,
 }
 
 impl Snapshot {
@@ -58,6 +59,7 @@ impl Table {
             version: delta.version(),
             partition_by: delta.metadata().partition_columns().to_vec(),
             configuration: delta.metadata().configuration().clone().into_iter().collect(),
+            metadata: delta.metadata().clone(),
             schema,
             files,
             transactions,

@@ -1,16 +1,14 @@
 //! One plan on the cluster: submit, watch, fetch; cancelled when nobody waits for it any more.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use ballista_core::JobId;
 use ballista_core::extension::SessionConfigExt;
-use ballista_core::serde::protobuf::executor_status::Status as ExecutorState;
 use ballista_core::serde::protobuf::job_status::Status;
-use ballista_core::serde::protobuf::{ExecutorHeartbeat, PartitionLocation, task_status};
-use ballista_scheduler::cluster::ClusterState;
+use ballista_core::serde::protobuf::{PartitionLocation, task_status};
 use ballista_scheduler::state::execution_stage::{ExecutionStage, TaskInfo};
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
@@ -24,31 +22,51 @@ use pulse_engine::execute::{Execute, Progress};
 use super::Server;
 use super::failure::{failure, no_executor};
 use super::fetch::fetch;
-use super::stages::prepare;
+use super::members::Members;
+use super::stages::{Prepared, prepare};
 
 /// From one look at a plan's state to the next: little against a task, and small plans end within it.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Ballista takes a plan in by a queue; one that is not there after this never will be.
 const QUEUE_LIMIT: Duration = Duration::from_secs(60);
 
+/// A cancelled task ends within a batch; then it writes no more.
+const LATE_TASKS: Duration = Duration::from_secs(2);
+/// Attempts at one plan whose answer was lost with the executor that held it.
+const PLAN_ATTEMPTS: usize = 3;
+
 /// Carries out plans on the executors of one cluster. Plans must be made by a session of `pulse_engine::cluster`.
 #[derive(Clone)]
 pub struct OnCluster {
     server: Server,
-    executors: Arc<dyn ClusterState>,
+    members: Arc<Members>,
     settings: Settings,
 }
 
 impl OnCluster {
-    pub(super) fn new(server: Server, executors: Arc<dyn ClusterState>, settings: Settings) -> Self {
-        Self { server, executors, settings }
+    pub(super) fn new(server: Server, members: Arc<Members>, settings: Settings) -> Self {
+        Self { server, members, settings }
     }
 
-    /// Executors whose last heartbeat is not older than `executor_timeout_s`.
+    /// Executors that take tasks.
     pub fn executors(&self) -> usize {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let oldest = now.saturating_sub(self.settings.executor_timeout_s);
-        self.executors.executor_heartbeats().values().filter(|beat| beat.timestamp >= oldest && is_active(beat)).count()
+        self.members.count()
+    }
+
+    /// Sends a plan, waits for its end and fetches the answer.
+    async fn carry_out(
+        &self,
+        name: &str,
+        context: Arc<SessionContext>,
+        prepared: &Prepared,
+        progress: Progress<'_>,
+    ) -> std::result::Result<Vec<Vec<RecordBatch>>, Failed> {
+        let submitted = self.server.submit_physical_plan(name, context, Arc::clone(&prepared.plan), None).await;
+        let id = submitted.map_err(|e| Error::internal(format!("{name}: Ballista does not take the plan: {e}")))?;
+        let mut job = Job { server: self.server.clone(), id, ended: false };
+        let locations = self.wait(name, &job.id, progress).await?;
+        job.ended = true;
+        fetch(name, locations, prepared.partitions, &self.settings).await.map_err(Failed::Fetch)
     }
 
     async fn wait(&self, name: &str, job: &JobId, progress: Progress<'_>) -> Result<Vec<PartitionLocation>> {
@@ -120,16 +138,38 @@ impl Execute for OnCluster {
         let mut state = state.clone();
         *state.config_mut() = config;
         let context = Arc::new(SessionContext::new_with_state(state));
-        let submitted = self.server.submit_physical_plan(name, context, prepared.plan, None).await;
-        let id = submitted.map_err(|e| Error::internal(format!("{name}: Ballista does not take the plan: {e}")))?;
-        let mut job = Job { server: self.server.clone(), id, ended: false };
-        let locations = self.wait(name, &job.id, progress).await;
-        job.ended = true;
-        fetch(name, locations?, prepared.partitions, &self.settings).await
+        for _ in 1..PLAN_ATTEMPTS {
+            match self.carry_out(name, Arc::clone(&context), &prepared, progress).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::Plan(error)) => return Err(error),
+                Err(Failed::Fetch(error)) => log::warn!("{error}; the plan is carried out again"),
+            }
+        }
+        self.carry_out(name, context, &prepared, progress).await.map_err(Failed::into_error)
     }
 }
 
-/// A plan that was sent. Dropped before its end, it is cancelled.
+/// What failed: another attempt at the plan helps only when its answer was lost.
+enum Failed {
+    Plan(Error),
+    Fetch(Error),
+}
+
+impl Failed {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Plan(error) | Self::Fetch(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Plan(error)
+    }
+}
+
+/// A plan that was sent. Dropped before its end, it is cancelled; in any case its files on executors go.
 struct Job {
     server: Server,
     id: JobId,
@@ -138,18 +178,21 @@ struct Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        let (false, Ok(runtime)) = (self.ended, tokio::runtime::Handle::try_current()) else { return };
-        let (server, id) = (self.server.clone(), self.id.clone());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (server, id, ended) = (self.server.clone(), self.id.clone(), self.ended);
         runtime.spawn(async move {
-            if let Err(error) = server.cancel_job(id.clone()).await {
+            if !ended && let Err(error) = server.cancel_job(id.clone()).await {
                 log::warn!("Ballista job {id} cannot be cancelled: {error}");
+            }
+            // The answer is fetched, or nobody wants it. Ballista would keep it for a while, and does not look after tasks
+            // that end later than their job.
+            server.state.executor_manager.clean_up_job_data(id.clone());
+            if !ended {
+                tokio::time::sleep(LATE_TASKS).await;
+                server.state.executor_manager.clean_up_job_data(id);
             }
         });
     }
-}
-
-fn is_active(beat: &ExecutorHeartbeat) -> bool {
-    matches!(beat.status.as_ref().and_then(|status| status.status.as_ref()), Some(ExecutorState::Active(_)))
 }
 
 fn inputs(plan: &Arc<dyn ExecutionPlan>) -> usize {

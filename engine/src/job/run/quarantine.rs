@@ -33,8 +33,6 @@ impl Run<'_> {
                 dead.push(Dead { rows, columns: by.clone() });
             }
         }
-        // More than one changed source is rare; the first decides, the others' rows stay until they are met again.
-        let Some(dead) = dead.into_iter().next() else { return Ok(Replacement::default()) };
         let files = touched(self.bench, table, quarantine, quarantine.files.clone(), &dead).await?;
         let columns = quarantine.schema.fields().iter().map(|field| field.name().clone()).collect();
         let spec = SinkSpec {

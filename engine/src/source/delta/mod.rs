@@ -40,7 +40,9 @@ pub const FILE_COLUMN: &str = "__file";
 pub struct DeltaScan {
     table: Table,
     files: Arc<Vec<DataFile>>,
-    /// File columns, then partition columns, then perhaps [`FILE_COLUMN`].
+    /// As a reader sees them: the table's columns in its order, then perhaps [`FILE_COLUMN`].
+    columns: SchemaRef,
+    /// As Parquet scans want them: file columns, then partition columns, then perhaps [`FILE_COLUMN`].
     schema: TableSchema,
     partition_by: Vec<String>,
     target_partition_bytes: u64,
@@ -59,17 +61,21 @@ impl DeltaScan {
         files: Vec<DataFile>,
         target_partition_bytes: u64,
     ) -> Self {
+        let columns = Arc::new(Schema::new(schema.fields().clone()));
         let (partition, file): (Vec<_>, Vec<_>) =
             schema.fields().iter().cloned().partition(|field| partition_by.contains(field.name()));
         let schema = TableSchema::builder(Arc::new(Schema::new(file))).with_table_partition_cols(partition).build();
-        Self { table, files: Arc::new(files), schema, partition_by: partition_by.to_vec(), target_partition_bytes }
+        let partition_by = partition_by.to_vec();
+        Self { table, files: Arc::new(files), columns, schema, partition_by, target_partition_bytes }
     }
 
     /// Adds the column [`FILE_COLUMN`], which names the file that a row lies in.
     #[must_use]
     pub fn with_file_column(mut self) -> Self {
+        let file = Arc::new(Field::new(FILE_COLUMN, DataType::Utf8, false));
         let mut partition: Vec<_> = self.schema.table_partition_cols().iter().cloned().collect();
-        partition.push(Arc::new(Field::new(FILE_COLUMN, DataType::Utf8, false)));
+        partition.push(Arc::clone(&file));
+        self.columns = Arc::new(Schema::new(self.columns.fields().iter().cloned().chain([file]).collect::<Vec<_>>()));
         self.schema =
             TableSchema::builder(Arc::clone(self.schema.file_schema())).with_table_partition_cols(partition).build();
         self
@@ -152,6 +158,14 @@ impl DeltaScan {
         Grouping::new(&bytes, extents.as_deref(), self.target_partition_bytes)
     }
 
+    /// Places of the wanted columns in the scan's schema.
+    fn places(&self, projection: Option<&Vec<usize>>) -> DataFusionResult<Vec<usize>> {
+        let all = || (0..self.columns.fields().len()).collect();
+        let scanned = self.schema.table_schema();
+        let place = |wanted: usize| Ok(scanned.index_of(self.columns.field(wanted).name())?);
+        projection.cloned().unwrap_or_else(all).into_iter().map(place).collect()
+    }
+
     fn order_expressions(&self, files: &[DataFile]) -> Option<LexOrdering> {
         let schema = self.schema.table_schema();
         LexOrdering::new(common_order(files).iter().map_while(|name| ascending(schema, name)))
@@ -181,7 +195,7 @@ impl DeltaScan {
             .with_file_groups(groups)
             .with_statistics(self.totals(files))
             .with_limit(limit)
-            .with_projection_indices(projection.cloned())?;
+            .with_projection_indices(Some(self.places(projection)?))?;
         if let Some(ordering) = self.order_expressions(files) {
             if grouping.sorted {
                 config = config.with_output_ordering(vec![ordering.clone()]);
@@ -213,7 +227,7 @@ fn ascending(schema: &Schema, name: &str) -> Option<PhysicalSortExpr> {
 #[async_trait]
 impl TableProvider for DeltaScan {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(self.schema.table_schema())
+        Arc::clone(&self.columns)
     }
 
     fn table_type(&self) -> TableType {

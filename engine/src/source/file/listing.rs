@@ -10,6 +10,7 @@ use pulse_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::pattern::Pattern;
+use crate::error::from_store;
 
 /// One file of a feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> 
             .list(Some(&prefix))
             .try_collect()
             .await
-            .map_err(|error| Error::unavailable(format!("cannot list `{prefix}`")).with_source(error))?;
+            .map_err(|error| from_store(&format!("list `{folder}` below `{}`", source.root), &error))?;
         for meta in found {
             files.extend(source_file(&meta, root, &feeds)?);
         }
@@ -59,7 +60,9 @@ pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> 
     let warnings = feeds
         .iter()
         .filter(|(name, _)| !files.iter().any(|file| file.feed == *name))
-        .map(|(name, pattern)| format!("feed `{name}` has no files: nothing below `{root}` matches `{pattern}`"))
+        .map(|(name, pattern)| {
+            format!("feed `{name}` has no files: nothing below `{}` matches `{pattern}`", source.root)
+        })
         .collect();
     Ok(Listing { files, warnings })
 }

@@ -1,0 +1,55 @@
+//! From a manifest to what a sink does.
+
+use pulse_core::manifest::{Expectation, Manifest};
+use pulse_core::project::Job;
+
+use super::query::JobQuery;
+use crate::sink::{Adjacency, SinkSpec, SortKey, UniqueCheck};
+use crate::table::Table;
+
+/// How a job's rows are checked and written.
+pub(super) fn sink_spec(job: &Job, query: &JobQuery, run_id: &str, table: &Table, quarantine: &Table) -> SinkSpec {
+    let manifest = &job.manifest;
+    let unique = manifest.unique_in_sink().and_then(|place| unique_check(manifest, &manifest.expect[place]));
+    SinkSpec {
+        run_id: run_id.to_owned(),
+        table: table.url().to_string(),
+        columns: query.columns.clone(),
+        partition_by: manifest.partition_by().to_vec(),
+        order: manifest.order().to_vec(),
+        target_file_bytes: u64::from(manifest.target_file_mib) << 20,
+        quarantine: quarantine.url().to_string(),
+        checks: query.checks.clone(),
+        unique,
+    }
+}
+
+fn unique_check(manifest: &Manifest, expectation: &Expectation) -> Option<UniqueCheck> {
+    let unique = expectation.unique.as_ref()?;
+    let mut order: Vec<&String> = Vec::new();
+    for column in manifest.partition_by().iter().chain(manifest.order()) {
+        if !order.contains(&column) {
+            order.push(column);
+        }
+    }
+    let columns: Vec<String> =
+        order.iter().filter(|column| unique.columns.contains(column)).map(|column| (*column).clone()).collect();
+    let leads = order.iter().take(columns.len()).all(|column| columns.contains(column));
+    Some(UniqueCheck {
+        name: expectation.name.clone(),
+        columns,
+        adjacency: if leads { Adjacency::Proven } else { Adjacency::Watched },
+        on_fail: expectation.on_fail.into(),
+        keep_first_by: unique.keep_first_by.iter().map(|text| sort_key(text)).collect(),
+    })
+}
+
+fn sort_key(text: &str) -> SortKey {
+    match text.trim().rsplit_once(char::is_whitespace) {
+        Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {
+            SortKey { column: column.trim().to_owned(), descending: true }
+        }
+        Some((column, direction)) if direction.eq_ignore_ascii_case("asc") => SortKey::ascending(column.trim()),
+        _ => SortKey::ascending(text.trim()),
+    }
+}

@@ -1,0 +1,195 @@
+//! The executors of a cluster: who may belong to it, who gets tasks, and how many.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use ballista_core::JobId;
+use ballista_core::error::{BallistaError, Result};
+use ballista_core::serde::protobuf::executor_status::Status;
+use ballista_core::serde::protobuf::{ExecutorHeartbeat, ExecutorStatus, task_status};
+use ballista_core::serde::scheduler::{ExecutorData, ExecutorMetadata};
+use ballista_scheduler::cluster::memory::InMemoryClusterState;
+use ballista_scheduler::cluster::{BoundTask, ClusterState, ClusterStateEventStream, ExecutorSlot};
+use ballista_scheduler::config::TaskDistributionPolicy;
+use ballista_scheduler::state::execution_stage::ExecutionStage;
+use ballista_scheduler::state::task_manager::JobInfoCache;
+use pulse_engine::cluster::build_of;
+
+/// Ballista's members in memory, with other builds refused, leaving ones given no new tasks, and free slots counted from the
+/// tasks that run. Ballista adds up what tasks give back instead, and forgets tasks of a stage that it began anew: after the
+/// loss of one executor the others would have fewer and fewer slots.
+pub(super) struct Members {
+    inner: InMemoryClusterState,
+    build: String,
+    leaving: Mutex<HashSet<String>>,
+    /// Heartbeats older than this are no sign of life.
+    timeout: Duration,
+}
+
+impl Members {
+    pub(super) fn new(build: String, timeout: Duration) -> Self {
+        Self { inner: InMemoryClusterState::default(), build, leaving: Mutex::default(), timeout }
+    }
+
+    /// Those that get tasks.
+    pub(super) fn count(&self) -> usize {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let oldest = now.saturating_sub(self.timeout.as_secs());
+        let leaving = self.leaving();
+        let beats = self.inner.executor_heartbeats();
+        beats.values().filter(|beat| beat.timestamp >= oldest && !leaving.contains(&beat.executor_id)).count()
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ClusterState for Members {
+    async fn bind_schedulable_tasks(
+        &self,
+        distribution: TaskDistributionPolicy,
+        active_jobs: Arc<HashMap<JobId, JobInfoCache>>,
+        executors: Option<HashSet<String>>,
+    ) -> Result<Vec<BoundTask>> {
+        let used = used_slots(&active_jobs).await;
+        let leaving = self.leaving().clone();
+        let offers = InMemoryClusterState::default();
+        for member in self.inner.registered_executor_metadata().await {
+            let wanted = executors.as_ref().is_none_or(|executors| executors.contains(&member.id));
+            if !wanted || leaving.contains(&member.id) {
+                continue;
+            }
+            let total_vcores = member.specification.vcores;
+            let available_vcores = total_vcores.saturating_sub(used.get(&member.id).copied().unwrap_or_default());
+            let data = ExecutorData { executor_id: member.id.clone(), total_vcores, available_vcores };
+            offers.register_executor(member, data).await?;
+        }
+        offers.bind_schedulable_tasks(distribution, active_jobs, None).await
+    }
+
+    /// Slots are counted, not given back.
+    async fn unbind_tasks(&self, _: Vec<ExecutorSlot>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn register_executor(&self, metadata: ExecutorMetadata, data: ExecutorData) -> Result<()> {
+        let build = build_of(&metadata.id);
+        if build != self.build {
+            return Err(BallistaError::Configuration(format!(
+                "the executor is build {build} and the scheduler build {}: start both from the same binary",
+                self.build
+            )));
+        }
+        self.inner.register_executor(metadata, data).await
+    }
+
+    async fn save_executor_metadata(&self, metadata: ExecutorMetadata) -> Result<()> {
+        self.inner.save_executor_metadata(metadata).await
+    }
+
+    async fn get_executor_metadata(&self, executor_id: &str) -> Result<ExecutorMetadata> {
+        self.inner.get_executor_metadata(executor_id).await
+    }
+
+    async fn registered_executor_metadata(&self) -> Vec<ExecutorMetadata> {
+        self.inner.registered_executor_metadata().await
+    }
+
+    /// One that leaves is still alive to Ballista: others read its shuffles, and it is told when a job's files may go.
+    async fn save_executor_heartbeat(&self, heartbeat: ExecutorHeartbeat) -> Result<()> {
+        let status = heartbeat.status.as_ref().and_then(|status| status.status.as_ref());
+        if !matches!(status, Some(Status::Terminating(_))) {
+            return self.inner.save_executor_heartbeat(heartbeat).await;
+        }
+        self.leaving().insert(heartbeat.executor_id.clone());
+        let status = Some(ExecutorStatus { status: Some(Status::Active(String::new())) });
+        self.inner.save_executor_heartbeat(ExecutorHeartbeat { status, ..heartbeat }).await
+    }
+
+    async fn remove_executor(&self, executor_id: &str) -> Result<()> {
+        self.leaving().remove(executor_id);
+        self.inner.remove_executor(executor_id).await
+    }
+
+    fn executor_heartbeats(&self) -> HashMap<String, ExecutorHeartbeat> {
+        self.inner.executor_heartbeats()
+    }
+
+    fn get_executor_heartbeat(&self, executor_id: &str) -> Option<ExecutorHeartbeat> {
+        self.inner.get_executor_heartbeat(executor_id)
+    }
+
+    async fn cluster_state_events(&self) -> Result<ClusterStateEventStream> {
+        self.inner.cluster_state_events().await
+    }
+}
+
+/// Slots that tasks hold now, by executor.
+async fn used_slots(jobs: &HashMap<JobId, JobInfoCache>) -> HashMap<String, u32> {
+    let mut used: HashMap<String, u32> = HashMap::new();
+    for job in jobs.values() {
+        let graph = job.execution_graph.read().await;
+        for stage in graph.stages().values() {
+            let ExecutionStage::Running(stage) = stage else { continue };
+            for task in &stage.task_infos {
+                if let task_status::Status::Running(running) = &task.task_status {
+                    *used.entry(running.executor_id.clone()).or_default() += task.vcores_consumed;
+                }
+            }
+        }
+    }
+    used
+}
+
+#[cfg(test)]
+mod tests {
+    use ballista_core::serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification};
+
+    use super::*;
+
+    fn member(id: &str) -> (ExecutorMetadata, ExecutorData) {
+        let metadata = ExecutorMetadata {
+            id: id.to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            grpc_port: 2,
+            specification: ExecutorSpecification::default().with_vcores(2),
+            os_info: ExecutorOperatingSystemSpecification::default(),
+        };
+        (metadata, ExecutorData { executor_id: id.to_owned(), total_vcores: 2, available_vcores: 2 })
+    }
+
+    fn beat(id: &str, status: Status) -> ExecutorHeartbeat {
+        let timestamp = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let status = Some(ExecutorStatus { status: Some(status) });
+        ExecutorHeartbeat { executor_id: id.to_owned(), timestamp, status, ..ExecutorHeartbeat::default() }
+    }
+
+    #[tokio::test]
+    async fn another_build_is_refused_with_both_named() {
+        let members = Members::new("b1".to_owned(), Duration::from_secs(10));
+        let (metadata, data) = member("b2.x");
+        let error = members.register_executor(metadata, data).await.unwrap_err().to_string();
+        assert!(error.contains("build b2") && error.contains("build b1"), "{error}");
+        let (metadata, data) = member("b1.x");
+        members.register_executor(metadata, data).await.unwrap();
+        assert_eq!(members.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_that_leaves_is_alive_and_counts_no_more() {
+        let members = Members::new("b".to_owned(), Duration::from_secs(10));
+        let (metadata, data) = member("b.x");
+        members.register_executor(metadata, data).await.unwrap();
+        members.save_executor_heartbeat(beat("b.x", Status::Terminating(String::new()))).await.unwrap();
+        assert_eq!(members.count(), 0);
+        let kept = members.get_executor_heartbeat("b.x").unwrap();
+        assert!(matches!(kept.status.unwrap().status, Some(Status::Active(_))));
+        members.remove_executor("b.x").await.unwrap();
+        assert!(members.executor_heartbeats().is_empty());
+    }
+}

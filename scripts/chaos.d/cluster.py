@@ -1,0 +1,221 @@
+"""Processes of a cluster on loopback: started, hurt and ended by their ids, never by name."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+# This suite's own range, away from what tests and people use.
+PORTS = iter(())
+FIRST_PORT, LAST_PORT = 45000, 45899
+EXECUTORS = 3
+# Short, so that a case is: a silent executor is lost after at most four seconds.
+SETTINGS = {
+    "heartbeat_s": 1,
+    "executor_timeout_s": 3,
+    "drain_timeout_s": 20,
+    "vcores": 1,
+    "memory_mib": 256,
+    "target_partition_mib": 1,
+    "store_retries": 6,
+    "store_timeout_s": 5,
+}
+
+
+class Problem(Exception):
+    """What must hold does not."""
+
+
+def free_port():
+    global PORTS
+    for _ in range(2 * (LAST_PORT - FIRST_PORT)):
+        port = next(PORTS, None)
+        if port is None:
+            PORTS = iter(range(FIRST_PORT, LAST_PORT))
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise Problem("no port is free")
+
+
+class Process:
+    """One process of pulse, in a group of its own, with its words in a file."""
+
+    started = []
+
+    def __init__(self, name, command, environment, log):
+        self.name, self.log = name, Path(log)
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("PULSE_")}
+        with open(self.log, "ab") as words:
+            self.child = subprocess.Popen(
+                command, env={**kept, **environment}, stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True
+            )
+        Process.started.append(self)
+
+    def alive(self):
+        return self.child.poll() is None
+
+    def signal(self, number):
+        if self.alive():
+            os.kill(self.child.pid, number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.child.wait(10)
+
+    def wait(self, seconds):
+        """The exit code; none if it still runs."""
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self, patience=5):
+        """Asks, then insists."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        if self.wait(patience) is None:
+            self.kill()
+
+    def words(self):
+        return self.log.read_text(errors="replace")
+
+    @classmethod
+    def end_all(cls):
+        for process in cls.started:
+            process.signal(signal.SIGCONT)
+            process.signal(signal.SIGKILL)
+        for process in cls.started:
+            process.wait(10)
+        cls.started.clear()
+
+
+class Executor(Process):
+    def __init__(self, cluster, number, binary=None, **settings):
+        self.port = free_port()
+        self.work = cluster.folder / f"work-{number}"
+        self.spill = cluster.folder / f"spill-{number}"
+        settings = {"work_dir": self.work, **settings}
+        for folder in (settings["work_dir"], self.spill):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        self.folder = Path(settings["work_dir"]) / f"executor-{self.port}"
+        environment = cluster.environment(
+            executor_port=self.port, executor_grpc_port=free_port(), spill_dir=self.spill, **settings
+        )
+        log = cluster.folder / f"executor-{number}.log"
+        super().__init__(f"executor-{number}", [binary or cluster.binary, "serve", "executor", "-v"], environment, log)
+
+    def stages(self):
+        """(job, stage) of which it holds shuffled rows."""
+        found = set()
+        for job in names(self.folder):
+            found |= {(job, int(stage)) for stage in names(self.folder / job) if stage.isdigit()}
+        return found
+
+    def left_over(self):
+        """Files of shuffles and spills."""
+        walks = (walk for folder in (self.folder, self.spill) for walk in os.walk(folder))
+        return [Path(folder, name) for folder, _, files in walks for name in files]
+
+
+def names(folder):
+    """What is in a folder that may go at any moment."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+class Cluster:
+    """A scheduler and its executors."""
+
+    def __init__(self, binary, project, raw, folder, executors=EXECUTORS, scheduler=None, executor=None, **settings):
+        self.binary, self.project, self.raw, self.folder = binary, Path(project), raw, Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.settings = {**SETTINGS, **settings}
+        self.scheduler_settings, self.executor_settings = scheduler or {}, executor or {}
+        self.scheduler_port, self.api_port = free_port(), free_port()
+        self.number = 0
+        self.executors = []
+        self.extra = {}
+        self.start_scheduler(**self.scheduler_settings)
+        for _ in range(executors):
+            self.add_executor()
+        self.wait_for_executors(executors)
+
+    def environment(self, **settings):
+        merged = {"scheduler_port": self.scheduler_port, "api_port": self.api_port, **self.settings, **settings}
+        environment = {f"PULSE_{key.upper()}": str(value) for key, value in merged.items()}
+        return {**environment, **self.extra}
+
+    def start_scheduler(self, **settings):
+        log = self.folder / "scheduler.log"
+        command = [self.binary, "serve", "scheduler", "-v"]
+        self.scheduler = Process("scheduler", command, self.environment(**settings), log)
+
+    def add_executor(self, **settings):
+        self.number += 1
+        executor = Executor(self, self.number, **{**self.executor_settings, **settings})
+        self.executors.append(executor)
+        return executor
+
+    def registered(self):
+        """How many executors take tasks; none while the scheduler does not answer."""
+        try:
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(f"http://127.0.0.1:{self.api_port}/healthz", timeout=2) as answer:
+                found = json.load(answer)
+                return found if isinstance(found, int) else found.get("executors")
+        except (OSError, ValueError):
+            return None
+
+    def wait_for_executors(self, count, patience=30):
+        return wait_until(lambda: self.registered() == count, patience, f"{count} executors, there are {self.registered()}")
+
+    def alive(self):
+        return [executor for executor in self.executors if executor.alive()]
+
+    def is_whole(self):
+        return self.scheduler.alive() and len(self.alive()) == EXECUTORS == self.registered()
+
+    def heal(self):
+        """Three executors again, all of this cluster's own kind."""
+        self.executors = self.alive()
+        while len(self.executors) < EXECUTORS:
+            self.add_executor()
+        self.wait_for_executors(EXECUTORS)
+
+    def pulse(self, lake, *arguments):
+        """A call of the client, not waited for."""
+        command = [self.binary, "--project", self.project, "--lake", lake, "--var", f"raw={self.raw}", *arguments]
+        log = self.folder / f"client-{time.monotonic_ns()}.log"
+        return Process("client", [str(part) for part in command], self.environment(), log)
+
+    def submit(self, lake, *arguments):
+        """Submits everything and returns the trigger's id."""
+        client = self.pulse(lake, "submit", *(arguments or ["--all"]))
+        if client.wait(30) != 0:
+            raise Problem(f"submit failed: {client.words().strip()[-300:]}")
+        return client.words().split()[0]
+
+    def end(self):
+        for process in [*self.executors, self.scheduler]:
+            process.kill()
+
+
+def wait_until(holds, patience, what, every=0.05):
+    """Seconds that it took."""
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > patience:
+            raise Problem(f"not within {patience:.0f} s: {what}")
+        time.sleep(every)
+    return time.monotonic() - began

@@ -1,0 +1,133 @@
+"""What a lake must hold after a case, read with deltalake and with plain files: none of pulse's own code."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from cluster import Problem
+
+# The run's name differs from lake to lake.
+IGNORED = {"_run_id"}
+FINAL = {"succeeded", "unchanged", "failed", "cancelled", "skipped"}
+
+
+class Reference:
+    """The tables of a clean run, in an order of their own."""
+
+    def __init__(self, lake):
+        self.tables = {name: in_order(rows(lake, name)) for name in tables(lake)}
+
+    def differences(self, lake):
+        """Rows compared, and what differs."""
+        found = set(tables(lake))
+        compared, differ = 0, []
+        for name, wanted in self.tables.items():
+            if name not in found:
+                if wanted.num_rows:
+                    differ.append(f"{name} is missing")
+                continue
+            got = rows(lake, name)
+            compared += got.num_rows
+            if got.num_rows != wanted.num_rows:
+                differ.append(f"{name} has {got.num_rows} rows instead of {wanted.num_rows}")
+            elif not in_order(got).equals(wanted):
+                differ.append(f"{name} has other rows")
+        differ += [f"{name} should not be there" for name in found - set(self.tables) if rows(lake, name).num_rows]
+        return compared, differ
+
+
+def tables(lake):
+    return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in Path(lake).glob("*/*/_delta_log"))
+
+
+def folder(lake, name):
+    return Path(lake).joinpath(*name.split("."))
+
+
+def rows(lake, name):
+    found = DeltaTable(str(folder(lake, name))).to_pyarrow_table()
+    return found.drop_columns([column for column in found.column_names if column in IGNORED])
+
+
+def in_order(table):
+    """By every column, so that equal tables are equal as they stand."""
+    ordered = table.sort_by([(column, "ascending") for column in sorted(table.column_names)])
+    return pa.table({column: ordered[column].combine_chunks() for column in sorted(ordered.column_names)})
+
+
+def ledger(lake, trigger="*"):
+    """Records of runs; one that is being written is read again."""
+    records = []
+    for path in sorted(Path(lake).glob(f"_pulse/runs/{trigger}/*.json")):
+        for _ in range(5):
+            try:
+                record = json.loads(path.read_text())
+            except (ValueError, OSError):
+                continue
+            if "state" in record:
+                records.append(record)
+            break
+    return records
+
+
+def commits(lake, name):
+    """Run, version of each commit of a table."""
+    for path in sorted(folder(lake, name).glob("_delta_log/*.json")):
+        if not path.stem.isdigit():
+            continue
+        for line in path.read_text().splitlines():
+            info = json.loads(line).get("commitInfo")
+            if info:
+                yield info.get("pulse.runId"), int(path.stem)
+
+
+def check_log(lake):
+    """One commit a run, and the ledger says what the logs say."""
+    runs = {record["run"]: record for record in ledger(lake)}
+    wrong = [f"{run} is still {record['state']}" for run, record in runs.items() if record["state"] not in FINAL]
+    committed = {}
+    for name in tables(lake):
+        found = list(commits(lake, name))
+        for run, count in Counter(run for run, _ in found).items():
+            if count > 1:
+                wrong.append(f"{name} has {count} commits of run {run}")
+        if not name.endswith("__quarantine"):
+            committed.update({run: version for run, version in found})
+    for run, record in runs.items():
+        succeeded = record["state"] == "succeeded"
+        if succeeded and committed.get(run) != record.get("version"):
+            wrong.append(f"the ledger says {run} is version {record.get('version')}, the log {committed.get(run)}")
+        if not succeeded and run in committed and record["state"] in FINAL:
+            wrong.append(f"{run} is {record['state']}, and the log has its version {committed[run]}")
+    return wrong
+
+
+def orphans(lake):
+    """Data files that no version of a table refers to."""
+    count = 0
+    for name in tables(lake):
+        table = folder(lake, name)
+        known = set()
+        for path in table.glob("_delta_log/*.json"):
+            for line in path.read_text().splitlines():
+                action = json.loads(line)
+                known.update(action[kind]["path"] for kind in ("add", "remove") if kind in action)
+        present = {str(path.relative_to(table)) for path in table.rglob("*.parquet") if "_delta_log" not in path.parts}
+        count += len(present - known)
+        missing = {path for path in known if path not in present} - removed(table)
+        if missing:
+            raise Problem(f"{name} refers to files that are not there: {sorted(missing)[:3]}")
+    return count
+
+
+def removed(table):
+    gone = set()
+    for path in table.glob("_delta_log/*.json"):
+        for line in path.read_text().splitlines():
+            action = json.loads(line)
+            if "remove" in action:
+                gone.add(action["remove"]["path"])
+    return gone

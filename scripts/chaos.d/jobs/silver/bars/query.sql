@@ -1,0 +1,11 @@
+select
+    symbol,
+    ts,
+    open,
+    high,
+    low,
+    close,
+    volume,
+    source_file,
+    line
+from bronze.bars
