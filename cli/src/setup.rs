@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use datafusion::prelude::SessionConfig;
+use pulse_aws::clients::Clients;
 use pulse_aws::glue::{GlueCatalog, GlueOptions};
+use pulse_aws::parameter::parameter;
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
 use pulse_core::name::TableName;
@@ -21,6 +23,7 @@ use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_sta
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
 use pulse_engine::table::{CommitOptions, Lake};
+use pulse_scheduler::api::Token;
 
 use crate::args::{Global, Selection};
 
@@ -172,6 +175,20 @@ pub(crate) fn workbench(global: &Global, settings: &Settings) -> Result<Workbenc
         options: job_options(settings),
         catalog: catalog(settings),
     })
+}
+
+/// The token that the API asks for; none when it asks for none.
+pub(crate) async fn api_token(settings: &Settings) -> Result<Option<Token>> {
+    let source = settings.api_token_source.as_str();
+    let unreadable = |what: &str| Error::invalid(format!("the API's token: {what} (`api_token_source` = `{source}`)"));
+    let text = match source.split_once(':') {
+        None if source.is_empty() => return Ok(None),
+        Some(("env", name)) => std::env::var(name).map_err(|e| unreadable(&format!("variable {name}: {e}")))?,
+        Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| unreadable(&format!("file {path}: {e}")))?,
+        Some(("ssm", name)) => parameter(&Clients::load().await?, name).await?,
+        _ => return Err(unreadable("write env:NAME, file:/path or ssm:/path")),
+    };
+    Token::new(&text).map(Some)
 }
 
 /// Does not connect before it is asked something.

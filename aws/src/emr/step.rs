@@ -1,9 +1,9 @@
-//! Jobs as steps of EMR: `pulse submit --wait` on the primary node, with EMR's log and EMR's way to cancel.
+//! Jobs as steps of EMR: `pulse submit --wait` on the primary node, with EMR's log.
 
 use std::time::Duration;
 
 use aws_sdk_emr::error::ProvideErrorMetadata as _;
-use aws_sdk_emr::types::{ActionOnFailure, HadoopJarStepConfig, Step, StepCancellationOption, StepConfig, StepState};
+use aws_sdk_emr::types::{ActionOnFailure, HadoopJarStepConfig, Step, StepConfig, StepState};
 use pulse_core::{Error, Result};
 
 use super::cluster::{Clusters, ended, state_of};
@@ -90,20 +90,13 @@ impl Steps {
         }
     }
 
-    /// Follows a step to its end. `tell` hears each new state; when `cancel` resolves, EMR is asked to stop the step.
+    /// Follows a step to its end. `tell` hears each new state. Whoever stops to follow stops nothing else.
     ///
     /// # Errors
     /// By kind, when EMR cannot be asked.
-    pub async fn follow(
-        &self,
-        step: &str,
-        tell: impl Fn(&str),
-        cancel: impl Future<Output = ()>,
-    ) -> Result<StepOutcome> {
-        tokio::pin!(cancel);
+    pub async fn follow(&self, step: &str, tell: impl Fn(&str)) -> Result<StepOutcome> {
         let mut told = String::new();
         let mut look = LOOK_FIRST;
-        let mut cancelled = false;
         loop {
             let found = self.describe(step).await?;
             let state = found.status().and_then(|status| status.state());
@@ -122,13 +115,8 @@ impl Steps {
                 }
                 _ => {}
             }
-            tokio::select! {
-                () = tokio::time::sleep(look) => look = (look * 3 / 2).min(LOOK_LAST),
-                () = &mut cancel, if !cancelled => {
-                    cancelled = true;
-                    self.cancel(step).await?;
-                }
-            }
+            tokio::time::sleep(look).await;
+            look = (look * 3 / 2).min(LOOK_LAST);
         }
     }
 
@@ -137,19 +125,6 @@ impl Steps {
         let doing = format!("look at step {step} of cluster {}", self.cluster);
         let answer = request.send().await.map_err(|e| from_sdk(&doing, "elasticmapreduce:DescribeStep", e))?;
         answer.step.ok_or_else(|| Error::unavailable(format!("{doing}: EMR told nothing; try again")))
-    }
-
-    async fn cancel(&self, step: &str) -> Result<()> {
-        let request = self
-            .clusters
-            .client
-            .cancel_steps()
-            .cluster_id(&self.cluster)
-            .step_ids(step)
-            .step_cancellation_option(StepCancellationOption::SendInterrupt);
-        let doing = format!("cancel step {step} of cluster {}", self.cluster);
-        request.send().await.map_err(|e| from_sdk(&doing, "elasticmapreduce:CancelSteps", e))?;
-        Ok(())
     }
 
     /// EMR's reason, and where the log is.

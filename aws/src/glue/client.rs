@@ -172,7 +172,9 @@ impl Catalog for GlueCatalog {
                 let page = match page {
                     // A layer without a table yet has perhaps no database.
                     Err(e) if e.as_service_error().is_some_and(|e| e.is_entity_not_found_exception()) => break,
-                    page => page.map_err(|e| from_sdk(&format!("list tables of {database} in Glue"), "glue:GetTables", e))?,
+                    page => {
+                        page.map_err(|e| from_sdk(&format!("list tables of {database} in Glue"), "glue:GetTables", e))?
+                    }
                 };
                 for table in page.table_list() {
                     let location = Entry::of_glue(table).location;

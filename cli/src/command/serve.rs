@@ -14,11 +14,15 @@ use pulse_engine::job::Workbench;
 use pulse_engine::session::runtime;
 use pulse_engine::store::{Stores, folder_url};
 use pulse_engine::table::Lake;
-use pulse_scheduler::api::{Api, On, Places};
+use pulse_scheduler::api::{Api, On, Places, protect};
+use pulse_scheduler::busy::touch_while_busy;
 use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::driver::Placement;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::run::interrupted;
+use super::scaler::scaler;
 use crate::args::{Global, Role};
 use crate::setup;
 
@@ -33,6 +37,7 @@ pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
 }
 
 async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
+    let token = setup::api_token(settings).await?;
     let home = setup::lake(global, settings)?;
     let stores = Arc::clone(home.stores());
     let runtime = runtime(&setup::runtime_options(settings), &stores)?;
@@ -44,19 +49,39 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
         catalog: setup::catalog(settings),
     };
     let api = Api::new(Arc::new(places), &home, settings.clone())?;
-    let address = (settings.scheduler_host.as_str(), settings.api_port);
-    let taken = |e: std::io::Error| {
-        let (host, port) = address;
-        Error::invalid(format!("api_port {port} on {host} cannot be used: {e}; set another")).with_source(e)
-    };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
-    let bound = listener.local_addr().map_err(taken)?;
+    let listener = listen(settings, token.is_some()).await?;
+    let bound = listener.local_addr().map_err(|e| Error::unavailable("the API's address is unknown").with_source(e))?;
     eprintln!("scheduler: executors at {}, submissions at http://{bound}", cluster.address());
-    let taking_up = tokio::spawn(Arc::clone(&api).take_up_forever());
-    let served = axum::serve(listener, api.router()).with_graceful_shutdown(interrupted()).await;
-    taking_up.abort();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Arc::clone(&api).take_up_forever());
+    if !settings.busy_file.is_empty() {
+        let api = Arc::clone(&api);
+        tasks.spawn(touch_while_busy(settings.busy_file.clone().into(), move || api.is_busy()));
+    }
+    if settings.scaler == "emr" {
+        tasks.spawn(scaler(settings, &cluster).await?.run());
+    }
+    let served = axum::serve(listener, protect(api.router(), token)).with_graceful_shutdown(interrupted()).await;
+    tasks.abort_all();
     api.leave().await;
     served.map_err(|e| Error::unavailable("the API stopped").with_source(e))
+}
+
+async fn listen(settings: &Settings, has_token: bool) -> Result<TcpListener> {
+    let host = match settings.api_host.as_str() {
+        "" => settings.scheduler_host.as_str(),
+        host => host,
+    };
+    let port = settings.api_port;
+    let taken = |e: std::io::Error| {
+        Error::invalid(format!("api_port {port} on {host} cannot be used: {e}; set another")).with_source(e)
+    };
+    let listener = TcpListener::bind((host, port)).await.map_err(taken)?;
+    let address = listener.local_addr().map_err(taken)?;
+    if !has_token && !address.ip().is_loopback() {
+        log::warn!("whoever reaches {address} may submit jobs: set `api_token_source`");
+    }
+    Ok(listener)
 }
 
 /// Places in this process and on its cluster.

@@ -9,13 +9,15 @@ use pulse_core::run::{RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::store::folder_url;
-use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse};
+use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse, Token};
 use pulse_scheduler::ledger::Key;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::run::interrupted;
+use super::step::step;
 use crate::args::{Global, Output, Selection, SubmitOptions};
 use crate::watch::{Watched, lines, summary};
 use crate::{output, setup};
@@ -43,7 +45,10 @@ enum Interrupt {
 pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     setup::refuse_mistakes(global, &settings, &options.selection).await?;
-    let scheduler = Scheduler::new(&settings)?;
+    if let Some(cluster) = &options.cluster {
+        return step(global, &settings, cluster, options).await;
+    }
+    let scheduler = Scheduler::new(&settings).await?;
     let key = options.key.as_deref().map(str::parse).transpose()?;
     let trigger = scheduler.submit(global, &options.selection, options.on.into(), key).await?;
     output::line(trigger.as_str());
@@ -60,7 +65,7 @@ pub(crate) async fn run_on_cluster(
     selection: &Selection,
     on: On,
 ) -> Result<ExitCode> {
-    let scheduler = Scheduler::new(settings)?;
+    let scheduler = Scheduler::new(settings).await?;
     let trigger = scheduler.submit(global, selection, on, None).await?;
     follow(global, &scheduler, &trigger, Interrupt::Cancels).await
 }
@@ -117,8 +122,13 @@ struct Scheduler {
 }
 
 impl Scheduler {
-    fn new(settings: &Settings) -> Result<Self> {
-        let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy().build();
+    async fn new(settings: &Settings) -> Result<Self> {
+        let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy();
+        let client = match setup::api_token(settings).await? {
+            Some(token) => client.default_headers(bearer(&token)?),
+            None => client,
+        };
+        let client = client.build();
         let client = client.map_err(|e| Error::internal("no HTTP client").with_source(e))?;
         Ok(Self { base: format!("http://{}:{}", settings.scheduler_host, settings.api_port), client })
     }
@@ -200,4 +210,11 @@ impl Scheduler {
         });
         Err(Error::new(refusal.kind, refusal.message.trim_start_matches("error: ")))
     }
+}
+
+fn bearer(token: &Token) -> Result<HeaderMap> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+        .map_err(|e| Error::internal("a token is printable").with_source(e))?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
 }

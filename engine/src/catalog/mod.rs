@@ -2,6 +2,7 @@
 
 mod describe;
 mod hive;
+mod reconcile;
 mod register;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use pulse_core::name::TableName;
 
 pub use describe::describe;
 pub use hive::hive_type;
+pub use reconcile::{Finding, Gone, findings, mend};
 pub use register::registered;
 
 /// What a catalog says of a table: its newest version when this was made.

@@ -56,6 +56,11 @@ impl Api {
         Ok(Arc::new(Self { places, settings, home: ledger, leave, known: Mutex::new(known) }))
     }
 
+    /// Whether a trigger is driven here, be its runs running or queued.
+    pub fn is_busy(&self) -> bool {
+        !self.lock().driven.is_empty()
+    }
+
     pub(super) fn executors(&self) -> usize {
         self.places.executors()
     }

@@ -42,6 +42,11 @@ impl Members {
         beats.values().filter(|beat| beat.timestamp >= oldest && !leaving.contains(&beat.executor_id)).count()
     }
 
+    /// This one gets no new tasks; it is still alive to whoever reads its shuffles.
+    pub(super) fn drain(&self, executor: &str) {
+        self.leaving().insert(executor.to_owned());
+    }
+
     fn leaving(&self) -> MutexGuard<'_, HashSet<String>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
