@@ -49,6 +49,11 @@ impl Clients {
         Ok(Self { config })
     }
 
+    #[cfg(test)]
+    pub(crate) fn with(config: SdkConfig) -> Self {
+        Self { config }
+    }
+
     pub fn region(&self) -> &str {
         self.config.region().map_or("", AsRef::as_ref)
     }

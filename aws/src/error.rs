@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use aws_sdk_emr::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_emr::error::{ProvideErrorMetadata, SdkError};
 use pulse_core::{Error, ErrorKind};
 
 /// `doing` is what we were about, `action` is the permission that it takes, such as `glue:GetTable`.
@@ -15,7 +15,7 @@ where
             let (kind, remedy) = of_code(code, message.unwrap_or_default(), action);
             return Error::new(kind, format!("{doing}: {remedy}"));
         }
-        (None, _) => DisplayErrorContext(&error).to_string(),
+        (None, _) => chain(&error),
     };
     let service = action.split(':').next().unwrap_or_default();
     let unreachable = || {
@@ -31,6 +31,20 @@ where
         }
         _ => Error::internal(format!("{doing}: the request could not be made")).with_source(text),
     }
+}
+
+/// The texts of an error and of all below it, without what the SDK keeps for debugging.
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
 }
 
 /// What AWS calls it, and what can be done about it.

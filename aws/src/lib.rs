@@ -5,6 +5,8 @@
 
 pub mod clients;
 pub mod emr;
-pub mod error;
+mod error;
+#[cfg(test)]
+mod fake;
 pub mod glue;
 pub mod parameter;

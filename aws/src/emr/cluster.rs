@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aws_sdk_emr::Client;
+use aws_sdk_emr::error::ProvideErrorMetadata as _;
 use aws_sdk_emr::types::{Cluster, ClusterState, InstanceGroupModifyConfig, StepState};
 use pulse_core::{Error, Result};
 use serde::Serialize;
@@ -271,7 +272,7 @@ impl Clusters {
 
     pub(super) async fn describe(&self, id: &str) -> Result<Cluster> {
         let answer = self.client.describe_cluster().cluster_id(id).send().await.map_err(|e| {
-            match e.as_service_error().is_some_and(|e| e.is_invalid_request_exception()) {
+            match matches!(e.code(), Some("InvalidRequestException" | "ValidationException")) {
                 true => Error::invalid(format!(
                     "there is no cluster {id} in {}: check its id, AWS_REGION and AWS_PROFILE; `pulse cluster status` shows the live one",
                     self.region
@@ -336,3 +337,6 @@ pub(super) fn ended(id: &str, cluster: &Cluster) -> Error {
         state_of(cluster).to_lowercase()
     ))
 }
+
+#[cfg(test)]
+mod tests;

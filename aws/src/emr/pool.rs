@@ -121,3 +121,6 @@ impl EmrPool {
         self.clusters.modify(&self.id, changes).await
     }
 }
+
+#[cfg(test)]
+mod tests;

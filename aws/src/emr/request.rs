@@ -43,7 +43,7 @@ pub(super) fn run_job_flow(
         .set_ebs_root_volume_size(spec.ebs_root_volume_size)
         .set_os_release_label(spec.os_release_label.clone())
         .set_bootstrap_actions(Some(spec.bootstrap_actions.iter().map(bootstrap).collect()))
-        .set_configurations(Some(configurations(spec)))
+        .set_configurations(Some(configurations(spec)).filter(|list| !list.is_empty()))
         .set_tags(Some(tags.collect()))
 }
 

@@ -196,3 +196,6 @@ impl Catalog for GlueCatalog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
