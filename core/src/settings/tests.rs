@@ -149,9 +149,21 @@ fn the_reference_has_one_line_for_each_setting() {
 
 #[test]
 fn a_word_that_is_none_of_the_choices_is_refused() {
-    insta::assert_snapshot!(wrong("catalog = \"hive\"\n", &[], &[]), @r"");
-    insta::assert_snapshot!(wrong("", &[("PULSE_SCALER", "yarn")], &[]), @r"");
-    insta::assert_snapshot!(wrong("", &[("PULSE_SCALER", "emr")], &[]), @r"");
-    insta::assert_snapshot!(wrong("scale_least_nodes = 20\n", &[], &[]), @r"");
+    insta::assert_snapshot!(wrong("catalog = \"hive\"\n", &[], &[]), @r#"
+    error: `catalog` cannot be "hive"
+     --> pulse.toml:1:11
+      |
+    1 | catalog = "hive"
+      |           ^^^^^^
+      |
+      = help: use local or glue
+    "#);
+    insta::assert_snapshot!(wrong("", &[("PULSE_SCALER", "yarn")], &[]), @r"
+    error: `scaler` cannot be `yarn` (from PULSE_SCALER): use none or emr
+    ");
+    insta::assert_snapshot!(wrong("scale_least_nodes = 20\n", &[("PULSE_SCALER", "emr")], &[]), @r#"
+    error: `scaler` is `emr` and `cluster_id` is empty: set it, or `scaler = "none"`
+    `scale_most_nodes` is 10 and `scale_least_nodes` is 20: use at least 20
+    "#);
     assert_eq!(parse("catalog = \"glue\"\n", &[], &[]).unwrap().catalog, "glue");
 }
