@@ -11,6 +11,7 @@ mod setup;
 mod watch;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser as _;
 use pulse_core::{Error, ErrorKind};
@@ -25,6 +26,7 @@ const STACK_BYTES: usize = 32 << 20;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    keep_quiet_of_known_panics();
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Error)
         .filter_module("pulse", arguments.global.log_level())
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(dispatch(arguments));
+            ENDING.store(true, Ordering::Relaxed);
             // Threads that still read or write must not hold up the end of the process.
             runtime.shutdown_background();
             result
@@ -46,6 +49,22 @@ fn main() -> ExitCode {
         output::error(&error);
         ExitCode::from(exit_code(&error))
     })
+}
+
+/// Set once there is nothing left to tell.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Panics of others that are no news: of an upload that failed and cannot be aborted, which delta-rs catches and the run tells
+/// as an error, and of threads that the end of the process cuts off.
+fn keep_quiet_of_known_panics() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let file = panic.location().map(std::panic::Location::file).unwrap_or_default();
+        let is_upload = file.contains("object_store") && file.ends_with("buffered.rs");
+        if !is_upload && !ENDING.load(Ordering::Relaxed) {
+            tell(panic);
+        }
+    }));
 }
 
 /// 2 for what the user can mend in what was typed, 1 for everything else.

@@ -70,7 +70,12 @@ pub(crate) fn stores(settings: &Settings) -> Arc<Stores> {
 }
 
 pub(crate) fn lake(global: &Global, settings: &Settings) -> Result<Lake> {
-    Ok(Lake::new(folder_url(&global.lake, &here()?)?, stores(settings)))
+    let root = folder_url(&global.lake, &here()?)?;
+    // Without the last slash, behind which no file can be.
+    match root.to_file_path().map(|path| path.components().collect::<PathBuf>()) {
+        Ok(path) if path.is_file() => Err(Error::invalid(format!("lake {} is a file: name a folder", path.display()))),
+        Ok(_) | Err(()) => Ok(Lake::new(root, stores(settings))),
+    }
 }
 
 pub(crate) fn here() -> Result<PathBuf> {

@@ -34,6 +34,18 @@ pub fn build_of(executor_id: &str) -> &str {
     executor_id.split_once('.').map_or("", |(build, _)| build)
 }
 
+/// A plan's name: the scheduler that handed it in, as no other before or after, and a number.
+#[must_use]
+pub fn job_id(scheduler: &str, number: u64) -> String {
+    format!("{scheduler}-{number}")
+}
+
+/// The scheduler in a name of [`job_id`].
+#[must_use]
+pub fn scheduler_of(job_id: &str) -> &str {
+    job_id.split_once('-').map_or("", |(scheduler, _)| scheduler)
+}
+
 /// Options of every session on a cluster, with as many tasks a shuffle as `target_partitions`.
 #[must_use]
 pub fn cluster_config(settings: &Settings, target_partitions: usize) -> SessionConfig {

@@ -21,10 +21,11 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
         | DataFusionError::Plan(_)
         | DataFusionError::SchemaError(..)
         | DataFusionError::NotImplemented(_) => ErrorKind::Invalid,
+        other if is_broken_ipc(other) => ErrorKind::Unavailable,
+        other if io_of(other).is_some() => io_of(other).map_or(ErrorKind::Internal, io_kind),
         DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => ErrorKind::Data,
         DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
             Some(BallistaError::ArrowError(_)) => ErrorKind::Data,
-            Some(BallistaError::IoError(io)) => io_kind(io),
             _ => ErrorKind::Internal,
         },
         _ => ErrorKind::Internal,
@@ -53,6 +54,39 @@ fn root(error: &DataFusionError) -> &DataFusionError {
     }
 }
 
+/// Whether a disk of this machine is full: another machine's may have room.
+pub fn is_storage_full(error: &DataFusionError) -> bool {
+    io_of(root(error)).is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull)
+}
+
+/// Arrow's own format is that of shuffles and spills only: what is broken in it was not the user's, and may be made again.
+fn is_broken_ipc(root: &DataFusionError) -> bool {
+    matches!(arrow_of(root), Some(ArrowError::IpcError(_)))
+}
+
+/// What the operating system said, below the words of Arrow and Ballista.
+fn io_of(root: &DataFusionError) -> Option<&std::io::Error> {
+    match (root, arrow_of(root)) {
+        (DataFusionError::IoError(io), _) | (_, Some(ArrowError::IoError(_, io))) => Some(io),
+        (DataFusionError::External(inner), _) => match inner.downcast_ref::<BallistaError>() {
+            Some(BallistaError::IoError(io)) => Some(io),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn arrow_of(root: &DataFusionError) -> Option<&ArrowError> {
+    match root {
+        DataFusionError::ArrowError(error, _) => Some(error.as_ref()),
+        DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
+            Some(BallistaError::ArrowError(error)) => Some(error.as_ref()),
+            _ => inner.downcast_ref::<ArrowError>(),
+        },
+        _ => None,
+    }
+}
+
 fn find_ours(error: &DataFusionError) -> Option<&Error> {
     match error {
         DataFusionError::External(inner) => inner.downcast_ref::<Error>(),
@@ -69,13 +103,20 @@ pub fn from_delta(doing: &str, error: DeltaTableError) -> Error {
     let kind = match &error {
         DeltaTableError::ObjectStore { source } => store_kind(source),
         DeltaTableError::Io { source } => io_kind(source),
-        _ => ErrorKind::Data,
+        other => {
+            // Parquet's writer hides the store's words behind its own.
+            if let Some(store) = find_cause::<object_store::Error>(other) {
+                return from_store(doing, store);
+            }
+            find_cause::<std::io::Error>(other).map_or(ErrorKind::Data, io_kind)
+        }
     };
-    Error::new(kind, format!("{doing}: {}", first_line(&error.to_string())))
+    Error::new(kind, format!("{doing}: {}{}", first_line(&error.to_string()), room(kind)))
 }
 
 pub fn from_store(doing: &str, error: &object_store::Error) -> Error {
-    Error::new(store_kind(error), format!("{doing}: {}", first_line(&store_text(error))))
+    let kind = store_kind(error);
+    Error::new(kind, format!("{doing}: {}{}", first_line(&store_text(error)), room(kind)))
 }
 
 pub fn from_io(doing: &str, error: &std::io::Error) -> Error {
@@ -96,7 +137,7 @@ fn store_kind(error: &object_store::Error) -> ErrorKind {
             ErrorKind::Invalid
         }
         Store::AlreadyExists { .. } | Store::Precondition { .. } => ErrorKind::Conflict,
-        Store::Generic { source, .. } => find_io(source.as_ref()).map_or(ErrorKind::Unavailable, io_kind),
+        Store::Generic { source, .. } => find_cause(source.as_ref()).map_or(ErrorKind::Unavailable, io_kind),
         _ => ErrorKind::Unavailable,
     }
 }
@@ -128,15 +169,24 @@ fn store_text(error: &object_store::Error) -> String {
     text
 }
 
-fn find_io<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std::io::Error> {
-    let mut current = Some(error);
-    while let Some(inner) = current {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return Some(io);
-        }
-        current = inner.source();
+/// The remedy where something is full.
+fn room(kind: ErrorKind) -> &'static str {
+    if kind == ErrorKind::Exhausted { "; free or add disk space" } else { "" }
+}
+
+/// The innermost error of a kind among an error and its causes.
+pub(crate) fn find_cause<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    std::iter::successors(Some(error), |outer| cause(*outer)).filter_map(|inner| inner.downcast_ref::<E>()).last()
+}
+
+/// The next error below; one that an I/O error was made of calls itself no source.
+fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
-    None
 }
 
 fn io_kind(error: &std::io::Error) -> ErrorKind {

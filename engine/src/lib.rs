@@ -10,6 +10,7 @@ pub mod error;
 pub mod execute;
 pub mod function;
 pub mod job;
+mod microseconds;
 pub mod pinned;
 pub mod session;
 pub mod sink;

@@ -3,18 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::optimizer::Analyzer;
 use datafusion::prelude::SessionConfig;
-use datafusion::sql::sqlparser::ast;
 use pulse_core::Result;
 
 use crate::error::from_datafusion;
 use crate::function::register_all;
+use crate::microseconds::{MicrosecondLiterals, MicrosecondTypes};
 use crate::sink::SinkPlanner;
 use crate::store::Stores;
 
@@ -62,27 +61,17 @@ pub fn session_config(base: SessionConfig, target_partitions: usize, batch_rows:
     // Rows that meet by symbol meet by (symbol, ts) as well, however few partitions there are.
     options.optimizer.subset_repartition_threshold = 1;
     options.optimizer.prefer_hash_join = true;
-    // Filled at run time by another operator: it has no meaning once a plan is cut into stages.
+    // Filled at run time by another operator: it has no meaning once a plan is cut into stages, and a join that fills one waits
+    // for all of its partitions, of which we run only so many at once. The first key stands for the others only when it is set
+    // by its name.
     options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.collect_statistics = true;
     options.sql_parser.enable_ident_normalization = true;
     config
-}
-
-/// `timestamp` in SQL has microseconds, as tables have; DataFusion's nanoseconds end in the year 2262.
-#[derive(Debug)]
-struct Microseconds;
-
-impl TypePlanner for Microseconds {
-    fn plan_type(&self, sql_type: &ast::DataType) -> datafusion::error::Result<Option<DataType>> {
-        let zone = match sql_type {
-            ast::DataType::Timestamp(None, ast::TimezoneInfo::None | ast::TimezoneInfo::WithoutTimeZone) => None,
-            ast::DataType::Timestamp(None, _) => Some("+00:00".into()),
-            _ => return Ok(None),
-        };
-        Ok(Some(DataType::Timestamp(TimeUnit::Microsecond, zone)))
-    }
 }
 
 /// A session that knows our sink and functions.
@@ -93,6 +82,9 @@ pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Session
         .with_runtime_env(runtime)
         .with_default_features()
         .with_query_planner(Arc::new(SinkPlanner))
-        .with_type_planner(Arc::new(Microseconds));
+        .with_type_planner(Arc::new(MicrosecondTypes))
+        .with_analyzer_rules(
+            std::iter::once(Arc::new(MicrosecondLiterals) as _).chain(Analyzer::new().rules).collect(),
+        );
     register_all(builder).build()
 }

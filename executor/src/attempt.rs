@@ -1,6 +1,7 @@
 //! One attempt of a task: Ballista's, with errors that say whether another attempt may help, and stopped when it is cancelled.
 
 use std::fmt::{self, Debug, Display};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,21 +16,25 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 use pulse_core::ErrorKind;
-use pulse_engine::error::from_datafusion;
+use pulse_engine::error::{from_datafusion, is_storage_full};
 use pulse_engine::step::{Step, reached};
 use pulse_engine::wire::to_wire;
 use tokio::sync::watch;
 
+use crate::file_place::{FilePlace, FilePlaces};
 use crate::guard::GuardExec;
+use crate::owner::Owner;
 
 /// Wait before the scheduler hears of a first failure that may pass; it gives the task out again at once. Doubles each time.
 const BACKOFF: Duration = Duration::from_millis(200);
 /// Doublings at most.
 const BACKOFFS: u32 = 5;
 
-/// Ballista's engine; what fails is told by kind.
+/// Ballista's engine; what fails is told by kind, and what a scheduler that is gone had asked for is dropped.
 pub(crate) struct Attempts<E> {
     pub(crate) inner: E,
+    pub(crate) owner: Owner,
+    pub(crate) places: FilePlaces,
 }
 
 impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
@@ -45,15 +50,18 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         let (cancel, cancelled) = watch::channel(false);
         let plan = GuardExec::below_writer(plan, cancelled)?;
+        self.owner.take(job_id.as_str(), &cancel, Path::new(work_dir));
+        let place = self.places.of(job_id.as_str(), stage_id, task_id);
         self.inner
             .create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)
-            .map(|inner| Arc::new(Attempt { inner, cancel }) as _)
+            .map(|inner| Arc::new(Attempt { inner, cancel, place }) as _)
     }
 }
 
 struct Attempt {
     inner: Arc<dyn QueryStageExecutor>,
     cancel: watch::Sender<bool>,
+    place: FilePlace,
 }
 
 /// Whoever waits for the task is gone, or it has ended.
@@ -73,6 +81,8 @@ impl QueryStageExecutor for Attempt {
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
         let _cancel = CancelOnDrop(&self.cancel);
+        // Another attempt of the stage gives the same number, and so the same file, to another task.
+        self.place.take(&self.cancel).await;
         let failures = context.task_id().map_or(0, |id| failures(&id));
         let result = self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler);
         match &result {
@@ -150,21 +160,6 @@ fn again(error: &pulse_core::Error) -> DataFusionError {
     DataFusionError::IoError(std::io::Error::other(to_wire(error)))
 }
 
-fn is_storage_full(error: &DataFusionError) -> bool {
-    let mut current: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = current {
-        let io = match inner.downcast_ref::<BallistaError>() {
-            Some(BallistaError::IoError(io)) => Some(io),
-            _ => inner.downcast_ref::<std::io::Error>(),
-        };
-        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) {
-            return true;
-        }
-        current = inner.source();
-    }
-    false
-}
-
 fn is_ballistas(error: &DataFusionError) -> bool {
     let DataFusionError::External(inner) = error.find_root() else { return false };
     match inner.downcast_ref::<BallistaError>() {
@@ -179,6 +174,7 @@ fn is_ballistas(error: &DataFusionError) -> bool {
 mod tests {
     use ballista_core::serde::protobuf::FailedTask;
     use ballista_core::serde::protobuf::failed_task::FailedReason;
+    use datafusion::arrow::error::ArrowError;
     use pulse_core::Error;
     use pulse_engine::error::into_datafusion;
     use pulse_engine::wire::from_wire;
@@ -209,9 +205,28 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_breaks_within_a_shuffle_is_tried_again() {
+        let broken = || ArrowError::IpcError("h2 protocol error: error reading a body from connection".to_owned());
+        for error in [
+            DataFusionError::ArrowError(Box::new(broken()), None),
+            DataFusionError::External(Box::new(broken())),
+            BallistaError::ArrowError(Box::new(broken())).into_datafusion(),
+        ] {
+            let failed = reported(error);
+            assert!(failed.retryable && failed.count_to_failures, "{failed:?}");
+        }
+    }
+
+    #[test]
     fn a_full_disk_is_tried_elsewhere_and_says_what_to_do() {
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
-        for error in [DataFusionError::IoError(full()), BallistaError::IoError(full()).into_datafusion()] {
+        let arrow = || ArrowError::IoError("writing".to_owned(), full());
+        for error in [
+            DataFusionError::IoError(full()),
+            DataFusionError::ArrowError(Box::new(arrow()), None),
+            BallistaError::IoError(full()).into_datafusion(),
+            BallistaError::ArrowError(Box::new(arrow())).into_datafusion(),
+        ] {
             let failed = reported(error.context("while shuffling"));
             assert!(failed.retryable && failed.count_to_failures, "{failed:?}");
             let error = from_wire(&failed.error).unwrap();

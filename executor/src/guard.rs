@@ -143,7 +143,11 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(20), rows.next()).await.is_err(), "it does not wait");
         cancel.send(true).unwrap();
         let end = tokio::time::timeout(Duration::from_secs(5), rows.next()).await.unwrap();
-        assert!(end.unwrap().unwrap_err().to_string().contains("Cancelled"));
+        let error = end.unwrap().unwrap_err();
+        assert!(matches!(
+            error,
+            DataFusionError::External(inner) if matches!(inner.downcast_ref(), Some(BallistaError::Cancelled))
+        ));
         assert!(rows.next().await.is_none());
         assert_eq!(held.strong_count(), 0, "what lies below is let go");
     }

@@ -5,7 +5,9 @@
 mod attempt;
 mod connections;
 mod drain;
+mod file_place;
 mod guard;
+mod owner;
 mod place;
 mod process;
 mod serve;

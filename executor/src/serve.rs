@@ -22,6 +22,8 @@ use uuid::Uuid;
 use crate::attempt::Attempts;
 use crate::connections::Connections;
 use crate::drain::notice;
+use crate::file_place::FilePlaces;
+use crate::owner::Owner;
 use crate::place::{Place, wipe};
 use crate::process::{Ended, Limits, live};
 
@@ -117,7 +119,11 @@ fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<Execu
         grpc_max_decoding_message_size: grpc,
         grpc_max_encoding_message_size: grpc,
         executor_heartbeat_interval_seconds: settings.heartbeat_s,
-        override_execution_engine: Some(Arc::new(Attempts { inner: engine })),
+        override_execution_engine: Some(Arc::new(Attempts {
+            inner: engine,
+            owner: Owner::default(),
+            places: FilePlaces::default(),
+        })),
         override_function_registry: Some(Arc::new(registry)),
         override_runtime_producer: Some(Arc::new(move |_| Ok(Arc::clone(&runtime)))),
         override_config_producer: Some(Arc::new(move || cluster_config(&producer_settings, 1))),

@@ -5,25 +5,28 @@ mod failure;
 mod fetch;
 mod load;
 mod members;
+mod shuffles;
 mod stages;
 mod validate;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::error::BallistaError;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
-use ballista_scheduler::scheduler_server::SchedulerServer;
+use ballista_scheduler::scheduler_server::{JobIdGenerator, SchedulerServer};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 use pulse_engine::build::build;
-use pulse_engine::cluster::{cluster_config, cluster_state, grpc_bytes};
+use pulse_engine::cluster::{cluster_config, cluster_state, grpc_bytes, job_id};
 use pulse_engine::codec::PhysicalCodec;
 use tokio::net::{TcpListener, lookup_host};
 
@@ -163,8 +166,29 @@ fn config(settings: &Settings, address: SocketAddr, runtime: Arc<RuntimeEnv>) ->
             *state.config_mut() = config;
             Ok(state)
         })),
+        job_id_generator: Some(Arc::new(JobIds::new())),
         override_physical_codec: Some(Arc::new(PhysicalCodec::default())),
         ..SchedulerConfig::default()
+    }
+}
+
+/// Names that tell executors whether a plan is of this process.
+#[derive(Debug)]
+struct JobIds {
+    scheduler: String,
+    next: AtomicU64,
+}
+
+impl JobIds {
+    fn new() -> Self {
+        Self { scheduler: format!("{:08x}", rand::random::<u32>()), next: AtomicU64::new(1) }
+    }
+}
+
+#[async_trait]
+impl JobIdGenerator for JobIds {
+    async fn next_id(&self) -> String {
+        job_id(&self.scheduler, self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 

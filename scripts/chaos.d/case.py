@@ -21,6 +21,8 @@ class Case:
         self.random = random.Random(f"{seed}/{number}/{fault.name}")
         self.cluster = None
         self.trigger = None
+        # Of a lake in an object store: the store and the lake's URL. `lake` is then a copy of it.
+        self.store, self.bucket = None, None
         self.moment = ""
         self.notes = []
         self.began = time.monotonic()
@@ -31,7 +33,7 @@ class Case:
     # What a fault does with it
 
     def submit(self, *arguments):
-        self.trigger = self.cluster.submit(self.lake, *arguments)
+        self.trigger = self.cluster.submit(self.bucket or self.lake, *arguments)
         return self.trigger
 
     def victim(self, among=None):
@@ -99,6 +101,8 @@ class Case:
     # How it ends
 
     def records(self):
+        if self.store:
+            self.store.pull(f"{self.lake.name}/_pulse/runs", self.lake.parent)
         return compare.ledger(self.lake, self.trigger)
 
     def ended(self):
@@ -134,6 +138,8 @@ class Case:
             raise Problem(f"files are left on executors: {', '.join(str(path) for path in left()[:3])}") from None
 
     def check(self, reference):
+        if self.store:
+            self.store.pull(f"{self.lake.name}/", self.lake.parent)
         wrong = [f"{record['job']} {record['state']}: {text(record)}" for record in self.failed()]
         if wrong:
             raise Problem("; ".join(wrong))

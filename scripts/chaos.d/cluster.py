@@ -23,6 +23,9 @@ SETTINGS = {
     "target_partition_mib": 1,
     "store_retries": 6,
     "store_timeout_s": 5,
+    "lease_s": 2,
+    "clock_margin_ms": 200,
+    "run_backoff_ms": 500,
 }
 
 
@@ -100,7 +103,7 @@ class Process:
 
 class Executor(Process):
     def __init__(self, cluster, number, binary=None, **settings):
-        self.port = free_port()
+        self.port, self.grpc_port = free_port(), free_port()
         self.work = cluster.folder / f"work-{number}"
         self.spill = cluster.folder / f"spill-{number}"
         settings = {"work_dir": self.work, **settings}
@@ -108,7 +111,7 @@ class Executor(Process):
             Path(folder).mkdir(parents=True, exist_ok=True)
         self.folder = Path(settings["work_dir"]) / f"executor-{self.port}"
         environment = cluster.environment(
-            executor_port=self.port, executor_grpc_port=free_port(), spill_dir=self.spill, **settings
+            executor_port=self.port, executor_grpc_port=self.grpc_port, spill_dir=self.spill, **settings
         )
         log = cluster.folder / f"executor-{number}.log"
         super().__init__(f"executor-{number}", [binary or cluster.binary, "serve", "executor", "-v"], environment, log)
@@ -137,15 +140,16 @@ def names(folder):
 class Cluster:
     """A scheduler and its executors."""
 
-    def __init__(self, binary, project, raw, folder, executors=EXECUTORS, scheduler=None, executor=None, **settings):
+    def __init__(self, binary, project, raw, folder, executors=EXECUTORS, scheduler=None, executor=None, environment=None, **settings):
         self.binary, self.project, self.raw, self.folder = binary, Path(project), raw, Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = {**SETTINGS, **settings}
+        self.home = self.folder / "home"
         self.scheduler_settings, self.executor_settings = scheduler or {}, executor or {}
         self.scheduler_port, self.api_port = free_port(), free_port()
         self.number = 0
         self.executors = []
-        self.extra = {}
+        self.fixed, self.extra = environment or {}, {}
         self.start_scheduler(**self.scheduler_settings)
         for _ in range(executors):
             self.add_executor()
@@ -154,12 +158,13 @@ class Cluster:
     def environment(self, **settings):
         merged = {"scheduler_port": self.scheduler_port, "api_port": self.api_port, **self.settings, **settings}
         environment = {f"PULSE_{key.upper()}": str(value) for key, value in merged.items()}
-        return {**environment, **self.extra}
+        return {**environment, **self.fixed, **self.extra}
 
     def start_scheduler(self, **settings):
         log = self.folder / "scheduler.log"
         command = [self.binary, "serve", "scheduler", "-v"]
-        self.scheduler = Process("scheduler", command, self.environment(**settings), log)
+        environment = {**self.environment(**settings), "PULSE_LAKE": str(self.home)}
+        self.scheduler = Process("scheduler", command, environment, log)
 
     def add_executor(self, **settings):
         self.number += 1
@@ -186,12 +191,15 @@ class Cluster:
     def is_whole(self):
         return self.scheduler.alive() and len(self.alive()) == EXECUTORS == self.registered()
 
-    def heal(self):
-        """Three executors again, all of this cluster's own kind."""
-        self.executors = self.alive()
-        while len(self.executors) < EXECUTORS:
-            self.add_executor()
-        self.wait_for_executors(EXECUTORS)
+    def heal(self, patience=30):
+        """Three executors again, all of this cluster's own kind; one that is about to leave is waited for."""
+        def healed():
+            self.executors = self.alive()
+            while len(self.executors) < EXECUTORS:
+                self.add_executor()
+            return self.registered() == EXECUTORS
+
+        wait_until(healed, patience, f"{EXECUTORS} executors")
 
     def pulse(self, lake, *arguments):
         """A call of the client, not waited for."""

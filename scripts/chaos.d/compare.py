@@ -59,18 +59,18 @@ def in_order(table):
 
 
 def ledger(lake, trigger="*"):
-    """Records of runs; one that is being written is read again."""
-    records = []
-    for path in sorted(Path(lake).glob(f"_pulse/runs/{trigger}/*.json")):
+    """The newest record of each run; one that is being written is read again."""
+    newest = {}
+    # Each driver of a trigger writes to a folder of its own; they are numbered.
+    for path in sorted(Path(lake).glob(f"_pulse/runs/{trigger}/records/*/*.json")):
         for _ in range(5):
             try:
                 record = json.loads(path.read_text())
             except (ValueError, OSError):
                 continue
-            if "state" in record:
-                records.append(record)
+            newest[record["run"]] = record
             break
-    return records
+    return list(newest.values())
 
 
 def commits(lake, name):
@@ -92,7 +92,8 @@ def check_log(lake):
     for name in tables(lake):
         found = list(commits(lake, name))
         for run, count in Counter(run for run, _ in found).items():
-            if count > 1:
+            # A run that died between its two commits is taken up, and replaces what it had put there.
+            if count > 1 and not name.endswith("__quarantine"):
                 wrong.append(f"{name} has {count} commits of run {run}")
         if not name.endswith("__quarantine"):
             committed.update({run: version for run, version in found})

@@ -129,6 +129,18 @@ def freeze(case):
         victim.signal(signal.SIGCONT)
 
 
+@fault("detection", "executor", "stands still, with the default settings: found within 15 s", own={"heartbeat_s": 3, "executor_timeout_s": 12}, long=True)
+def detection(case):
+    case.submit()
+    case.some_time(0.5)
+    victim = case.victim()
+    victim.signal(signal.SIGSTOP)
+    took = wait_until(lambda: case.cluster.registered() == 2, 15, "the frozen executor is found")
+    case.moment += f", found within {took:.1f} s"
+    case.wait()
+    victim.signal(signal.SIGCONT)
+
+
 @fault("slow", "executor", "works a tenth of the time")
 def slow(case):
     case.submit()
@@ -263,24 +275,38 @@ def two_schedulers(case):
 
 @fault("client_gone", "client", "the client that waits is killed")
 def client_gone(case):
-    client = case.cluster.pulse(case.lake, "submit", "--wait", "--all")
-    wait_until(lambda: client.words().strip(), 20, "the trigger's id", every=0.005)
-    case.trigger = client.words().split()[0]
+    client = waiting_client(case)
     case.some_time(0.8)
     client.kill()
 
 
-@fault("client_interrupt", "client", "Ctrl-C while waiting: everything stops, and is submitted again", cancelled=True)
+@fault("client_interrupt", "client", "Ctrl-C while waiting: the client leaves, the runs go on")
 def client_interrupt(case):
-    client = case.cluster.pulse(case.lake, "submit", "--wait", "--all")
-    wait_until(lambda: client.words().strip(), 20, "the trigger's id", every=0.005)
-    case.trigger = client.words().split()[0]
+    client = waiting_client(case)
     case.some_time(0.7)
     client.signal(signal.SIGINT)
     if client.wait(20) is None:
         raise Problem("the client does not end after Ctrl-C")
+
+
+@fault("cancel", "client", "`pulse runs cancel`: everything stops, and is submitted again", cancelled=True)
+def cancel(case):
+    client = waiting_client(case)
+    case.some_time(0.7)
+    asked = case.cluster.pulse(case.lake, "runs", "cancel", case.trigger)
+    if asked.wait(20) not in (0, 1):
+        raise Problem(f"the cancel is refused: {asked.words()[-300:]}")
     case.wait(20)
     case.settle()
+    if client.wait(20) is None:
+        raise Problem("the client does not end when its trigger is cancelled")
+
+
+def waiting_client(case):
+    client = case.cluster.pulse(case.lake, "submit", "--wait", "--all")
+    wait_until(lambda: client.words().strip(), 20, "the trigger's id", every=0.005)
+    case.trigger = client.words().split()[0]
+    return client
 
 
 @fault("submit_twice", "client", "the same submit twice at once", concurrent=True)
@@ -293,6 +319,21 @@ def submit_twice(case):
             raise Problem(f"submit failed: {client.words()[-300:]}")
         triggers.append(client.words().split()[0])
     case.trigger, *case.also = triggers
+
+
+@fault("submit_same_key", "client", "the same submit with the same key, twice at once: one run of each job")
+def submit_same_key(case):
+    key = f"chaos-{case.seed}-{case.number}"
+    clients = [case.cluster.pulse(case.lake, "submit", "--all", "--key", key) for _ in range(2)]
+    case.moment = "at once"
+    triggers = set()
+    for client in clients:
+        if client.wait(30) != 0:
+            raise Problem(f"submit failed: {client.words()[-300:]}")
+        triggers.add(client.words().split()[0])
+    if len(triggers) != 1:
+        raise Problem(f"one key, and triggers {sorted(triggers)}")
+    case.trigger = triggers.pop()
 
 
 # A notice that the instance is taken away

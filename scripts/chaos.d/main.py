@@ -18,6 +18,8 @@ import compare
 import report
 from case import TAKEN_UP, Case, text
 from cluster import Cluster, Problem, Process, wait_until
+import net  # noqa: F401  adds its faults
+import store
 from faults import FAULTS, Fault
 
 HERE = Path(__file__).parent
@@ -32,6 +34,7 @@ def parse_arguments():
     parser.add_argument("--minutes", type=float, default=600, help="no further case begins after so long")
     parser.add_argument("--faults", help="only these, or of these groups; separated by commas")
     parser.add_argument("--each", action="store_true", help="each fault once, whatever --cases says")
+    parser.add_argument("--quick", action="store_true", help="as --each, without those that take long")
     parser.add_argument("--only", type=int, help="only the case of this number")
     parser.add_argument("--symbols", type=int, default=24)
     parser.add_argument("--sessions", type=int, default=20)
@@ -47,7 +50,14 @@ class Suite:
         self.raw = self.folder / "raw"
         self.shared = None
         self.clean_seconds = 0.0
+        self.of_store = None
         self.done = []
+
+    def store(self):
+        """The emulated object store, started when the first case needs it."""
+        if self.of_store is None:
+            self.of_store = store.Store(self.folder / "store")
+        return self.of_store
 
     def pulse(self, *arguments):
         log = self.folder / "local.log"
@@ -78,6 +88,9 @@ class Suite:
         print(f"clean run on the cluster: {self.clean_seconds:.1f} s ({', '.join(f'{s:.1f}' for s in seconds)})", flush=True)
 
     def cluster(self, fault, number):
+        if fault.own == "store":
+            environment = self.store().environment
+            return Cluster(self.binary, HERE / "jobs", self.raw, self.folder / f"own-{number}", environment=environment)
         if fault.own is not None:
             return Cluster(self.binary, HERE / "jobs", self.raw, self.folder / f"own-{number}", **fault.own)
         if self.shared is None or not self.shared.scheduler.alive():
@@ -87,7 +100,7 @@ class Suite:
 
     def run(self, number, fault):
         case = Case(self.arguments.seed, number, fault, self.folder / f"lake-{number}", self.clean_seconds, JOBS)
-        case.on_end, case.also, case.gone = lambda: None, [], []
+        case.suite, case.on_end, case.also, case.gone = self, lambda: None, [], []
         try:
             case.cluster = self.cluster(fault, number)
             marks = {process.log: process.log.stat().st_size for process in [case.cluster.scheduler, *case.cluster.executors]}
@@ -149,18 +162,15 @@ class Suite:
         except Problem:
             case.cluster.wait_for_executors(3)
             case.submit_again("submitted again by hand")
-            for record in compare.ledger(case.lake):
-                if record["state"] not in compare.FINAL:
-                    case.notes.append("old run left running")
-                    Path(case.lake, "_pulse/runs", record["trigger"], f"{record['job']}.json").unlink()
 
     def keep(self, case, outcome):
         folder = KEPT / f"{case.seed}-{case.number}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / "outcome").write_text(f"{report.line(case, outcome)}\n")
-        if case.cluster:
-            for log in case.cluster.folder.glob("*.log"):
+        cluster = case.cluster or self.shared
+        if cluster:
+            for log in cluster.folder.glob("*.log"):
                 shutil.copy(log, folder)
         if Path(case.lake, "_pulse").is_dir():
             shutil.copytree(Path(case.lake, "_pulse"), folder / "_pulse")
@@ -177,13 +187,14 @@ class Suite:
         unknown = wanted - FAULTS.keys() - {fault.group for fault in FAULTS.values()}
         if unknown:
             raise Problem(f"no such fault: {', '.join(sorted(unknown))}")
-        return [fault for fault in FAULTS.values() if not wanted or fault.name in wanted or fault.group in wanted]
+        found = [fault for fault in FAULTS.values() if not wanted or fault.name in wanted or fault.group in wanted]
+        return [fault for fault in found if not (self.arguments.quick and fault.options.get("long"))]
 
     def order(self):
         """All chosen faults in an order of chance, again and again."""
         chosen, order = self.chosen(), []
         dice = random.Random(self.arguments.seed)
-        count = len(chosen) if self.arguments.each else self.arguments.cases
+        count = len(chosen) if self.arguments.each or self.arguments.quick else self.arguments.cases
         while len(order) < count:
             order += dice.sample(chosen, len(chosen))
         return list(enumerate(order[:count], 1))

@@ -1,9 +1,9 @@
 //! Files that are not what they should be: a wrong row costs itself, a wrong file costs itself, nothing stops the rest.
 
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use crate::support::{Answer, Scene};
+use crate::support::Scene;
 
 const FOLDER: &str = "intraday/av_1min_2020q4";
 const HEAD: &str = "timestamp,open,high,low,close,volume\n";
@@ -168,7 +168,10 @@ fn a_missing_folder_is_a_warning() {
     let scene = Scene::shipped_without_input();
     scene.put(&file("FINE"), format!("{HEAD}{GOOD}"));
     scene.run_all().says(&[
-        "warning: bronze.bars_1m: feed `av_week_2019_02_11` has no files",
+        &format!(
+            "warning: bronze.bars_1m: feed `av_week_2019_02_11` has no files: nothing below `{}` matches",
+            scene.raw.display()
+        ),
         "warning: bronze.bars_1d: feed `sp500_5yr` has no files",
     ]);
     assert_eq!(scene.count("gold.indicators_1m"), 1);
@@ -181,16 +184,41 @@ fn a_missing_folder_is_a_warning() {
     assert_eq!(gone.count("silver.bars_1m"), 0);
 }
 
-/// Whoever runs the tests may read every file, so what cannot be read is a link to nowhere and a folder with a file's name.
+/// A folder with a file's name and a link to nowhere are no files.
 #[test]
-fn what_cannot_be_read_harms_no_other_file() {
+fn what_is_no_file_is_not_read() {
     let scene = Scene::shipped_without_input();
     scene.put(&file("FINE"), format!("{HEAD}{GOOD}"));
     std::fs::create_dir(scene.raw.join(file("FOLDER"))).unwrap();
     symlink(scene.path("nowhere"), scene.raw.join(file("LINK"))).unwrap();
-    let answer: Answer = scene.pulse(&["run", "bronze.bars_1m"]);
-    match answer.status.code() {
-        Some(0) => assert_eq!(scene.count("bronze.bars_1m"), 1),
-        _ => drop(answer.fails(1, &["intraday_1min_LINK.csv"])),
-    }
+    scene.pulse(&["run", "bronze.bars_1m"]).ok();
+    assert_eq!(scene.count("bronze.bars_1m"), 1);
+}
+
+/// Whether rows are missing because a file may not be read is not for a run to decide: it fails, and says which file.
+#[test]
+fn a_file_that_may_not_be_read_fails_its_table_and_no_other() {
+    let scene = Scene::shipped_for_anybody();
+    let closed = scene.raw.join("intraday/av_1min_2020q4/intraday_1min_WAM.csv");
+    let allow = |mode| std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o000);
+    let answer = scene.start(scene.unprivileged(&["run", "--all"])).wait();
+    let named = format!("cannot read `{}`: permission denied; grant read access to it", closed.display());
+    answer.fails(1, &["failed     bronze.bars_1m", &named, "skipped    silver.bars_1m", "succeeded  gold.trends"]);
+    assert!(!scene.versions().contains_key("bronze.bars_1m"));
+    allow(0o644);
+    scene.start(scene.unprivileged(&["run", "--all"])).wait().ok();
+    assert!(scene.count("bronze.bars_1m where symbol = 'WAM'") > 0);
+}
+
+#[test]
+fn a_column_that_is_declared_or_selected_twice_is_refused() {
+    let mut scene = Scene::empty();
+    let column = "{ name = \"k\", type = \"bigint\" }";
+    let feed = "[files.lines.feed.all]\npath = \"*.csv\"\nformat = { csv = {} }\n";
+    scene.sources(&format!("[files.lines]\nroot = \"$raw\"\ncolumns = [{column}, {column}]\n{feed}"));
+    scene.pulse(&["run", "--all"]).fails(2, &["sources.toml:3", "the column `k` is here twice", "^"]);
+    scene.sources(&format!("[files.lines]\nroot = \"$raw\"\ncolumns = [{column}]\n{feed}"));
+    scene.job("bronze.lines", "grain = [\"k\"]\n[sink.append]\n", "select k, line as k from raw.lines");
+    scene.pulse(&["run", "--all"]).fails(2, &["bronze/lines/query.sql:1", "^"]);
 }

@@ -1,10 +1,13 @@
 //! Lakes that cannot be written or read: one error that names the thing, and nothing half-visible.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::Scene;
+use crate::support::{Scene, assert_same_tables};
 
 fn shipped() -> Scene {
     let scene = Scene::shipped();
@@ -16,20 +19,92 @@ fn shipped() -> Scene {
 fn a_lake_that_is_a_file_is_named() {
     let scene = Scene::shipped();
     fs::write(&scene.lake, "not a folder").unwrap();
-    let answer = scene.pulse(&["run", "--all"]);
-    assert_ne!(answer.status.code(), Some(0));
-    answer.says(&["error", "/lake"]);
+    for command in [["run", "--all"].as_slice(), &["plan", "--all"], &["table", "list"], &["query", "select 1"]] {
+        scene.pulse(command).fails(2, &["error: lake ", "/lake is a file: name a folder"]);
+    }
     assert_eq!(fs::read_to_string(&scene.lake).unwrap(), "not a folder");
+    // A table's folder that is a file harms that table alone.
+    let scene = Scene::shipped();
+    fs::create_dir_all(scene.lake.join("bronze")).unwrap();
+    fs::write(scene.lake.join("bronze/bars_1d"), "not a folder").unwrap();
+    scene.pulse(&["run", "--all"]).fails(1, &["failed     bronze.bars_1d", "Not a directory"]);
+    assert!(scene.versions().contains_key("gold.indicators_1m"));
 }
 
-/// Whoever runs the tests may write anywhere, but nobody can make folders in the kernel's.
 #[test]
 fn a_lake_that_cannot_be_written_is_named() {
     let mut scene = Scene::shipped();
+    // Whoever runs the tests may write anywhere, but nobody can make folders in the kernel's.
     scene.lake = "/proc/pulse-lake".into();
-    let answer = scene.pulse(&["run", "--all"]);
-    assert_ne!(answer.status.code(), Some(0));
-    answer.says(&["error", "/proc/pulse-lake"]);
+    scene.pulse(&["run", "--all"]).fails(1, &["error", "/proc/pulse-lake"]);
+}
+
+#[test]
+fn a_lake_without_permission_to_write_is_named() {
+    let scene = Scene::shipped_for_anybody();
+    fs::create_dir(&scene.lake).unwrap();
+    fs::set_permissions(&scene.lake, fs::Permissions::from_mode(0o555)).unwrap();
+    let answer = scene.start(scene.unprivileged(&["run", "--all"])).wait();
+    answer.fails(2, &["error", "/lake", "Permission denied"]);
+    assert_eq!(fs::read_dir(&scene.lake).unwrap().count(), 0);
+    // A lake of which one layer may not be written: the others are.
+    fs::set_permissions(&scene.lake, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::create_dir(scene.lake.join("gold")).unwrap();
+    fs::set_permissions(scene.lake.join("gold"), fs::Permissions::from_mode(0o555)).unwrap();
+    let answer = scene.start(scene.unprivileged(&["run", "--all"])).wait();
+    answer.fails(1, &["succeeded  silver.bars_1m", "failed     gold.bars_15m", "/lake/gold", "Permission denied"]);
+    assert!(scene.versions().keys().all(|table| !table.starts_with("gold.")));
+}
+
+/// Nothing half-visible, and the rest once there is room.
+fn assert_recovers(scene: &Scene, expected: &BTreeMap<String, Vec<String>>) {
+    for (table, rows) in scene.tables() {
+        assert_eq!(rows.len(), expected[&table].len(), "{table} is there and not whole");
+    }
+    scene.run_all();
+    assert_same_tables(&scene.tables(), expected);
+}
+
+/// The kernel refuses to let any file grow beyond a few hundred KiB, which is what a full disk looks like to a writer.
+#[test]
+fn a_file_that_may_not_grow_fails_its_table() {
+    let expected = shipped().tables();
+    let scene = Scene::shipped();
+    let run = scene.command(&["run", "--all"]);
+    // In blocks of 1 KiB; without the signal that would end the process.
+    let mut limited = Command::new("bash");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 300; exec \"$@\"", "bash"])
+        .arg(run.get_program())
+        .args(run.get_args());
+    limited.current_dir(run.get_current_dir().unwrap());
+    let answer = scene.start(limited).wait();
+    answer.fails(
+        1,
+        &["failed     bronze.bars_1m", "File too large", "free or add disk space", "skipped    silver.bars_1m"],
+    );
+    assert_recovers(&scene, &expected);
+}
+
+/// Where a file system of our own may be mounted, in a namespace that only the process sees.
+#[test]
+fn a_full_disk_fails_what_does_not_fit() {
+    let allowed = Command::new("unshare").args(["--mount", "--map-root-user", "true"]).output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let scene = Scene::shipped();
+    let run = scene.command(&["run", "--all"]);
+    fs::create_dir(&scene.lake).unwrap();
+    let script = "mount -t tmpfs -o size=1500k tmpfs \"$1\" || exit 99; shift; exec \"$@\"";
+    let mut full = Command::new("unshare");
+    full.args(["--mount", "--map-root-user", "bash", "-c", script, "bash"]).arg(&scene.lake);
+    full.arg(run.get_program()).args(run.get_args()).current_dir(run.get_current_dir().unwrap());
+    let answer = scene.start(full).wait();
+    if answer.status.code() != Some(99) {
+        answer
+            .fails(1, &["succeeded  silver.sessions", "failed ", "No space left on device", "free or add disk space"]);
+    }
 }
 
 #[test]
@@ -115,9 +190,7 @@ fn a_protocol_of_the_future_is_refused() {
     let protocol = json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["timeTravelBackwards"],
         "writerFeatures": ["timeTravelBackwards"]});
     foreign_table(&scene, protocol, json!({}), "");
-    let answer = scene.pulse(&["query", "select x from silver.foreign"]);
-    assert_ne!(answer.status.code(), Some(0));
-    answer.says(&["silver.foreign", "timeTravelBackwards"]);
+    scene.pulse(&["query", "select x from silver.foreign"]).fails(2, &["silver.foreign", "timeTravelBackwards"]);
 }
 
 #[test]

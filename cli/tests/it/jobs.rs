@@ -116,6 +116,9 @@ fn a_failed_expectation_leaves_the_table_as_it_was() {
     let answer =
         scene.pulse(&["run", "--all"]).fails(3, &["\"v is small\" failed 1 of 2", "the table stays as it was"]);
     assert!(answer.stderr.contains("skipped    gold.next"), "{}", answer.stderr);
+    // Two lines came into bronze; nothing of the refused rows counts as written.
+    let last = answer.stderr.lines().find(|line| line.contains(" runs in ")).unwrap();
+    assert!(last.ends_with("2 rows written, 0 quarantined, 0 dropped"), "{last}");
     assert_eq!(scene.rows("silver.small"), ["1,1.0"]);
     assert_eq!(scene.versions()["silver.small"], "0");
     // The file is put right, and the rows of both files are there.

@@ -13,5 +13,7 @@ mod late;
 mod pipeline;
 mod sources;
 mod structure;
+mod submissions;
 mod support;
+mod survival;
 mod together;

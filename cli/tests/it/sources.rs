@@ -164,3 +164,20 @@ fn a_table_is_shown_in_every_form() {
         scene.pulse(&["table", "history", "bronze.events"]).ok().stdout.contains("full: the table does not exist yet")
     );
 }
+
+/// Stamps have microseconds: those of nanoseconds end in 2262.
+#[test]
+fn stamps_of_every_year_can_be_asked_for() {
+    let scene = events(CSV);
+    scene.put("a.csv", "at,v\n1677-01-01 00:00:00,1\n2024-01-02 10:00:00,2\n9999-12-31 23:59:59.999999,3\n");
+    scene.run_all();
+    let count = |condition: &str| scene.count(&format!("bronze.events where {condition}"));
+    assert_eq!(count("at < '9999-12-31'"), 2);
+    assert_eq!(count("'9999-12-31' <= at"), 1);
+    assert_eq!(count("at >= timestamp '9999-12-31 00:00:00'"), 1);
+    assert_eq!(count("at between '1600-01-01' and '2300-01-01'"), 2);
+    assert_eq!(count("at = cast('9999-12-31T23:59:59.999999Z' as timestamp with time zone)"), 1);
+    assert_eq!(count("exists (select 1 from bronze.events e where e.at > '9000-01-01' and e.v > 2)"), 3);
+    assert_eq!(scene.value("select max(at) from bronze.events where at > '1000-01-01'"), "9999-12-31T23:59:59.999999Z");
+    scene.pulse(&["query", "select * from bronze.events where at < 'tomorrow'"]).fails(1, &["tomorrow"]);
+}

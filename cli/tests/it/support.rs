@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -42,6 +44,37 @@ impl Scene {
         scene.project = workspace().join("jobs");
         scene.variables = vec![format!("raw={}", scene.raw.display())];
         scene
+    }
+
+    /// As [`Self::shipped`], for processes of [`Self::unprivileged`].
+    pub(crate) fn shipped_for_anybody() -> Self {
+        let mut scene = Self::shipped();
+        let project = scene.path("jobs");
+        copy_folder(&scene.project, &project);
+        scene.project = project;
+        let open = Command::new("chmod").args(["-R", "a+rwX"]).arg(scene.folder.path()).status().unwrap();
+        assert!(open.success());
+        scene
+    }
+
+    /// A command of a user whom the permissions of files concern: root is none.
+    pub(crate) fn unprivileged(&self, arguments: &[&str]) -> Command {
+        const NOBODY: u32 = 65_534;
+        let usual = self.command(arguments);
+        if fs::metadata(self.folder.path()).unwrap().uid() != 0 {
+            return usual;
+        }
+        // The build's folder may be closed to others.
+        let binary = self.path("pulse");
+        if !binary.exists() && fs::hard_link(usual.get_program(), &binary).is_err() {
+            fs::copy(usual.get_program(), &binary).unwrap();
+        }
+        let mut command = Command::new(binary);
+        command.args(usual.get_args()).current_dir(self.folder.path()).uid(NOBODY).gid(NOBODY);
+        for (key, _) in usual.get_envs().filter(|(_, value)| value.is_none()) {
+            command.env_remove(key);
+        }
+        command
     }
 
     /// A project without jobs, to be written with [`Self::job`].
@@ -200,7 +233,7 @@ impl Running {
         answer
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.words.path().join(name)).unwrap()).into_owned()
     }
 }

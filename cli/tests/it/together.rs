@@ -56,7 +56,7 @@ fn interrupt(scene: &Scene, signal: &str, pause: Duration) -> bool {
 fn an_interrupted_run_is_told_so_and_completed_by_the_next() {
     let expected = clean().tables();
     let mut told = BTreeSet::new();
-    for (signal, pauses) in [("-INT", [60, 150, 400]), ("-TERM", [100, 250, 600])] {
+    for (signal, pauses) in [("-INT", [60, 150, 400, 900]), ("-TERM", [100, 250, 600, 1200])] {
         for pause in pauses {
             let scene = Scene::shipped();
             if interrupt(&scene, signal, Duration::from_millis(pause)) {

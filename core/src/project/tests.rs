@@ -331,6 +331,43 @@ fn an_expectation_is_one_check() {
     }
 }
 
+/// What the sink cannot see it may not be asked to take out.
+#[test]
+fn uniqueness_is_asked_where_it_can_be_seen() {
+    let expect = |name: &str, unique: &str, on_fail: &str| {
+        format!("[[expect]]\nname = \"{name}\"\nunique = {{ {unique} }}\non_fail = \"{on_fail}\"\n")
+    };
+    let problems = |sink: &str, expectations: &[String]| -> Vec<String> {
+        let mut files = files();
+        let head = "owner = \"o\"\ngrain = [\"symbol\", \"ts\"]\n";
+        files.insert("bronze/bars/job.toml".into(), format!("{head}{sink}\n{}", expectations.concat()));
+        let error = Project::parse(&files).err();
+        error.iter().flat_map(|e| e.diagnostics()).map(|problem| problem.message.clone()).collect()
+    };
+    let (symbol, first) = ("columns = [\"symbol\"]", "columns = [\"symbol\"], keep_first_by = [\"ts\"]");
+    let append = "[sink.append]";
+    let kept = expect("once", first, "drop");
+    assert!(
+        problems(append, &[expect("a", symbol, "fail"), kept.clone(), expect("b", "columns = [\"close\"]", "warn")])
+            .is_empty()
+    );
+    let two = [kept.clone(), expect("twice", first, "quarantine")];
+    assert_eq!(problems(append, &two), ["a second `unique` that takes rows out"]);
+    let apart = "repeated rows would not lie side by side in the table's order";
+    let close = expect("close", "columns = [\"close\"], keep_first_by = [\"ts\"]", "drop");
+    assert_eq!(problems(append, &[close]), [apart]);
+    // The same symbol on two days lies in two partitions.
+    let by_day = "[sink.overwrite_partitions]\nby = [\"ts\"]";
+    assert_eq!(problems(by_day, &[kept]), [apart]);
+    let within = expect("once", "columns = [\"symbol\", \"ts\"], keep_first_by = [\"close\"]", "drop");
+    assert!(problems(by_day, &[within]).is_empty());
+    let hidden = expect("hidden", "columns = [\"_line\"]", "fail");
+    assert_eq!(
+        problems(append, &[hidden]),
+        ["`_line` is not written, and this `unique` is counted on the table's rows"]
+    );
+}
+
 #[test]
 fn sources_are_checked() {
     let path = "sources.toml";

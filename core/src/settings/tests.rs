@@ -130,7 +130,7 @@ fn a_wrong_value_is_named_with_its_origin_and_its_range() {
 #[test]
 fn values_that_contradict_each_other_are_refused() {
     insta::assert_snapshot!(wrong("heartbeat_s = 10\nrun_timeout_s = 90000\n", &[], &[]), @r"
-    error: `executor_timeout_s` is 15 and `heartbeat_s` is 10: one late heartbeat would lose an executor; use at least 20
+    error: `executor_timeout_s` is 12 and `heartbeat_s` is 10: one late heartbeat would lose an executor; use at least 20
     `shuffle_ttl_s` is 86400 and `run_timeout_s` is 90000: a long run would lose its own files; use at least 90000
     ");
     insta::assert_snapshot!(wrong("api_port = 50050\n", &[], &[]), @r"

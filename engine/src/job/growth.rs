@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
 use pulse_core::name::TableName;
 
@@ -96,14 +96,90 @@ fn unqualified(name: String) -> String {
 
 /// Whether nothing below reads a table to which rows came.
 fn is_fixed(plan: &LogicalPlan, fixed: &[&TableName]) -> bool {
-    let moves = plan.exists(|node| {
-        Ok(match node {
-            LogicalPlan::TableScan(scan) => {
-                let table = (scan.table_name.schema().unwrap_or_default(), scan.table_name.table());
-                !fixed.iter().any(|name| (name.layer(), name.table()) == table)
-            }
-            _ => false,
-        })
+    let mut moves = false;
+    let looked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let table = (scan.table_name.schema().unwrap_or_default(), scan.table_name.table());
+            moves |= !fixed.iter().any(|name| (name.layer(), name.table()) == table);
+        }
+        Ok(TreeNodeRecursion::Continue)
     });
-    !moves.unwrap_or(true)
+    looked.is_ok() && !moves
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::datasource::MemTable;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+    use crate::sink::RowCheck;
+
+    /// Tables `t.moved` and `t.still` of the columns k, ts and v; rows came to the first.
+    fn keeps(sql: &str, checks: &[&str]) -> bool {
+        let threads = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        threads.block_on(async {
+            let context =
+                SessionContext::new_with_config(SessionConfig::new().with_default_catalog_and_schema("c", "t"));
+            let field = |name| Field::new(name, DataType::Int64, true);
+            let schema = Arc::new(Schema::new(vec![field("k"), field("ts"), field("v")]));
+            for name in ["moved", "still"] {
+                let table = MemTable::try_new(Arc::clone(&schema), vec![Vec::new()]).unwrap();
+                context.register_table(format!("t.{name}"), Arc::new(table)).unwrap();
+            }
+            let plan = context.state().create_logical_plan(sql).await.unwrap();
+            let check = |column: &&str| RowCheck {
+                name: String::new(),
+                column: (*column).to_owned(),
+                on_fail: FailAction::Quarantine,
+            };
+            let query = JobQuery { plan, columns: Vec::new(), checks: checks.iter().map(check).collect() };
+            keeps_keys(&query, &["k".to_owned()], &[&"t.still".parse().unwrap()])
+        })
+    }
+
+    #[test]
+    fn rows_that_come_take_no_key_away() {
+        for sql in [
+            "select k, v from t.moved where v > 1",
+            "select k, sum(v) as v from t.moved group by k",
+            "select k, sum(v) over (partition by k order by ts) as v from (select * from t.moved where v > 1)",
+            "select m.k, case when m.ts < s.ts then 1 end as v from t.moved m left join t.still s on s.ts = m.ts",
+            "select m.k, m.v from t.moved m join t.still s on s.k = m.k where s.v < m.v",
+            "with sums as (select k, sum(v) as v from t.moved group by k), \
+             last as (select ts, row_number() over (order by ts) as n from t.still where v = (select max(v) from t.still)) \
+             select sums.k, sums.v / lag(sums.v) over (order by sums.k) as v from sums join last on last.ts = sums.k",
+            "select k, v from t.moved union all select k, v from t.still",
+            "select distinct k from t.moved",
+            "select k from t.still except select k from t.still where v > 1",
+        ] {
+            assert!(keeps(sql, &[]), "{sql}");
+        }
+        let checked = "select m.k, s.v is not null as ok from t.moved m left join t.still s on s.k = m.k";
+        assert!(keeps(checked, &["ok"]));
+    }
+
+    #[test]
+    fn rows_that_come_can_take_a_key_away() {
+        for sql in [
+            "select k, sum(v) as v from t.moved group by k having sum(v) < 9",
+            "select k from (select k, row_number() over (partition by k order by ts desc) as n from t.moved) where n = 1",
+            "select sum(v) as k from t.moved group by ts",
+            "select count(*) over (partition by k) as k from t.moved",
+            "select k, v from t.moved order by ts limit 3",
+            "select k, v from t.still except select k, v from t.moved",
+            "select s.k from t.still s where not exists (select 1 from t.moved m where m.k = s.k)",
+            "select k from t.moved where v > (select avg(v) from t.moved)",
+            "select s.k, m.v from t.still s left join t.moved m on m.k = s.k where m.v is null",
+            "select m.k from t.moved m full join t.still s on s.k = m.k",
+            "select a.k from t.still a join (select max(ts) as ts from t.moved) b on b.ts = a.ts",
+        ] {
+            assert!(!keeps(sql, &[]), "{sql}");
+        }
+        assert!(!keeps("select k, sum(v) < 9 as small from t.moved group by k", &["small"]));
+        assert!(keeps("select k, sum(v) < 9 as small from t.moved group by k", &[]));
+    }
 }

@@ -53,3 +53,6 @@ pub struct JobOptions {
     /// Attempts of a run whose commit conflicts.
     pub attempts: u32,
 }
+
+#[cfg(test)]
+mod tests;

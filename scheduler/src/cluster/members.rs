@@ -17,6 +17,8 @@ use ballista_scheduler::state::execution_stage::ExecutionStage;
 use ballista_scheduler::state::task_manager::JobInfoCache;
 use pulse_engine::cluster::build_of;
 
+use super::shuffles::read_once;
+
 /// Ballista's members in memory, with other builds refused, leaving ones given no new tasks, and free slots counted from the
 /// tasks that run. Ballista adds up what tasks give back instead, and forgets tasks of a stage that it began anew: after the
 /// loss of one executor the others would have fewer and fewer slots.
@@ -60,6 +62,7 @@ impl ClusterState for Members {
         active_jobs: Arc<HashMap<JobId, JobInfoCache>>,
         executors: Option<HashSet<String>>,
     ) -> Result<Vec<BoundTask>> {
+        read_once(&active_jobs).await.map_err(BallistaError::from)?;
         let used = used_slots(&active_jobs).await;
         let leaving = self.leaving().clone();
         let offers = InMemoryClusterState::default();

@@ -19,6 +19,7 @@ use super::layout::Layout;
 use super::listing::{SourceFile, fingerprint};
 use super::parquet_file::{self, ObjectReader};
 use super::rows::{Projected, ReadOptions, Rows};
+use crate::error::find_cause;
 
 /// Bytes read from a local file at a time: large enough that handing over to another thread does not count.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -194,19 +195,30 @@ fn check_unchanged(meta: &ObjectMeta, file: &SourceFile) -> Result<()> {
     Err(Error::conflict(format!("file `{}` has changed since it was listed: run the job again", file.path)))
 }
 
+/// What to say of a file that was listed and cannot be read.
 pub(super) fn unreadable(location: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     let error = error.into();
-    let message = format!("cannot read `{location}`");
-    match error.downcast_ref::<object_store::Error>() {
-        Some(object_store::Error::NotFound { .. }) => {
+    let store = find_cause::<object_store::Error>(error.as_ref());
+    let io = find_cause::<std::io::Error>(error.as_ref());
+    // Paths of a local store lack their first slash.
+    let root = if store.is_some_and(is_local) || (store.is_none() && io.is_some()) { "/" } else { "" };
+    let message = format!("cannot read `{root}{location}`");
+    match (store, io.map(std::io::Error::kind)) {
+        (Some(object_store::Error::NotFound { .. }), _) => {
             Error::conflict(format!("{message}: it was there when it was listed; run the job again"))
         }
-        Some(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) => {
+        (Some(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }), _)
+        | (_, Some(std::io::ErrorKind::PermissionDenied)) => {
             Error::invalid(format!("{message}: permission denied; grant read access to it"))
         }
-        _ => Error::unavailable(message),
+        (_, Some(_)) => Error::unavailable(format!("{message}: {}", io.map(ToString::to_string).unwrap_or_default())),
+        (_, None) => Error::unavailable(message),
     }
     .with_source(error)
+}
+
+fn is_local(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { store, .. } if *store == "LocalFileSystem")
 }
 
 pub(super) fn into_datafusion(error: Error) -> DataFusionError {

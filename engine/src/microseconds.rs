@@ -1,0 +1,96 @@
+//! Stamps in SQL have microseconds, as those of tables do. DataFusion takes nanoseconds where SQL does not say, and these end in
+//! the year 2262.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast;
+
+/// The type `timestamp`.
+#[derive(Debug)]
+pub(crate) struct MicrosecondTypes;
+
+impl TypePlanner for MicrosecondTypes {
+    fn plan_type(&self, sql_type: &ast::DataType) -> Result<Option<DataType>> {
+        let zone = match sql_type {
+            ast::DataType::Timestamp(None, ast::TimezoneInfo::None | ast::TimezoneInfo::WithoutTimeZone) => None,
+            ast::DataType::Timestamp(None, _) => Some("+00:00".into()),
+            _ => return Ok(None),
+        };
+        Ok(Some(DataType::Timestamp(TimeUnit::Microsecond, zone)))
+    }
+}
+
+/// Text that is compared with a stamp becomes one of the same type, before DataFusion makes both of them nanoseconds.
+#[derive(Debug)]
+pub(crate) struct MicrosecondLiterals;
+
+impl AnalyzerRule for MicrosecondLiterals {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.transform_up_with_subqueries(|plan| {
+            let mut schema = merge_schema(&plan.inputs());
+            if let LogicalPlan::TableScan(scan) = &plan {
+                schema.merge(&scan.projected_schema);
+            }
+            let names = NamePreserver::new(&plan);
+            plan.map_expressions(|expression| {
+                let name = names.save(&expression);
+                let compared = expression.transform_up(|inner| Ok(compare(inner, &schema)))?;
+                Ok(compared.update_data(|expression| name.restore(expression)))
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &'static str {
+        "microsecond_literals"
+    }
+}
+
+fn compare(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    match expression {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(op) => {
+            let (to_right, to_left) = (stamp(&left, schema), stamp(&right, schema));
+            let (left, right) = (typed(*left, to_left.as_ref()), typed(*right, to_right.as_ref()));
+            let changed = left.transformed || right.transformed;
+            let both = BinaryExpr { left: Box::new(left.data), op, right: Box::new(right.data) };
+            if changed { Transformed::yes(Expr::BinaryExpr(both)) } else { Transformed::no(Expr::BinaryExpr(both)) }
+        }
+        Expr::Between(Between { expr, negated, low, high }) => {
+            let of = stamp(&expr, schema);
+            let (low, high) = (typed(*low, of.as_ref()), typed(*high, of.as_ref()));
+            let changed = low.transformed || high.transformed;
+            let between = Expr::Between(Between { expr, negated, low: Box::new(low.data), high: Box::new(high.data) });
+            if changed { Transformed::yes(between) } else { Transformed::no(between) }
+        }
+        other => Transformed::no(other),
+    }
+}
+
+fn compares(operator: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// The expression's type if it is a stamp of microseconds.
+fn stamp(expression: &Expr, schema: &DFSchema) -> Option<DataType> {
+    let data_type = expression.get_type(schema).ok()?;
+    matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, _)).then_some(data_type)
+}
+
+fn typed(expression: Expr, data_type: Option<&DataType>) -> Transformed<Expr> {
+    match (&expression, data_type) {
+        (Expr::Literal(ScalarValue::Utf8(Some(_)) | ScalarValue::Utf8View(Some(_)), _), Some(data_type)) => {
+            Transformed::yes(cast(expression, data_type.clone()))
+        }
+        _ => Transformed::no(expression),
+    }
+}
