@@ -68,6 +68,9 @@ pub struct Settings {
     pub scale_cooldown_s: u64,
     pub busy_file: String,
     pub api_host: String,
+    pub api_certificate: String,
+    pub api_key: String,
+    pub api_authority: String,
     pub api_token_source: String,
 }
 
@@ -227,6 +230,9 @@ impl Settings {
             scale_cooldown_s: 0,
             busy_file: String::new(),
             api_host: String::new(),
+            api_certificate: String::new(),
+            api_key: String::new(),
+            api_authority: String::new(),
             api_token_source: String::new(),
         }
     }
@@ -329,6 +335,9 @@ impl Settings {
                 "`shuffle_ttl_s` is {} and `run_timeout_s` is {}: a long run would lose its own files; use at least {}",
                 self.shuffle_ttl_s, self.run_timeout_s, self.run_timeout_s
             ));
+        }
+        if self.api_certificate.is_empty() != self.api_key.is_empty() {
+            problems.push("`api_certificate` and `api_key` belong together: set both or none".to_owned());
         }
         if self.scaler == "emr" && self.cluster_id.is_empty() {
             problems.push("`scaler` is `emr` and `cluster_id` is empty: set it, or `scaler = \"none\"`".to_owned());

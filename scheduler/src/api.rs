@@ -12,6 +12,7 @@
 //! over soon, 500 else.
 
 mod auth;
+mod tls;
 mod triggers;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use crate::driver::Placement;
 use crate::ledger::Key;
 
 pub use auth::{Token, protect};
+pub use tls::TlsListener;
 pub use triggers::Api;
 
 /// Where the runs of a submission are carried out.

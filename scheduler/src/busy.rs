@@ -6,16 +6,16 @@ use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// EMR looks once a minute.
-const TOUCH_EVERY: Duration = Duration::from_secs(30);
+/// Well within the minute in which EMR looks.
+const TOUCH_EVERY: Duration = Duration::from_secs(10);
 /// The file's folder appears when EMR has set the machine up, after our own start.
 const SET_UP: Duration = Duration::from_secs(15 * 60);
 
-/// Touches a file now and again while there is work, for ever.
-pub async fn touch_while_busy(file: PathBuf, is_busy: impl Fn() -> bool) {
+/// Touches a file now and again, for ever. `was_busy` tells whether there was work since it was last asked.
+pub async fn touch_while_busy(file: PathBuf, was_busy: impl Fn() -> bool) {
     let began = Instant::now();
     loop {
-        if is_busy() {
+        if was_busy() {
             match touch(&file) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound && began.elapsed() < SET_UP => {

@@ -49,6 +49,7 @@ def main():
             check_steps(report, pulse, aws)
             check_bad_input(report, pulse)
             check_scheduler(report, pulse, aws, Path(folder))
+            check_tls(report, pulse, Path(folder))
         finally:
             aws.stop()
     print(report.summary())
@@ -373,12 +374,41 @@ def check_scheduler(report, pulse, aws, folder):
         code, _, words = pulse.run("submit", "--on", "local", "--wait", "silver.sessions", **ports, **token)
         report.equal("a submission with the token", 0, code)
         report.equal("the scheduler registers tables", True, "silver.sessions" in aws.tables())
+        wait_for(busy.exists, "EMR's file of activity")
+        report.equal("EMR's file of activity was touched", True, busy.exists())
         wait_for(lambda: sum(int(group.split()[1]) for group in groups(aws, cluster)) == 5, "the scaler")
         report.equal("the scaler fills up to the least", 4, sum(int(group.split()[1]) for group in groups(aws, cluster)) - 1)
     finally:
         scheduler.terminate()
         _, words = scheduler.communicate(timeout=PATIENCE_S)
     report.equal("the token is in no log", False, TOKEN in words)
+
+
+def check_tls(report, pulse, folder):
+    """With a certificate made for this test."""
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+    for file in ("own", "other"):
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *name, "-keyout", f"{file}.key", "-out", f"{file}.pem"]
+        subprocess.run(make, cwd=folder, check=True, capture_output=True)
+    ports = {"PULSE_API_PORT": str(free_port()), "PULSE_SCHEDULER_PORT": str(free_port())}
+    (folder / "token").write_text(TOKEN + "\n")
+    token = {"PULSE_API_TOKEN_SOURCE": "file:token"}
+    scheduler = pulse.start("serve", "scheduler", PULSE_API_CERTIFICATE="own.pem", PULSE_API_KEY="own.key", **ports, **token)
+    try:
+        wait_for(lambda: answers(int(ports["PULSE_API_PORT"])), "the scheduler")
+        submit = ("submit", "--on", "local", "--wait", "silver.sessions")
+        # A client that says nothing must not hold up the others.
+        with socket.create_connection(("127.0.0.1", int(ports["PULSE_API_PORT"]))):
+            code = pulse.run(*submit, PULSE_API_AUTHORITY="own.pem", **ports, **token)[0]
+        report.equal("a submission over TLS", 0, code)
+        for name, authority in (("with another authority", "other.pem"), ("with the system's authorities", "system"), ("without TLS", "")):
+            code, _, words = pulse.run(*submit, PULSE_API_AUTHORITY=authority, **ports, **token)
+            report.equal(f"a submission {name}", (1, True), (code, "no scheduler answers" in words))
+    finally:
+        scheduler.terminate()
+        _, words = scheduler.communicate(timeout=PATIENCE_S)
+    code, _, words = pulse.run("serve", "scheduler", PULSE_API_CERTIFICATE="own.pem", PULSE_API_KEY="other.key", **ports)
+    report.equal("a key of another certificate", (2, True), (code, "do not fit together" in words))
 
 
 def free_port():

@@ -14,7 +14,7 @@ use pulse_engine::job::Workbench;
 use pulse_engine::session::runtime;
 use pulse_engine::store::{Stores, folder_url};
 use pulse_engine::table::Lake;
-use pulse_scheduler::api::{Api, On, Places, protect};
+use pulse_scheduler::api::{Api, On, Places, TlsListener, protect};
 use pulse_scheduler::busy::touch_while_busy;
 use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::driver::Placement;
@@ -51,17 +51,25 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
     let api = Api::new(Arc::new(places), &home, settings.clone())?;
     let listener = listen(settings, token.is_some()).await?;
     let bound = listener.local_addr().map_err(|e| Error::unavailable("the API's address is unknown").with_source(e))?;
-    eprintln!("scheduler: executors at {}, submissions at http://{bound}", cluster.address());
+    let scheme = if settings.api_certificate.is_empty() { "http" } else { "https" };
+    eprintln!("scheduler: executors at {}, submissions at {scheme}://{bound}", cluster.address());
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&api).take_up_forever());
     if !settings.busy_file.is_empty() {
         let api = Arc::clone(&api);
-        tasks.spawn(touch_while_busy(settings.busy_file.clone().into(), move || api.is_busy()));
+        tasks.spawn(touch_while_busy(settings.busy_file.clone().into(), move || api.was_busy()));
     }
     if settings.scaler == "emr" {
         tasks.spawn(scaler(settings, &cluster).await?.run());
     }
-    let served = axum::serve(listener, protect(api.router(), token)).with_graceful_shutdown(interrupted()).await;
+    let router = protect(api.router(), token);
+    let served = match settings.api_certificate.as_str() {
+        "" => axum::serve(listener, router).with_graceful_shutdown(interrupted()).await,
+        certificate => {
+            let listener = TlsListener::new(listener, Path::new(certificate), Path::new(&settings.api_key))?;
+            axum::serve(listener, router).with_graceful_shutdown(interrupted()).await
+        }
+    };
     tasks.abort_all();
     api.leave().await;
     served.map_err(|e| Error::unavailable("the API stopped").with_source(e))

@@ -128,9 +128,14 @@ impl Scheduler {
             Some(token) => client.default_headers(bearer(&token)?),
             None => client,
         };
+        let (scheme, client) = match settings.api_authority.as_str() {
+            "" => ("http", client),
+            "system" => ("https", client),
+            path => ("https", client.add_root_certificate(authority(path)?).tls_built_in_root_certs(false)),
+        };
         let client = client.build();
         let client = client.map_err(|e| Error::internal("no HTTP client").with_source(e))?;
-        Ok(Self { base: format!("http://{}:{}", settings.scheduler_host, settings.api_port), client })
+        Ok(Self { base: format!("{scheme}://{}:{}", settings.scheduler_host, settings.api_port), client })
     }
 
     /// One look, after a while; through any outage of the scheduler that is not too long.
@@ -210,6 +215,13 @@ impl Scheduler {
         });
         Err(Error::new(refusal.kind, refusal.message.trim_start_matches("error: ")))
     }
+}
+
+fn authority(path: &str) -> Result<reqwest::Certificate> {
+    let unusable =
+        |error: String| Error::invalid(format!("`api_authority` {path}: {error}; give a PEM file, or `system`"));
+    let text = std::fs::read(path).map_err(|e| unusable(e.to_string()))?;
+    reqwest::Certificate::from_pem(&text).map_err(|e| unusable(e.to_string()))
 }
 
 fn bearer(token: &Token) -> Result<HeaderMap> {

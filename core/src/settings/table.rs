@@ -401,7 +401,7 @@ pub const SETTINGS: &[Setting] = &[
         "busy_file",
         |s| &mut s.busy_file,
         "",
-        "File that the scheduler touches every 30 s while a run is queued or runs: `/emr/metricscollector/isbusy` keeps EMR from \
+        "File that the scheduler touches every 10 s while a run is queued or runs: `/emr/metricscollector/isbusy` keeps EMR from \
          taking the cluster for idle; empty touches nothing.",
     ),
     text(
@@ -409,6 +409,19 @@ pub const SETTINGS: &[Setting] = &[
         |s| &mut s.api_host,
         "",
         "Address at which the scheduler listens for clients; empty is `scheduler_host`.",
+    ),
+    text(
+        "api_certificate",
+        |s| &mut s.api_certificate,
+        "",
+        "PEM file with the certificate that the scheduler shows to clients, its chain after it; empty speaks plain HTTP.",
+    ),
+    text("api_key", |s| &mut s.api_key, "", "PEM file with the private key of `api_certificate`."),
+    text(
+        "api_authority",
+        |s| &mut s.api_authority,
+        "",
+        "What clients trust when they speak TLS to the scheduler: a PEM file, or `system`; empty speaks plain HTTP.",
     ),
     text(
         "api_token_source",
