@@ -1,6 +1,6 @@
 //! How many machines a cluster should have: a decision from what waits and what runs.
 //!
-//! Machines are added at once and removed one by one in time: waiting work costs more than a machine that idles for a few minutes.
+//! Machines are added at once and removed after a while: waiting work costs more than a machine that idles for some minutes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

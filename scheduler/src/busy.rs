@@ -1,5 +1,5 @@
-//! Tells EMR that the cluster works. EMR ends clusters that it takes for idle, and of work it sees only YARN's, HDFS's, its own steps'
-//! and the age of one file.
+//! Tells EMR that the cluster works. EMR ends clusters that it takes for idle, and of work it sees only YARN's, HDFS's, its
+//! own steps' and the age of one file.
 
 use std::fs::OpenOptions;
 use std::io::{Error, ErrorKind};

@@ -103,11 +103,16 @@ impl Clusters {
     /// # Errors
     /// `Conflict` when a cluster of this name lives that was started from another specification; by kind otherwise.
     pub async fn up(&self, spec: &ClusterSpec) -> Result<Started> {
+        let mut other = None;
         for (id, state) in self.live(spec.name()).await? {
-            let digest = self.describe(&id).await?.tags().iter().find(|tag| tag.key() == Some(SPEC_TAG)).cloned();
-            if digest.as_ref().and_then(|tag| tag.value()) == Some(spec.digest.as_str()) {
+            let cluster = self.describe(&id).await?;
+            let digest = cluster.tags().iter().find(|tag| tag.key() == Some(SPEC_TAG)).and_then(|tag| tag.value());
+            if digest == Some(spec.digest.as_str()) {
                 return Ok(Started::Reused { id, state });
             }
+            other = Some((id, state));
+        }
+        if let Some((id, state)) = other {
             return Err(Error::conflict(format!(
                 "cluster {id} of the name {} is {state} and was started from another specification: end it with `pulse \
                  cluster down {id}` first",
@@ -274,7 +279,8 @@ impl Clusters {
         let answer = self.client.describe_cluster().cluster_id(id).send().await.map_err(|e| {
             match matches!(e.code(), Some("InvalidRequestException" | "ValidationException")) {
                 true => Error::invalid(format!(
-                    "there is no cluster {id} in {}: check its id, AWS_REGION and AWS_PROFILE; `pulse cluster status` shows the live one",
+                    "there is no cluster {id} in {}: check its id, AWS_REGION and AWS_PROFILE; `pulse cluster status` shows \
+                     the live one",
                     self.region
                 )),
                 false => from_sdk(&format!("look at cluster {id}"), "elasticmapreduce:DescribeCluster", e),
@@ -328,7 +334,8 @@ pub(super) fn ended(id: &str, cluster: &Cluster) -> Error {
         .map_or_else(String::new, |uri| format!("; its logs are below {}/{id}/", uri.trim_end_matches('/')));
     let remedy = match code {
         "BOOTSTRAP_FAILURE" => {
-            "node/*/bootstrap-actions there says which step of the installation failed: a checksum that differs, or a bucket that is out of reach"
+            "node/*/bootstrap-actions there says which step of the installation failed: a checksum that \
+             differs, or a bucket that is out of reach"
         }
         _ => "start another one with `pulse cluster up`",
     };

@@ -1,5 +1,5 @@
-//! The specification of a cluster, as `infra/modules/cluster` writes it. Its requests are EMR's own, in EMR's own words; a word that
-//! is not known here is refused, since leaving it out would start another cluster than the one that was asked for.
+//! The specification of a cluster, as `infra/modules/cluster` writes it. Its requests are EMR's own, in EMR's own words; a
+//! word that is not known here is refused, since leaving it out would start another cluster than the one asked for.
 
 use object_store::ObjectStoreExt as _;
 use pulse_core::{Error, Result};

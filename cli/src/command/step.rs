@@ -64,7 +64,8 @@ fn arguments(global: &Global, options: &SubmitOptions) -> Result<Vec<String>> {
     for variable in &global.variables {
         if !variable.contains("://") {
             return Err(Error::invalid(format!(
-                "--var {variable}: the cluster does not see folders of this machine; give a s3:// URL, or nothing to take the cluster's own"
+                "--var {variable}: the cluster does not see folders of this machine; give a s3:// URL, or nothing to take \
+                 the cluster's own"
             )));
         }
         say(&["--var", variable]);

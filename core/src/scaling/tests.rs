@@ -158,7 +158,8 @@ proptest! {
                 let ready = |node: &&Node| matches!(node.state, NodeState::Busy | NodeState::Idle { .. });
                 let left = seen.nodes.iter().filter(ready).filter(|node| !ids.contains(&node.id)).count();
                 prop_assert!(left >= POLICY.least);
-                prop_assert!(left * seen.slots_per_node.max(1) >= seen.running_tasks.min(POLICY.most * seen.slots_per_node.max(1)));
+                let slots = seen.slots_per_node.max(1);
+                prop_assert!(left * slots >= seen.running_tasks.min(POLICY.most * slots));
                 for id in &ids {
                     let node = seen.nodes.iter().find(|node| node.id == *id).unwrap();
                     prop_assert!(node.removable);

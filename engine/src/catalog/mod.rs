@@ -1,4 +1,4 @@
-//! Where others find the lake's tables. A table is what its log says; a catalog repeats some of it for those who look there first.
+//! Where others find the lake's tables. A table is what its log says; a catalog repeats some of it for whoever looks there.
 
 mod describe;
 mod hive;

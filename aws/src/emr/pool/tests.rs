@@ -8,7 +8,8 @@ fn groups() -> Value {
         json!({"Id": id, "Name": id, "InstanceGroupType": role, "Market": "SPOT", "InstanceType": "m5.xlarge",
             "RequestedInstanceCount": count, "RunningInstanceCount": count, "Status": {"State": "RUNNING"}})
     };
-    json!({"InstanceGroups": [group("ig-p", "MASTER", 1), group("ig-c", "CORE", 1), group("ig-1", "TASK", 2), group("ig-2", "TASK", 1)]})
+    let (primary, core) = (group("ig-p", "MASTER", 1), group("ig-c", "CORE", 1));
+    json!({"InstanceGroups": [primary, core, group("ig-1", "TASK", 2), group("ig-2", "TASK", 1)]})
 }
 
 fn instances() -> Value {

@@ -22,7 +22,8 @@ fn table(version: u64) -> TableDescription {
 fn present(version: u64, glue_version: &str) -> Value {
     let entry = entry_of(&table(version));
     json!({"Table": {
-        "Name": "bars", "DatabaseName": "silver", "TableType": entry.table_type, "Parameters": entry.parameters, "VersionId": glue_version,
+        "Name": "bars", "DatabaseName": "silver", "TableType": entry.table_type, "Parameters": entry.parameters,
+        "VersionId": glue_version,
         "PartitionKeys": [], "StorageDescriptor": {
             "Location": entry.location, "Columns": [{"Name": "close", "Type": "double"}],
             "SerdeInfo": {"Parameters": {"path": entry.serde_path}},
