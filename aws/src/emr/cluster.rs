@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_emr::Client;
 use aws_sdk_emr::error::ProvideErrorMetadata as _;
-use aws_sdk_emr::types::{Cluster, ClusterState, InstanceGroupModifyConfig, StepState};
+use aws_sdk_emr::types::{Cluster, ClusterState, ClusterStateChangeReasonCode, InstanceGroupModifyConfig, StepState};
 use pulse_core::{Error, Result};
 use serde::Serialize;
 
@@ -45,6 +45,15 @@ pub enum Started {
         id: String,
         state: String,
     },
+}
+
+/// What waiting for a cluster came to.
+#[derive(Debug)]
+pub enum Waited {
+    /// It takes steps.
+    Ready,
+    /// EC2 had no such machines in its zone; another zone may.
+    NoMachines(Error),
 }
 
 impl Started {
@@ -98,11 +107,11 @@ impl Clusters {
         Self { client: clients.emr(), region: clients.region().to_owned() }
     }
 
-    /// Starts a cluster, or finds the live one of the same specification.
+    /// Starts a cluster, or finds the live one of the same specification. `subnet` takes the place of the specification's.
     ///
     /// # Errors
     /// `Conflict` when a cluster of this name lives that was started from another specification; by kind otherwise.
-    pub async fn up(&self, spec: &ClusterSpec) -> Result<Started> {
+    pub async fn up(&self, spec: &ClusterSpec, subnet: Option<&str>) -> Result<Started> {
         let mut other = None;
         for (id, state) in self.live(spec.name()).await? {
             let cluster = self.describe(&id).await?;
@@ -119,7 +128,7 @@ impl Clusters {
                 spec.name()
             )));
         }
-        let request = run_job_flow(self.client.run_job_flow(), &spec.run_job_flow, &[(SPEC_TAG, &spec.digest)]);
+        let request = run_job_flow(self.client.run_job_flow(), &spec.run_job_flow, subnet, &[(SPEC_TAG, &spec.digest)]);
         let answer = request.send().await.map_err(|e| from_sdk("start a cluster", "elasticmapreduce:RunJobFlow", e))?;
         let id = answer
             .job_flow_id
@@ -131,7 +140,7 @@ impl Clusters {
     ///
     /// # Errors
     /// `Unavailable` when it ends instead or takes too long, with EMR's reason and where its logs are.
-    pub async fn wait(&self, id: &str, spec: &ClusterSpec, tell: impl Fn(&str)) -> Result<()> {
+    pub async fn wait(&self, id: &str, spec: &ClusterSpec, tell: impl Fn(&str)) -> Result<Waited> {
         let began = Instant::now();
         let mut told = String::new();
         let mut look = LOOK_FIRST;
@@ -143,7 +152,13 @@ impl Clusters {
                 told.clone_from(&state);
             }
             match state.as_str() {
-                "RUNNING" | "WAITING" => return self.add_groups(id, spec).await,
+                "RUNNING" | "WAITING" => {
+                    self.add_groups(id, spec).await?;
+                    return Ok(Waited::Ready);
+                }
+                "TERMINATING" | "TERMINATED" | "TERMINATED_WITH_ERRORS" if lacks_machines(&cluster) => {
+                    return Ok(Waited::NoMachines(ended(id, &cluster)));
+                }
                 "TERMINATING" | "TERMINATED" | "TERMINATED_WITH_ERRORS" => return Err(ended(id, &cluster)),
                 _ if began.elapsed() > START_LIMIT => {
                     return Err(Error::unavailable(format!(
@@ -322,6 +337,21 @@ impl Clusters {
 
 pub(super) fn state_of(cluster: &Cluster) -> String {
     cluster.status().and_then(|status| status.state()).map_or("", ClusterState::as_str).to_owned()
+}
+
+/// EMR has no code for it alone: a general one and EC2's words.
+fn lacks_machines(cluster: &Cluster) -> bool {
+    let reason = cluster.status().and_then(|status| status.state_change_reason());
+    let is_general = matches!(
+        reason.and_then(|reason| reason.code()),
+        Some(
+            ClusterStateChangeReasonCode::ValidationError
+                | ClusterStateChangeReasonCode::InstanceFailure
+                | ClusterStateChangeReasonCode::InternalError
+        )
+    );
+    let message = reason.and_then(|reason| reason.message()).unwrap_or_default().to_lowercase();
+    is_general && ["capacity", "availability zone", "spot price"].iter().any(|words| message.contains(words))
 }
 
 /// A cluster that takes no work any more: why, and where to look.

@@ -7,7 +7,7 @@ mod request;
 mod spec;
 mod step;
 
-pub use cluster::{ClusterView, Clusters, Started, StepView};
+pub use cluster::{ClusterView, Clusters, Started, StepView, Waited};
 pub use groups::{GroupView, Market, Role};
 pub use pool::{EmrPool, Machine};
 pub use spec::{ClusterSpec, load};

@@ -9,10 +9,11 @@ use aws_sdk_emr::types::{
 
 use super::spec::{Bootstrap, Ebs, Group, Instances, RunJobFlow};
 
-/// `tags` are put on the cluster besides those of the specification.
+/// `subnet` takes the place of the specification's; `tags` are put on the cluster besides those of the specification.
 pub(super) fn run_job_flow(
     request: RunJobFlowFluentBuilder,
     spec: &RunJobFlow,
+    subnet: Option<&str>,
     tags: &[(&str, &str)],
 ) -> RunJobFlowFluentBuilder {
     let of_spec = spec.tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str()));
@@ -31,7 +32,7 @@ pub(super) fn run_job_flow(
         .set_log_encryption_kms_key_id(spec.log_encryption_kms_key_id.clone())
         .service_role(&spec.service_role)
         .job_flow_role(&spec.job_flow_role)
-        .instances(instances(&spec.instances))
+        .instances(instances(&spec.instances, subnet))
         .set_security_configuration(spec.security_configuration.clone())
         .set_auto_termination_policy(
             idle.map(|idle| AutoTerminationPolicy::builder().idle_timeout(idle.idle_timeout).build()),
@@ -68,11 +69,11 @@ fn bootstrap(action: &Bootstrap) -> BootstrapActionConfig {
     BootstrapActionConfig::builder().name(&action.name).script_bootstrap_action(script).build()
 }
 
-fn instances(spec: &Instances) -> JobFlowInstancesConfig {
+fn instances(spec: &Instances, subnet: Option<&str>) -> JobFlowInstancesConfig {
     let some = |list: &[String]| Some(list.to_vec()).filter(|list| !list.is_empty());
     JobFlowInstancesConfig::builder()
         .set_instance_groups(Some(spec.instance_groups.iter().map(group).collect()))
-        .set_ec2_subnet_id(spec.ec2_subnet_id.clone())
+        .set_ec2_subnet_id(subnet.map(str::to_owned).or_else(|| spec.ec2_subnet_id.clone()))
         .set_ec2_key_name(spec.ec2_key_name.clone())
         .set_emr_managed_master_security_group(spec.emr_managed_master_security_group.clone())
         .set_emr_managed_slave_security_group(spec.emr_managed_slave_security_group.clone())

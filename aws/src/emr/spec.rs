@@ -19,6 +19,9 @@ const VERSION: u32 = 1;
 pub struct ClusterSpec {
     pub version: u32,
     pub run_job_flow: RunJobFlow,
+    /// A cluster lies in one zone; each subnet is in another one. The first is that of the request.
+    #[serde(default)]
+    pub subnets: Vec<String>,
     /// Groups that are added once the cluster is there: EMR starts none with an empty group.
     #[serde(default)]
     pub add_instance_groups: AddInstanceGroups,
@@ -213,6 +216,14 @@ impl ClusterSpec {
 
     pub fn name(&self) -> &str {
         &self.run_job_flow.name
+    }
+
+    /// Where it may be started, in this order; none leaves it to the request.
+    pub fn zones(&self) -> Vec<Option<&str>> {
+        match self.subnets.as_slice() {
+            [] => vec![None],
+            subnets => subnets.iter().map(|subnet| Some(subnet.as_str())).collect(),
+        }
     }
 
     /// Machines with executors that are there from the start and stay.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use pulse_aws::clients::Clients;
-use pulse_aws::emr::{ClusterSpec, ClusterView, Clusters, Market, Role, Started, load};
+use pulse_aws::emr::{ClusterSpec, ClusterView, Clusters, Market, Role, Started, Waited, load};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 
@@ -47,22 +47,30 @@ async fn find(clusters: &Clusters, id: Option<String>, settings: &Settings, clie
     }
 }
 
+/// In the first zone that has the machines. The id is all that goes to stdout.
 async fn up(clusters: &Clusters, spec: &ClusterSpec, wait: bool) -> Result<()> {
-    let started = clusters.up(spec).await?;
-    match &started {
-        Started::New { id } => {
-            eprintln!("cluster {id} of the name {} is starting; this takes about ten minutes", spec.name())
+    let mut lacking = None;
+    for subnet in spec.zones() {
+        let started = clusters.up(spec, subnet).await?;
+        let (id, name) = (started.id(), spec.name());
+        match &started {
+            Started::New { .. } => {
+                eprintln!("cluster {id} of the name {name} is starting; this takes about ten minutes")
+            }
+            Started::Reused { state, .. } => {
+                eprintln!("cluster {id} of the name {name} is up already ({state}); it is used")
+            }
         }
-        Started::Reused { id, state } => {
-            eprintln!("cluster {id} of the name {} is up already ({state}); it is used", spec.name())
+        let tell = |state: &str| eprintln!("{} {state}", Utc::now().format("%H:%M:%S"));
+        if wait && let Waited::NoMachines(error) = clusters.wait(id, spec, tell).await? {
+            eprintln!("{}", error.render());
+            lacking = Some(error);
+            continue;
         }
+        output::line(id);
+        return Ok(());
     }
-    // First the id: whoever interrupts the wait can end the cluster.
-    output::line(started.id());
-    if wait {
-        clusters.wait(started.id(), spec, |state| eprintln!("{} {state}", Utc::now().format("%H:%M:%S"))).await?;
-    }
-    Ok(())
+    Err(lacking.unwrap_or_else(|| Error::internal("a specification without zones")))
 }
 
 fn status(view: &ClusterView, output: Output) -> Result<()> {

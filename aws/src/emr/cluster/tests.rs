@@ -56,6 +56,37 @@ async fn a_bootstrap_that_fails_tells_where_its_log_is() {
     assert_eq!(*told.lock().unwrap(), ["STARTING", "TERMINATING"]);
 }
 
+/// Another zone is worth a try only when machines are what is missing.
+#[tokio::test]
+async fn a_zone_without_machines_is_told_from_other_failures() {
+    let ended = |code, message| cluster("TERMINATED_WITH_ERRORS", code, message);
+    let capacity = "EC2 has insufficient capacity for m5.xlarge in us-east-1a";
+    for (code, message, expected) in [
+        ("VALIDATION_ERROR", capacity, true),
+        ("INSTANCE_FAILURE", capacity, true),
+        ("VALIDATION_ERROR", "The given SSH key name was invalid", false),
+        ("BOOTSTRAP_FAILURE", capacity, false),
+        ("USER_REQUEST", "User request", false),
+    ] {
+        let fake = Fake::start([("DescribeCluster", 200, ended(code, message))]).await;
+        let waited = clusters(&fake).wait("j-1", &spec(), |_| ()).await;
+        assert_eq!(matches!(waited, Ok(Waited::NoMachines(_))), expected, "{code} {message}");
+        assert_eq!(waited.is_err(), !expected, "{code} {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_subnet_takes_the_place_of_the_specification_s() {
+    let fake =
+        Fake::start([("ListClusters", 200, json!({"Clusters": []})), ("RunJobFlow", 200, json!({"JobFlowId": "j-2"}))])
+            .await;
+    let spec = spec();
+    assert_eq!(spec.zones(), [Some("subnet-1"), Some("subnet-2")]);
+    clusters(&fake).up(&spec, Some("subnet-2")).await.unwrap();
+    let (_, asked) = fake.asked().pop().unwrap();
+    assert_eq!(asked["Instances"]["Ec2SubnetId"], json!("subnet-2"));
+}
+
 #[tokio::test]
 async fn a_cluster_that_ends_takes_no_step() {
     let ending = || cluster("TERMINATING", "USER_REQUEST", "User request");
@@ -84,7 +115,7 @@ async fn a_cluster_is_started_as_the_specification_says() {
         Fake::start([("ListClusters", 200, json!({"Clusters": []})), ("RunJobFlow", 200, json!({"JobFlowId": "j-2"}))])
             .await;
     let spec = spec();
-    assert_eq!(clusters(&fake).up(&spec).await.unwrap(), Started::New { id: "j-2".to_owned() });
+    assert_eq!(clusters(&fake).up(&spec, None).await.unwrap(), Started::New { id: "j-2".to_owned() });
     let (_, asked) = fake.asked().pop().unwrap();
     let text: Value = serde_json::from_str(include_str!("../../../tests/specification.json")).unwrap();
     let mut expected = text["run_job_flow"].clone();
