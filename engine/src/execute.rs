@@ -6,12 +6,13 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
 use futures::{StreamExt, TryStreamExt};
 use pulse_core::run::Place;
 use pulse_core::{Error, Result};
 
 use crate::error::from_datafusion;
+use crate::streaming::streaming;
 
 /// Told as tasks end: tasks done and in all, rows so far.
 pub type Progress<'a> = &'a (dyn Fn(usize, usize, u64) + Sync);
@@ -51,6 +52,8 @@ impl Execute for InProcess {
         plan: Arc<dyn ExecutionPlan>,
         progress: Progress<'_>,
     ) -> Result<Vec<Vec<RecordBatch>>> {
+        let plan = streaming(plan).map_err(|e| from_datafusion(name, e))?;
+        log::debug!("{name}, as executed:\n{}", displayable(plan.as_ref()).indent(false));
         let partitions = plan.output_partitioning().partition_count();
         // Behind a repartition all partitions feed each other: those that wait would pile up what is sent to them.
         let at_once = if repartitions(&plan) { partitions } else { self.slots };

@@ -17,5 +17,6 @@ pub mod sink;
 pub mod source;
 pub mod step;
 pub mod store;
+pub mod streaming;
 pub mod table;
 pub mod wire;

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::Analyzer;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use pulse_core::Result;
 
@@ -16,6 +18,7 @@ use crate::function::register_all;
 use crate::microseconds::{MicrosecondLiterals, MicrosecondTypes};
 use crate::sink::SinkPlanner;
 use crate::store::Stores;
+use crate::streaming::{SharedPool, SpillableJoins};
 
 /// Limits of one process.
 #[derive(Debug, Clone)]
@@ -38,7 +41,7 @@ pub fn runtime(options: &RuntimeOptions, stores: &Arc<Stores>) -> Result<Arc<Run
     };
     let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(options.spill_limit_bytes);
     RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+        .with_memory_pool(Arc::new(SharedPool::new(options.memory_bytes)))
         .with_disk_manager_builder(disk)
         .with_object_store_registry(Arc::clone(stores) as _)
         .build_arc()
@@ -76,15 +79,40 @@ pub fn session_config(base: SessionConfig, target_partitions: usize, batch_rows:
 
 /// A session that knows our sink and functions.
 #[must_use]
-pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
+pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionState {
+    let memory_bytes = match runtime.memory_pool.memory_limit() {
+        MemoryLimit::Finite(bytes) => bytes,
+        MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
+    };
+    let reservation = sort_reservation(memory_bytes, config.target_partitions());
+    config.options_mut().execution.sort_spill_reservation_bytes = reservation;
     let builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_physical_optimizer_rules(rules(memory_bytes))
         .with_query_planner(Arc::new(SinkPlanner))
         .with_type_planner(Arc::new(MicrosecondTypes))
         .with_analyzer_rules(
             std::iter::once(Arc::new(MicrosecondLiterals) as _).chain(Analyzer::new().rules).collect(),
         );
     register_all(builder).build()
+}
+
+/// Bytes that a sort sets aside to merge what it has spilled: DataFusion's 10 MiB, or less where all sorts of a plan
+/// together would set aside more than a quarter of the memory and not run at all.
+fn sort_reservation(memory_bytes: usize, target_partitions: usize) -> usize {
+    const MOST: usize = 10 << 20;
+    /// Sorts that run side by side in one partition: both sides of a join, and one above it.
+    const SORTS: usize = 3;
+    MOST.min(memory_bytes / 4 / SORTS / target_partitions.max(1))
+}
+
+/// DataFusion's rules, and ours between the one that chooses joins and the one that adds sorts.
+fn rules(memory_bytes: usize) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let memory_bytes = u64::try_from(memory_bytes).unwrap_or(u64::MAX);
+    let mut rules = PhysicalOptimizer::new().rules;
+    let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |place| place + 1);
+    rules.insert(after, Arc::new(SpillableJoins { memory_bytes }));
+    rules
 }

@@ -18,12 +18,14 @@ use datafusion::prelude::SessionConfig;
 use pulse_core::ErrorKind;
 use pulse_engine::error::{from_datafusion, is_storage_full};
 use pulse_engine::step::{Step, reached};
+use pulse_engine::streaming::streaming;
 use pulse_engine::wire::to_wire;
 use tokio::sync::watch;
 
 use crate::file_place::{FilePlace, FilePlaces};
 use crate::guard::GuardExec;
 use crate::owner::Owner;
+use crate::stale::remove_stale;
 
 /// Wait before the scheduler hears of a first failure that may pass; it gives the task out again at once. Doubles each time.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -33,6 +35,7 @@ const BACKOFFS: u32 = 5;
 /// Ballista's engine; what fails is told by kind, and what a scheduler that is gone had asked for is dropped.
 pub(crate) struct Attempts<E> {
     pub(crate) inner: E,
+    pub(crate) executor_id: String,
     pub(crate) owner: Owner,
     pub(crate) places: FilePlaces,
 }
@@ -48,7 +51,10 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
+        // Here and not on the scheduler: what is sent are DataFusion's own operators.
+        let plan = streaming(plan)?;
         let (cancel, cancelled) = watch::channel(false);
+        remove_stale(&plan, &self.executor_id, work_dir)?;
         let plan = GuardExec::below_writer(plan, cancelled)?;
         self.owner.take(job_id.as_str(), &cancel, Path::new(work_dir));
         let place = self.places.of(job_id.as_str(), stage_id, task_id);

@@ -12,6 +12,7 @@ mod jobs;
 mod late;
 mod pipeline;
 mod sources;
+mod streaming;
 mod structure;
 mod submissions;
 mod support;

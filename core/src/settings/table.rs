@@ -126,9 +126,9 @@ pub const SETTINGS: &[Setting] = &[
     number(
         "target_partition_mib",
         |s| &mut s.target_partition_mib,
-        12,
+        256,
         (1, 65_536),
-        "Bytes of input, in MiB, that one task should read.",
+        "Most input, in MiB, that one task should read; of less input in all, every task reads a share.",
     ),
     number(
         "memory_mib",

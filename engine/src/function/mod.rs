@@ -44,6 +44,12 @@ pub fn window_functions() -> Vec<Arc<WindowUDF>> {
     indicator::functions()
 }
 
+/// Whether the function's evaluator takes the rows of a window partition in consecutive pieces: all that is known of a row is
+/// known from it and the rows before it.
+pub(crate) fn takes_pieces(function: &WindowUDF) -> bool {
+    indicator::is_indicator(function)
+}
+
 /// The calendar functions of this module's second table.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     calendar::functions()

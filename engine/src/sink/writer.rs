@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::partition;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::{concat, partition};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use delta_kernel::table_properties::DataSkippingNumIndexedCols;
 use deltalake_core::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake_core::kernel::Add;
 use object_store::ObjectStore;
+use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use pulse_core::{Error, Result};
@@ -24,14 +27,33 @@ const FIELD_ID_KEY: &str = "PARQUET:field_id";
 /// Rows of a row group: a few MiB of encoded bars, so that an open file holds little memory.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
 
-/// Writes to one open file at a time: rows come sorted by partition.
+/// A file that cannot be cut between two values of the leading column may become this many times larger than asked for.
+const LARGEST: u64 = 2;
+
+/// Rows from which the size of further rows is foretold.
+const SAMPLE_ROWS: usize = 64 * 1024;
+
+/// Writes to one open file at a time: rows come sorted by partition. Files are cut near their target size, where the leading
+/// column of their order changes: files that share a value cannot be read one after another in order.
 pub(super) struct FileWriter {
     store: Arc<dyn ObjectStore>,
     config: WriterConfig,
     schema: SchemaRef,
     partition_by: Vec<String>,
     order: Vec<String>,
+    target_file_bytes: u64,
+    properties: WriterProperties,
+    /// Place of the first column of the order that is not constant within a file.
+    leading: Option<usize>,
     open: Option<DeltaWriter>,
+    /// Rows of the open file, and their bytes in memory.
+    open_rows: usize,
+    open_memory: u64,
+    /// Value of the leading column in the row written last, one row long.
+    last: Option<ArrayRef>,
+    sample: Option<ArrowWriter<Vec<u8>>>,
+    /// Of a row in a file, when it is known well enough.
+    row_bytes: Option<f64>,
     /// Partition columns of the row written last, one row long.
     current: Option<RecordBatch>,
     written: Vec<Add>,
@@ -56,8 +78,8 @@ impl FileWriter {
         let config = WriterConfig::new(
             Arc::clone(&schema),
             partition_by.to_vec(),
-            Some(properties),
-            NonZeroU64::new(target_file_bytes),
+            Some(properties.clone()),
+            NonZeroU64::new(target_file_bytes.saturating_mul(LARGEST)),
             None,
             DataSkippingNumIndexedCols::AllColumns,
             None,
@@ -65,10 +87,18 @@ impl FileWriter {
         Ok(Self {
             store,
             config,
+            leading: order.iter().find(|name| !partition_by.contains(name)).and_then(|name| schema.index_of(name).ok()),
             schema,
             partition_by: partition_by.to_vec(),
             order: order.to_vec(),
+            target_file_bytes,
+            properties,
             open: None,
+            open_rows: 0,
+            open_memory: 0,
+            last: None,
+            sample: None,
+            row_bytes: None,
             current: None,
             written: Vec::new(),
             table: table.to_owned(),
@@ -101,16 +131,82 @@ impl FileWriter {
     }
 
     async fn append(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut rest = batch.clone();
+        while let Some(cut) = self.cut(&rest)? {
+            self.extend(&rest.slice(0, cut)).await?;
+            self.close().await?;
+            rest = rest.slice(cut, rest.num_rows() - cut);
+        }
+        self.extend(&rest).await
+    }
+
+    /// Rows of the batch after which the open file is large enough and may end; none when it goes on.
+    fn cut(&self, batch: &RecordBatch) -> Result<Option<usize>> {
+        let Some(row_bytes) = self.row_bytes else { return Ok(None) };
+        // An eighth more, so that a little more than one file does not become two. Precise enough: no file has 2^52 rows.
+        let most = (self.target_file_bytes as f64 * 1.125 / row_bytes).max(1.0) as usize;
+        if self.open_rows + batch.num_rows() <= most {
+            return Ok(None);
+        }
+        let earliest = most.saturating_sub(self.open_rows);
+        let Some(leading) = self.leading.map(|leading| batch.column(leading)) else { return Ok(Some(earliest)) };
+        if let Some(last) = &self.last
+            && earliest == 0
+            && self.open_rows > 0
+            && runs(&concat(&[last.as_ref(), leading.slice(0, 1).as_ref()]).map_err(|e| self.misfit(e))?)
+                .map_err(|e| self.misfit(e))?
+                .len()
+                == 2
+        {
+            return Ok(Some(0));
+        }
+        let mut ends = runs(leading).map_err(|e| self.misfit(e))?.into_iter().map(|range| range.end);
+        Ok(ends.find(|end| *end >= earliest.max(1) && *end < batch.num_rows()))
+    }
+
+    async fn extend(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
+        self.measure(batch)?;
+        self.open_rows += batch.num_rows();
+        self.open_memory += batch.get_array_memory_size() as u64;
+        self.last = self.leading.map(|leading| batch.column(leading).slice(batch.num_rows() - 1, 1));
         let writer = self.open.get_or_insert_with(|| DeltaWriter::new(Arc::clone(&self.store), self.config.clone()));
         writer.write(batch).await.map_err(|e| from_delta(&format!("write a file of {}", self.table), e))
     }
 
+    /// Writes some rows a second time, to nowhere, when the file may become too large: how much of it the writer holds it
+    /// does not say.
+    fn measure(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.row_bytes.is_some() || self.open_memory < self.target_file_bytes {
+            return Ok(());
+        }
+        let failed = |e| Error::internal("a sample of rows cannot be written").with_source(e);
+        let mut sample = match self.sample.take() {
+            Some(sample) => sample,
+            None => ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(self.properties.clone()))
+                .map_err(failed)?,
+        };
+        sample.write(batch).map_err(failed)?;
+        let rows = sample.in_progress_rows();
+        if rows < SAMPLE_ROWS {
+            self.sample = Some(sample);
+            return Ok(());
+        }
+        let bytes = sample.into_inner().map_err(failed)?.len();
+        self.row_bytes = Some(bytes as f64 / rows as f64);
+        Ok(())
+    }
+
     async fn close(&mut self) -> Result<()> {
+        let rows = std::mem::take(&mut self.open_rows);
+        self.open_memory = 0;
         let Some(writer) = self.open.take() else { return Ok(()) };
         let adds = writer.close().await.map_err(|e| from_delta(&format!("write a file of {}", self.table), e))?;
+        if rows >= SAMPLE_ROWS {
+            self.row_bytes = Some(adds.iter().map(|add| add.size).sum::<i64>() as f64 / rows as f64);
+        }
         let order = self.order.join(",");
         self.written.extend(adds.into_iter().map(|mut add| {
             if !order.is_empty() {
@@ -146,9 +242,14 @@ impl FileWriter {
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|e| self.misfit(e))
     }
 
-    fn misfit(&self, error: arrow::error::ArrowError) -> Error {
+    fn misfit(&self, error: ArrowError) -> Error {
         Error::internal(format!("rows do not fit the columns of {}: {error}", self.table))
     }
+}
+
+/// Runs of equal values.
+fn runs(column: &ArrayRef) -> Result<Vec<Range<usize>>, ArrowError> {
+    Ok(partition(std::slice::from_ref(column))?.ranges())
 }
 
 /// Numbers columns by their place in the table; columns are only ever added at the end.
@@ -163,4 +264,73 @@ fn with_field_ids(schema: &Schema) -> SchemaRef {
         })
         .collect();
     Arc::new(Schema::new(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, StringArray};
+    use arrow::datatypes::DataType;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    const ROWS: usize = 600_000;
+    const TARGET: u64 = 1 << 20;
+
+    /// Bytes, first and last symbol and rows of each file, of rows whose symbol changes every `run` rows.
+    async fn written(order: &[&str], run: usize) -> Vec<(u64, String, String, u64)> {
+        let fields = [("symbol", DataType::Utf8), ("x", DataType::Float64)];
+        let schema = Schema::new(fields.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec());
+        let order: Vec<String> = order.iter().map(|name| (*name).to_owned()).collect();
+        let store = Arc::new(InMemory::new());
+        let mut writer = FileWriter::new("memory:///t", store, &schema, &[], &order, TARGET).unwrap();
+        // Of such numbers compression saves nothing.
+        let mut state = 7_u64;
+        let mut number = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state as f64
+        };
+        for from in (0..ROWS).step_by(8192) {
+            let rows = from..(from + 8192).min(ROWS);
+            let symbols = StringArray::from_iter_values(rows.clone().map(|row| format!("S{:05}", row / run)));
+            let numbers = Float64Array::from_iter_values(rows.map(|_| number()));
+            let batch = RecordBatch::try_new(Arc::new(schema.clone()), vec![Arc::new(symbols), Arc::new(numbers)]);
+            writer.write(&batch.unwrap()).await.unwrap();
+        }
+        let adds = writer.finish().await.unwrap();
+        let files = adds.iter().map(|add| {
+            let json: serde_json::Value = serde_json::from_str(add.stats.as_deref().unwrap()).unwrap();
+            let bound = |side: &str| json[side]["symbol"].as_str().unwrap().to_owned();
+            (add.size.cast_unsigned(), bound("minValues"), bound("maxValues"), json["numRecords"].as_u64().unwrap())
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort_by(|a, b| a.1.cmp(&b.1));
+        files
+    }
+
+    #[tokio::test]
+    async fn files_end_near_their_size_and_between_values() {
+        let files = written(&["symbol"], 5000).await;
+        assert!(files.len() > 3, "{files:?}");
+        for pair in files.windows(2) {
+            assert!(pair[0].2 < pair[1].1, "a value lies in two files: {files:?}");
+        }
+        for (bytes, ..) in &files[..files.len() - 1] {
+            assert!((TARGET / 2..TARGET * 2).contains(bytes), "{files:?}");
+        }
+        assert_eq!(files.iter().map(|file| file.3).sum::<u64>(), ROWS as u64);
+    }
+
+    #[tokio::test]
+    async fn rows_without_order_are_cut_by_size_alone() {
+        let files = written(&[], 5000).await;
+        assert!(files.len() > 3, "{files:?}");
+        assert_eq!(files.iter().map(|file| file.3).sum::<u64>(), ROWS as u64);
+    }
+
+    #[tokio::test]
+    async fn a_value_longer_than_a_file_does_not_make_it_endless() {
+        let files = written(&["symbol"], ROWS).await;
+        assert!(files.len() > 1 && files.iter().all(|file| file.0 < 3 * TARGET), "{files:?}");
+    }
 }

@@ -25,6 +25,10 @@ pub(super) fn functions() -> Vec<Arc<WindowUDF>> {
     Indicator::ALL.into_iter().map(|indicator| Arc::new(WindowUDF::from(IndicatorFunction::new(indicator)))).collect()
 }
 
+pub(super) fn is_indicator(function: &WindowUDF) -> bool {
+    function.inner().downcast_ref::<IndicatorFunction>().is_some()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Indicator {
     Sma,

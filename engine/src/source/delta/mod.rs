@@ -26,7 +26,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use pulse_core::Result;
 
-use super::with_a_partition;
+use super::{partition_bytes, with_a_partition};
 use crate::error::into_datafusion;
 use crate::store::{store_path, store_url};
 use crate::table::{DataFile, Snapshot, Table};
@@ -148,14 +148,15 @@ impl DeltaScan {
     }
 
     /// Groups of files; sorted and disjoint in the leading column of their order where bounds allow it.
-    fn grouping(&self, files: &[DataFile]) -> Grouping {
+    fn grouping(&self, files: &[DataFile], tasks: usize) -> Grouping {
         let order = common_order(files);
         let extents: Option<Vec<Extent>> = order.first().and_then(|leading| {
             let field = self.schema.table_schema().field_with_name(leading).ok()?;
             files.iter().map(|file| Extent::of(file, leading, field.data_type())).collect()
         });
         let bytes: Vec<u64> = files.iter().map(|file| file.bytes).collect();
-        Grouping::new(&bytes, extents.as_deref(), self.target_partition_bytes)
+        let target = partition_bytes(bytes.iter().sum(), self.target_partition_bytes, tasks);
+        Grouping::new(&bytes, extents.as_deref(), target)
     }
 
     /// Places of the wanted columns in the scan's schema.
@@ -174,11 +175,12 @@ impl DeltaScan {
     fn build(
         &self,
         files: &[DataFile],
+        tasks: usize,
         projection: Option<&Vec<usize>>,
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let root = store_path(self.table.url()).map_err(into_datafusion)?;
-        let grouping = self.grouping(files);
+        let grouping = self.grouping(files, tasks);
         let groups = grouping
             .groups
             .iter()
@@ -243,7 +245,7 @@ impl TableProvider for DeltaScan {
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let files = self.pruned(session, filters)?;
         // A limit below a filter would cut rows that the filter still has to see.
-        self.build(&files, projection, limit.filter(|_| filters.is_empty()))
+        self.build(&files, session.config().target_partitions(), projection, limit.filter(|_| filters.is_empty()))
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {

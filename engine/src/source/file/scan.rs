@@ -23,7 +23,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use pulse_core::sources::FileSource;
 
-use super::super::with_a_partition;
+use super::super::{partition_bytes, with_a_partition};
 use super::layout::{LINE, SOURCE_FILE, file_source_schema, path_columns};
 use super::listing::{SourceFile, below};
 use super::physical::RawFileSource;
@@ -36,7 +36,7 @@ pub struct ScanOptions {
     pub store_url: ObjectStoreUrl,
     /// The source's root within the store.
     pub root: Path,
-    /// Bytes of files that one partition of the plan reads, before files of one symbol are kept together.
+    /// Most bytes of files that one partition of the plan reads, before files of one symbol are kept together.
     pub target_partition_bytes: u64,
     pub read: ReadOptions,
 }
@@ -82,7 +82,7 @@ impl TableProvider for RawFiles {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        session: &dyn Session,
         projection: Option<&Vec<usize>>,
         _filters: &[Expr],
         limit: Option<usize>,
@@ -93,7 +93,10 @@ impl TableProvider for RawFiles {
             let projected = projection.iter().filter_map(|&column| Some(Projected { column, name: name(column)? }));
             raw = raw.with_projected(projected.collect())?;
         }
-        let groups = grouped(&self.source, self.files.clone(), self.options.target_partition_bytes);
+        let total = self.files.iter().map(|file| file.size).sum();
+        let tasks = session.config().target_partitions();
+        let target = partition_bytes(total, self.options.target_partition_bytes, tasks);
+        let groups = grouped(&self.source, self.files.clone(), target);
         let config = config(raw, groups, self.options.store_url.clone(), &self.options.root)?;
         let config = FileScanConfigBuilder::from(config).with_limit(limit).build();
         Ok(with_a_partition(DataSourceExec::from_data_source(config)))

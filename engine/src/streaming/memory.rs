@@ -1,0 +1,91 @@
+//! The memory of one process's queries.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+
+/// Who holds nothing yet gets one part in this many, also when nothing is left: a sort spills before each further batch
+/// then, but it does not fail because others came first.
+const FIRST_SHARE: usize = 32;
+
+/// What DataFusion calls the consumer.
+const MERGE: &str = "ExternalSorterMerge";
+
+/// DataFusion's fair pool, in which no merge of sorted rows takes the share of another. A merge takes as many spilled files
+/// at once as there is memory for, and holds that memory until its rows are read: the sort of a join's other side then
+/// could not even begin. One that may not take more goes over its files more than once.
+#[derive(Debug)]
+pub(crate) struct SharedPool {
+    fair: FairSpillPool,
+    bytes: usize,
+    merges: AtomicUsize,
+}
+
+impl SharedPool {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { fair: FairSpillPool::new(bytes), bytes, merges: AtomicUsize::new(0) }
+    }
+}
+
+fn is_merge(consumer: &MemoryConsumer) -> bool {
+    consumer.name().starts_with(MERGE)
+}
+
+impl fmt::Display for SharedPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fair.fmt(f)
+    }
+}
+
+impl MemoryPool for SharedPool {
+    fn name(&self) -> &str {
+        "shared"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        if is_merge(consumer) {
+            self.merges.fetch_add(1, Ordering::Relaxed);
+        }
+        self.fair.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        if is_merge(consumer) {
+            self.merges.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.fair.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.fair.grow(reservation, additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.fair.shrink(reservation, shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        if reservation.size() == 0 && additional <= self.bytes / FIRST_SHARE {
+            self.fair.grow(reservation, additional);
+            return Ok(());
+        }
+        let share = self.bytes / self.merges.load(Ordering::Relaxed).max(1);
+        if is_merge(reservation.consumer()) && reservation.size() + additional > share {
+            return Err(DataFusionError::ResourcesExhausted(format!(
+                "a merge of sorted rows holds {} bytes and needs {additional} more, beyond its share of {share}",
+                reservation.size(),
+            )));
+        }
+        self.fair.try_grow(reservation, additional)
+    }
+
+    fn reserved(&self) -> usize {
+        self.fair.reserved()
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        self.fair.memory_limit()
+    }
+}
