@@ -72,6 +72,12 @@ pub(crate) enum Command {
     /// Show or cancel runs, from the ledger in the lake.
     #[command(subcommand)]
     Runs(Runs),
+    /// Start, look at, resize and end a cluster on EMR.
+    #[command(subcommand)]
+    Cluster(ClusterAction),
+    /// Compare the lake's tables with the catalog (setting `catalog`), or register them.
+    #[command(subcommand)]
+    Catalog(CatalogAction),
     /// Query the lake's tables.
     Query {
         /// A query, such as "select count(*) from silver.bars_1m".
@@ -122,6 +128,9 @@ pub(crate) struct RunOptions {
 pub(crate) struct SubmitOptions {
     #[command(flatten)]
     pub(crate) selection: Selection,
+    /// As a step of this EMR cluster, such as `j-2AXXXXXXGAPLF`; lake and variables are the cluster's unless they are URLs here.
+    #[arg(long, value_name = "ID")]
+    pub(crate) cluster: Option<String>,
     /// In the scheduler's process, on executors, or by the bytes to read.
     #[arg(long, default_value = "cluster")]
     pub(crate) on: Where,
@@ -131,6 +140,49 @@ pub(crate) struct SubmitOptions {
     /// Names this submission: the same key again is the same trigger. A fresh one when it is not given.
     #[arg(long)]
     pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ClusterAction {
+    /// Start a cluster as `cluster_spec` says, or find the one that is up, and print its id.
+    Up {
+        /// Print the id at once and do not wait until it takes steps.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Show machines, steps and when it ends by itself.
+    Status {
+        /// The one of `cluster_spec` when none is named.
+        id: Option<String>,
+    },
+    /// Change the number of machines with executors, by the task groups.
+    Scale {
+        machines: usize,
+        #[arg(long)]
+        id: Option<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// End a cluster and what runs on it.
+    Down {
+        id: Option<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum CatalogAction {
+    /// Register what is missing or wrong.
+    Sync {
+        /// Also remove entries whose table is gone.
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Print a line for each difference and end with code 1 if there is one.
+    Check,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

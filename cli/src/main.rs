@@ -87,6 +87,8 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Submit(options) => command::submit::submit(&global, &options).await,
         Command::Serve(role) => command::serve::serve(&global, role).await,
         Command::Runs(action) => command::runs::runs(&global, action).await,
+        Command::Cluster(action) => command::cluster::cluster(&global, action).await,
+        Command::Catalog(action) => command::catalog::catalog(&global, action).await,
         Command::Query { sql } => command::query::query(&global, &sql).await,
         Command::Table(action) => command::table::table(&global, action).await,
         Command::Test { jobs } => command::test::test(&global, &jobs).await,

@@ -7,18 +7,23 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use datafusion::prelude::SessionConfig;
+use pulse_aws::clients::Clients;
+use pulse_aws::glue::{GlueCatalog, GlueOptions};
+use pulse_aws::parameter::parameter;
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
 use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
+use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
 use pulse_engine::job::{JobOptions, Workbench, check_jobs};
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
 use pulse_engine::table::{CommitOptions, Lake};
+use pulse_scheduler::api::Token;
 
 use crate::args::{Global, Selection};
 
@@ -173,7 +178,33 @@ pub(crate) fn workbench(global: &Global, settings: &Settings) -> Result<Workbenc
         lake,
         execute: Arc::new(InProcess { slots: slots(settings) }),
         options: job_options(settings),
+        catalog: catalog(settings),
     })
+}
+
+/// The token that the API asks for; none when it asks for none.
+pub(crate) async fn api_token(settings: &Settings) -> Result<Option<Token>> {
+    let source = settings.api_token_source.as_str();
+    let unreadable = |what: &str| Error::invalid(format!("the API's token: {what} (`api_token_source` = `{source}`)"));
+    let text = match source.split_once(':') {
+        None if source.is_empty() => return Ok(None),
+        Some(("env", name)) => std::env::var(name).map_err(|e| unreadable(&format!("variable {name}: {e}")))?,
+        Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| unreadable(&format!("file {path}: {e}")))?,
+        Some(("ssm", name)) => parameter(&Clients::load().await?, name).await?,
+        _ => return Err(unreadable("write env:NAME, file:/path or ssm:/path")),
+    };
+    Token::new(&text).map(Some)
+}
+
+/// Does not connect before it is asked something.
+pub(crate) fn catalog(settings: &Settings) -> Arc<dyn Catalog> {
+    match settings.catalog.as_str() {
+        "glue" => Arc::new(GlueCatalog::new(GlueOptions {
+            prefix: settings.catalog_prefix.clone(),
+            create_databases: settings.catalog_databases == "create",
+        })),
+        _ => Arc::new(LocalCatalog),
+    }
 }
 
 pub(crate) fn job_options(settings: &Settings) -> JobOptions {

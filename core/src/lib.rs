@@ -14,6 +14,7 @@ pub mod name;
 pub mod project;
 pub mod retry;
 pub mod run;
+pub mod scaling;
 pub mod schema;
 pub mod settings;
 pub mod sources;

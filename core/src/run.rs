@@ -235,6 +235,9 @@ pub struct RunRecord {
     /// Why it was skipped or cancelled.
     #[serde(default)]
     pub reason: Option<String>,
+    /// What did not keep it from ending well.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Wall clock, from start to end.
     #[serde(default)]
     pub seconds: f64,
@@ -349,6 +352,7 @@ impl RunRecord {
             error: None,
             failures: Vec::new(),
             reason: None,
+            warnings: Vec::new(),
             seconds: 0.0,
         }
     }

@@ -55,6 +55,23 @@ pub struct Settings {
     pub grpc_mib: u64,
     pub work_dir: String,
     pub shuffle_ttl_s: u64,
+    pub catalog: String,
+    pub catalog_prefix: String,
+    pub catalog_databases: String,
+    pub cluster_spec: String,
+    pub cluster_id: String,
+    pub scaler: String,
+    pub scale_least_nodes: u64,
+    pub scale_most_nodes: u64,
+    pub scale_out_after_s: u64,
+    pub scale_in_after_s: u64,
+    pub scale_cooldown_s: u64,
+    pub busy_file: String,
+    pub api_host: String,
+    pub api_certificate: String,
+    pub api_key: String,
+    pub api_authority: String,
+    pub api_token_source: String,
 }
 
 impl Default for Settings {
@@ -64,7 +81,9 @@ impl Default for Settings {
             match setting.value {
                 Value::Number { default, field, .. } => *field(&mut settings) = default,
                 Value::Port { default, field } => *field(&mut settings) = default,
-                Value::Text { default, field } => default.clone_into(field(&mut settings)),
+                Value::Text { default, field } | Value::Choice { default, field, .. } => {
+                    default.clone_into(field(&mut settings));
+                }
             }
         }
         settings
@@ -198,6 +217,23 @@ impl Settings {
             grpc_mib: 0,
             work_dir: String::new(),
             shuffle_ttl_s: 0,
+            catalog: String::new(),
+            catalog_prefix: String::new(),
+            catalog_databases: String::new(),
+            cluster_spec: String::new(),
+            cluster_id: String::new(),
+            scaler: String::new(),
+            scale_least_nodes: 0,
+            scale_most_nodes: 0,
+            scale_out_after_s: 0,
+            scale_in_after_s: 0,
+            scale_cooldown_s: 0,
+            busy_file: String::new(),
+            api_host: String::new(),
+            api_certificate: String::new(),
+            api_key: String::new(),
+            api_authority: String::new(),
+            api_token_source: String::new(),
         }
     }
 
@@ -236,7 +272,10 @@ impl Settings {
                 text.as_ref().clone_into(field(self));
                 Ok(())
             }
-            (Value::Number { .. } | Value::Port { .. } | Value::Text { .. }, _) => Err(setting.allowed()),
+            (Value::Choice { .. }, DeValue::String(text)) => self.choose(setting, text),
+            (Value::Number { .. } | Value::Port { .. } | Value::Text { .. } | Value::Choice { .. }, _) => {
+                Err(setting.allowed())
+            }
         }
     }
 
@@ -249,6 +288,7 @@ impl Settings {
                 text.clone_into(field(self));
                 Ok(())
             }
+            Value::Choice { .. } => self.choose(setting, text),
         };
         applied.err().map(|allowed| format!("`{}` cannot be `{text}` ({origin}): use {allowed}", setting.key))
     }
@@ -263,7 +303,19 @@ impl Settings {
                 *field(self) = u16::try_from(number).map_err(|_| setting.allowed())?;
                 Ok(())
             }
-            Value::Number { .. } | Value::Text { .. } => Err(setting.allowed()),
+            Value::Number { .. } | Value::Text { .. } | Value::Choice { .. } => Err(setting.allowed()),
+        }
+    }
+
+    fn choose(&mut self, setting: &Setting, word: &str) -> std::result::Result<(), String> {
+        match setting.value {
+            Value::Choice { words, field, .. } if words.contains(&word) => {
+                word.clone_into(field(self));
+                Ok(())
+            }
+            Value::Number { .. } | Value::Port { .. } | Value::Text { .. } | Value::Choice { .. } => {
+                Err(setting.allowed())
+            }
         }
     }
 
@@ -282,6 +334,18 @@ impl Settings {
             problems.push(format!(
                 "`shuffle_ttl_s` is {} and `run_timeout_s` is {}: a long run would lose its own files; use at least {}",
                 self.shuffle_ttl_s, self.run_timeout_s, self.run_timeout_s
+            ));
+        }
+        if self.api_certificate.is_empty() != self.api_key.is_empty() {
+            problems.push("`api_certificate` and `api_key` belong together: set both or none".to_owned());
+        }
+        if self.scaler == "emr" && self.cluster_id.is_empty() {
+            problems.push("`scaler` is `emr` and `cluster_id` is empty: set it, or `scaler = \"none\"`".to_owned());
+        }
+        if self.scale_most_nodes < self.scale_least_nodes {
+            problems.push(format!(
+                "`scale_most_nodes` is {} and `scale_least_nodes` is {}: use at least {}",
+                self.scale_most_nodes, self.scale_least_nodes, self.scale_least_nodes
             ));
         }
         // Scheduler and executors may be on different machines; the two ports of one of them are not.

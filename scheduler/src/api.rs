@@ -11,6 +11,8 @@
 //! A refusal is [`Refusal`] with status 400 for what the caller can mend, 404 for an unknown trigger, 503 for what may be
 //! over soon, 500 else.
 
+mod auth;
+mod tls;
 mod triggers;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,8 @@ use serde::{Deserialize, Serialize};
 use crate::driver::Placement;
 use crate::ledger::Key;
 
+pub use auth::{Token, protect};
+pub use tls::TlsListener;
 pub use triggers::Api;
 
 /// Where the runs of a submission are carried out.

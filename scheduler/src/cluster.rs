@@ -3,6 +3,7 @@
 mod execute;
 mod failure;
 mod fetch;
+mod load;
 mod members;
 mod shuffles;
 mod stages;

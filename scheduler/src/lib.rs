@@ -3,6 +3,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod api;
+pub mod busy;
 pub mod cluster;
 pub mod driver;
 pub mod ledger;
+pub mod scaler;

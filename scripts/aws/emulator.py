@@ -67,7 +67,8 @@ def add_instance_groups(response):
     cluster_id = response._get_param("JobFlowId")
     for group, made in zip(groups, answer.result["InstanceGroups"]):
         if made.num_instances:
-            response.backend.run_instances(cluster_id, group, made)
+            request = {"instance_count": made.num_instances, "instance_type": made.instance_type}
+            response.backend.run_instances(cluster_id, request, made)
     return ActionResult(
         {"JobFlowId": cluster_id, "InstanceGroupIds": [group.id for group in answer.result["InstanceGroups"]]}
     )

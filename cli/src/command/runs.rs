@@ -101,6 +101,9 @@ fn details(record: &RunRecord) {
     if let Some(reason) = &record.reason {
         output::line(&format!("  {reason}"));
     }
+    for warning in &record.warnings {
+        output::line(&format!("  warning: {warning}"));
+    }
     for input in &record.inputs {
         let version = input.version.map(|version| format!(" version {version}")).unwrap_or_default();
         let (files, bytes) = (output::count(input.files), output::size(input.bytes));

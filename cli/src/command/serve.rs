@@ -7,17 +7,22 @@ use std::sync::Arc;
 use pulse_core::project::Project;
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
+use pulse_engine::catalog::Catalog;
 use pulse_engine::cluster::cluster_state;
 use pulse_engine::execute::{Execute, InProcess};
 use pulse_engine::job::Workbench;
 use pulse_engine::session::runtime;
 use pulse_engine::store::{Stores, folder_url};
 use pulse_engine::table::Lake;
-use pulse_scheduler::api::{Api, On, Places};
+use pulse_scheduler::api::{Api, On, Places, TlsListener, protect};
+use pulse_scheduler::busy::touch_while_busy;
 use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::driver::Placement;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::run::interrupted;
+use super::scaler::scaler;
 use crate::args::{Global, Role};
 use crate::setup;
 
@@ -32,25 +37,59 @@ pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
 }
 
 async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
+    let token = setup::api_token(settings).await?;
     let home = setup::lake(global, settings)?;
     let stores = Arc::clone(home.stores());
     let runtime = runtime(&setup::runtime_options(settings), &stores)?;
     let cluster = Arc::new(Cluster::start(settings, runtime).await?);
-    let places = ClusterPlaces { settings: settings.clone(), cluster: Arc::clone(&cluster), stores };
-    let api = Api::new(Arc::new(places), &home, settings.clone())?;
-    let address = (settings.scheduler_host.as_str(), settings.api_port);
-    let taken = |e: std::io::Error| {
-        let (host, port) = address;
-        Error::invalid(format!("api_port {port} on {host} cannot be used: {e}; set another")).with_source(e)
+    let places = ClusterPlaces {
+        settings: settings.clone(),
+        cluster: Arc::clone(&cluster),
+        stores,
+        catalog: setup::catalog(settings),
     };
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(taken)?;
-    let bound = listener.local_addr().map_err(taken)?;
-    eprintln!("scheduler: executors at {}, submissions at http://{bound}", cluster.address());
-    let taking_up = tokio::spawn(Arc::clone(&api).take_up_forever());
-    let served = axum::serve(listener, api.router()).with_graceful_shutdown(interrupted()).await;
-    taking_up.abort();
+    let api = Api::new(Arc::new(places), &home, settings.clone())?;
+    let listener = listen(settings, token.is_some()).await?;
+    let bound = listener.local_addr().map_err(|e| Error::unavailable("the API's address is unknown").with_source(e))?;
+    let scheme = if settings.api_certificate.is_empty() { "http" } else { "https" };
+    eprintln!("scheduler: executors at {}, submissions at {scheme}://{bound}", cluster.address());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Arc::clone(&api).take_up_forever());
+    if !settings.busy_file.is_empty() {
+        let api = Arc::clone(&api);
+        tasks.spawn(touch_while_busy(settings.busy_file.clone().into(), move || api.was_busy()));
+    }
+    if settings.scaler == "emr" {
+        tasks.spawn(scaler(settings, &cluster).await?.run());
+    }
+    let router = protect(api.router(), token);
+    let served = match settings.api_certificate.as_str() {
+        "" => axum::serve(listener, router).with_graceful_shutdown(interrupted()).await,
+        certificate => {
+            let listener = TlsListener::new(listener, Path::new(certificate), Path::new(&settings.api_key))?;
+            axum::serve(listener, router).with_graceful_shutdown(interrupted()).await
+        }
+    };
+    tasks.abort_all();
     api.leave().await;
     served.map_err(|e| Error::unavailable("the API stopped").with_source(e))
+}
+
+async fn listen(settings: &Settings, has_token: bool) -> Result<TcpListener> {
+    let host = match settings.api_host.as_str() {
+        "" => settings.scheduler_host.as_str(),
+        host => host,
+    };
+    let port = settings.api_port;
+    let taken = |e: std::io::Error| {
+        Error::invalid(format!("api_port {port} on {host} cannot be used: {e}; set another")).with_source(e)
+    };
+    let listener = TcpListener::bind((host, port)).await.map_err(taken)?;
+    let address = listener.local_addr().map_err(taken)?;
+    if !has_token && !address.ip().is_loopback() {
+        log::warn!("whoever reaches {address} may submit jobs: set `api_token_source`");
+    }
+    Ok(listener)
 }
 
 /// Places in this process and on its cluster.
@@ -58,6 +97,7 @@ struct ClusterPlaces {
     settings: Settings,
     cluster: Arc<Cluster>,
     stores: Arc<Stores>,
+    catalog: Arc<dyn Catalog>,
 }
 
 impl Places for ClusterPlaces {
@@ -74,6 +114,7 @@ impl Places for ClusterPlaces {
             state,
             execute,
             options: setup::job_options(settings),
+            catalog: Arc::clone(&self.catalog),
         };
         let local = || -> Result<Workbench> {
             Ok(bench(Arc::new(InProcess { slots: setup::slots(settings) }), setup::state(settings, &self.stores)?))

@@ -9,13 +9,15 @@ use pulse_core::run::{RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::store::folder_url;
-use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse};
+use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse, Token};
 use pulse_scheduler::ledger::Key;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::run::interrupted;
+use super::step::step;
 use crate::args::{Global, Output, Selection, SubmitOptions};
 use crate::watch::{Watched, lines, summary};
 use crate::{output, setup};
@@ -43,7 +45,10 @@ enum Interrupt {
 pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     setup::refuse_mistakes(global, &settings, &options.selection).await?;
-    let scheduler = Scheduler::new(&settings)?;
+    if let Some(cluster) = &options.cluster {
+        return step(global, &settings, cluster, options).await;
+    }
+    let scheduler = Scheduler::new(&settings).await?;
     let key = options.key.as_deref().map(str::parse).transpose()?;
     let trigger = scheduler.submit(global, &options.selection, options.on.into(), key).await?;
     output::line(trigger.as_str());
@@ -60,7 +65,7 @@ pub(crate) async fn run_on_cluster(
     selection: &Selection,
     on: On,
 ) -> Result<ExitCode> {
-    let scheduler = Scheduler::new(settings)?;
+    let scheduler = Scheduler::new(settings).await?;
     let trigger = scheduler.submit(global, selection, on, None).await?;
     follow(global, &scheduler, &trigger, Interrupt::Cancels).await
 }
@@ -88,7 +93,7 @@ async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId, int
         };
         for record in answer.records.iter().filter(|record| record.state.is_final()) {
             if told.insert(record.job.clone(), record.state).is_none() {
-                lines(record, &[], None, None).iter().for_each(|line| eprintln!("{line}"));
+                lines(record, &record.warnings, None, None).iter().for_each(|line| eprintln!("{line}"));
             }
         }
         if let Some(exit) = answer.exit {
@@ -117,10 +122,20 @@ struct Scheduler {
 }
 
 impl Scheduler {
-    fn new(settings: &Settings) -> Result<Self> {
-        let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy().build();
+    async fn new(settings: &Settings) -> Result<Self> {
+        let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy();
+        let client = match setup::api_token(settings).await? {
+            Some(token) => client.default_headers(bearer(&token)?),
+            None => client,
+        };
+        let (scheme, client) = match settings.api_authority.as_str() {
+            "" => ("http", client),
+            "system" => ("https", client),
+            path => ("https", client.add_root_certificate(authority(path)?).tls_built_in_root_certs(false)),
+        };
+        let client = client.build();
         let client = client.map_err(|e| Error::internal("no HTTP client").with_source(e))?;
-        Ok(Self { base: format!("http://{}:{}", settings.scheduler_host, settings.api_port), client })
+        Ok(Self { base: format!("{scheme}://{}:{}", settings.scheduler_host, settings.api_port), client })
     }
 
     /// One look, after a while; through any outage of the scheduler that is not too long.
@@ -200,4 +215,18 @@ impl Scheduler {
         });
         Err(Error::new(refusal.kind, refusal.message.trim_start_matches("error: ")))
     }
+}
+
+fn authority(path: &str) -> Result<reqwest::Certificate> {
+    let unusable =
+        |error: String| Error::invalid(format!("`api_authority` {path}: {error}; give a PEM file, or `system`"));
+    let text = std::fs::read(path).map_err(|e| unusable(e.to_string()))?;
+    reqwest::Certificate::from_pem(&text).map_err(|e| unusable(e.to_string()))
+}
+
+fn bearer(token: &Token) -> Result<HeaderMap> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))
+        .map_err(|e| Error::internal("a token is printable").with_source(e))?;
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
 }

@@ -14,6 +14,7 @@ use pulse_engine::execute::{Execute, InProcess};
 use pulse_engine::session::{RuntimeOptions, runtime};
 use pulse_engine::store::Stores;
 use pulse_scheduler::cluster::{Cluster, OnCluster};
+use pulse_scheduler::scaler::Workload as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -174,6 +175,7 @@ async fn compare(folder: &std::path::Path) {
     the_split_of_files_is_used(&tables).await;
     sinks_write_the_same(&tables, &on_cluster).await;
     errors_keep_their_kind(&tables, &on_cluster).await;
+    a_drained_executor_gets_no_tasks(&tables, &on_cluster, &running.cluster).await;
     a_dropped_run_is_cancelled(&tables, &on_cluster).await;
     running.stop().await;
     without_executors_it_says_so(&tables, &on_cluster).await;
@@ -216,6 +218,38 @@ async fn a_dropped_run_is_cancelled(tables: &Tables, on_cluster: &OnCluster) {
     let plan: Arc<dyn ExecutionPlan> = tables.plan("select symbol, count(*) n from bars group by symbol").await;
     let rows = tokio::time::timeout(Duration::from_secs(60), tables.rows(on_cluster, plan)).await.unwrap().unwrap();
     assert_eq!(rows.len(), tables::SYMBOLS);
+}
+
+/// What the scaler goes by.
+async fn a_drained_executor_gets_no_tasks(tables: &Tables, on_cluster: &OnCluster, cluster: &Cluster) {
+    let slow = tables.plan("select count(*) from bars a, bars b, bars c where a.price + b.price > c.price + 1e9").await;
+    let run = tokio::time::timeout(Duration::from_millis(700), tables.rows(on_cluster, slow));
+    let look = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        cluster.load().await
+    };
+    let (ended, load) = futures::join!(run.boxed(), look);
+    assert!(ended.is_err(), "it is not slow");
+    assert!(load.running_tasks > 0, "{load:?}");
+    assert_eq!(load.executors.iter().map(|executor| executor.slots).collect::<Vec<_>>(), [2, 2]);
+    assert!(load.executors.iter().any(|executor| executor.is_needed), "{load:?}");
+    let idle = async {
+        loop {
+            let load = cluster.load().await;
+            if load.executors.iter().all(|executor| !executor.is_needed) {
+                return load;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let load = tokio::time::timeout(Duration::from_secs(60), idle).await.unwrap();
+    assert_eq!((load.pending_tasks, load.running_tasks), (0, 0));
+    cluster.drain(&load.executors[0].id);
+    assert_eq!(cluster.executors(), 1);
+    let plan = tables.plan("select symbol, count(*) n from bars group by symbol").await;
+    assert_eq!(tables.rows(on_cluster, plan).await.unwrap().len(), tables::SYMBOLS);
+    // Others may still read from it.
+    assert_eq!(cluster.load().await.executors.len(), 2);
 }
 
 async fn without_executors_it_says_so(tables: &Tables, on_cluster: &OnCluster) {

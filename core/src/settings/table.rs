@@ -17,9 +17,26 @@ pub struct Setting {
 /// What a setting may be.
 #[derive(Debug, Clone, Copy)]
 pub enum Value {
-    Number { default: u64, least: u64, most: u64, field: fn(&mut Settings) -> &mut u64 },
-    Port { default: u16, field: fn(&mut Settings) -> &mut u16 },
-    Text { default: &'static str, field: fn(&mut Settings) -> &mut String },
+    Number {
+        default: u64,
+        least: u64,
+        most: u64,
+        field: fn(&mut Settings) -> &mut u64,
+    },
+    Port {
+        default: u16,
+        field: fn(&mut Settings) -> &mut u16,
+    },
+    Text {
+        default: &'static str,
+        field: fn(&mut Settings) -> &mut String,
+    },
+    /// One of a few words.
+    Choice {
+        default: &'static str,
+        words: &'static [&'static str],
+        field: fn(&mut Settings) -> &mut String,
+    },
 }
 
 impl Setting {
@@ -33,7 +50,7 @@ impl Setting {
         match self.value {
             Value::Number { default, .. } => default.to_string(),
             Value::Port { default, .. } => default.to_string(),
-            Value::Text { default, .. } => format!("\"{default}\""),
+            Value::Text { default, .. } | Value::Choice { default, .. } => format!("\"{default}\""),
         }
     }
 
@@ -43,6 +60,7 @@ impl Setting {
             Value::Number { least, most, .. } => format!("{least} to {most}"),
             Value::Port { .. } => format!("0 to {}", u16::MAX),
             Value::Text { .. } => "a text".to_owned(),
+            Value::Choice { words, .. } => words.join(" or "),
         }
     }
 }
@@ -85,6 +103,16 @@ const fn text(
     doc: &'static str,
 ) -> Setting {
     Setting { key, value: Value::Text { default, field }, doc }
+}
+
+const fn choice(
+    key: &'static str,
+    field: fn(&mut Settings) -> &mut String,
+    words: &'static [&'static str],
+    default: &'static str,
+    doc: &'static str,
+) -> Setting {
+    Setting { key, value: Value::Choice { default, words, field }, doc }
 }
 
 /// A week; what waits longer is forgotten rather than slow.
@@ -294,5 +322,111 @@ pub const SETTINGS: &[Setting] = &[
         86_400,
         SECONDS,
         "Age at which files of shuffles are deleted, in seconds; not less than `run_timeout_s`.",
+    ),
+    choice(
+        "catalog",
+        |s| &mut s.catalog,
+        &["local", "glue"],
+        "local",
+        "Where tables are registered after a run: nowhere but in the lake, or in the Glue Data Catalog.",
+    ),
+    text(
+        "catalog_prefix",
+        |s| &mut s.catalog_prefix,
+        "",
+        "Put before a layer's name to make the name of its database in the catalog, such as `dev_`.",
+    ),
+    choice(
+        "catalog_databases",
+        |s| &mut s.catalog_databases,
+        &["existing", "create"],
+        "existing",
+        "Whether databases that the catalog lacks are an error or are created.",
+    ),
+    text(
+        "cluster_spec",
+        |s| &mut s.cluster_spec,
+        "",
+        "What `pulse cluster up` starts: `ssm:/path` of a parameter, `s3://bucket/key`, or a file.",
+    ),
+    text(
+        "cluster_id",
+        |s| &mut s.cluster_id,
+        "",
+        "EMR's id of the cluster that this process is part of; EMR's bootstrap sets it, and the scaler needs it.",
+    ),
+    choice(
+        "scaler",
+        |s| &mut s.scaler,
+        &["none", "emr"],
+        "none",
+        "Who adds and removes executors: nobody, or the scheduler by the task instance groups of its own EMR cluster.",
+    ),
+    number(
+        "scale_least_nodes",
+        |s| &mut s.scale_least_nodes,
+        2,
+        (1, 1000),
+        "Executors' machines that the scaler keeps when nothing runs.",
+    ),
+    number(
+        "scale_most_nodes",
+        |s| &mut s.scale_most_nodes,
+        10,
+        (1, 1000),
+        "Executors' machines that the scaler never exceeds.",
+    ),
+    number(
+        "scale_out_after_s",
+        |s| &mut s.scale_out_after_s,
+        60,
+        SECONDS,
+        "Tasks that wait for a slot this long, in seconds, bring more machines.",
+    ),
+    number(
+        "scale_in_after_s",
+        |s| &mut s.scale_in_after_s,
+        300,
+        SECONDS,
+        "A machine that has had nothing to do for this long, in seconds, may go.",
+    ),
+    number(
+        "scale_cooldown_s",
+        |s| &mut s.scale_cooldown_s,
+        120,
+        SECONDS,
+        "From one change of the number of machines to the next, in seconds.",
+    ),
+    text(
+        "busy_file",
+        |s| &mut s.busy_file,
+        "",
+        "File that the scheduler touches every 10 s while a run is queued or runs: `/emr/metricscollector/isbusy` keeps EMR from \
+         taking the cluster for idle; empty touches nothing.",
+    ),
+    text(
+        "api_host",
+        |s| &mut s.api_host,
+        "",
+        "Address at which the scheduler listens for clients; empty is `scheduler_host`.",
+    ),
+    text(
+        "api_certificate",
+        |s| &mut s.api_certificate,
+        "",
+        "PEM file with the certificate that the scheduler shows to clients, its chain after it; empty speaks plain HTTP.",
+    ),
+    text("api_key", |s| &mut s.api_key, "", "PEM file with the private key of `api_certificate`."),
+    text(
+        "api_authority",
+        |s| &mut s.api_authority,
+        "",
+        "What clients trust when they speak TLS to the scheduler: a PEM file, or `system`; empty speaks plain HTTP.",
+    ),
+    text(
+        "api_token_source",
+        |s| &mut s.api_token_source,
+        "",
+        "Where scheduler and clients find the token that the API asks for: `env:NAME`, `file:/path` or `ssm:/path`; empty asks for none.",
     ),
 ];

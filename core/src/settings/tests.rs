@@ -40,7 +40,7 @@ fn every_setting_writes_the_field_of_its_name_and_no_other() {
                 *field(&mut settings) = u16::MAX;
                 u16::MAX.into()
             }
-            Value::Text { field, .. } => {
+            Value::Text { field, .. } | Value::Choice { field, .. } => {
                 "set".clone_into(field(&mut settings));
                 "set".into()
             }
@@ -145,4 +145,25 @@ fn the_reference_has_one_line_for_each_setting() {
     let page = reference_markdown();
     assert!(page.contains("| `batch_rows` | `PULSE_BATCH_ROWS` | `8192` | 1 to 1048576 | Rows that pass"));
     assert_eq!(page.lines().filter(|line| line.starts_with("| `")).count(), SETTINGS.len());
+}
+
+#[test]
+fn a_word_that_is_none_of_the_choices_is_refused() {
+    insta::assert_snapshot!(wrong("catalog = \"hive\"\n", &[], &[]), @r#"
+    error: `catalog` cannot be "hive"
+     --> pulse.toml:1:11
+      |
+    1 | catalog = "hive"
+      |           ^^^^^^
+      |
+      = help: use local or glue
+    "#);
+    insta::assert_snapshot!(wrong("", &[("PULSE_SCALER", "yarn")], &[]), @r"
+    error: `scaler` cannot be `yarn` (from PULSE_SCALER): use none or emr
+    ");
+    insta::assert_snapshot!(wrong("scale_least_nodes = 20\n", &[("PULSE_SCALER", "emr")], &[]), @r#"
+    error: `scaler` is `emr` and `cluster_id` is empty: set it, or `scaler = "none"`
+    `scale_most_nodes` is 10 and `scale_least_nodes` is 20: use at least 20
+    "#);
+    assert_eq!(parse("catalog = \"glue\"\n", &[], &[]).unwrap().catalog, "glue");
 }

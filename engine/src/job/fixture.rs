@@ -21,6 +21,7 @@ use super::query::{Sources, plan_query};
 use super::replace::write;
 use super::schema::table_schema;
 use super::spec::sink_spec;
+use crate::catalog::LocalCatalog;
 use crate::error::from_datafusion;
 use crate::execute::InProcess;
 use crate::sink::quarantine_schema;
@@ -79,6 +80,7 @@ fn scratch(state: &SessionState, project: &Project, folder: &std::path::Path) ->
         lake: Lake::new(url, Arc::new(Stores::default())),
         state: state.clone(),
         execute: Arc::new(InProcess { slots: 1 }),
+        catalog: Arc::new(LocalCatalog),
         options: super::JobOptions {
             target_partition_bytes: 1 << 30,
             read: crate::source::file::ReadOptions::default(),

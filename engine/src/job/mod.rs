@@ -18,6 +18,7 @@ use std::sync::Arc;
 use datafusion::execution::SessionState;
 use pulse_core::project::Project;
 
+use crate::catalog::Catalog;
 use crate::execute::Execute;
 use crate::source::file::ReadOptions;
 use crate::table::{CommitOptions, Lake};
@@ -38,6 +39,8 @@ pub struct Workbench {
     pub state: SessionState,
     pub execute: Arc<dyn Execute>,
     pub options: JobOptions,
+    /// Told of what a run has committed.
+    pub catalog: Arc<dyn Catalog>,
 }
 
 /// Limits and sizes that hold for every job.

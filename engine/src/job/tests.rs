@@ -234,6 +234,7 @@ fn bench(project: Project, folder: &std::path::Path, lake: &str) -> Workbench {
             commit: CommitOptions { checkpoint_every: 3, ..CommitOptions::default() },
             attempts: 1,
         },
+        catalog: Arc::new(crate::catalog::LocalCatalog),
     }
 }
 

@@ -130,11 +130,11 @@ impl Table {
         ))
     }
 
-    pub(super) fn doing(&self, what: &str) -> String {
+    pub(crate) fn doing(&self, what: &str) -> String {
         format!("{what} table {} at {}", self.name(), self.url())
     }
 
-    pub(super) fn broken(&self, doing: &str, error: DeltaTableError) -> Error {
+    pub(crate) fn broken(&self, doing: &str, error: DeltaTableError) -> Error {
         let mapped = from_delta(doing, error);
         match mapped.kind() {
             pulse_core::ErrorKind::Data => Error::data(format!(

@@ -42,6 +42,8 @@ struct Known {
     /// Being driven in this process.
     driven: BTreeSet<TriggerId>,
     drivers: JoinSet<()>,
+    /// A trigger was begun since [`Api::was_busy`] was last asked.
+    worked: bool,
 }
 
 impl Api {
@@ -54,6 +56,12 @@ impl Api {
         let known = Known { lakes: [(home.root().to_string(), ledger.clone())].into(), ..Known::default() };
         let (leave, _) = watch::channel(false);
         Ok(Arc::new(Self { places, settings, home: ledger, leave, known: Mutex::new(known) }))
+    }
+
+    /// Whether a trigger was driven here since this was last asked, be its runs running or queued.
+    pub fn was_busy(&self) -> bool {
+        let mut known = self.lock();
+        std::mem::take(&mut known.worked) || !known.driven.is_empty()
     }
 
     pub(super) fn executors(&self) -> usize {
@@ -202,6 +210,7 @@ impl Api {
         if *leave.borrow() || !known.driven.insert(id.clone()) {
             return;
         }
+        known.worked = true;
         while known.drivers.try_join_next().is_some() {}
         let api = Arc::clone(self);
         known.drivers.spawn(async move {

@@ -38,8 +38,8 @@ const PLAN_ATTEMPTS: usize = 3;
 /// Carries out plans on the executors of one cluster. Plans must be made by a session of `pulse_engine::cluster`.
 #[derive(Clone)]
 pub struct OnCluster {
-    server: Server,
-    members: Arc<Members>,
+    pub(super) server: Server,
+    pub(super) members: Arc<Members>,
     settings: Settings,
 }
 

@@ -47,6 +47,11 @@ impl Members {
         beats.values().filter(|beat| beat.timestamp >= oldest && !leaving.contains(&beat.executor_id)).count()
     }
 
+    /// This one gets no new tasks; it is still alive to whoever reads its shuffles.
+    pub(super) fn drain(&self, executor: &str) {
+        self.leaving().insert(executor.to_owned());
+    }
+
     /// Ends when an executor is no member any more.
     pub(super) async fn lost(&self, executor_id: &str) {
         while self.inner.get_executor_heartbeat(executor_id).is_some() {

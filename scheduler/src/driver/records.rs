@@ -9,6 +9,7 @@ use pulse_core::name::TableName;
 use pulse_core::run::{AttemptFailure, RunError, RunId, RunRecord, RunState};
 use pulse_core::trigger::{Resumed, RunOutcome, StopReason};
 use pulse_core::{Error, ErrorKind, Result};
+use pulse_engine::catalog::registered;
 use pulse_engine::job::{Outcome, Report, committed};
 
 use super::{Driver, Notice, Step, stopped_error};
@@ -47,6 +48,10 @@ impl Driver {
         let run = RunId::new(self.id.clone(), job.clone()).to_string();
         let found = committed(&bench, bench.project.job(job)?, &run, begun).await?;
         let now = Utc::now();
+        let found = match found {
+            Some(report) => Some(registered(&bench, report).await),
+            None => None,
+        };
         let record = self.record_of(job);
         if let Some(report) = found {
             let outcome = fill(record, &report);
@@ -188,6 +193,7 @@ pub(super) fn fill(record: &mut RunRecord, report: &Report) -> RunOutcome {
     record.inputs.clone_from(&report.inputs);
     record.counts = report.counts.clone();
     record.expectations.clone_from(&report.expectations);
+    record.warnings.clone_from(&report.warnings);
     match &report.outcome {
         Outcome::Unchanged => RunOutcome::Unchanged,
         Outcome::Committed { version } => {

@@ -10,6 +10,7 @@ use pulse_core::interval::Interval;
 use pulse_core::name::TableName;
 use pulse_core::run::{Place, RunId, RunState};
 use pulse_core::{Error, Result};
+use pulse_engine::catalog::registered;
 use pulse_engine::job::{Report, RunOptions, run};
 use tokio::sync::{mpsc, watch};
 
@@ -104,7 +105,8 @@ impl RunTask {
             progress: &progress,
             entering: &entering,
         };
-        run(&bench, bench.project.job(job)?, options).await
+        let report = run(&bench, bench.project.job(job)?, options).await?;
+        Ok(registered(&bench, report).await)
     }
 
     fn cancelled(&self) -> Error {

@@ -1,0 +1,379 @@
+//! Clusters started, looked at, resized and ended.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_emr::Client;
+use aws_sdk_emr::error::ProvideErrorMetadata as _;
+use aws_sdk_emr::types::{Cluster, ClusterState, ClusterStateChangeReasonCode, InstanceGroupModifyConfig, StepState};
+use pulse_core::{Error, Result};
+use serde::Serialize;
+
+use super::groups::{GroupView, Role, grown, shrunk};
+use super::request::{group, run_job_flow};
+use super::spec::ClusterSpec;
+use crate::clients::Clients;
+use crate::error::from_sdk;
+
+/// Which specification a cluster was started from.
+const SPEC_TAG: &str = "pulse-spec";
+/// From one look at a cluster to the next: the first soon, later ones seldom, as EMR counts calls.
+const LOOK_FIRST: Duration = Duration::from_millis(500);
+const LOOK_LAST: Duration = Duration::from_secs(15);
+/// EMR takes 6 to 12 minutes to start a cluster.
+const START_LIMIT: Duration = Duration::from_secs(45 * 60);
+/// Steps that are shown.
+const STEPS_SHOWN: usize = 10;
+
+const LIVE: [ClusterState; 4] =
+    [ClusterState::Starting, ClusterState::Bootstrapping, ClusterState::Running, ClusterState::Waiting];
+
+/// EMR in one account and region.
+#[derive(Debug, Clone)]
+pub struct Clusters {
+    pub(super) client: Client,
+    region: String,
+}
+
+/// What `up` came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    New {
+        id: String,
+    },
+    /// A live cluster of the same specification.
+    Reused {
+        id: String,
+        state: String,
+    },
+}
+
+/// What waiting for a cluster came to.
+#[derive(Debug)]
+pub enum Waited {
+    /// It takes steps.
+    Ready,
+    /// EC2 had no such machines in its zone; another zone may.
+    NoMachines(Error),
+}
+
+impl Started {
+    pub fn id(&self) -> &str {
+        match self {
+            Self::New { id } | Self::Reused { id, .. } => id,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ClusterView {
+    pub id: String,
+    pub name: String,
+    pub state: String,
+    /// Why it is in this state, when EMR says.
+    pub reason: String,
+    pub log_uri: String,
+    /// Milliseconds since 1970.
+    pub created: Option<i64>,
+    /// Seconds after which EMR ends it when it is idle.
+    pub idle_timeout: Option<i64>,
+    pub groups: Vec<GroupView>,
+    /// Newest first.
+    pub steps: Vec<StepView>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct StepView {
+    pub id: String,
+    pub name: String,
+    pub state: String,
+}
+
+impl StepView {
+    pub fn is_open(&self) -> bool {
+        matches!(self.state.as_str(), "PENDING" | "RUNNING" | "CANCEL_PENDING")
+    }
+}
+
+impl ClusterView {
+    /// Machines with executors that were asked for.
+    pub fn units(&self) -> usize {
+        let with_executor = self.groups.iter().filter(|group| matches!(group.role, Role::Core | Role::Task));
+        with_executor.map(|group| group.requested).sum()
+    }
+}
+
+impl Clusters {
+    pub fn new(clients: &Clients) -> Self {
+        Self { client: clients.emr(), region: clients.region().to_owned() }
+    }
+
+    /// Starts a cluster, or finds the live one of the same specification. `subnet` takes the place of the specification's.
+    ///
+    /// # Errors
+    /// `Conflict` when a cluster of this name lives that was started from another specification; by kind otherwise.
+    pub async fn up(&self, spec: &ClusterSpec, subnet: Option<&str>) -> Result<Started> {
+        let mut other = None;
+        for (id, state) in self.live(spec.name()).await? {
+            let cluster = self.describe(&id).await?;
+            let digest = cluster.tags().iter().find(|tag| tag.key() == Some(SPEC_TAG)).and_then(|tag| tag.value());
+            if digest == Some(spec.digest.as_str()) {
+                return Ok(Started::Reused { id, state });
+            }
+            other = Some((id, state));
+        }
+        if let Some((id, state)) = other {
+            return Err(Error::conflict(format!(
+                "cluster {id} of the name {} is {state} and was started from another specification: end it with `pulse \
+                 cluster down {id}` first",
+                spec.name()
+            )));
+        }
+        let request = run_job_flow(self.client.run_job_flow(), &spec.run_job_flow, subnet, &[(SPEC_TAG, &spec.digest)]);
+        let answer = request.send().await.map_err(|e| from_sdk("start a cluster", "elasticmapreduce:RunJobFlow", e))?;
+        let id = answer
+            .job_flow_id
+            .ok_or_else(|| Error::unavailable("start a cluster: EMR told no id; look with `pulse cluster status`"))?;
+        Ok(Started::New { id })
+    }
+
+    /// Waits until it takes steps, and adds the groups that EMR does not start with. `tell` hears each new state.
+    ///
+    /// # Errors
+    /// `Unavailable` when it ends instead or takes too long, with EMR's reason and where its logs are.
+    pub async fn wait(&self, id: &str, spec: &ClusterSpec, tell: impl Fn(&str)) -> Result<Waited> {
+        let began = Instant::now();
+        let mut told = String::new();
+        let mut look = LOOK_FIRST;
+        loop {
+            let cluster = self.describe(id).await?;
+            let state = state_of(&cluster);
+            if state != told {
+                tell(&state);
+                told.clone_from(&state);
+            }
+            match state.as_str() {
+                "RUNNING" | "WAITING" => {
+                    self.add_groups(id, spec).await?;
+                    return Ok(Waited::Ready);
+                }
+                "TERMINATING" | "TERMINATED" | "TERMINATED_WITH_ERRORS" if lacks_machines(&cluster) => {
+                    return Ok(Waited::NoMachines(ended(id, &cluster)));
+                }
+                "TERMINATING" | "TERMINATED" | "TERMINATED_WITH_ERRORS" => return Err(ended(id, &cluster)),
+                _ if began.elapsed() > START_LIMIT => {
+                    return Err(Error::unavailable(format!(
+                        "cluster {id} is still {state} after {} minutes; look at it with `pulse cluster status {id}`, end it \
+                         with `pulse cluster down {id}`",
+                        START_LIMIT.as_secs() / 60
+                    )));
+                }
+                _ => tokio::time::sleep(look).await,
+            }
+            look = (look * 3 / 2).min(LOOK_LAST);
+        }
+    }
+
+    /// Those of the specification that are not there yet; a second call adds nothing.
+    async fn add_groups(&self, id: &str, spec: &ClusterSpec) -> Result<()> {
+        let present = self.groups(id).await?;
+        let wanted = &spec.add_instance_groups.instance_groups;
+        let missing: Vec<_> =
+            wanted.iter().filter(|wanted| !present.iter().any(|group| group.name == wanted.name)).map(group).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let request = self.client.add_instance_groups().job_flow_id(id).set_instance_groups(Some(missing));
+        let doing = format!("add task groups to cluster {id}");
+        request.send().await.map_err(|e| from_sdk(&doing, "elasticmapreduce:AddInstanceGroups", e))?;
+        Ok(())
+    }
+
+    /// Live clusters of a name, oldest first, with their states.
+    ///
+    /// # Errors
+    /// By kind.
+    pub async fn live(&self, name: &str) -> Result<Vec<(String, String)>> {
+        let mut pages = self.client.list_clusters().set_cluster_states(Some(LIVE.to_vec())).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| from_sdk("list clusters", "elasticmapreduce:ListClusters", e))?;
+            for cluster in page.clusters().iter().filter(|cluster| cluster.name() == Some(name)) {
+                let state = cluster.status().and_then(|status| status.state()).map_or("", ClusterState::as_str);
+                found.push((cluster.id().unwrap_or_default().to_owned(), state.to_owned()));
+            }
+        }
+        found.reverse();
+        Ok(found)
+    }
+
+    /// The cluster named, or the live one of the specification.
+    ///
+    /// # Errors
+    /// `Invalid` when none lives.
+    pub async fn find(&self, id: Option<&str>, name: &str) -> Result<String> {
+        match id {
+            Some(id) => Ok(id.to_owned()),
+            None => match self.live(name).await?.into_iter().next() {
+                Some((id, _)) => Ok(id),
+                None => Err(Error::invalid(format!(
+                    "no cluster of the name {name} is up in {}: start one with `pulse cluster up`",
+                    self.region
+                ))),
+            },
+        }
+    }
+
+    /// # Errors
+    /// `Invalid` for an unknown cluster; by kind otherwise.
+    pub async fn view(&self, id: &str) -> Result<ClusterView> {
+        let cluster = self.describe(id).await?;
+        let status = cluster.status();
+        let reason = status.and_then(|status| status.state_change_reason()).and_then(|reason| reason.message());
+        let created = status.and_then(|status| status.timeline()).and_then(|timeline| timeline.creation_date_time());
+        Ok(ClusterView {
+            id: id.to_owned(),
+            name: cluster.name().unwrap_or_default().to_owned(),
+            state: state_of(&cluster),
+            reason: reason.unwrap_or_default().to_owned(),
+            log_uri: cluster.log_uri().unwrap_or_default().to_owned(),
+            created: created.and_then(|at| at.to_millis().ok()),
+            idle_timeout: self.idle_timeout(id).await?,
+            groups: self.groups(id).await?,
+            steps: self.steps(id).await?,
+        })
+    }
+
+    /// So many machines with executors, by task groups alone. `spec` bounds it.
+    ///
+    /// # Errors
+    /// `Invalid` beyond the bounds; by kind otherwise.
+    pub async fn scale(&self, id: &str, units: usize, spec: &ClusterSpec) -> Result<()> {
+        let (least, most) = (spec.scaling.min_units, spec.scaling.max_units);
+        if !(least..=most).contains(&units) {
+            return Err(Error::invalid(format!(
+                "{units} machines are not between {least} and {most}, which the cluster's specification says"
+            )));
+        }
+        let view = self.view(id).await?;
+        let present = view.units();
+        let counts = match units.checked_sub(present) {
+            Some(more) => grown(&view.groups, more),
+            None => shrunk(&view.groups, present - units),
+        };
+        let changed = |(id, count): (String, usize)| {
+            InstanceGroupModifyConfig::builder()
+                .instance_group_id(id)
+                .instance_count(i32::try_from(count).unwrap_or(i32::MAX))
+                .build()
+        };
+        self.modify(id, counts.into_iter().map(changed).collect()).await
+    }
+
+    /// Ends it; what runs on it is stopped.
+    ///
+    /// # Errors
+    /// By kind.
+    pub async fn down(&self, id: &str) -> Result<()> {
+        let doing = format!("end cluster {id}");
+        let request = self.client.terminate_job_flows().job_flow_ids(id);
+        request.send().await.map_err(|e| from_sdk(&doing, "elasticmapreduce:TerminateJobFlows", e))?;
+        Ok(())
+    }
+
+    pub(super) async fn modify(&self, id: &str, groups: Vec<InstanceGroupModifyConfig>) -> Result<()> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let request = self.client.modify_instance_groups().cluster_id(id).set_instance_groups(Some(groups));
+        let doing = format!("resize cluster {id}");
+        request.send().await.map_err(|e| from_sdk(&doing, "elasticmapreduce:ModifyInstanceGroups", e))?;
+        Ok(())
+    }
+
+    pub(super) async fn describe(&self, id: &str) -> Result<Cluster> {
+        let answer = self.client.describe_cluster().cluster_id(id).send().await.map_err(|e| {
+            match matches!(e.code(), Some("InvalidRequestException" | "ValidationException")) {
+                true => Error::invalid(format!(
+                    "there is no cluster {id} in {}: check its id, AWS_REGION and AWS_PROFILE; `pulse cluster status` shows \
+                     the live one",
+                    self.region
+                )),
+                false => from_sdk(&format!("look at cluster {id}"), "elasticmapreduce:DescribeCluster", e),
+            }
+        })?;
+        answer.cluster.ok_or_else(|| Error::unavailable(format!("look at cluster {id}: EMR told nothing; try again")))
+    }
+
+    pub(super) async fn groups(&self, id: &str) -> Result<Vec<GroupView>> {
+        let doing = format!("list the groups of cluster {id}");
+        let mut pages = self.client.list_instance_groups().cluster_id(id).into_paginator().send();
+        let mut groups = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| from_sdk(&doing, "elasticmapreduce:ListInstanceGroups", e))?;
+            groups.extend(page.instance_groups().iter().map(GroupView::of));
+        }
+        Ok(groups)
+    }
+
+    async fn steps(&self, id: &str) -> Result<Vec<StepView>> {
+        let doing = format!("list the steps of cluster {id}");
+        let answer = self.client.list_steps().cluster_id(id).send().await;
+        let answer = answer.map_err(|e| from_sdk(&doing, "elasticmapreduce:ListSteps", e))?;
+        let step = |step: &aws_sdk_emr::types::StepSummary| StepView {
+            id: step.id().unwrap_or_default().to_owned(),
+            name: step.name().unwrap_or_default().to_owned(),
+            state: step.status().and_then(|status| status.state()).map_or("", StepState::as_str).to_owned(),
+        };
+        Ok(answer.steps().iter().take(STEPS_SHOWN).map(step).collect())
+    }
+
+    async fn idle_timeout(&self, id: &str) -> Result<Option<i64>> {
+        let doing = format!("look up when cluster {id} ends by itself");
+        let answer = self.client.get_auto_termination_policy().cluster_id(id).send().await;
+        let answer = answer.map_err(|e| from_sdk(&doing, "elasticmapreduce:GetAutoTerminationPolicy", e))?;
+        Ok(answer.auto_termination_policy.and_then(|policy| policy.idle_timeout))
+    }
+}
+
+pub(super) fn state_of(cluster: &Cluster) -> String {
+    cluster.status().and_then(|status| status.state()).map_or("", ClusterState::as_str).to_owned()
+}
+
+/// EMR has no code for it alone: a general one and EC2's words.
+fn lacks_machines(cluster: &Cluster) -> bool {
+    let reason = cluster.status().and_then(|status| status.state_change_reason());
+    let is_general = matches!(
+        reason.and_then(|reason| reason.code()),
+        Some(
+            ClusterStateChangeReasonCode::ValidationError
+                | ClusterStateChangeReasonCode::InstanceFailure
+                | ClusterStateChangeReasonCode::InternalError
+        )
+    );
+    let message = reason.and_then(|reason| reason.message()).unwrap_or_default().to_lowercase();
+    is_general && ["capacity", "availability zone", "spot price"].iter().any(|words| message.contains(words))
+}
+
+/// A cluster that takes no work any more: why, and where to look.
+pub(super) fn ended(id: &str, cluster: &Cluster) -> Error {
+    let reason = cluster.status().and_then(|status| status.state_change_reason());
+    let code = reason.and_then(|reason| reason.code()).map_or("no code", |code| code.as_str());
+    let message = reason.and_then(|reason| reason.message()).unwrap_or("EMR gives no reason");
+    let logs = cluster
+        .log_uri()
+        .map_or_else(String::new, |uri| format!("; its logs are below {}/{id}/", uri.trim_end_matches('/')));
+    let remedy = match code {
+        "BOOTSTRAP_FAILURE" => {
+            "node/*/bootstrap-actions there says which step of the installation failed: a checksum that \
+             differs, or a bucket that is out of reach"
+        }
+        _ => "start another one with `pulse cluster up`",
+    };
+    Error::unavailable(format!(
+        "cluster {id} is {}: {message} ({code}){logs}; {remedy}",
+        state_of(cluster).to_lowercase()
+    ))
+}
+
+#[cfg(test)]
+mod tests;

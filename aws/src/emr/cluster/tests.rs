@@ -1,0 +1,125 @@
+use pulse_core::ErrorKind;
+use serde_json::{Value, json};
+
+use super::super::{StepRequest, Steps};
+use super::*;
+use crate::fake::{Fake, refusal};
+
+fn spec() -> ClusterSpec {
+    ClusterSpec::parse(include_str!("../../../tests/specification.json"), "test").unwrap()
+}
+
+fn cluster(state: &str, code: &str, message: &str) -> Value {
+    json!({"Cluster": {"Id": "j-1", "Name": "pulse-dev", "LogUri": "s3://logs/emr/",
+        "Status": {"State": state, "StateChangeReason": {"Code": code, "Message": message}}}})
+}
+
+fn clusters(fake: &Fake) -> Clusters {
+    Clusters::new(&Clients::with(fake.config.clone()))
+}
+
+async fn add(fake: &Fake) -> Error {
+    let spec = spec();
+    let request = StepRequest { name: "x".to_owned(), spec: &spec.step, arguments: Vec::new() };
+    Steps::new(clusters(fake), "j-1".to_owned()).add(request).await.unwrap_err()
+}
+
+/// A checksum that differs, or a node that does not reach S3: the bootstrap action fails, and EMR ends the cluster.
+#[tokio::test]
+async fn a_bootstrap_that_fails_tells_where_its_log_is() {
+    let fake = Fake::start([
+        ("DescribeCluster", 200, cluster("STARTING", "", "")),
+        (
+            "DescribeCluster",
+            200,
+            cluster(
+                "TERMINATING",
+                "BOOTSTRAP_FAILURE",
+                "On the master instance (i-1), bootstrap action 1 returned a non-zero return code",
+            ),
+        ),
+    ])
+    .await;
+    let told = std::sync::Mutex::new(Vec::new());
+    let error =
+        clusters(&fake).wait("j-1", &spec(), |state| told.lock().unwrap().push(state.to_owned())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    for text in [
+        "cluster j-1 is terminating",
+        "bootstrap action 1 returned",
+        "s3://logs/emr/j-1/",
+        "node/*/bootstrap-actions",
+        "checksum",
+    ] {
+        assert!(error.message().contains(text), "{text}: {error}");
+    }
+    assert_eq!(*told.lock().unwrap(), ["STARTING", "TERMINATING"]);
+}
+
+/// Another zone is worth a try only when machines are what is missing.
+#[tokio::test]
+async fn a_zone_without_machines_is_told_from_other_failures() {
+    let ended = |code, message| cluster("TERMINATED_WITH_ERRORS", code, message);
+    let capacity = "EC2 has insufficient capacity for m5.xlarge in us-east-1a";
+    for (code, message, expected) in [
+        ("VALIDATION_ERROR", capacity, true),
+        ("INSTANCE_FAILURE", capacity, true),
+        ("VALIDATION_ERROR", "The given SSH key name was invalid", false),
+        ("BOOTSTRAP_FAILURE", capacity, false),
+        ("USER_REQUEST", "User request", false),
+    ] {
+        let fake = Fake::start([("DescribeCluster", 200, ended(code, message))]).await;
+        let waited = clusters(&fake).wait("j-1", &spec(), |_| ()).await;
+        assert_eq!(matches!(waited, Ok(Waited::NoMachines(_))), expected, "{code} {message}");
+        assert_eq!(waited.is_err(), !expected, "{code} {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_subnet_takes_the_place_of_the_specification_s() {
+    let fake =
+        Fake::start([("ListClusters", 200, json!({"Clusters": []})), ("RunJobFlow", 200, json!({"JobFlowId": "j-2"}))])
+            .await;
+    let spec = spec();
+    assert_eq!(spec.zones(), [Some("subnet-1"), Some("subnet-2")]);
+    clusters(&fake).up(&spec, Some("subnet-2")).await.unwrap();
+    let (_, asked) = fake.asked().pop().unwrap();
+    assert_eq!(asked["Instances"]["Ec2SubnetId"], json!("subnet-2"));
+}
+
+#[tokio::test]
+async fn a_cluster_that_ends_takes_no_step() {
+    let ending = || cluster("TERMINATING", "USER_REQUEST", "User request");
+    let fake = Fake::start([("DescribeCluster", 200, ending())]).await;
+    let error = add(&fake).await;
+    assert!(error.message().contains("cluster j-1 is terminating: User request (USER_REQUEST)"), "{error}");
+    // Also when it begins to end just then.
+    let refused = refusal(
+        "ValidationException",
+        "A job flow that is shutting down, terminated, or finished may not be modified.",
+    );
+    let fake = Fake::start([
+        ("DescribeCluster", 200, cluster("WAITING", "", "")),
+        ("AddJobFlowSteps", 400, refused),
+        ("DescribeCluster", 200, ending()),
+    ])
+    .await;
+    let error = add(&fake).await;
+    assert!(error.message().contains("pulse cluster up"), "{error}");
+    fake.asked();
+}
+
+#[tokio::test]
+async fn a_cluster_is_started_as_the_specification_says() {
+    let fake =
+        Fake::start([("ListClusters", 200, json!({"Clusters": []})), ("RunJobFlow", 200, json!({"JobFlowId": "j-2"}))])
+            .await;
+    let spec = spec();
+    assert_eq!(clusters(&fake).up(&spec, None).await.unwrap(), Started::New { id: "j-2".to_owned() });
+    let (_, asked) = fake.asked().pop().unwrap();
+    let text: Value = serde_json::from_str(include_str!("../../../tests/specification.json")).unwrap();
+    let mut expected = text["run_job_flow"].clone();
+    let tag = json!({"Key": "pulse-spec", "Value": spec.digest});
+    expected["Tags"].as_array_mut().unwrap().push(tag);
+    assert_eq!(asked, expected);
+}

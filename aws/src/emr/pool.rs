@@ -1,0 +1,126 @@
+//! Machines of the cluster that the scheduler runs on, by its task groups.
+
+use aws_sdk_emr::types::{Instance, InstanceGroupModifyConfig, InstanceState};
+use chrono::{DateTime, Utc};
+use pulse_core::Result;
+
+use super::cluster::Clusters;
+use super::groups::{Role, grown};
+use crate::clients::Clients;
+use crate::error::from_sdk;
+
+/// A machine of the cluster, as EMR knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Of EC2.
+    pub id: String,
+    /// Private address.
+    pub address: String,
+    pub since: DateTime<Utc>,
+    /// Core nodes are not.
+    pub removable: bool,
+}
+
+/// One cluster's machines with executors.
+#[derive(Debug)]
+pub struct EmrPool {
+    clusters: Clusters,
+    id: String,
+}
+
+impl EmrPool {
+    pub fn new(clients: &Clients, cluster: String) -> Self {
+        Self { clusters: Clusters::new(clients), id: cluster }
+    }
+
+    /// Machines that are there or boot, and how many more were asked for.
+    ///
+    /// # Errors
+    /// By kind, when EMR cannot be asked.
+    pub async fn machines(&self) -> Result<(Vec<Machine>, usize)> {
+        let groups = self.clusters.groups(&self.id).await?;
+        let units = groups.iter().filter(|group| matches!(group.role, Role::Core | Role::Task));
+        let requested: usize = units.clone().map(|group| group.requested).sum();
+        let mut machines = Vec::new();
+        for instance in self.instances().await? {
+            let group = units.clone().find(|group| Some(group.id.as_str()) == instance.instance_group_id());
+            let Some(group) = group else { continue };
+            let timeline = instance.status().and_then(|status| status.timeline());
+            let since = timeline.and_then(|timeline| timeline.ready_date_time().or(timeline.creation_date_time()));
+            machines.push(Machine {
+                id: instance.ec2_instance_id().unwrap_or_default().to_owned(),
+                address: instance.private_ip_address().unwrap_or_default().to_owned(),
+                since: since.and_then(|at| DateTime::from_timestamp(at.secs(), 0)).unwrap_or_default(),
+                removable: group.role == Role::Task,
+            });
+        }
+        let coming = requested.saturating_sub(machines.len());
+        Ok((machines, coming))
+    }
+
+    async fn instances(&self) -> Result<Vec<Instance>> {
+        let doing = format!("list the machines of cluster {}", self.id);
+        let states = [InstanceState::Provisioning, InstanceState::Bootstrapping, InstanceState::Running];
+        let request =
+            self.clusters.client.list_instances().cluster_id(&self.id).set_instance_states(Some(states.to_vec()));
+        let mut pages = request.into_paginator().send();
+        let mut instances = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| from_sdk(&doing, "elasticmapreduce:ListInstances", e))?;
+            instances.extend(page.instances().iter().cloned());
+        }
+        Ok(instances)
+    }
+
+    /// Asks for more, spread over the task groups.
+    ///
+    /// # Errors
+    /// By kind.
+    pub async fn grow(&self, count: usize) -> Result<()> {
+        let groups = self.clusters.groups(&self.id).await?;
+        let counts = grown(&groups, count);
+        if counts.is_empty() {
+            log::warn!("cluster {}: no task group can take {count} more machines", self.id);
+        }
+        let changed = |(id, count): (String, usize)| {
+            InstanceGroupModifyConfig::builder()
+                .instance_group_id(id)
+                .instance_count(i32::try_from(count).unwrap_or(i32::MAX))
+                .build()
+        };
+        self.clusters.modify(&self.id, counts.into_iter().map(changed).collect()).await
+    }
+
+    /// Ends these machines, and no others: whoever calls has drained them.
+    ///
+    /// # Errors
+    /// By kind.
+    pub async fn remove(&self, ids: &[String]) -> Result<()> {
+        let groups = self.clusters.groups(&self.id).await?;
+        let instances = self.instances().await?;
+        let mut changes = Vec::new();
+        for group in groups.iter().filter(|group| group.role == Role::Task) {
+            let ending: Vec<String> = instances
+                .iter()
+                .filter(|instance| instance.instance_group_id() == Some(group.id.as_str()))
+                .filter_map(|instance| instance.ec2_instance_id().map(str::to_owned))
+                .filter(|id| ids.contains(id))
+                .collect();
+            if ending.is_empty() {
+                continue;
+            }
+            let left = group.requested.saturating_sub(ending.len());
+            changes.push(
+                InstanceGroupModifyConfig::builder()
+                    .instance_group_id(&group.id)
+                    .instance_count(i32::try_from(left).unwrap_or(i32::MAX))
+                    .set_ec2_instance_ids_to_terminate(Some(ending))
+                    .build(),
+            );
+        }
+        self.clusters.modify(&self.id, changes).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! A whole lake against a catalog.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use pulse_core::Result;
+use pulse_core::name::TableName;
+
+use super::{Catalog, Difference, Registered, TableDescription, describe};
+use crate::table::Lake;
+
+/// One table of the lake or of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    Same {
+        name: TableName,
+    },
+    Different {
+        table: Box<TableDescription>,
+        difference: Difference,
+    },
+    /// Registered, and no table lies there.
+    Gone {
+        name: TableName,
+        location: String,
+    },
+}
+
+impl Finding {
+    pub fn name(&self) -> &TableName {
+        match self {
+            Self::Same { name } | Self::Gone { name, .. } => name,
+            Self::Different { table, .. } => &table.name,
+        }
+    }
+
+    /// Whether somebody who goes by the catalog is misled.
+    pub fn misleads(&self) -> bool {
+        match self {
+            Self::Same { .. } => false,
+            Self::Different { difference, .. } => !matches!(difference, Difference::Behind { .. }),
+            Self::Gone { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same { .. } => f.write_str("as registered"),
+            Self::Different { table, difference: Difference::Behind { registered } } => {
+                write!(f, "registered at version {registered}, the table is at {}", table.version)
+            }
+            Self::Different { difference, .. } => difference.fmt(f),
+            Self::Gone { location, .. } => write!(f, "registered at {location}, where no table lies"),
+        }
+    }
+}
+
+/// Every table of the lake, and every entry below it of these layers and of those that the lake has; by name.
+///
+/// # Errors
+/// By kind, when the lake or the catalog cannot be read.
+pub async fn findings(catalog: &dyn Catalog, lake: &Lake, layers: &[&str]) -> Result<Vec<Finding>> {
+    let mut layers: BTreeSet<String> = layers.iter().map(|layer| (*layer).to_owned()).collect();
+    let mut names = BTreeSet::new();
+    let mut findings = Vec::new();
+    for name in lake.tables().await? {
+        let Some(table) = describe(&lake.table(&name)?).await? else { continue };
+        layers.insert(name.layer().to_owned());
+        findings.push(match catalog.difference(&table).await? {
+            None => Finding::Same { name: name.clone() },
+            Some(difference) => Finding::Different { table: Box::new(table), difference },
+        });
+        names.insert(name);
+    }
+    for (name, location) in catalog.registrations(lake.root().as_str(), &layers).await? {
+        if !names.contains(&name) {
+            findings.push(Finding::Gone { name, location });
+        }
+    }
+    findings.sort_by(|a, b| a.name().cmp(b.name()));
+    Ok(findings)
+}
+
+/// What becomes of entries whose table is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    Keep,
+    Remove,
+}
+
+/// Makes the catalog say what was found; none when there was nothing to do.
+///
+/// # Errors
+/// By kind, when the catalog refuses.
+pub async fn mend(catalog: &dyn Catalog, finding: &Finding, gone: Gone) -> Result<Option<&'static str>> {
+    match (finding, gone) {
+        (Finding::Same { .. }, _) => Ok(None),
+        (Finding::Different { table, .. }, _) => Ok(match catalog.register(table).await? {
+            Registered::Created => Some("registered"),
+            Registered::Updated => Some("updated"),
+            // Somebody else was faster.
+            Registered::Unchanged => None,
+        }),
+        (Finding::Gone { .. }, Gone::Keep) => Ok(None),
+        (Finding::Gone { name, .. }, Gone::Remove) => {
+            catalog.remove(name).await?;
+            Ok(Some("removed"))
+        }
+    }
+}
