@@ -197,7 +197,7 @@ pub(crate) enum TableAction {
     /// Delete files of one table that no version within the retention needs.
     Vacuum {
         name: String,
-        /// Hours back to which every version stays readable; never less than a run may take (`run_timeout_s`).
+        /// Hours back to which every version stays readable; never less than a run may take (`run_timeout_s`, a day unless set).
         #[arg(long, default_value_t = WEEK_HOURS, value_name = "HOURS")]
         retain: u32,
         /// List the files and delete none.

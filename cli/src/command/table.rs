@@ -135,11 +135,15 @@ fn since(retain: u32, force: bool, settings: &Settings) -> Result<DateTime<Utc>>
         )));
     }
     let hours = TimeDelta::hours(i64::from(retain));
-    if hours < TimeDelta::seconds(i64::try_from(settings.run_timeout_s).unwrap_or(i64::MAX)) {
+    // As the driver: a limit that follows earlier runs ends there.
+    let longest_run = match settings.run_timeout_s {
+        0 => settings.shuffle_ttl_s,
+        seconds => seconds,
+    };
+    if hours < TimeDelta::seconds(i64::try_from(longest_run).unwrap_or(i64::MAX)) {
         return Err(Error::invalid(format!(
-            "--retain {retain}: a run may take {} s, and its files must not be deleted before they are committed; \
-             retain longer, or lower `run_timeout_s` everywhere",
-            settings.run_timeout_s
+            "--retain {retain}: a run may take {longest_run} s, and its files must not be deleted before they are \
+             committed; retain longer, or set a shorter `run_timeout_s` everywhere"
         )));
     }
     Ok(Utc::now() - hours)

@@ -82,7 +82,7 @@ fn jobs_do_not_see_that_rows_were_moved() {
     scene.pulse(&["table", "optimize", "silver.bars"]).ok();
     scene.run_all();
     let entry = &scene.history("silver.copy")[0];
-    assert_eq!(entry["details"]["pulse.counts"]["rows_written"], 4, "{entry}");
+    assert_eq!(entry["details"]["pulse.counts"]["rows_out"], 4, "{entry}");
     scene.run_all().says(&["nothing was committed"]);
     assert_as_if_at_once(scene);
 }
@@ -131,7 +131,7 @@ fn a_vacuum_deletes_what_nobody_needs_and_nothing_else() {
     scene.run_all().says(&["nothing was committed"]);
 
     scene.pulse(&["table", "vacuum", "bronze.bars", "--retain", "100"]).fails(2, &["--force"]);
-    scene.pulse(&["table", "vacuum", "bronze.bars", "--retain", "1", "--force"]).fails(2, &["run_timeout_s"]);
+    scene.pulse(&["table", "vacuum", "bronze.bars", "--retain", "0", "--force"]).fails(2, &["run_timeout_s"]);
     scene.pulse(&["table", "vacuum", "bronze.none"]).fails(2, &["bronze.none does not exist"]);
     scene.pulse(&["table", "optimize", "bronze.none"]).fails(2, &["bronze.none does not exist"]);
 
