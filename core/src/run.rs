@@ -36,6 +36,12 @@ impl TriggerId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// When it was made, to the second below.
+    pub fn time(&self) -> DateTime<Utc> {
+        let time = self.0.split_once('-').and_then(|(time, _)| NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok());
+        time.unwrap_or_default().and_utc()
+    }
 }
 
 impl FromStr for TriggerId {

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::file_place::{FilePlace, FilePlaces};
 use crate::guard::GuardExec;
 use crate::owner::Owner;
+use crate::stale::remove_stale;
 
 /// Wait before the scheduler hears of a first failure that may pass; it gives the task out again at once. Doubles each time.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -34,6 +35,7 @@ const BACKOFFS: u32 = 5;
 /// Ballista's engine; what fails is told by kind, and what a scheduler that is gone had asked for is dropped.
 pub(crate) struct Attempts<E> {
     pub(crate) inner: E,
+    pub(crate) executor_id: String,
     pub(crate) owner: Owner,
     pub(crate) places: FilePlaces,
 }
@@ -52,6 +54,7 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         // Here and not on the scheduler: what is sent are DataFusion's own operators.
         let plan = streaming(plan)?;
         let (cancel, cancelled) = watch::channel(false);
+        remove_stale(&plan, &self.executor_id, work_dir)?;
         let plan = GuardExec::below_writer(plan, cancelled)?;
         self.owner.take(job_id.as_str(), &cancel, Path::new(work_dir));
         let place = self.places.of(job_id.as_str(), stage_id, task_id);

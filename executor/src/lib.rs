@@ -11,5 +11,6 @@ mod owner;
 mod place;
 mod process;
 mod serve;
+mod stale;
 
 pub use serve::serve;

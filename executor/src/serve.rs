@@ -103,7 +103,12 @@ fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<Execu
     let registry = function_registry(&cluster_state(settings, 1, Arc::clone(&runtime)));
     let grpc = u32::try_from(grpc_bytes(settings)).unwrap_or(u32::MAX);
     let producer_settings = settings.clone();
-    let engine = DefaultExecutionEngine::with_client_pool(Arc::new(Connections::default()));
+    let engine = Attempts {
+        inner: DefaultExecutionEngine::with_client_pool(Arc::new(Connections::default())),
+        executor_id: executor_id.to_owned(),
+        owner: Owner::default(),
+        places: FilePlaces::default(),
+    };
     Ok(ExecutorProcessConfig {
         executor_id: executor_id.to_owned(),
         bind_host: place.bind_host(),
@@ -119,11 +124,7 @@ fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<Execu
         grpc_max_decoding_message_size: grpc,
         grpc_max_encoding_message_size: grpc,
         executor_heartbeat_interval_seconds: settings.heartbeat_s,
-        override_execution_engine: Some(Arc::new(Attempts {
-            inner: engine,
-            owner: Owner::default(),
-            places: FilePlaces::default(),
-        })),
+        override_execution_engine: Some(Arc::new(engine)),
         override_function_registry: Some(Arc::new(registry)),
         override_runtime_producer: Some(Arc::new(move |_| Ok(Arc::clone(&runtime)))),
         override_config_producer: Some(Arc::new(move || cluster_config(&producer_settings, 1))),

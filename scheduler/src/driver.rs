@@ -5,12 +5,12 @@ mod notice;
 mod records;
 mod task;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
 use pulse_core::lease::LeaseOptions;
@@ -25,7 +25,7 @@ use pulse_engine::job::{Report, Workbench, pin};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::ledger::{LeaseKeeper, RunStore};
+use crate::ledger::{LeaseKeeper, Origin, RunStore};
 use task::{RunTask, TaskEvent};
 
 pub use notice::Notice;
@@ -89,6 +89,7 @@ impl DriveOptions {
 /// One submission.
 pub struct Submission {
     pub trigger: TriggerId,
+    pub origin: Origin,
     pub graph: Graph,
     pub interval: Option<Interval>,
     pub options: DriveOptions,
@@ -123,19 +124,17 @@ pub async fn drive(
     asked: impl Future<Output = Asked> + Send,
 ) -> Result<Driven> {
     let ledger = RunStore::new(&placement.any().lake)?;
-    let Some(lease) = LeaseKeeper::claim(&ledger, &submission.trigger, submission.options.lease).await? else {
+    let Some(lease) =
+        LeaseKeeper::claim(&ledger, &submission.trigger, submission.origin, submission.options.lease).await?
+    else {
         return Ok(Driven::Elsewhere);
     };
-    if ledger.exit(&submission.trigger).await?.is_some() {
-        // Its mark was left behind.
-        ledger.end(&submission.trigger, 0, Utc::now()).await?;
-        return Ok(Driven::Elsewhere);
-    }
     let (events, received) = mpsc::unbounded_channel();
-    let Submission { trigger: id, graph, interval, options } = submission;
+    let Submission { trigger: id, graph, interval, options, .. } = submission;
     let mut driver = Driver {
         id,
         ledger,
+        resumed: lease.first_epoch() > 1,
         lease: Arc::new(lease),
         placement,
         interval,
@@ -144,6 +143,7 @@ pub async fn drive(
         events,
         records: HashMap::new(),
         failures: HashMap::new(),
+        doubtful: HashSet::new(),
         running: JoinSet::new(),
         stops: HashMap::new(),
     };
@@ -163,6 +163,8 @@ struct Driver {
     id: TriggerId,
     ledger: RunStore,
     lease: Arc<LeaseKeeper>,
+    /// Another driver had it before.
+    resumed: bool,
     placement: Placement,
     interval: Option<Interval>,
     options: DriveOptions,
@@ -172,6 +174,8 @@ struct Driver {
     records: HashMap<TableName, RunRecord>,
     /// Of the last attempt, until it is decided what becomes of the run.
     failures: HashMap<TableName, Arc<Error>>,
+    /// Runs of which an attempt began to commit.
+    doubtful: HashSet<TableName>,
     running: JoinSet<()>,
     /// To stop what runs.
     stops: HashMap<TableName, watch::Sender<bool>>,
@@ -212,7 +216,10 @@ impl Driver {
                         TriggerEvent::Progressed { job }
                     }
                     TaskEvent::Progressed { job } => TriggerEvent::Progressed { job },
-                    TaskEvent::Ended { job, report } => {
+                    TaskEvent::Ended { job, report, doubtful } => {
+                        if doubtful {
+                            self.doubtful.insert(job.clone());
+                        }
                         let outcome = self.ended(&job, report);
                         TriggerEvent::RunFinished { job, outcome }
                     }
@@ -249,10 +256,8 @@ impl Driver {
                 return self.record(&job, (state, at, reason), stopped).await;
             }
             TriggerAction::Finish { exit } => {
-                if self.lease.epoch().await.is_none() {
-                    return Ok(Step::Lost);
-                }
-                self.ledger.end(&self.id, exit.code(), Utc::now()).await?;
+                let Some(epoch) = self.lease.epoch().await else { return Ok(Step::Lost) };
+                self.ledger.end(&self.id, epoch, exit.code(), Utc::now()).await?;
                 return Ok(Step::End(exit));
             }
         }
@@ -261,12 +266,14 @@ impl Driver {
 
     async fn start(&mut self, job: TableName, attempt: u32) -> Result<Step> {
         let now = Utc::now();
+        let (resumed, begun) = (self.resumed, self.id.time());
         let record = self.record_of(&job);
         record.state = RunState::Running;
         record.attempt = attempt;
         record.started.get_or_insert(now.timestamp_millis());
-        // Only a run that was begun before can have committed before.
-        let begun = (attempt > 1).then(|| record.started.and_then(DateTime::from_timestamp_millis)).flatten();
+        // Only a run that was begun before can have committed before. An earlier driver that is not quite gone may begin
+        // one that nobody has recorded yet.
+        let begun = (attempt > 1 || resumed).then_some(begun);
         if !self.put(&job).await? {
             return Ok(Step::Lost);
         }

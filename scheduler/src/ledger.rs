@@ -2,12 +2,12 @@
 //!
 //! | object below `_pulse` | holds | written |
 //! |---|---|---|
-//! | `open/<trigger>` | nothing: the trigger has not ended | with the submission, deleted at the end |
+//! | `open/<trigger>.<epoch>` | nothing: the trigger has not ended | with the submission and by each driver of it; deleted at the end by a driver of this epoch or a later one |
 //! | `runs/<trigger>/trigger.json` | the submission | once, before anything else |
 //! | `runs/<trigger>/lease/<epoch>.json` | who drives it, until when | made once, overwritten by its owner only |
 //! | `runs/<trigger>/records/<epoch>/<job>.json` | a run | by the owner of the epoch only; the newest epoch holds |
 //! | `runs/<trigger>/cancel` | nothing: somebody wants it to stop | by anybody |
-//! | `runs/<trigger>/ended.json` | how it ended | once |
+//! | `runs/<trigger>/ended/<epoch>.json` | how it ended | once, by the owner of the epoch; the newest epoch holds |
 //! | `keys/<key>` | the trigger that was submitted with the key | once |
 //! | `jobs/<job>.json` | how long its last runs took | by whoever ran it |
 //! | `lakes/<hash>` | the URL of another lake whose triggers a scheduler drives | once |
@@ -37,6 +37,17 @@ pub use submission::{Key, Limits, SubmissionRecord};
 const FOLDER: &str = "_pulse";
 const READ: &str = "read the run ledger";
 const WRITE: &str = "write the run ledger";
+/// Attempts to make an object that the store refuses to make and does not show.
+const MAKES: usize = 4;
+
+/// Who knows of a trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This process alone: with it, the trigger is gone.
+    Here,
+    /// The ledger holds all that is needed to go on.
+    Submitted,
+}
 
 /// The ledger of one lake.
 #[derive(Debug, Clone)]
@@ -127,15 +138,21 @@ impl RunStore {
         put.map(|_| ()).map_err(|e| from_store(WRITE, &e))
     }
 
-    /// Makes an object that nobody has made. After a lost answer of the store, the maker may be told that it was made before.
+    /// Makes an object that nobody has made. After a lost answer of the store, the maker may be told that it was made before. A store
+    /// also refuses while somebody else writes, who then may not have made it.
     async fn make(&self, path: &Path, text: String) -> Result<Made> {
-        match self.store.put_opts(path, PutPayload::from(text), PutMode::Create.into()).await {
-            Ok(_) => Ok(Made::Now),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(Made::Before)
+        for _ in 0..MAKES {
+            match self.store.put_opts(path, PutPayload::from(text.clone()), PutMode::Create.into()).await {
+                Ok(_) => return Ok(Made::Now),
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    if self.exists(path).await? {
+                        return Ok(Made::Before);
+                    }
+                }
+                Err(error) => return Err(from_store(WRITE, &error)),
             }
-            Err(error) => Err(from_store(WRITE, &error)),
         }
+        Err(Error::unavailable(format!("{WRITE}: the store refuses to make {path}, and does not show it; try again")))
     }
 
     async fn delete(&self, path: &Path) -> Result<()> {

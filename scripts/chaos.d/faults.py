@@ -176,7 +176,7 @@ class Small:
     """A file system of two MiB for one executor's shuffles."""
 
     def __init__(self, cluster):
-        self.folder = cluster.folder / "small"
+        self.folder = cluster.folder / f"small-{cluster.number}"
         self.folder.mkdir()
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", self.folder], capture_output=True)
         self.mounted = done.returncode == 0

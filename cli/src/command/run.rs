@@ -9,6 +9,7 @@ use pulse_core::{Error, Result};
 use pulse_engine::job::{Workbench, pin};
 use pulse_scheduler::api::On;
 use pulse_scheduler::driver::{Asked, DriveOptions, Driven, Placement, Submission, drive};
+use pulse_scheduler::ledger::Origin;
 
 use super::submit::run_on_cluster;
 use crate::args::{Global, RunOptions, Selection, Where};
@@ -27,6 +28,7 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
     }
     let submission = Submission {
         trigger: TriggerId::new(Utc::now(), rand::random()),
+        origin: Origin::Here,
         graph: setup::graph(&bench.project, &options.selection)?,
         interval: setup::interval(&options.selection)?,
         options: DriveOptions::new(&settings),

@@ -25,7 +25,7 @@ pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     match role {
         Role::Scheduler => scheduler(global, &settings).await?,
-        // Ballista ends on the signals by itself and lets running tasks end.
+        // It ends on the signals by itself, when nobody needs it any more.
         Role::Executor => pulse_executor::serve(&settings, std::future::pending()).await?,
     }
     Ok(ExitCode::SUCCESS)

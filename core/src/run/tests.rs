@@ -10,6 +10,7 @@ fn ids_are_made_of_what_is_passed_in_and_read_back() {
     assert_eq!(run.to_string(), "20240229T235958-000000ab-silver.bars_1m");
     assert_eq!(run.to_string().parse::<RunId>().unwrap(), run);
     assert_eq!(id().to_string().parse::<TriggerId>().unwrap(), id());
+    assert_eq!(id().time(), "2024-02-29T23:59:58Z".parse::<DateTime<Utc>>().unwrap());
     assert!(id() < TriggerId::new("2024-03-01T00:00:00Z".parse().unwrap(), 0));
     for wrong in ["", "20240229T235958", "20240230T235958-000000ab", "20240229T235958-000000AB", "20240229T235958-ab"] {
         assert!(wrong.parse::<TriggerId>().is_err(), "{wrong}");

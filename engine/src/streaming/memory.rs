@@ -8,7 +8,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLi
 
 /// Who holds nothing yet gets one part in this many, also when nothing is left: a sort spills before each further batch
 /// then, but it does not fail because others came first.
-const FIRST_SHARE: usize = 16;
+const FIRST_SHARE: usize = 8;
 
 /// What DataFusion calls the rows that a sort collects, and what it needs to merge them.
 const SORT: &str = "ExternalSorter[";

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::{Places, SubmitRequest};
 use crate::driver::{Asked, DriveOptions, Driven, Placement, Submission, drive};
-use crate::ledger::{LeaseKeeper, Limits, RunStore, SubmissionRecord};
+use crate::ledger::{LeaseKeeper, Limits, Origin, RunStore, SubmissionRecord};
 
 /// Times in a lease's length that a scheduler looks for triggers that nobody drives.
 const LOOKS_PER_LEASE: u32 = 2;
@@ -148,7 +148,7 @@ impl Api {
     /// A trigger that was accepted once and cannot be driven by this build: told, and not tried for ever.
     async fn refuse(&self, id: &TriggerId, ledger: &RunStore, error: &Error) -> Result<()> {
         let options = self.settings.lease();
-        let Some(lease) = LeaseKeeper::claim(ledger, id, options).await? else { return Ok(()) };
+        let Some(lease) = LeaseKeeper::claim(ledger, id, Origin::Submitted, options).await? else { return Ok(()) };
         log::error!("trigger {id}: {error}");
         let now = Utc::now();
         for mut record in ledger.records(id).await?.into_iter().filter(|record| !record.state.is_final()) {
@@ -158,7 +158,10 @@ impl Api {
             let Some(epoch) = lease.epoch().await else { return Ok(()) };
             ledger.put(&record, epoch).await?;
         }
-        ledger.end(id, TriggerExit::RunFailed.code(), now).await
+        match lease.epoch().await {
+            Some(epoch) => ledger.end(id, epoch, TriggerExit::RunFailed.code(), now).await,
+            None => Ok(()),
+        }
     }
 
     fn prepare(&self, request: &SubmitRequest, lake: &Lake) -> Result<Prepared> {
@@ -203,7 +206,8 @@ impl Api {
         let api = Arc::clone(self);
         known.drivers.spawn(async move {
             let Prepared { placement, graph, interval, options } = prepared;
-            let submission = Submission { trigger: id.clone(), graph, interval, options };
+            let origin = Origin::Submitted;
+            let submission = Submission { trigger: id.clone(), origin, graph, interval, options };
             let (notices, _) = tokio::sync::mpsc::unbounded_channel();
             let asked = async {
                 if leave.wait_for(|leave| *leave).await.is_err() {

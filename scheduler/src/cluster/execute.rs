@@ -66,7 +66,7 @@ impl OnCluster {
         let mut job = Job { server: self.server.clone(), id, ended: false };
         let locations = self.wait(name, &job.id, progress).await?;
         job.ended = true;
-        fetch(name, locations, prepared.partitions, &self.settings).await.map_err(Failed::Fetch)
+        fetch(name, locations, prepared.partitions, &self.settings, &self.members).await.map_err(Failed::Fetch)
     }
 
     async fn wait(&self, name: &str, job: &JobId, progress: Progress<'_>) -> Result<Vec<PartitionLocation>> {
@@ -187,10 +187,8 @@ impl Drop for Job {
             // The answer is fetched, or nobody wants it. Ballista would keep it for a while, and does not look after tasks
             // that end later than their job.
             server.state.executor_manager.clean_up_job_data(id.clone());
-            if !ended {
-                tokio::time::sleep(LATE_TASKS).await;
-                server.state.executor_manager.clean_up_job_data(id);
-            }
+            tokio::time::sleep(LATE_TASKS).await;
+            server.state.executor_manager.clean_up_job_data(id);
         });
     }
 }

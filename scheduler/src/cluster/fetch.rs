@@ -10,6 +10,8 @@ use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 use pulse_engine::cluster::grpc_bytes;
 
+use super::members::Members;
+
 /// Partitions that are fetched at once; each is a connection of its own.
 const FETCHES: usize = 16;
 /// Attempts at one place, and the wait between them: an executor that is gone does not come back.
@@ -26,11 +28,12 @@ pub(super) async fn fetch(
     locations: Vec<PartitionLocation>,
     partitions: usize,
     settings: &Settings,
+    members: &Members,
 ) -> Result<Vec<Vec<RecordBatch>>> {
     let places = by_partition(name, locations, partitions)?;
     let message_bytes = grpc_bytes(settings);
     futures::stream::iter(places)
-        .map(|places| fetch_any(name, places, message_bytes))
+        .map(|places| fetch_any(name, places, message_bytes, members))
         .buffered(FETCHES)
         .try_collect()
         .await
@@ -57,13 +60,18 @@ fn by_partition(
     Ok(places.into_values().collect())
 }
 
-async fn fetch_any(name: &str, places: Vec<PartitionLocation>, message_bytes: usize) -> Result<Vec<RecordBatch>> {
+async fn fetch_any(
+    name: &str,
+    places: Vec<PartitionLocation>,
+    message_bytes: usize,
+    members: &Members,
+) -> Result<Vec<RecordBatch>> {
     let mut last = None;
     for place in places {
         if place.partition_stats.as_ref().is_some_and(|stats| stats.num_rows == 0) {
             return Ok(Vec::new());
         }
-        match fetch_one(name, &place, message_bytes).await {
+        match fetch_one(name, &place, message_bytes, members).await {
             Ok(batches) => return Ok(batches),
             Err(error) => last = Some(error),
         }
@@ -71,16 +79,26 @@ async fn fetch_any(name: &str, places: Vec<PartitionLocation>, message_bytes: us
     Err(last.unwrap_or_else(|| Error::internal(format!("{name}: a partition has no place"))))
 }
 
-async fn fetch_one(name: &str, place: &PartitionLocation, message_bytes: usize) -> Result<Vec<RecordBatch>> {
+async fn fetch_one(
+    name: &str,
+    place: &PartitionLocation,
+    message_bytes: usize,
+    members: &Members,
+) -> Result<Vec<RecordBatch>> {
     let (Some(executor), Some(partition)) = (&place.executor_meta, &place.partition_id) else {
         return Err(Error::internal(format!("{name}: a place names no executor")));
     };
-    read(executor, partition, place, message_bytes).await.map_err(|error| {
+    let failed = |why: &dyn std::fmt::Display| {
         Error::unavailable(format!(
-            "{name}: executor {}:{} does not hand out partition {}: {error}; run it again",
+            "{name}: executor {}:{} does not hand out partition {}: {why}; run it again",
             executor.host, executor.port, partition.partition_id
         ))
-    })
+    };
+    tokio::select! {
+        rows = read(executor, partition, place, message_bytes) => rows.map_err(|error| failed(&error)),
+        // One that stands still would be waited for much longer.
+        () = members.lost(&executor.id) => Err(failed(&"it was lost")),
+    }
 }
 
 async fn read(

@@ -19,6 +19,9 @@ use pulse_engine::cluster::build_of;
 
 use super::shuffles::read_once;
 
+/// From one look for a lost executor to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// Ballista's members in memory, with other builds refused, leaving ones given no new tasks, and free slots counted from the
 /// tasks that run. Ballista adds up what tasks give back instead, and forgets tasks of a stage that it began anew: after the
 /// loss of one executor the others would have fewer and fewer slots.
@@ -42,6 +45,13 @@ impl Members {
         let leaving = self.leaving();
         let beats = self.inner.executor_heartbeats();
         beats.values().filter(|beat| beat.timestamp >= oldest && !leaving.contains(&beat.executor_id)).count()
+    }
+
+    /// Ends when an executor is no member any more.
+    pub(super) async fn lost(&self, executor_id: &str) {
+        while self.inner.get_executor_heartbeat(executor_id).is_some() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     fn leaving(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -192,7 +202,10 @@ mod tests {
         assert_eq!(members.count(), 0);
         let kept = members.get_executor_heartbeat("b.x").unwrap();
         assert!(matches!(kept.status.unwrap().status, Some(Status::Active(_))));
+        let lost = members.lost("b.x");
+        assert!(tokio::time::timeout(LOOK_EVERY * 2, lost).await.is_err(), "it is there");
         members.remove_executor("b.x").await.unwrap();
+        tokio::time::timeout(LOOK_EVERY, members.lost("b.x")).await.unwrap();
         assert!(members.executor_heartbeats().is_empty());
     }
 }

@@ -102,9 +102,17 @@ impl Driver {
     ) -> Result<Step> {
         let refused = self.record_of(job).error.is_some();
         let error = (state == RunState::Failed && !refused).then(|| self.failure(job, stopped, reason.as_deref()));
+        let version = match state.is_success() {
+            true => None,
+            false => self.committed_after_all(job).await?,
+        };
         let record = self.record_of(job);
         record.state = state;
         record.reason = reason;
+        if let Some(version) = version {
+            record.version = Some(version);
+            record.reason = Some(format!("version {version} was committed all the same, without an answer"));
+        }
         end(record, at);
         if let Some(error) = &error {
             record.error = Some(RunError::from(error.as_ref()));
@@ -119,6 +127,20 @@ impl Driver {
         }
         let _ = self.notices.send(Notice::Ended { record: Box::new(record), error });
         Ok(Step::Next)
+    }
+
+    /// The version that a run committed which is given up, because no answer of the store came in time.
+    async fn committed_after_all(&self, job: &TableName) -> Result<Option<u64>> {
+        if !self.resumed && !self.doubtful.contains(job) {
+            return Ok(None);
+        }
+        let bench = self.placement.any();
+        let run = RunId::new(self.id.clone(), job.clone()).to_string();
+        let found = committed(bench, bench.project.job(job)?, &run, self.id.time()).await?;
+        Ok(found.and_then(|report| match report.outcome {
+            Outcome::Committed { version } => Some(version),
+            Outcome::Unchanged | Outcome::ExpectationFailed { .. } => None,
+        }))
     }
 
     /// Why the last attempt did not end well.

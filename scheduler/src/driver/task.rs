@@ -18,9 +18,19 @@ use crate::ledger::LeaseKeeper;
 
 /// What a task tells its driver.
 pub(super) enum TaskEvent {
-    Placed { job: TableName, place: Place },
-    Progressed { job: TableName },
-    Ended { job: TableName, report: Result<Box<Report>> },
+    Placed {
+        job: TableName,
+        place: Place,
+    },
+    Progressed {
+        job: TableName,
+    },
+    /// `doubtful` when it began to commit: a failure then may have committed.
+    Ended {
+        job: TableName,
+        report: Result<Box<Report>>,
+        doubtful: bool,
+    },
 }
 
 pub(super) struct RunTask {
@@ -37,18 +47,20 @@ pub(super) struct RunTask {
 impl RunTask {
     pub(super) async fn run(self) {
         let job = self.run.job().clone();
-        let report = AssertUnwindSafe(self.attempt()).catch_unwind().await.unwrap_or_else(|_| {
+        let doubtful = AtomicBool::new(false);
+        let report = AssertUnwindSafe(self.attempt(&doubtful)).catch_unwind().await.unwrap_or_else(|_| {
             Err(Error::internal(format!("job {job}: a task of it panicked; the log of this process says where")))
         });
         // The driver is gone only when it drives no more.
-        let _ = self.events.send(TaskEvent::Ended { job, report: report.map(Box::new) });
+        let _ =
+            self.events.send(TaskEvent::Ended { job, report: report.map(Box::new), doubtful: doubtful.into_inner() });
     }
 
     /// Ends when asked to, within one batch; not while it commits: what is committed then is told as such.
-    async fn attempt(&self) -> Result<Report> {
+    async fn attempt(&self, doubtful: &AtomicBool) -> Result<Report> {
         let committing = AtomicBool::new(false);
         let mut stopped = self.stopped.clone();
-        let work = self.work(&committing);
+        let work = self.work(&committing, doubtful);
         tokio::pin!(work);
         tokio::select! {
             report = &mut work => return report,
@@ -60,7 +72,7 @@ impl RunTask {
         }
     }
 
-    async fn work(&self, committing: &AtomicBool) -> Result<Report> {
+    async fn work(&self, committing: &AtomicBool, doubtful: &AtomicBool) -> Result<Report> {
         let job = self.run.job();
         let bench = self.placement.choose(job, self.interval).await?;
         let _ = self.events.send(TaskEvent::Placed { job: job.clone(), place: bench.execute.place() });
@@ -70,6 +82,7 @@ impl RunTask {
         };
         let entering = |state| {
             committing.store(state == RunState::Committing, Ordering::Relaxed);
+            doubtful.fetch_or(state == RunState::Committing, Ordering::Relaxed);
             if *self.stopped.borrow() {
                 return Err(self.cancelled());
             }

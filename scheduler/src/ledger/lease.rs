@@ -11,7 +11,7 @@ use pulse_core::run::TriggerId;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Made, RunStore, json};
+use super::{Made, Origin, RunStore, json};
 
 /// Times in a lease's length that its keeper looks whether something is due.
 const LOOKS_PER_LEASE: u32 = 6;
@@ -47,7 +47,11 @@ impl RunStore {
         Ok(self.newest_lease(trigger).await?.is_some_and(|lease| !is_over(&lease, now, options)))
     }
 
-    async fn make_lease(&self, trigger: &TriggerId, lease: &Lease) -> Result<Made> {
+    /// The mark comes before the epoch, so that the end of an earlier driver that is not quite gone does not close it.
+    async fn make_lease(&self, trigger: &TriggerId, origin: Origin, lease: &Lease) -> Result<Made> {
+        if origin == Origin::Submitted {
+            self.mark_open(trigger, lease.epoch).await?;
+        }
         self.make(&self.lease_path(trigger, lease.epoch), json(lease)?).await
     }
 }
@@ -60,6 +64,7 @@ pub struct LeaseKeeper {
     holding: Arc<Mutex<Holding>>,
     lost: watch::Receiver<bool>,
     keeping: JoinHandle<()>,
+    first_epoch: u64,
 }
 
 impl LeaseKeeper {
@@ -67,13 +72,18 @@ impl LeaseKeeper {
     ///
     /// # Errors
     /// `Unavailable` or `Invalid` when the lake cannot be read or written.
-    pub async fn claim(ledger: &RunStore, trigger: &TriggerId, options: LeaseOptions) -> Result<Option<Self>> {
+    pub async fn claim(
+        ledger: &RunStore,
+        trigger: &TriggerId,
+        origin: Origin,
+        options: LeaseOptions,
+    ) -> Result<Option<Self>> {
         let owner = format!("{:016x}", rand::random::<u64>());
         let newest = ledger.newest_lease(trigger).await?;
         let lease = match claim(newest.as_ref(), &owner, Utc::now(), options) {
             Claim::Held => return Ok(None),
             Claim::Ours(lease) => lease,
-            Claim::Make(lease) => match ledger.make_lease(trigger, &lease).await? {
+            Claim::Make(lease) => match ledger.make_lease(trigger, origin, &lease).await? {
                 Made::Now => lease,
                 // By somebody else, or by a try of ours whose answer was lost.
                 Made::Before => match ledger.newest_lease(trigger).await? {
@@ -82,11 +92,17 @@ impl LeaseKeeper {
                 },
             },
         };
+        let first_epoch = lease.epoch;
         let holding = Arc::new(Mutex::new(Holding::new(lease, options)));
         let (tell, lost) = watch::channel(false);
         let every = options.length.to_std().unwrap_or_default() / LOOKS_PER_LEASE;
-        let keeping = tokio::spawn(keep(ledger.clone(), trigger.clone(), Arc::clone(&holding), tell, every));
-        Ok(Some(Self { ledger: ledger.clone(), trigger: trigger.clone(), holding, lost, keeping }))
+        let keeping = tokio::spawn(keep(ledger.clone(), (trigger.clone(), origin), Arc::clone(&holding), tell, every));
+        Ok(Some(Self { ledger: ledger.clone(), trigger: trigger.clone(), holding, lost, keeping, first_epoch }))
+    }
+
+    /// The epoch that was claimed: above 1, others drove before.
+    pub fn first_epoch(&self) -> u64 {
+        self.first_epoch
     }
 
     /// Whether an effect is allowed now.
@@ -142,7 +158,7 @@ impl Drop for LeaseKeeper {
 
 async fn keep(
     ledger: RunStore,
-    trigger: TriggerId,
+    (trigger, origin): (TriggerId, Origin),
     holding: Arc<Mutex<Holding>>,
     tell: watch::Sender<bool>,
     every: Duration,
@@ -150,7 +166,7 @@ async fn keep(
     loop {
         tokio::time::sleep(every).await;
         let action = lock(&holding).due(Utc::now());
-        match carry_out(&ledger, &trigger, action).await {
+        match carry_out(&ledger, &trigger, origin, action).await {
             Ok(Some(event)) => lock(&holding).apply(event, Utc::now()),
             Ok(None) => {}
             // The next look tries again; until then the lease may run out, and then nothing is done.
@@ -163,7 +179,12 @@ async fn keep(
     }
 }
 
-async fn carry_out(ledger: &RunStore, trigger: &TriggerId, action: LeaseAction) -> Result<Option<LeaseEvent>> {
+async fn carry_out(
+    ledger: &RunStore,
+    trigger: &TriggerId,
+    origin: Origin,
+    action: LeaseAction,
+) -> Result<Option<LeaseEvent>> {
     match action {
         LeaseAction::Nothing => Ok(None),
         LeaseAction::Renew(lease) => {
@@ -174,7 +195,7 @@ async fn carry_out(ledger: &RunStore, trigger: &TriggerId, action: LeaseAction) 
             ledger.overwrite(&ledger.lease_path(trigger, lease.epoch), json(&lease)?).await?;
             Ok(Some(LeaseEvent::Stored(lease)))
         }
-        LeaseAction::Make(lease) => match ledger.make_lease(trigger, &lease).await? {
+        LeaseAction::Make(lease) => match ledger.make_lease(trigger, origin, &lease).await? {
             Made::Now => Ok(Some(LeaseEvent::Stored(lease))),
             Made::Before => Ok(ledger.newest_lease(trigger).await?.map(LeaseEvent::Superseded)),
         },

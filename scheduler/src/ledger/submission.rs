@@ -128,7 +128,7 @@ impl RunStore {
             return self.same(&record, &earlier);
         }
         // First the mark that makes it found: a mark without a submission is nothing, a submission without one is lost.
-        self.overwrite(&self.open_path(&id), String::new()).await?;
+        self.mark_open(&id, 0).await?;
         match self.make(&self.of(&id).join("trigger.json"), json(&record)?).await? {
             Made::Now => Ok(id),
             Made::Before => match self.submission(&id).await? {
@@ -167,31 +167,56 @@ impl RunStore {
     /// # Errors
     /// `Unavailable` when the lake cannot be listed.
     pub async fn open(&self) -> Result<Vec<TriggerId>> {
-        let objects = self.list_below(&self.root.clone().join("open")).await?;
-        let mut open: Vec<TriggerId> =
-            objects.iter().filter_map(|object| object.location.filename()?.parse().ok()).collect();
+        let mut open: Vec<TriggerId> = self.marks().await?.into_iter().map(|(trigger, _)| trigger).collect();
         open.sort_unstable();
+        open.dedup();
         Ok(open)
     }
 
     /// # Errors
     /// `Unavailable` when the lake cannot be read.
     pub async fn is_open(&self, trigger: &TriggerId) -> Result<bool> {
-        self.exists(&self.open_path(trigger)).await
+        Ok(self.marks().await?.iter().any(|(open, _)| open == trigger))
     }
 
-    fn open_path(&self, trigger: &TriggerId) -> Path {
-        self.root.clone().join("open").join(trigger.as_str())
+    fn mark_path(&self, trigger: &TriggerId, epoch: u64) -> Path {
+        self.root.clone().join("open").join(format!("{trigger}.{epoch:08}"))
     }
 
-    /// The trigger has ended and is not looked at again. Of several ends, the first holds.
+    async fn marks(&self) -> Result<Vec<(TriggerId, u64)>> {
+        let objects = self.list_below(&self.root.clone().join("open")).await?;
+        let mark = |path: &Path| {
+            let (trigger, epoch) = path.filename()?.split_once('.')?;
+            Some((trigger.parse().ok()?, epoch.parse().ok()?))
+        };
+        Ok(objects.iter().filter_map(|object| mark(&object.location)).collect())
+    }
+
+    fn ended_path(&self, trigger: &TriggerId, epoch: u64) -> Path {
+        self.of(trigger).join("ended").join(format!("{epoch:08}.json"))
+    }
+
+    /// The trigger is found until the driver of the epoch, or a later one, ends it.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid` when the lake cannot be written.
-    pub async fn end(&self, trigger: &TriggerId, exit: u8, at: DateTime<Utc>) -> Result<()> {
+    pub async fn mark_open(&self, trigger: &TriggerId, epoch: u64) -> Result<()> {
+        self.overwrite(&self.mark_path(trigger, epoch), String::new()).await
+    }
+
+    /// The driver of the epoch has ended the trigger. That of an epoch which another has followed holds nothing.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Invalid` when the lake cannot be written.
+    pub async fn end(&self, trigger: &TriggerId, epoch: u64, exit: u8, at: DateTime<Utc>) -> Result<()> {
         let ended = Ended { exit, at: at.timestamp_millis() };
-        self.make(&self.of(trigger).join("ended.json"), json(&ended)?).await?;
-        self.delete(&self.open_path(trigger)).await
+        self.make(&self.ended_path(trigger, epoch), json(&ended)?).await?;
+        for (open, of) in self.marks().await? {
+            if open == *trigger && of <= epoch {
+                self.delete(&self.mark_path(trigger, of)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The exit code that a trigger ended with; none while it runs.
@@ -199,7 +224,8 @@ impl RunStore {
     /// # Errors
     /// `Unavailable` when the lake cannot be read.
     pub async fn exit(&self, trigger: &TriggerId) -> Result<Option<u8>> {
-        let ended: Option<Ended> = self.read_json(&self.of(trigger).join("ended.json")).await?;
+        let Some(lease) = self.newest_lease(trigger).await? else { return Ok(None) };
+        let ended: Option<Ended> = self.read_json(&self.ended_path(trigger, lease.epoch)).await?;
         Ok(ended.map(|ended| ended.exit))
     }
 

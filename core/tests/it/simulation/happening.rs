@@ -1,0 +1,55 @@
+//! What comes from outside: files, submissions, requests to stop, other commits, and trouble.
+
+use super::random::Random;
+use super::store::Sources;
+use super::world::PROCESSES;
+
+/// Something from outside.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Happening {
+    Arrive,
+    Submit {
+        key: usize,
+    },
+    Cancel,
+    Rearrange,
+    Crash {
+        process: usize,
+    },
+    /// Stops without knowing, and goes on later as if nothing had been.
+    Freeze {
+        process: usize,
+        millis: i64,
+    },
+}
+
+/// A chain, a fork, or two jobs apart.
+pub(super) fn sources(random: &mut Random) -> Sources {
+    let shapes: [&[Option<usize>]; 5] =
+        [&[None], &[None, Some(0)], &[None, Some(0), Some(1)], &[None, Some(0), Some(0)], &[None, None]];
+    shapes[random.below(shapes.len())].to_vec()
+}
+
+/// Two or three submissions, some of them twice, while files arrive and things go wrong.
+pub(super) fn happenings(random: &mut Random) -> Vec<(i64, Happening)> {
+    let mut happenings = vec![(0, Happening::Arrive), (10, Happening::Submit { key: 0 })];
+    for key in 1..random.between(1, 4) {
+        happenings.push((random.between(0, 6000), Happening::Submit { key: usize::try_from(key).unwrap() }));
+    }
+    if random.chance(500) {
+        happenings.push((random.between(0, 2000), Happening::Submit { key: 0 }));
+    }
+    for _ in 0..random.between(0, 4) {
+        happenings.push((random.between(0, 8000), Happening::Arrive));
+        happenings.push((random.between(0, 8000), Happening::Rearrange));
+    }
+    if random.chance(200) {
+        happenings.push((random.between(0, 8000), Happening::Cancel));
+    }
+    for _ in 0..random.between(0, 3) {
+        happenings.push((random.between(0, 9000), Happening::Crash { process: random.below(PROCESSES) }));
+        let millis = random.between(200, 5000);
+        happenings.push((random.between(0, 9000), Happening::Freeze { process: random.below(PROCESSES), millis }));
+    }
+    happenings
+}

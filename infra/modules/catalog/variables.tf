@@ -1,0 +1,37 @@
+variable "name" {
+  description = "Prefix of everything, `<project>-<environment>`."
+  type        = string
+}
+
+variable "lake_url" {
+  description = "Root of the tables, such as s3://bucket/lake; a table lies at `<root>/<layer>/<table>`."
+  type        = string
+  validation {
+    condition     = can(regex("^s3://[^/]+/.*[^/]$", var.lake_url))
+    error_message = "lake_url must be s3://<bucket>/<prefix> without a slash at its end."
+  }
+}
+
+variable "databases" {
+  description = "Prefix of the databases' names; empty where an account holds one environment, so that SQL reads `silver.bars_1m` everywhere."
+  type = object({
+    prefix = optional(string, "")
+  })
+  default = {}
+  validation {
+    condition     = can(regex("^([a-z][a-z0-9_]*_)?$", var.databases.prefix))
+    error_message = "databases.prefix must be empty, or lower case with an underscore at its end."
+  }
+}
+
+variable "encryption" {
+  description = "Key of the catalog, and whether this environment owns the account's setting."
+  type = object({
+    kms_key_arn = string
+    manage      = optional(bool, true)
+  })
+  validation {
+    condition     = can(regex(":key/", var.encryption.kms_key_arn))
+    error_message = "encryption.kms_key_arn must be the ARN of a key."
+  }
+}

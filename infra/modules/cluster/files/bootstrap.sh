@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Bootstrap action: makes a node of EMR a scheduler (primary) or an executor (core, task). Runs as hadoop on every node, also
+# on those added later, before EMR installs its applications. A node that cannot be made one must not stay: any failure ends
+# this with a code other than 0, and EMR ends the node.
+# usage: bootstrap.sh --release URL --sha256 HEX --agent URL --settings URL
+# PULSE_ROOT: folder that stands for / (tests).
+set -euo pipefail
+root="${PULSE_ROOT:-}"
+opt="$root/opt/pulse/bin" etc="$root/etc/pulse" units="$root/etc/systemd/system" data="$root/mnt/pulse"
+info="$root/mnt/var/lib/info" shutdown="$root/mnt/var/lib/instance-controller/public/shutdown-actions"
+release="" sha256="" agent="" settings=""
+
+fail() { echo "pulse bootstrap: $*" >&2; exit 1; }
+
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --release) release="$2" ;;
+        --sha256) sha256="$2" ;;
+        --agent) agent="$2" ;;
+        --settings) settings="$2" ;;
+        *) fail "unknown option $1" ;;
+    esac
+    shift 2
+done
+[[ $release && $sha256 && $agent && $settings ]] || fail "usage: bootstrap.sh --release URL --sha256 HEX --agent URL --settings URL"
+
+# A field of EMR's description of the node; its spelling differs from release to release, so case does not count.
+field() {
+    python3 - "$1" "${@:2}" <<'PY'
+import json, sys
+try:
+    found = {k.lower(): v for k, v in json.load(open(sys.argv[1])).items()}
+except (OSError, ValueError):
+    found = {}
+print(next((str(found[name.lower()]) for name in sys.argv[2:] if found.get(name.lower()) is not None), ""))
+PY
+}
+
+# The network may not be there in a node's first seconds; what is forbidden or absent stays so.
+fetch() {
+    local attempt
+    for attempt in 1 2 3 4 5; do
+        if sudo aws s3 cp --only-show-errors "$1" "$2"; then return; fi
+        echo "pulse bootstrap: attempt $attempt to read $1 failed" >&2
+        sleep "${PULSE_FETCH_WAIT:-$((attempt * 3))}"
+    done
+    fail "$1 cannot be read: is it uploaded (scripts/build-release --upload), does the node's role admit it, does the S3 endpoint's policy?"
+}
+
+sudo mkdir -p "$opt" "$etc" "$units" "$data/work" "$data/spill" "$shutdown"
+id pulse >/dev/null 2>&1 || sudo useradd --system --no-create-home --shell /usr/sbin/nologin pulse
+
+fetch "$release" "$opt/pulse.new"
+found="$(sha256sum "$opt/pulse.new" | cut -d' ' -f1)"
+if [ "$found" != "$sha256" ]; then
+    sudo rm -f "$opt/pulse.new"
+    fail "$release has sha256 $found, expected $sha256: build and upload it again, or deploy with its own checksum"
+fi
+sudo chmod 0755 "$opt/pulse.new"
+sudo mv "$opt/pulse.new" "$opt/pulse"
+"$opt/pulse" --version >/dev/null || fail "$release does not start on this node: was it built against a newer glibc (scripts/build-release checks this)?"
+fetch "$agent" "$opt/pulse-node"
+sudo chmod 0755 "$opt/pulse-node"
+fetch "$settings" "$etc/pulse.env"
+
+role=executor
+[ "$(field "$info/instance.json" isMaster)" != True ] || role=scheduler
+host="$(field "$info/extraInstanceData.json" masterHost masterPrivateDnsName)"
+[ -n "$host" ] || host="$(field "$info/job-flow.json" masterPrivateDnsName)"
+[ -n "$host" ] || fail "$info does not say where the primary node is"
+sudo tee -a "$etc/pulse.env" >/dev/null <<ENV
+PULSE_SCHEDULER_HOST=$host
+PULSE_WORK_DIR=/mnt/pulse/work
+PULSE_SPILL_DIR=/mnt/pulse/spill
+PULSE_NODE_ROLE=$role
+PULSE_NODE_KIND=$(field "$info/extraInstanceData.json" instanceRole | tr '[:upper:]' '[:lower:]')
+PULSE_CLUSTER_ID=$(field "$info/extraInstanceData.json" jobFlowId)
+ENV
+sudo chmod 0644 "$etc/pulse.env"
+sudo chown -R pulse "$data"
+
+unit() { sudo tee "$units/$1" >/dev/null; }
+# Restarts without end: nodes boot in any order, an executor waits for its scheduler. TimeoutStopSec leaves time to drain
+# within the two minutes between a Spot notice and the end.
+unit "pulse-$role.service" <<UNIT
+[Unit]
+Description=pulse $role
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+[Service]
+User=pulse
+EnvironmentFile=/etc/pulse/pulse.env
+ExecStart=/opt/pulse/bin/pulse serve $role
+Restart=always
+RestartSec=5
+TimeoutStopSec=90
+LimitNOFILE=65536
+NoNewPrivileges=true
+ProtectSystem=full
+ProtectHome=true
+[Install]
+WantedBy=multi-user.target
+UNIT
+# A job of the node's agent, every $2 seconds. It is root: EMR's file of activity and the journal belong to others.
+timer() {
+    unit "pulse-$1.service" <<UNIT
+[Unit]
+Description=pulse-node $1
+[Service]
+Type=oneshot
+EnvironmentFile=/etc/pulse/pulse.env
+ExecStart=/opt/pulse/bin/pulse-node $1
+TimeoutStartSec=120
+UNIT
+    unit "pulse-$1.timer" <<UNIT
+[Unit]
+Description=pulse-node $1 every $2 s
+[Timer]
+OnActiveSec=$2
+OnUnitActiveSec=$2
+AccuracySec=1
+[Install]
+WantedBy=timers.target
+UNIT
+}
+timer logs 60
+[ "$role" = executor ] || timer heartbeat 30
+sudo tee "$shutdown/pulse.sh" >/dev/null <<'HOOK'
+#!/usr/bin/env bash
+# EMR gives this a minute: processes drain, then what they said last is shipped.
+sudo timeout 40 systemctl stop pulse-scheduler.service pulse-executor.service
+sudo timeout 15 systemctl start pulse-logs.service
+HOOK
+sudo chmod 0755 "$shutdown/pulse.sh"
+
+sudo systemctl daemon-reload
+sudo systemctl enable --now "pulse-$role.service" pulse-logs.timer
+[ "$role" = executor ] || sudo systemctl enable --now pulse-heartbeat.timer
+echo "pulse bootstrap: $role, scheduler at $host, binary $sha256"

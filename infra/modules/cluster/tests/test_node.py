@@ -1,0 +1,266 @@
+"""What nodes run, with a folder for / and stand-ins for aws, systemctl and the like.
+
+    python -m unittest test_node      # in this folder
+"""
+
+import gzip
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+
+FILES = Path(__file__).resolve().parents[1] / "files"
+PULSE = """#!/bin/sh
+case "$*" in
+    *"runs list"*) cat "$PULSE_ROOT/runs.json" 2>/dev/null || exit 1 ;;
+    *) echo "pulse $*" ;;
+esac
+"""
+# `s3 cp` copies between a folder per bucket and the disk; every call is noted.
+AWS = """#!/bin/sh
+echo "$*" >>"$PULSE_ROOT/calls"
+[ "$1 $2" = "s3 cp" ] || exit "${FAKE_AWS_CODE:-0}"
+shift 2
+while :; do case "$1" in --recursive | --only-show-errors) shift ;; *) break ;; esac; done
+from="$(echo "$1" | sed "s#^s3://#$PULSE_ROOT/s3/#")" to="$(echo "$2" | sed "s#^s3://#$PULSE_ROOT/s3/#")"
+[ -e "$from" ] || exit 1
+mkdir -p "$(dirname "$to")"
+if [ -d "$from" ]; then cp -r "$from/." "$to"; else cp "$from" "$to"; fi
+"""
+STAND_INS = {
+    "aws": AWS,
+    "sudo": '#!/bin/sh\nexec "$@"\n',
+    "id": "#!/bin/sh\nexit 1\n",
+    "useradd": '#!/bin/sh\necho "useradd $*" >>"$PULSE_ROOT/calls"\n',
+    "chown": "#!/bin/sh\n",
+    "systemctl": '#!/bin/sh\necho "systemctl $*" >>"$PULSE_ROOT/calls"\n',
+    "journalctl": "#!/bin/sh\n"
+    'cat "$PULSE_ROOT/journal" 2>/dev/null\nfor a; do case "$a" in --cursor-file=*) echo next >"${a#*=}" ;; esac; done\n',
+}
+
+
+class Node(unittest.TestCase):
+    def setUp(self):
+        self.root = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.root)
+        self.environment = {
+            **os.environ,
+            "PULSE_ROOT": str(self.root),
+            "PATH": f"{self.root}/stand-ins:{os.environ['PATH']}",
+            "PULSE_FETCH_WAIT": "0",
+            "PULSE_NAME": "pulse-dev",
+            "PULSE_LOG_GROUP": "/pulse/dev",
+            "PULSE_LOG_URL": "s3://logs/emr",
+            "PULSE_CLUSTER_ID": "j-1",
+            "PULSE_API_PORT": "1",  # nobody listens there
+        }
+        for name, script in STAND_INS.items():
+            self.program(f"stand-ins/{name}", script)
+
+    def write(self, path, text):
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def program(self, path, text):
+        file = self.write(path, text)
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+
+    def read(self, path):
+        return (self.root / path).read_text()
+
+    def calls(self):
+        return self.read("calls").splitlines() if (self.root / "calls").exists() else []
+
+
+class Bootstrap(Node):
+    def setUp(self):
+        super().setUp()
+        self.write("s3/artifacts/pulse", PULSE)
+        shutil.copy(FILES / "pulse-node", self.root / "s3/artifacts/pulse-node")
+        self.write("s3/artifacts/pulse.env", "PULSE_LAKE=s3://silver/lake\n")
+        self.describe(primary=False)
+
+    def describe(self, primary):
+        info = "mnt/var/lib/info"
+        self.write(f"{info}/instance.json", json.dumps({"isMaster": primary}))
+        self.write(f"{info}/extraInstanceData.json", json.dumps({"instanceRole": "Master" if primary else "TASK", "masterHost": "ip-10-20-0-9.ec2.internal", "jobFlowId": "j-1"}))
+
+    def boot(self, sha256=hashlib.sha256(PULSE.encode()).hexdigest(), release="s3://artifacts/pulse"):
+        arguments = ["--release", release, "--sha256", sha256, "--agent", "s3://artifacts/pulse-node", "--settings", "s3://artifacts/pulse.env"]
+        return subprocess.run(["bash", FILES / "bootstrap.sh", *arguments], env=self.environment, capture_output=True, text=True, timeout=60)
+
+    def test_a_task_node_becomes_an_executor_of_the_primary(self):
+        done = self.boot()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("PULSE_LAKE=s3://silver/lake\nPULSE_SCHEDULER_HOST=ip-10-20-0-9.ec2.internal\n", self.read("etc/pulse/pulse.env"))
+        self.assertIn("PULSE_NODE_KIND=task\n", self.read("etc/pulse/pulse.env"))
+        unit = self.read("etc/systemd/system/pulse-executor.service")
+        self.assertIn("ExecStart=/opt/pulse/bin/pulse serve executor\n", unit)
+        self.assertIn("User=pulse\n", unit)
+        self.assertFalse((self.root / "etc/systemd/system/pulse-heartbeat.timer").exists())
+        self.assertIn("systemctl enable --now pulse-executor.service pulse-logs.timer", self.calls())
+
+    def test_the_primary_becomes_the_scheduler_with_a_heartbeat(self):
+        self.describe(primary=True)
+        done = self.boot()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("serve scheduler\n", self.read("etc/systemd/system/pulse-scheduler.service"))
+        self.assertIn("OnUnitActiveSec=30\n", self.read("etc/systemd/system/pulse-heartbeat.timer"))
+        self.assertIn("systemctl enable --now pulse-heartbeat.timer", self.calls())
+
+    def test_a_binary_with_another_checksum_is_not_installed(self):
+        done = self.boot(sha256="0" * 64)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("expected " + "0" * 64, done.stderr)
+        self.assertFalse((self.root / "opt/pulse/bin/pulse").exists())
+        self.assertEqual([call for call in self.calls() if call.startswith("systemctl")], [])
+
+    def test_a_node_that_cannot_reach_the_bucket_says_what_to_look_at(self):
+        done = self.boot(release="s3://artifacts/absent")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("S3 endpoint's policy", done.stderr)
+        self.assertEqual(sum("absent" in call for call in self.calls()), 5)
+
+    def test_a_node_without_its_description_fails(self):
+        shutil.rmtree(self.root / "mnt/var/lib/info")
+        done = self.boot()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("where the primary node is", done.stderr)
+
+    def test_a_step_runs_pulse_with_the_nodes_settings_on_the_project(self):
+        self.describe(primary=True)
+        self.assertEqual(self.boot().returncode, 0)
+        self.write("s3/artifacts/projects/p/project.toml", "")
+        done = subprocess.run([sys.executable, self.root / "opt/pulse/bin/pulse-node", "step", "s3://artifacts/projects/p", "submit", "--all"], env=self.environment, capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"^pulse --project /\S+ submit --all\n$")
+
+
+class Agent(Node):
+    def setUp(self):
+        super().setUp()
+        self.program("opt/pulse/bin/pulse", PULSE)
+        self.activity = self.write("emr/metricscollector/isbusy", "")
+        self.long_ago = time.time() - 5000
+        os.utime(self.activity, (self.long_ago, self.long_ago))
+
+    def run_agent(self, command):
+        done = subprocess.run([sys.executable, FILES / "pulse-node", command], env=self.environment, capture_output=True, text=True, timeout=30)
+        return done.returncode, done.stdout + done.stderr
+
+    def runs(self, *states, age=60, ended=None):
+        now = int(time.time() * 1000)
+        listed = [{"run": f"r{n}", "trigger": f"20260101T0000{n:02d}-x", "state": state, "started": now - age * 1000, "ended": ended, "error": "boom"} for n, state in enumerate(states)]
+        self.write("runs.json", "".join(json.dumps(run) + "\n" for run in listed))
+
+    def touched(self):
+        return self.activity.stat().st_mtime > self.long_ago + 1000
+
+    def figures(self):
+        call = next(call for call in self.calls() if "put-metric-data" in call)
+        return {figure["MetricName"]: figure["Value"] for figure in json.loads(call.split("--metric-data ")[1])}
+
+    def test_open_runs_keep_the_cluster_alive(self):
+        for state in ("queued", "planning", "running", "committing"):
+            with self.subTest(state):
+                os.utime(self.activity, (self.long_ago, self.long_ago))
+                self.runs("succeeded", state)
+                self.assertEqual(self.run_agent("heartbeat")[0], 0)
+                self.assertTrue(self.touched())
+        self.assertEqual(self.figures()["Busy"], 1)
+
+    def test_ended_runs_do_not(self):
+        self.runs("succeeded", "unchanged", "failed", "cancelled", "skipped")
+        self.run_agent("heartbeat")
+        self.assertFalse(self.touched())
+        self.assertEqual((self.figures()["Busy"], self.figures()["HeartbeatFailed"]), (0, 0))
+
+    def test_a_run_that_a_dead_scheduler_left_behind_does_not(self):
+        self.runs("running", age=7 * 3600)
+        self.run_agent("heartbeat")
+        self.assertFalse(self.touched())
+
+    def test_a_ledger_that_cannot_be_read_keeps_it_alive_and_is_told(self):
+        self.assertIn("heartbeat failed", self.run_agent("heartbeat")[1])
+        self.assertTrue(self.touched())
+        self.assertEqual(self.figures()["HeartbeatFailed"], 1)
+
+    def test_a_heartbeat_that_emr_cannot_see_is_told(self):
+        shutil.rmtree(self.root / "emr")
+        self.runs("running")
+        self.assertIn("heartbeat failed", self.run_agent("heartbeat")[1])
+        self.assertEqual(self.figures()["HeartbeatFailed"], 1)
+
+    def test_a_failed_run_is_told_once(self):
+        self.runs("succeeded")
+        self.run_agent("heartbeat")
+        self.runs("failed", ended=int(time.time() * 1000) + 1000)
+        self.assertIn("run failed: r0 boom", self.run_agent("heartbeat")[1])
+        self.assertNotIn("run failed", self.run_agent("heartbeat")[1])
+
+    def test_executors_and_a_scheduler_that_does_not_answer(self):
+        self.runs()
+        self.run_agent("heartbeat")
+        self.assertEqual((self.figures()["SchedulerDown"], self.figures()["Executors"]), (1, 0))
+        server = http.server.HTTPServer(("127.0.0.1", 0), Health)
+        self.addCleanup(server.server_close)
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        self.environment["PULSE_API_PORT"] = str(server.server_port)
+        (self.root / "calls").unlink()
+        self.run_agent("heartbeat")
+        self.assertEqual((self.figures()["SchedulerDown"], self.figures()["Executors"]), (0, 3))
+
+    def test_a_submission_that_nobody_starts_ages_in_the_queue(self):
+        self.runs("queued", age=1000)
+        self.run_agent("heartbeat")
+        self.assertGreater(self.figures()["QueueAgeSeconds"], 900)
+
+    def journal(self, *messages):
+        entries = [{"__REALTIME_TIMESTAMP": "1700000000000000", "_SYSTEMD_UNIT": unit, "MESSAGE": text} for unit, text in messages]
+        self.write("journal", "".join(json.dumps(entry) + "\n" for entry in entries))
+
+    def test_logs_go_to_their_groups_and_to_s3(self):
+        self.journal(("pulse-scheduler.service", "hello"), ("pulse-heartbeat.service", "run failed: x"))
+        code, said = self.run_agent("logs")
+        self.assertEqual(code, 0, said)
+        groups = {call.split("--log-group-name ")[1].split()[0] for call in self.calls() if "put-log-events" in call}
+        self.assertEqual(groups, {"/pulse/dev/scheduler", "/pulse/dev/node"})
+        shipped = list((self.root / "s3/logs/emr/j-1/pulse/scheduler").rglob("*.gz"))
+        self.assertEqual(gzip.decompress(shipped[0].read_bytes()).decode(), "1700000000000 hello\n")
+        self.assertTrue((self.root / "var/lib/pulse-node/cursor").exists())
+
+    def test_what_did_not_arrive_is_shipped_again(self):
+        self.journal(("pulse-executor.service", "hello"))
+        self.environment["FAKE_AWS_CODE"] = "1"
+        self.assertEqual(self.run_agent("logs")[0], 1)
+        self.assertFalse((self.root / "var/lib/pulse-node/cursor").exists())
+
+    def test_large_journals_are_cut_into_what_cloudwatch_takes(self):
+        self.journal(*[("pulse-executor.service", "x" * 1000)] * 2000)
+        self.assertEqual(self.run_agent("logs")[0], 0)
+        self.assertEqual(sum("put-log-events" in call for call in self.calls()), 3)
+
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"3")
+
+    def log_message(self, *_):
+        pass
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,50 @@
+variable "name" {
+  description = "Prefix of everything, `<project>-<environment>`."
+  type        = string
+}
+
+variable "kms_key_arn" {
+  description = "ARN of the key."
+  type        = string
+  validation {
+    condition     = can(regex(":key/", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a key."
+  }
+}
+
+variable "buckets" {
+  description = "ARNs of the buckets by kind."
+  type = object({
+    raw       = string
+    silver    = string
+    gold      = string
+    logs      = string
+    artifacts = string
+  })
+  validation {
+    condition     = alltrue([for arn in values(var.buckets) : can(regex(":s3:::[^*/]+$", arn))])
+    error_message = "buckets must be ARNs of single buckets, without *."
+  }
+}
+
+variable "databases" {
+  description = "Names of the catalog's databases."
+  type        = list(string)
+  validation {
+    condition     = length(var.databases) > 0 && alltrue([for name in var.databases : can(regex("^[a-z0-9_]+$", name))])
+    error_message = "databases must be names, without *."
+  }
+}
+
+variable "principals" {
+  description = "ARNs of those who may take the submitter's and the reader's role; empty leaves it to the account's own policies."
+  type = object({
+    submitters = optional(list(string), [])
+    readers    = optional(list(string), [])
+  })
+  default = {}
+  validation {
+    condition     = alltrue([for arn in concat(var.principals.submitters, var.principals.readers) : can(regex("^arn:[a-z-]+:(iam|sts)::[0-9]{12}:", arn))])
+    error_message = "principals must be ARNs of users or roles of an account."
+  }
+}

@@ -1,0 +1,114 @@
+mock_provider "aws" {
+  mock_data "aws_caller_identity" { defaults = { account_id = "111122223333" } }
+  mock_data "aws_partition" { defaults = { partition = "aws" } }
+  mock_data "aws_region" { defaults = { name = "us-east-1" } }
+  mock_data "aws_iam_policy_document" { defaults = { json = "{}" } }
+}
+
+variables {
+  name        = "pulse-dev"
+  kms_key_arn = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000000"
+}
+
+run "buckets_are_private_versioned_encrypted" {
+  command = plan
+  assert {
+    condition     = toset([for b in aws_s3_bucket.this : b.bucket]) == toset([for k in ["raw", "silver", "gold", "logs", "artifacts"] : "pulse-dev-111122223333-${k}"])
+    error_message = "there must be five buckets named <name>-<account>-<kind>"
+  }
+  assert {
+    condition     = alltrue([for b in aws_s3_bucket.this : !b.force_destroy])
+    error_message = "terraform must never delete data"
+  }
+  assert {
+    condition = length(aws_s3_bucket_public_access_block.this) == 5 && alltrue([
+      for b in aws_s3_bucket_public_access_block.this : b.block_public_acls && b.block_public_policy && b.ignore_public_acls && b.restrict_public_buckets
+    ])
+    error_message = "every bucket must be closed to the public"
+  }
+  assert {
+    condition     = length(aws_s3_bucket_versioning.this) == 5 && alltrue([for v in aws_s3_bucket_versioning.this : v.versioning_configuration[0].status == "Enabled"])
+    error_message = "every bucket must be versioned"
+  }
+  assert {
+    condition = alltrue([
+      for kind, e in aws_s3_bucket_server_side_encryption_configuration.this : alltrue([
+        for r in e.rule : r.bucket_key_enabled && r.apply_server_side_encryption_by_default[0].sse_algorithm == "aws:kms" && r.apply_server_side_encryption_by_default[0].kms_master_key_id == var.kms_key_arn
+      ]) if kind != "logs"
+    ])
+    error_message = "buckets must use the key, with bucket keys"
+  }
+  assert {
+    condition     = alltrue([for r in aws_s3_bucket_server_side_encryption_configuration.this["logs"].rule : r.apply_server_side_encryption_by_default[0].sse_algorithm == "AES256"])
+    error_message = "access logs are not delivered to a bucket with SSE-KMS"
+  }
+}
+
+run "plain_http_is_refused_and_accesses_are_logged" {
+  command = plan
+  assert {
+    condition = length(aws_s3_bucket_policy.this) == 5 && alltrue([
+      for p in data.aws_iam_policy_document.bucket : anytrue([
+        for s in p.statement : s.effect == "Deny" && contains(s.actions, "s3:*") && length(s.resources) == 2 && anytrue([for c in s.condition : c.variable == "aws:SecureTransport" && contains(c.values, "false")])
+      ])
+    ])
+    error_message = "every bucket's policy must deny plain HTTP, for the bucket and its objects"
+  }
+  assert {
+    condition = alltrue([
+      for p in data.aws_iam_policy_document.bucket : alltrue([for s in p.statement : length(s.condition) > 0])
+    ])
+    error_message = "no statement of a bucket's policy may be without condition"
+  }
+  assert {
+    condition     = toset(keys(aws_s3_bucket_logging.this)) == toset(["raw", "silver", "gold", "artifacts"])
+    error_message = "all but the log bucket must log their accesses"
+  }
+}
+
+run "age_never_touches_what_tables_use" {
+  command = plan
+  assert {
+    condition = alltrue([
+      for kind, l in aws_s3_bucket_lifecycle_configuration.this : alltrue([for r in l.rule : length(r.transition) == 0 && length(r.expiration) == 0])
+      if contains(["silver", "gold", "artifacts"], kind)
+    ])
+    error_message = "no rule may move or delete current objects of tables"
+  }
+  assert {
+    condition = alltrue([
+      for r in aws_s3_bucket_lifecycle_configuration.this["raw"].rule : alltrue([for t in r.transition : t.storage_class == "STANDARD_IA" || r.filter[0].prefix == "archive/"]) && length(r.expiration) == 0
+    ])
+    error_message = "raw files must stay readable at once; only archive/ may be frozen, nothing may expire"
+  }
+  assert {
+    condition = anytrue([
+      for r in aws_s3_bucket_lifecycle_configuration.this["raw"].rule : alltrue([
+        r.filter[0].prefix == "archive/",
+        anytrue([for t in r.transition : t.storage_class == "STANDARD_IA" && t.days == 30]),
+        anytrue([for t in r.transition : t.storage_class == "DEEP_ARCHIVE" && t.days == 180]),
+      ])
+    ])
+    error_message = "archive/ must become infrequent access after 30 days and deep archive after 180"
+  }
+  assert {
+    condition = alltrue([
+      for kind, l in aws_s3_bucket_lifecycle_configuration.this : anytrue([for r in l.rule : length(r.abort_incomplete_multipart_upload) == 1])
+    ])
+    error_message = "incomplete uploads must be aborted everywhere"
+  }
+  assert {
+    condition     = anytrue([for r in aws_s3_bucket_lifecycle_configuration.this["logs"].rule : anytrue([for e in r.expiration : e.days == 180])])
+    error_message = "logs must be kept 180 days"
+  }
+}
+
+run "what_is_wrong_is_refused" {
+  command = plan
+  variables {
+    name           = "pulse"
+    kms_key_arn    = "alias/aws/s3"
+    lifecycle_days = { infrequent = 7, archive = 20 }
+  }
+  expect_failures = [var.name, var.kms_key_arn, var.lifecycle_days]
+}

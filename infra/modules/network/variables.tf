@@ -1,0 +1,47 @@
+variable "name" {
+  description = "Prefix of everything, `<project>-<environment>`."
+  type        = string
+}
+
+variable "network" {
+  description = "Addresses; two zones for private subnets; how many of them hold interface endpoints (each zone is paid for); whether there are public subnets, which the cluster never uses."
+  type = object({
+    cidr           = string
+    zones          = list(string)
+    endpoint_zones = optional(number, 1)
+    public_subnets = optional(bool, false)
+  })
+  validation {
+    condition     = can(cidrhost(var.network.cidr, 0)) && try(tonumber(split("/", var.network.cidr)[1]), 99) <= 16
+    error_message = "network.cidr must be a block of /16 or larger: private subnets get a sixteenth each (/20), as a group of nodes without free addresses stops growing."
+  }
+  validation {
+    condition     = length(var.network.zones) == 2 && length(distinct(var.network.zones)) == 2
+    error_message = "network.zones must be two different zones."
+  }
+  validation {
+    condition     = contains([1, 2], var.network.endpoint_zones)
+    error_message = "network.endpoint_zones must be 1 or 2."
+  }
+}
+
+variable "bucket_arns" {
+  description = "ARNs of the buckets that nodes reach."
+  type        = list(string)
+  validation {
+    condition     = length(var.bucket_arns) > 0 && alltrue([for arn in var.bucket_arns : can(regex(":s3:::[^*/]+$", arn))])
+    error_message = "bucket_arns must be ARNs of single buckets, without *."
+  }
+}
+
+variable "flow_logs" {
+  description = "Bucket of the flow logs and seconds that one record covers, 60 or 600."
+  type = object({
+    bucket_arn       = string
+    interval_seconds = optional(number, 600)
+  })
+  validation {
+    condition     = contains([60, 600], var.flow_logs.interval_seconds)
+    error_message = "flow_logs.interval_seconds must be 60 or 600."
+  }
+}

@@ -1,0 +1,74 @@
+"""Shows which buckets and tables of an environment hold data; empties the buckets when told."""
+
+import sys
+
+from botocore.exceptions import ClientError
+
+from checks import connect, parser
+
+KINDS = ["raw", "silver", "gold", "logs", "artifacts"]
+OURS = {"logs", "artifacts"}  # can be made again or is only about what was
+BATCH = 1000
+
+
+def main():
+    made = parser(__doc__)
+    made.add_argument("--delete-data", action="store_true")
+    options = made.parse_args()
+    environment = connect(options)
+    s3 = environment.client("s3")
+    holds = {kind: count(s3, environment.bucket(kind)) for kind in KINDS}
+    for kind, (objects, size, versions) in holds.items():
+        print(f"{environment.bucket(kind)}: {objects} objects, {size / 2**20:.1f} MiB, {versions} older versions")
+    end_clusters(environment, options)
+    full = [kind for kind in KINDS if holds[kind][0] + holds[kind][2]]
+    if not full or options.dry_run:
+        return 0
+    if not options.delete_data and any(kind not in OURS for kind in full):
+        print("these buckets hold data: nothing was deleted. Copy what you need, then: scripts/teardown --delete-data", file=sys.stderr)
+        return 1
+    for kind in full:
+        empty(s3, environment.bucket(kind))
+        print(f"emptied {environment.bucket(kind)}")
+    return 0
+
+
+def count(s3, bucket):
+    objects = size = versions = 0
+    for page in pages(s3, bucket):
+        for version in page.get("Versions", []):
+            objects, size = objects + version["IsLatest"], size + version["Size"]
+            versions += not version["IsLatest"]
+        versions += len(page.get("DeleteMarkers", []))
+    return objects, size, versions
+
+
+def pages(s3, bucket):
+    try:
+        yield from s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucket":
+            raise
+
+
+def empty(s3, bucket):
+    for page in pages(s3, bucket):
+        found = [{"Key": v["Key"], "VersionId": v["VersionId"]} for v in page.get("Versions", []) + page.get("DeleteMarkers", [])]
+        for start in range(0, len(found), BATCH):
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": found[start : start + BATCH], "Quiet": True})
+
+
+def end_clusters(environment, options):
+    """A cluster holds interfaces in the network, which could not be deleted then."""
+    emr = environment.client("emr")
+    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
+    running = [c["Id"] for c in emr.list_clusters(ClusterStates=states)["Clusters"] if c["Name"] == environment.name]
+    for cluster in running:
+        print(f"cluster {cluster} {'would be' if options.dry_run else 'is being'} terminated")
+    if running and not options.dry_run:
+        emr.terminate_job_flows(JobFlowIds=running)
+        emr.get_waiter("cluster_terminated").wait(ClusterId=running[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
