@@ -224,6 +224,9 @@ pub(crate) enum Runs {
     Cancel { id: String },
 }
 
+/// What a vacuum retains unless it is told otherwise, in hours.
+pub(crate) const WEEK_HOURS: u32 = 7 * 24;
+
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum TableAction {
     /// All tables of the lake.
@@ -235,6 +238,26 @@ pub(crate) enum TableAction {
         name: String,
         #[arg(long, default_value_t = 20)]
         limit: usize,
+    },
+    /// Rewrite small files of one table into larger ones; its rows stay as they are.
+    Optimize {
+        name: String,
+        /// Size of a file, in MiB; that of the table's job when the project has it, else 128.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+        target_mib: Option<u32>,
+    },
+    /// Delete files of one table that no version within the retention needs.
+    Vacuum {
+        name: String,
+        /// Hours back to which every version stays readable; never less than a run may take (`run_timeout_s`, a day unless set).
+        #[arg(long, default_value_t = WEEK_HOURS, value_name = "HOURS")]
+        retain: u32,
+        /// List the files and delete none.
+        #[arg(long)]
+        dry_run: bool,
+        /// Allow a retention of less than a week: jobs that have not run for longer than it read everything again.
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -171,9 +171,14 @@ fn machine_memory() -> Option<u64> {
 
 /// Everything that runs in this process share.
 pub(crate) fn workbench(global: &Global, settings: &Settings) -> Result<Workbench> {
+    workbench_of(project(global)?, global, settings)
+}
+
+/// As [`workbench`], over a project that is at hand.
+pub(crate) fn workbench_of(project: Project, global: &Global, settings: &Settings) -> Result<Workbench> {
     let lake = lake(global, settings)?;
     Ok(Workbench {
-        project: Arc::new(project(global)?),
+        project: Arc::new(project),
         state: state(settings, lake.stores())?,
         lake,
         execute: Arc::new(InProcess { slots: slots(settings) }),

@@ -25,6 +25,8 @@ pub enum Removal {
     Independent,
     /// The rows that are there decide what is written or removed.
     FromRows,
+    /// The same rows are written to other files; rows that others add are in files that are left alone.
+    Moved,
 }
 
 /// What stands in one entry of the log.

@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta, Utc};
 use pulse_core::name::TableName;
+use pulse_core::project::{Project, ProjectFiles};
+use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
+use pulse_engine::job::{Workbench, optimize as optimize_table};
 use pulse_engine::table::{Lake, Snapshot, Table};
 use serde_json::json;
 
-use crate::args::{Global, Output, TableAction};
+use crate::args::{Global, Output, TableAction, WEEK_HOURS};
 use crate::{output, setup};
 
 pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCode> {
@@ -18,6 +21,12 @@ pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCo
         TableAction::List => list(&lake, global.output).await?,
         TableAction::Show { name } => show(&lake, &name, global.output).await?,
         TableAction::History { name, limit } => history(&lake, &name, limit, global.output).await?,
+        TableAction::Optimize { name, target_mib } => optimize(global, &settings, &name, target_mib).await?,
+        TableAction::Vacuum { name, retain, dry_run, force } => {
+            let since = since(retain, force, &settings)?;
+            let (table, _) = open(&lake, &name).await?;
+            vacuum(&table, since, dry_run, global.output).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -90,4 +99,72 @@ async fn history(lake: &Lake, name: &str, limit: usize, output: Output) -> Resul
         })
         .collect();
     output::table(&["version", "at (UTC)", "files", "mode", "run"], &rows, &entries, output)
+}
+
+async fn optimize(global: &Global, settings: &Settings, name: &str, target_mib: Option<u32>) -> Result<()> {
+    /// As a manifest's `target_file_mib` when it says nothing.
+    const TARGET_MIB: u32 = 128;
+    let name: TableName = name.parse()?;
+    // A lake can be looked after where its project is not: only the size of files would come from it.
+    let project = match global.project.exists() {
+        true => setup::project_without_variables(global)?,
+        false => Project::parse(&ProjectFiles::from([("project.toml".to_owned(), "name = \"none\"\n".to_owned())]))?,
+    };
+    let job = project.jobs.get(&name);
+    let target_mib = target_mib.or(job.map(|job| job.manifest.target_file_mib)).unwrap_or(TARGET_MIB);
+    let bench: Workbench = setup::workbench_of(project, global, settings)?;
+    let done = optimize_table(&bench, &name, u64::from(target_mib) << 20, Utc::now()).await?;
+    match done.version {
+        Some(version) => eprintln!(
+            "{name} version {version}: {} files of {} became {} of {}",
+            done.files_removed,
+            output::size(done.bytes_removed),
+            done.files_added,
+            output::size(done.bytes_added)
+        ),
+        None => eprintln!("{name}: no files can become fewer; nothing was committed"),
+    }
+    Ok(())
+}
+
+/// The oldest moment whose version must stay readable.
+fn since(retain: u32, force: bool, settings: &Settings) -> Result<DateTime<Utc>> {
+    if retain < WEEK_HOURS && !force {
+        return Err(Error::invalid(format!(
+            "--retain {retain}: less than {WEEK_HOURS} hours also takes what jobs may want to compare with; add --force"
+        )));
+    }
+    let hours = TimeDelta::hours(i64::from(retain));
+    // As the driver: a limit that follows earlier runs ends there.
+    let longest_run = match settings.run_timeout_s {
+        0 => settings.shuffle_ttl_s,
+        seconds => seconds,
+    };
+    if hours < TimeDelta::seconds(i64::try_from(longest_run).unwrap_or(i64::MAX)) {
+        return Err(Error::invalid(format!(
+            "--retain {retain}: a run may take {longest_run} s, and its files must not be deleted before they are \
+             committed; retain longer, or set a shorter `run_timeout_s` everywhere"
+        )));
+    }
+    Ok(Utc::now() - hours)
+}
+
+async fn vacuum(table: &Table, since: DateTime<Utc>, dry_run: bool, output: Output) -> Result<()> {
+    let files = table.unneeded(since).await?;
+    let rows: Vec<Vec<String>> = files
+        .iter()
+        .map(|file| {
+            vec![file.path.clone(), output::size(file.bytes), file.modified.format("%Y-%m-%d %H:%M:%S").to_string()]
+        })
+        .collect();
+    if !files.is_empty() {
+        output::table(&["file", "size", "written (UTC)"], &rows, &files, output)?;
+    }
+    if !dry_run {
+        table.delete(&files).await?;
+    }
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    let what = if dry_run { "would be deleted" } else { "deleted" };
+    eprintln!("{}: {} files, {} {what}", table.name(), files.len(), output::size(bytes));
+    Ok(())
 }

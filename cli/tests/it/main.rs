@@ -10,6 +10,7 @@ mod cluster;
 mod crash;
 mod jobs;
 mod late;
+mod maintenance;
 mod pipeline;
 mod sources;
 mod streaming;

@@ -51,7 +51,8 @@ pub(super) fn visible(
     let bounds = bounds(pinned, &changed);
     let candidates = candidates(&snapshot.files, &bounds);
     let alone = changed.len() == 1 && removed.is_empty() && pinned.read.lookback.is_none();
-    if state == State::Now && alone && candidates.len() == added.len() {
+    let only_added = candidates.iter().all(|file| added.iter().any(|added| added.path == file.path));
+    if state == State::Now && alone && candidates.len() == added.len() && only_added {
         // No other file can hold a row of the changed groups.
         return Ok(Arc::new(scan(added)));
     }

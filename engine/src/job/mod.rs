@@ -4,6 +4,7 @@ mod changes;
 mod check;
 mod fixture;
 mod growth;
+mod optimize;
 mod pin;
 mod query;
 mod rejects;
@@ -24,6 +25,7 @@ use crate::source::file::ReadOptions;
 use crate::table::{CommitOptions, Lake};
 
 pub use fixture::run_fixture;
+pub use optimize::{Optimized, optimize};
 pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, pin};
 pub use query::{JobQuery, Sources, plan_query};
 pub use report::{Outcome, Report};

@@ -1,6 +1,6 @@
 //! What a run reads: versions and files, pinned before anything is read. A run is a function of these.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher as _;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +14,7 @@ use super::Workbench;
 use super::changes::same_columns;
 use crate::source::file::{SourceFile, list};
 use crate::store::{folder_url, store_path};
-use crate::table::{DataFile, Snapshot, Table};
+use crate::table::{Changes, DataFile, Snapshot, Table};
 
 /// How much of the table a run computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,25 +48,22 @@ pub struct PinnedTable {
     pub now: Snapshot,
     /// The version that the last run has read; none for a first run or when it can no longer be read.
     pub before: Option<Snapshot>,
+    /// From `before` to `now`; without `before`, all of `now` is added.
+    changes: Changes,
 }
 
 impl PinnedTable {
     pub fn added(&self) -> Vec<DataFile> {
-        self.before.as_ref().map_or_else(|| self.now.files.clone(), |before| difference(&self.now, before))
+        self.changes.added.clone()
     }
 
     pub fn removed(&self) -> Vec<DataFile> {
-        self.before.as_ref().map_or_else(Vec::new, |before| difference(before, &self.now))
+        self.changes.removed.clone()
     }
 
     pub fn changed(&self) -> bool {
-        self.before.is_none() || !self.added().is_empty() || !self.removed().is_empty()
+        self.before.is_none() || !self.changes.is_empty()
     }
-}
-
-fn difference(of: &Snapshot, without: &Snapshot) -> Vec<DataFile> {
-    let known: HashSet<&str> = without.files.iter().map(|file| file.path.as_str()).collect();
-    of.files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect()
 }
 
 /// Everything that decides what a run will do.
@@ -186,7 +183,17 @@ async fn pin_table(
         Some(version) => table.snapshot(Some(version)).await.unwrap_or_default(),
         None => None,
     };
-    Ok(PinnedTable { table, read, now, before })
+    let changes = match &before {
+        Some(before) => table.changes(before, &now).await?,
+        None => None,
+    };
+    Ok(match changes {
+        Some(changes) => PinnedTable { table, read, now, before, changes },
+        None => {
+            let changes = Changes { added: now.files.clone(), removed: Vec::new() };
+            PinnedTable { table, read, now, before: None, changes }
+        }
+    })
 }
 
 fn mode(

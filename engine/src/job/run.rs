@@ -12,7 +12,6 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use deltalake_core::kernel::Add;
-use object_store::ObjectStoreExt as _;
 use pulse_core::interval::Interval;
 use pulse_core::manifest::{Read, Sink};
 use pulse_core::project::Job;
@@ -37,7 +36,7 @@ use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
 use crate::step::{Step, reached};
 use crate::store::{store_path, store_url};
-use crate::table::{Commit, CommitOutcome, DataFile, Removal, Snapshot, Table};
+use crate::table::{Commit, CommitOutcome, DataFile, Removal, Snapshot};
 
 /// Told as a run goes from one state to the next; an error stops it there.
 pub type Entering<'a> = &'a (dyn Fn(RunState) -> Result<()> + Sync);
@@ -142,9 +141,9 @@ impl Run<'_> {
         let written = Written { staged: &staged, scan: &scan, kept: &kept };
         let expectations = outcomes(self.bench, self.job, &written, self.now).await?;
         if let Some(message) = refusal(self.job, &expectations) {
-            self.discard(&self.pinned.table, &staged.total.files).await;
-            self.discard(&self.pinned.table, &table.adds).await;
-            self.discard(&self.pinned.quarantine_table, &staged.total.quarantine_files).await;
+            self.pinned.table.discard(&staged.total.files).await;
+            self.pinned.table.discard(&table.adds).await;
+            self.pinned.quarantine_table.discard(&staged.total.quarantine_files).await;
             let mut report = self.report(Outcome::ExpectationFailed { message }, &Staged::default());
             report.counts.rows_in = staged.total.rows_in;
             report.expectations = expectations;
@@ -335,11 +334,11 @@ impl Run<'_> {
                 Ok(self.done(report))
             }
             CommitOutcome::CommittedByAnother { version } => {
-                self.discard(&self.pinned.table, &commit.adds).await;
+                self.pinned.table.discard(&commit.adds).await;
                 Ok(Attempt::Overtaken { reason: format!("version {version}: another attempt of this run") })
             }
             CommitOutcome::Conflict { version, reason } => {
-                self.discard(&self.pinned.table, &commit.adds).await;
+                self.pinned.table.discard(&commit.adds).await;
                 Ok(Attempt::Overtaken { reason: format!("version {version}: {reason}") })
             }
         }
@@ -355,17 +354,6 @@ impl Run<'_> {
     fn sequence(&self) -> i64 {
         let last = self.pinned.target.as_ref().and_then(|target| target.transactions.get(SEQUENCE_ID));
         last.copied().unwrap_or_default() + 1
-    }
-
-    /// Files of a commit that will not be; what cannot be deleted now is left to vacuum.
-    async fn discard(&self, table: &Table, adds: &[Add]) {
-        let store = table.store();
-        for add in adds {
-            let Ok(path) = object_store::path::Path::parse(&add.path) else { continue };
-            if let Err(error) = store.delete(&path).await {
-                log::warn!("staged file {} of table {}: {error}", add.path, table.name());
-            }
-        }
     }
 
     fn details(&self, report: &Report) -> Result<BTreeMap<String, serde_json::Value>> {

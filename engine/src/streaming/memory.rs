@@ -8,14 +8,18 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLi
 
 /// Who holds nothing yet gets one part in this many, also when nothing is left: a sort spills before each further batch
 /// then, but it does not fail because others came first.
-const FIRST_SHARE: usize = 32;
+const FIRST_SHARE: usize = 8;
 
-/// What DataFusion calls the consumer.
-const MERGE: &str = "ExternalSorterMerge";
+/// What DataFusion calls the rows that a sort collects, and what it needs to merge them.
+const SORT: &str = "ExternalSorter[";
+const MERGE: &str = "ExternalSorterMerge[";
 
-/// DataFusion's fair pool, in which no merge of sorted rows takes the share of another. A merge takes as many spilled files
-/// at once as there is memory for, and holds that memory until its rows are read: the sort of a join's other side then
-/// could not even begin. One that may not take more goes over its files more than once.
+/// DataFusion's fair pool with a fixed share for every sort: of one half of the memory to collect rows, of the other half to
+/// merge them.
+///
+/// DataFusion lets a merge take all that is left. It holds that until its rows are read, and the sort of a join's other side
+/// then could not even begin; and sorts that have collected rows everywhere leave nothing to merge and spill them with. A
+/// merge that may not take more goes over its files more than once.
 #[derive(Debug)]
 pub(crate) struct SharedPool {
     fair: FairSpillPool,
@@ -27,6 +31,10 @@ impl SharedPool {
     pub(crate) fn new(bytes: usize) -> Self {
         Self { fair: FairSpillPool::new(bytes), bytes, merges: AtomicUsize::new(0) }
     }
+}
+
+fn is_of_a_sort(consumer: &MemoryConsumer) -> bool {
+    consumer.name().starts_with(SORT) || is_merge(consumer)
 }
 
 fn is_merge(consumer: &MemoryConsumer) -> bool {
@@ -71,10 +79,11 @@ impl MemoryPool for SharedPool {
             self.fair.grow(reservation, additional);
             return Ok(());
         }
-        let share = self.bytes / self.merges.load(Ordering::Relaxed).max(1);
-        if is_merge(reservation.consumer()) && reservation.size() + additional > share {
+        let share = self.bytes / 2 / self.merges.load(Ordering::Relaxed).max(1);
+        if is_of_a_sort(reservation.consumer()) && reservation.size() + additional > share {
             return Err(DataFusionError::ResourcesExhausted(format!(
-                "a merge of sorted rows holds {} bytes and needs {additional} more, beyond its share of {share}",
+                "{} holds {} bytes and needs {additional} more, beyond its share of {share}",
+                reservation.consumer().name(),
                 reservation.size(),
             )));
         }

@@ -143,7 +143,7 @@ impl Table {
         ))
     }
 
-    async fn entry(&self, version: u64) -> Result<Option<Vec<Action>>> {
+    pub(super) async fn entry(&self, version: u64) -> Result<Option<Vec<Action>>> {
         let doing = self.doing("read the log of");
         let Some(bytes) = self.log().read_commit_entry(version).await.map_err(|e| self.broken(&doing, e))? else {
             return Ok(None);
@@ -158,7 +158,7 @@ impl Table {
             Some(snapshot) if differs(snapshot, commit) => actions.push(self.redefinition(snapshot, commit)?),
             Some(_) => {}
         }
-        actions.extend(commit.removes.iter().map(|file| Action::Remove(removal(file, commit.at))));
+        actions.extend(commit.removes.iter().map(|file| Action::Remove(removal(file, commit))));
         actions.extend(commit.adds.iter().cloned().map(Action::Add));
         let mut details: std::collections::HashMap<String, Value> = commit.details.clone().into_iter().collect();
         details.insert(RUN_ID_KEY.to_owned(), Value::String(commit.run_id.clone()));
@@ -166,7 +166,13 @@ impl Table {
         details.insert("engineInfo".to_owned(), Value::String(format!("pulse/{}", env!("CARGO_PKG_VERSION"))));
         let mode = if commit.removes.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
         let partition_by = Some(commit.partition_by.clone()).filter(|columns| !columns.is_empty());
-        let operation = DeltaOperation::Write { mode, partition_by, predicate: None };
+        let operation = match commit.read_table {
+            Removal::Independent | Removal::FromRows => DeltaOperation::Write { mode, partition_by, predicate: None },
+            Removal::Moved => {
+                let target_size = commit.details.get("pulse.targetBytes").and_then(Value::as_i64).unwrap_or_default();
+                DeltaOperation::Optimize { predicate: None, target_size }
+            }
+        };
         let transactions = commit
             .transactions
             .iter()
@@ -341,11 +347,11 @@ fn summary(actions: &[Action]) -> EntrySummary {
     summary
 }
 
-fn removal(file: &DataFile, at: i64) -> Remove {
+fn removal(file: &DataFile, commit: &Commit) -> Remove {
     Remove {
         path: file.path.clone(),
-        data_change: true,
-        deletion_timestamp: Some(at),
+        data_change: commit.read_table != Removal::Moved,
+        deletion_timestamp: Some(commit.at),
         extended_file_metadata: Some(true),
         partition_values: Some(file.partition_values.clone()),
         size: i64::try_from(file.bytes).ok(),

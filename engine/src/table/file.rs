@@ -13,6 +13,9 @@ use super::statistics::{FileStatistics, parse_statistics};
 /// Tag of an `add` action: columns the file's rows are sorted by, comma separated.
 pub const ORDER_TAG: &str = "pulse.order";
 
+/// Tag of an `add` action: the target size, in bytes, of the optimization that wrote the file.
+pub const OPTIMIZED_TAG: &str = "pulse.optimized";
+
 /// A committed Parquet file.
 #[derive(Debug, Clone)]
 pub struct DataFile {
@@ -24,19 +27,22 @@ pub struct DataFile {
     pub partition_values: HashMap<String, Option<String>>,
     /// Columns its rows are sorted by, if we wrote it so.
     pub order: Vec<String>,
+    /// Target size of the optimization that wrote it, if one did.
+    pub optimized: Option<u64>,
     statistics: FileStatistics,
 }
 
 impl DataFile {
     pub fn from_add(add: &Add, schema: &Schema) -> Self {
-        let order =
-            add.tags.as_ref().and_then(|tags| tags.get(ORDER_TAG)).and_then(Option::as_deref).unwrap_or_default();
+        let tag = |name| add.tags.as_ref().and_then(|tags| tags.get(name)).and_then(Option::as_deref);
+        let order = tag(ORDER_TAG).unwrap_or_default();
         Self {
             path: add.path.clone(),
             bytes: u64::try_from(add.size).unwrap_or_default(),
             modified: add.modification_time,
             partition_values: add.partition_values.clone(),
             order: order.split(',').filter(|column| !column.is_empty()).map(str::to_owned).collect(),
+            optimized: tag(OPTIMIZED_TAG).and_then(|bytes| bytes.parse().ok()),
             statistics: parse_statistics(add.stats.as_deref(), schema),
         }
     }

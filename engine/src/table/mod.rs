@@ -1,17 +1,20 @@
 //! Delta tables of a lake: snapshots to read, commits to write. Protocol (1,2), so that Athena reads them as they are.
 
+mod changes;
 mod commit;
 mod file;
 mod snapshot;
 mod statistics;
+mod vacuum;
 
 use std::sync::Arc;
 
+use deltalake_core::kernel::Add;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use futures::TryStreamExt;
-use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt as _};
 use pulse_core::name::TableName;
 use pulse_core::{Error, Result};
 use url::Url;
@@ -19,9 +22,11 @@ use url::Url;
 use crate::error::from_store;
 use crate::store::{Stores, store_path};
 
+pub use changes::Changes;
 pub use commit::{Commit, CommitOptions, CommitOutcome, History, Removal};
-pub use file::{DataFile, ORDER_TAG};
+pub use file::{DataFile, OPTIMIZED_TAG, ORDER_TAG};
 pub use snapshot::Snapshot;
+pub use vacuum::Unneeded;
 
 /// A folder of tables: `<root>/<layer>/<table>`.
 #[derive(Debug, Clone)]
@@ -108,6 +113,17 @@ impl Table {
 
     pub(crate) fn log(&self) -> &LogStoreRef {
         &self.log
+    }
+
+    /// Deletes files of a commit that will not be; what cannot be deleted now is left to vacuum.
+    pub(crate) async fn discard(&self, adds: &[Add]) {
+        let store = self.store();
+        for add in adds {
+            let Ok(path) = Path::parse(&add.path) else { continue };
+            if let Err(error) = store.delete(&path).await {
+                log::warn!("staged file {} of table {}: {error}", add.path, self.name);
+            }
+        }
     }
 
     /// Whether a log lies there.

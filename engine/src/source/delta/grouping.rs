@@ -61,14 +61,7 @@ impl Grouping {
 
     /// None when the bounds do not compare, or overlap so much that one group would hold nearly everything.
     fn disjoint(bytes: &[u64], extents: &[Extent], target: u64) -> Option<Self> {
-        let mut by_min: Vec<usize> = (0..extents.len()).collect();
-        if extents.iter().any(|extent| extents[0].min.partial_cmp(&extent.min).is_none()) {
-            return None;
-        }
-        by_min.sort_by(|&a, &b| {
-            extents[a].min.partial_cmp(&extents[b].min).unwrap_or(std::cmp::Ordering::Equal).then(a.cmp(&b))
-        });
-        let clusters = clusters(&by_min, extents);
+        let clusters = in_order(extents)?;
         let largest = clusters.iter().map(|cluster| size(cluster, bytes)).max()?;
         let total: u64 = bytes.iter().sum();
         if largest > target && largest > total / 2 && bytes.len() > 1 {
@@ -79,6 +72,18 @@ impl Grouping {
         let splits = groups.iter().skip(1).map(|group| extents[group[0]].min.clone()).collect();
         Some(Self { splits: (groups.len() > 1).then_some(splits), groups, sorted })
     }
+}
+
+/// Clusters in ascending order; none when the bounds do not compare.
+pub(super) fn in_order(extents: &[Extent]) -> Option<Vec<Vec<usize>>> {
+    let mut by_min: Vec<usize> = (0..extents.len()).collect();
+    if extents.iter().any(|extent| extents[0].min.partial_cmp(&extent.min).is_none()) {
+        return None;
+    }
+    by_min.sort_by(|&a, &b| {
+        extents[a].min.partial_cmp(&extents[b].min).unwrap_or(std::cmp::Ordering::Equal).then(a.cmp(&b))
+    });
+    Some(clusters(&by_min, extents))
 }
 
 /// Runs of files whose extents touch or overlap.

@@ -46,6 +46,8 @@ pub struct DeltaScan {
     schema: TableSchema,
     partition_by: Vec<String>,
     target_partition_bytes: u64,
+    /// All files in one partition of the plan, whatever the session asks for.
+    one_task: bool,
 }
 
 impl DeltaScan {
@@ -66,7 +68,7 @@ impl DeltaScan {
             schema.fields().iter().cloned().partition(|field| partition_by.contains(field.name()));
         let schema = TableSchema::builder(Arc::new(Schema::new(file))).with_table_partition_cols(partition).build();
         let partition_by = partition_by.to_vec();
-        Self { table, files: Arc::new(files), columns, schema, partition_by, target_partition_bytes }
+        Self { table, files: Arc::new(files), columns, schema, partition_by, target_partition_bytes, one_task: false }
     }
 
     /// Adds the column [`FILE_COLUMN`], which names the file that a row lies in.
@@ -78,6 +80,13 @@ impl DeltaScan {
         self.columns = Arc::new(Schema::new(self.columns.fields().iter().cloned().chain([file]).collect::<Vec<_>>()));
         self.schema =
             TableSchema::builder(Arc::clone(self.schema.file_schema())).with_table_partition_cols(partition).build();
+        self
+    }
+
+    /// With all files in one partition of the plan; for files of at most `target_partition_bytes`.
+    #[must_use]
+    pub fn in_one_task(mut self) -> Self {
+        self.one_task = true;
         self
     }
 
@@ -213,6 +222,22 @@ impl DeltaScan {
     }
 }
 
+/// Files of one order, in the order of its leading column; those that share a value of it, or may, together. Files of
+/// unknown bounds stand alone.
+pub(crate) fn by_leading_column(schema: &Schema, files: Vec<DataFile>) -> Vec<Vec<DataFile>> {
+    let extents: Option<Vec<Extent>> = common_order(&files).first().and_then(|leading| {
+        let field = schema.field_with_name(leading).ok()?;
+        files.iter().map(|file| Extent::of(file, leading, field.data_type())).collect()
+    });
+    match extents.and_then(|extents| grouping::in_order(&extents)) {
+        Some(clusters) => clusters
+            .into_iter()
+            .map(|cluster| cluster.into_iter().map(|index| files[index].clone()).collect())
+            .collect(),
+        None => files.into_iter().map(|file| vec![file]).collect(),
+    }
+}
+
 /// The order all files share; empty when one of them has another or none.
 fn common_order(files: &[DataFile]) -> &[String] {
     match files.split_first() {
@@ -245,7 +270,8 @@ impl TableProvider for DeltaScan {
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let files = self.pruned(session, filters)?;
         // A limit below a filter would cut rows that the filter still has to see.
-        self.build(&files, session.config().target_partitions(), projection, limit.filter(|_| filters.is_empty()))
+        let tasks = if self.one_task { 1 } else { session.config().target_partitions() };
+        self.build(&files, tasks, projection, limit.filter(|_| filters.is_empty()))
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {

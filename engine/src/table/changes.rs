@@ -1,0 +1,132 @@
+//! Which rows came and went from one version to another, in files.
+
+use std::collections::{HashMap, HashSet};
+
+use deltalake_core::kernel::Action;
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+use pulse_core::Result;
+
+use super::{DataFile, Snapshot, Table};
+use crate::error::from_store;
+
+/// Questions to the store at once.
+const LOOKS: usize = 16;
+
+/// Rows that the newer version holds and the older does not, and the reverse: rows of the older, and of `added`, without
+/// those of `removed`. Such a file need not be in either version.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    pub added: Vec<DataFile>,
+    pub removed: Vec<DataFile>,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
+    }
+
+    /// By the files of both versions alone: also what was only moved from file to file has come and gone.
+    fn between(before: &Snapshot, now: &Snapshot) -> Self {
+        Self { added: difference(now, before), removed: difference(before, now) }
+    }
+}
+
+fn difference(of: &Snapshot, without: &Snapshot) -> Vec<DataFile> {
+    let known = paths(&without.files);
+    of.files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect()
+}
+
+fn paths(files: &[DataFile]) -> HashSet<&str> {
+    files.iter().map(|file| file.path.as_str()).collect()
+}
+
+impl Table {
+    /// What changed from `before` to `now`; commits that only moved rows, as an optimization's, do not count. None when files
+    /// of rows that changed are deleted by now.
+    ///
+    /// # Errors
+    /// `Data` for a broken log, `Unavailable` when the store does not answer.
+    pub async fn changes(&self, before: &Snapshot, now: &Snapshot) -> Result<Option<Changes>> {
+        let plain = Changes::between(before, now);
+        // Whoever only adds files has moved nothing.
+        if plain.removed.is_empty() {
+            return Ok(Some(plain));
+        }
+        let gone: Vec<DataFile> = plain.removed.clone();
+        let changes = self.replay(before, now).await?.unwrap_or(plain);
+        if changes.is_empty() {
+            return Ok(Some(changes));
+        }
+        let live = paths(&now.files);
+        let dead = changes.added.iter().chain(&changes.removed).chain(&gone);
+        let dead: HashSet<&str> = dead.map(|file| file.path.as_str()).filter(|path| !live.contains(path)).collect();
+        Ok(self.are_there(dead).await?.then_some(changes))
+    }
+
+    /// Commit by commit; none when the log does not reach back so far.
+    async fn replay(&self, before: &Snapshot, now: &Snapshot) -> Result<Option<Changes>> {
+        let mut known: HashMap<String, DataFile> =
+            before.files.iter().map(|file| (file.path.clone(), file.clone())).collect();
+        let mut added: Vec<DataFile> = Vec::new();
+        let mut removed: Vec<DataFile> = Vec::new();
+        for version in before.version + 1..=now.version {
+            let Some(actions) = self.entry(version).await? else { return Ok(None) };
+            let moves = only_moves(&actions);
+            for action in &actions {
+                match action {
+                    Action::Add(add) => {
+                        let file = DataFile::from_add(add, &now.schema);
+                        known.insert(file.path.clone(), file.clone());
+                        if !moves {
+                            added.push(file);
+                        }
+                    }
+                    Action::Remove(remove) if !moves => match added.iter().position(|file| file.path == remove.path) {
+                        Some(place) => drop(added.swap_remove(place)),
+                        None => removed.extend(known.get(&remove.path).cloned()),
+                    },
+                    _ => {}
+                }
+            }
+        }
+        added.sort_by(|a, b| a.path.cmp(&b.path));
+        removed.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(Some(Changes { added, removed }))
+    }
+
+    async fn are_there(&self, paths: HashSet<&str>) -> Result<bool> {
+        let doing = self.doing("look for files of");
+        let store = self.store();
+        let paths: Vec<Path> = paths.into_iter().filter_map(|path| Path::parse(path).ok()).collect();
+        let looks = futures::stream::iter(paths).map(|path| {
+            let store = std::sync::Arc::clone(&store);
+            async move {
+                match store.head(&path).await {
+                    Ok(_) => Ok(true),
+                    Err(object_store::Error::NotFound { .. }) => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
+        });
+        looks
+            .buffer_unordered(LOOKS)
+            .try_fold(true, |all, there| futures::future::ready(Ok(all && there)))
+            .await
+            .map_err(|e| from_store(&doing, &e))
+    }
+}
+
+/// Whether a commit has files and says of each that it changes no data.
+fn only_moves(actions: &[Action]) -> bool {
+    let mut flags = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Add(add) => Some(add.data_change),
+            Action::Remove(remove) => Some(remove.data_change),
+            _ => None,
+        })
+        .peekable();
+    flags.peek().is_some() && !flags.any(|changes| changes)
+}

@@ -1,0 +1,159 @@
+//! Files that no version within the retention needs any more.
+
+use std::collections::{BTreeMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use deltalake_core::kernel::Action;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt as _};
+use pulse_core::{Error, Result};
+
+use super::Table;
+use crate::error::from_store;
+
+/// Deletions asked of the store at once.
+const DELETES: usize = 16;
+
+/// One file that nobody needs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Unneeded {
+    /// Below the table's folder.
+    pub path: String,
+    pub bytes: u64,
+    pub modified: DateTime<Utc>,
+}
+
+impl Table {
+    /// Data files that were last written before `since` and belong to no version that was current at `since` or later: those
+    /// that commits removed, and those that were never committed.
+    ///
+    /// What is in folders or has a name that begins with `_` or `.`, such as the log, is never among them.
+    ///
+    /// # Errors
+    /// `Invalid` when the table does not exist, `Data` when its log does not say what belongs to it, `Unavailable` when the
+    /// store does not answer.
+    pub async fn unneeded(&self, since: DateTime<Utc>) -> Result<Vec<Unneeded>> {
+        // Listed first: what is committed later is not among these, or its commit is read below.
+        let doing = self.doing("list the files of");
+        let objects: Vec<ObjectMeta> =
+            self.store().list(None).try_collect().await.map_err(|e| from_store(&doing, &e))?;
+        let old: Vec<&ObjectMeta> =
+            objects.iter().filter(|object| !is_hidden(&object.location) && object.last_modified < since).collect();
+        let needed = self.needed(since, &objects).await?;
+        let mut unneeded: Vec<Unneeded> = old
+            .into_iter()
+            .filter(|object| !needed.contains(object.location.as_ref()))
+            .map(|object| Unneeded {
+                path: object.location.to_string(),
+                bytes: object.size,
+                modified: object.last_modified,
+            })
+            .collect();
+        unneeded.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(unneeded)
+    }
+
+    /// # Errors
+    /// `Unavailable` or `Invalid` when the store does not delete one; others may be gone then.
+    pub async fn delete(&self, files: &[Unneeded]) -> Result<()> {
+        let doing = self.doing("delete files of");
+        let store = self.store();
+        let deleted = futures::stream::iter(files).map(|file| {
+            let store = std::sync::Arc::clone(&store);
+            let path = Path::parse(&file.path);
+            async move {
+                match store.delete(&path?).await {
+                    Err(object_store::Error::NotFound { .. }) => Ok(()),
+                    other => other,
+                }
+            }
+        });
+        deleted.buffer_unordered(DELETES).try_collect::<()>().await.map_err(|e| from_store(&doing, &e))
+    }
+
+    /// Paths of all files of the version that was current at `since`, and of all versions after it.
+    async fn needed(&self, since: DateTime<Utc>, objects: &[ObjectMeta]) -> Result<HashSet<String>> {
+        let first = self.first_needed(since, objects)?;
+        let Some(snapshot) = self.snapshot(Some(first)).await? else { return Err(self.missing()) };
+        let mut needed = HashSet::new();
+        for file in &snapshot.files {
+            needed.insert(self.plain(&file.path)?);
+        }
+        let mut version = first + 1;
+        while let Some(actions) = self.entry(version).await? {
+            for action in &actions {
+                if let Action::Add(add) = action {
+                    needed.insert(self.plain(&add.path)?);
+                }
+            }
+            version += 1;
+        }
+        // Entries may be missing in between where somebody tidied the log: then nothing is known of what they added.
+        let Some(newest) = self.snapshot(None).await? else { return Err(self.missing()) };
+        if newest.version >= version {
+            return Err(Error::data(format!(
+                "{}: entry {version} of its log is gone, so nobody knows which files are needed; nothing was deleted",
+                self.doing("vacuum")
+            )));
+        }
+        Ok(needed)
+    }
+
+    /// The version that was current at `since`; the oldest that can be read when the log does not reach back so far.
+    fn first_needed(&self, since: DateTime<Utc>, objects: &[ObjectMeta]) -> Result<u64> {
+        let mut entries: BTreeMap<u64, DateTime<Utc>> = BTreeMap::new();
+        let mut checkpoints: Vec<u64> = Vec::new();
+        for object in objects {
+            match log_file(&object.location) {
+                Some(LogFile::Entry(version)) => {
+                    entries.insert(version, object.last_modified);
+                }
+                Some(LogFile::Checkpoint(version)) => checkpoints.push(version),
+                None => {}
+            }
+        }
+        let current = entries.iter().rev().find(|(_, written)| **written <= since).map(|(version, _)| *version);
+        let readable = if entries.contains_key(&0) { Some(0) } else { checkpoints.into_iter().min() };
+        match (current, readable) {
+            (Some(current), Some(readable)) => Ok(current.max(readable)),
+            (None, Some(readable)) => Ok(readable),
+            (_, None) => Err(self.missing()),
+        }
+    }
+
+    /// As the store names it.
+    fn plain(&self, path: &str) -> Result<String> {
+        Path::parse(path).map(String::from).map_err(|e| {
+            Error::data(format!(
+                "{}: its log names `{path}`, which does not lie in its folder; nothing was deleted",
+                self.doing("vacuum")
+            ))
+            .with_source(e)
+        })
+    }
+
+    fn missing(&self) -> Error {
+        Error::invalid(format!("no table lies at {}; `pulse table list` shows what does", self.url()))
+    }
+}
+
+enum LogFile {
+    Entry(u64),
+    Checkpoint(u64),
+}
+
+fn log_file(path: &Path) -> Option<LogFile> {
+    let name = path.as_ref().strip_prefix("_delta_log/")?;
+    let (version, rest) = name.split_once('.')?;
+    let version = version.parse().ok()?;
+    match rest {
+        "json" => Some(LogFile::Entry(version)),
+        _ if rest.starts_with("checkpoint") && rest.ends_with(".parquet") => Some(LogFile::Checkpoint(version)),
+        _ => None,
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.parts().any(|part| part.as_ref().starts_with(['_', '.']))
+}
