@@ -73,8 +73,9 @@ pub(super) fn grown(groups: &[GroupView], count: usize) -> Vec<(String, usize)> 
     for _ in 0..count {
         let added = |place: &usize| spread.get(place).copied().unwrap_or_default();
         let candidates = groups.iter().enumerate().filter(|(_, group)| group.can_change());
-        let next = candidates
-            .min_by_key(|(place, group)| (group.coming() + added(place), group.requested + added(place), *place));
+        let next = candidates.min_by_key(|(place, group)| {
+            (group.coming() + added(place), group.requested + added(place), group.name.as_str())
+        });
         if let Some((place, _)) = next {
             *spread.entry(place).or_default() += 1;
         }
@@ -91,7 +92,7 @@ pub(super) fn shrunk(groups: &[GroupView], count: usize) -> Vec<(String, usize)>
             groups.iter().enumerate().filter(|(place, group)| group.can_change() && left(*place, group) > 0);
         let next = candidates.max_by_key(|(place, group)| {
             let taken = taken.get(place).copied().unwrap_or_default();
-            (group.coming().saturating_sub(taken), left(*place, group), std::cmp::Reverse(*place))
+            (group.coming().saturating_sub(taken), left(*place, group), std::cmp::Reverse(group.name.as_str()))
         });
         if let Some((place, _)) = next {
             *taken.entry(place).or_default() += 1;
