@@ -8,9 +8,11 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::physical_expr::expressions::cast;
+use datafusion::physical_expr_common::physical_expr::PhysicalExprRef;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode, SortMergeJoinExec};
+use datafusion::physical_plan::joins::{HashJoinExec, JoinOn, PartitionMode, SortMergeJoinExec};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
 /// A hash join may collect one part in this many of the memory of queries. It holds what it collects until it ends, and its
@@ -61,12 +63,13 @@ impl SpillableJoins {
         if !too_large {
             return Ok(None);
         }
+        let Some(on) = comparable(join)? else { return Ok(None) };
         // As sinks and sources order rows, so that a side that is in order already stays so.
         let options = vec![SortOptions { descending: false, nulls_first: false }; join.on().len()];
         SortMergeJoinExec::try_new(
             Arc::clone(join.left()),
             Arc::clone(join.right()),
-            join.on().to_vec(),
+            on,
             join.filter().cloned(),
             *join.join_type(),
             options,
@@ -74,6 +77,28 @@ impl SpillableJoins {
         )
         .map(Some)
     }
+}
+
+/// The keys as a merge can compare them; none when it cannot. DataFusion's merge knows no stamps with a zone, for which their
+/// numbers stand, and fails on NaN.
+fn comparable(join: &HashJoinExec) -> Result<Option<JoinOn>> {
+    let side = |key: &PhysicalExprRef, schema: &Schema| match key.data_type(schema)? {
+        DataType::Timestamp(_, Some(_)) => cast(Arc::clone(key), schema, DataType::Int64).map(Some),
+        DataType::Boolean | DataType::Utf8 | DataType::Date32 | DataType::Timestamp(_, None) => {
+            Ok(Some(Arc::clone(key)))
+        }
+        data_type if data_type.is_integer() => Ok(Some(Arc::clone(key))),
+        _ => Ok(None),
+    };
+    let (left_schema, right_schema) = (join.left().schema(), join.right().schema());
+    let mut on = Vec::with_capacity(join.on().len());
+    for (left, right) in join.on() {
+        match (side(left, &left_schema)?, side(right, &right_schema)?) {
+            (Some(left), Some(right)) => on.push((left, right)),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(on))
 }
 
 /// Bytes of a plan's rows in a hash table; none when nothing is known.

@@ -242,6 +242,12 @@ async fn ten_times_the_memory_is_worked_off() {
         ("window", "select *, ema(c2, 12) over (partition by k order by h) from t", "StreamingWindowExec"),
         ("aggregate", "select h, count(*), sum(c2), sum(c3), max(c4), max(c5) from t group by h", "AggregateExec"),
         ("join", "select a.*, b.c3 from t a join t b on a.h = b.h", "SortMergeJoinExec"),
+        (
+            "join by stamps",
+            "select a.n from (select arrow_cast(h, 'Timestamp(us, \"UTC\")') as ts, n from t) a \
+             where a.ts in (select arrow_cast(h, 'Timestamp(us, \"UTC\")') from t where n > 0)",
+            "SortMergeJoinExec",
+        ),
         ("semi join", "select a.* from t a where a.h in (select h from t b where b.n > 0)", "SortMergeJoinExec"),
     ] {
         let plan = plan(&context, sql).await;
