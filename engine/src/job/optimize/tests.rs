@@ -46,6 +46,7 @@ impl Scene {
             lake: Lake::new(folder_url(folder.path().to_str().unwrap(), folder.path()).unwrap(), stores),
             state: session_state(session_config(SessionConfig::new(), 4, 1024), runtime),
             execute: Arc::new(InProcess { slots: 2 }),
+            catalog: Arc::new(crate::catalog::LocalCatalog),
             options: JobOptions {
                 target_partition_bytes: 1 << 30,
                 read: ReadOptions {
