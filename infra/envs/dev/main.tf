@@ -75,7 +75,7 @@ module "cluster" {
   release_sha256 = var.release_sha256
   nodes          = var.nodes
   scaling        = var.scaling
-  settings       = var.settings
+  settings       = merge(var.account.database_prefix == "" ? {} : { PULSE_CATALOG_PREFIX = var.account.database_prefix }, var.settings)
   prices         = local.prices
   network        = { subnet_ids = module.network.private_subnet_ids, security_group_ids = module.network.security_group_ids }
   roles          = { service_arn = module.iam.service_role_arn, node_profile = module.iam.node_profile.name }

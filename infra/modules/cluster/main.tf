@@ -21,12 +21,18 @@ locals {
   }
   urls = { for key, object in aws_s3_object.node : key => "s3://${object.bucket}/${object.key}" }
   settings = join("", [for key, value in merge({
-    AWS_REGION      = data.aws_region.this.name
-    PULSE_NAME      = var.name
-    PULSE_LAKE      = var.storage.lake_url
-    PULSE_VAR       = "raw=${var.storage.raw_url}"
-    PULSE_LOG_GROUP = local.path
-    PULSE_LOG_URL   = local.log_url
+    AWS_REGION              = data.aws_region.this.name
+    PULSE_NAME              = var.name
+    PULSE_LAKE              = var.storage.lake_url
+    PULSE_VAR               = "raw=${var.storage.raw_url}"
+    PULSE_LOG_GROUP         = local.path
+    PULSE_LOG_URL           = local.log_url
+    PULSE_CATALOG           = "glue"
+    PULSE_SCALER            = "emr"
+    PULSE_SCALE_LEAST_NODES = var.scaling.min_units
+    PULSE_SCALE_MOST_NODES  = var.scaling.max_units
+    # The instance's own metadata: a notice two minutes before a Spot node is taken away lets its executor drain.
+    PULSE_SPOT_NOTICE_URL = "http://169.254.169.254"
   }, var.settings) : "${key}=${value}\n"])
   log_url = "s3://${var.storage.logs_bucket}/emr"
 }

@@ -90,6 +90,10 @@ run "nodes_install_one_binary_by_checksum" {
     error_message = "nodes must know lake and raw files"
   }
   assert {
+    condition     = alltrue([for line in ["PULSE_CATALOG=glue", "PULSE_SCALER=emr", "PULSE_SCALE_LEAST_NODES=2", "PULSE_SCALE_MOST_NODES=10"] : strcontains(aws_s3_object.node["settings"].content, "${line}\n")])
+    error_message = "nodes must register tables, and scale between the bounds"
+  }
+  assert {
     condition     = jsondecode(aws_ssm_parameter.specification[0].value).run_job_flow.Name == "pulse-dev" && aws_ssm_parameter.specification[0].name == "/pulse/dev/cluster"
     error_message = "the specification must be kept for pulse"
   }
