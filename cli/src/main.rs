@@ -6,6 +6,7 @@
 mod args;
 mod command;
 mod generate;
+mod interrupt;
 mod output;
 mod setup;
 mod watch;

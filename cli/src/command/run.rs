@@ -13,6 +13,7 @@ use pulse_scheduler::ledger::Origin;
 
 use super::submit::run_on_cluster;
 use crate::args::{Global, RunOptions, Selection, Where};
+use crate::interrupt::interrupted;
 use crate::watch::{summary, watch};
 use crate::{output, setup};
 
@@ -69,16 +70,4 @@ async fn too_large(bench: &Workbench, settings: &Settings, selection: &Selection
         }
     }
     Ok(false)
-}
-
-/// Ctrl-C or SIGTERM.
-pub(crate) async fn interrupted() {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(_) => return std::future::pending().await,
-    };
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => if result.is_err() { std::future::pending::<()>().await },
-        _ = terminate.recv() => {}
-    }
 }

@@ -21,9 +21,9 @@ use pulse_scheduler::driver::Placement;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::run::interrupted;
 use super::scaler::scaler;
 use crate::args::{Global, Role};
+use crate::interrupt::interrupted;
 use crate::setup;
 
 pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {

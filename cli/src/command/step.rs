@@ -12,8 +12,8 @@ use pulse_engine::error::from_store;
 use pulse_engine::store::{folder_url, store_path};
 
 use super::cluster::spec;
-use super::run::interrupted;
 use crate::args::{Global, Selection, SubmitOptions, Where};
+use crate::interrupt::interrupted;
 use crate::{output, setup};
 
 /// Exit code of a process that Ctrl-C ended.

@@ -16,9 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::run::interrupted;
 use super::step::step;
 use crate::args::{Global, Output, Selection, SubmitOptions};
+use crate::interrupt::interrupted;
 use crate::watch::{Watched, lines, summary};
 use crate::{output, setup};
 

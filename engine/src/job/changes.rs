@@ -10,7 +10,7 @@ use datafusion::scalar::ScalarValue;
 use pulse_core::manifest::Read;
 use pulse_core::{Error, Result};
 
-use super::pin::{Mode, Pinned, PinnedTable};
+use super::pin::{Mode, Pinned, PinnedTable, same_columns};
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 use crate::table::{DataFile, Snapshot};
@@ -84,10 +84,6 @@ fn changed_together<'a>(all: &'a Pinned, pinned: &'a PinnedTable) -> Vec<&'a Pin
         false => other.read.read == Read::Changed && same_columns(&other.read.by, &pinned.read.by),
     };
     all.tables.values().filter(is_same).filter(|other| other.changed()).collect()
-}
-
-pub(super) fn same_columns(left: &[String], right: &[String]) -> bool {
-    left.len() == right.len() && left.iter().all(|column| right.contains(column))
 }
 
 /// Distinct values of the `by` columns in all rows that came or went in these sources.

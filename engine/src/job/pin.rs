@@ -11,7 +11,6 @@ use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
 use super::Workbench;
-use super::changes::same_columns;
 use crate::source::file::{SourceFile, list};
 use crate::store::{folder_url, store_path};
 use crate::table::{Changes, DataFile, Snapshot, Table};
@@ -325,4 +324,8 @@ impl std::hash::Hasher for Fnv {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     }
+}
+
+pub(super) fn same_columns(left: &[String], right: &[String]) -> bool {
+    left.len() == right.len() && left.iter().all(|column| right.contains(column))
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
+use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident, lit};
@@ -157,4 +158,27 @@ pub(super) async fn collect(bench: &Workbench, name: &str, plan: &LogicalPlan) -
 
 fn optimized(bench: &Workbench, plan: &LogicalPlan) -> Result<LogicalPlan> {
     bench.state.optimize(plan).map_err(|e| from_datafusion("optimize a plan", e))
+}
+
+/// Files whose key ranges meet those of the staged files; a null lies in no range, so nulls always meet.
+pub(super) fn overlapping(files: &[DataFile], staged: &DeltaScan, keys: &[String]) -> Vec<DataFile> {
+    let schema = staged.schema();
+    let has_nulls = |file: &DataFile, key: &str| file.null_count(key) != Some(0);
+    let meets = |file: &&DataFile| {
+        staged.files().iter().any(|new| {
+            keys.iter().all(|key| {
+                let Ok(field) = schema.field_with_name(key) else { return true };
+                if has_nulls(file, key) && has_nulls(new, key) {
+                    return true;
+                }
+                let bound =
+                    |file: &DataFile| Some((file.min(key, field.data_type())?, file.max(key, field.data_type())?));
+                match (bound(file), bound(new)) {
+                    (Some((min, max)), Some((new_min, new_max))) => !(max < new_min || min > new_max),
+                    _ => true,
+                }
+            })
+        })
+    };
+    files.iter().filter(meets).cloned().collect()
 }

@@ -2,11 +2,13 @@
 
 use deltalake_core::kernel::Add;
 use pulse_core::interval::Interval;
+use pulse_core::manifest::Read;
 use pulse_core::name::TableName;
 use pulse_core::run::{ExpectationOutcome, InputRecord, Place, RunCounts};
 
-use super::pin::Mode;
+use super::pin::{Mode, Pinned};
 use crate::sink::PartitionResult;
+use crate::table::DataFile;
 
 /// How a run ended when nothing went wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,4 +79,30 @@ impl Staged {
 /// Bytes of staged files.
 pub(super) fn bytes(adds: &[Add]) -> u64 {
     adds.iter().map(|add| u64::try_from(add.size).unwrap_or_default()).sum()
+}
+
+/// The sources as the run reads them.
+pub(super) fn inputs(pinned: &Pinned) -> Vec<InputRecord> {
+    let files = pinned.files.iter().map(|(name, files)| InputRecord {
+        source: format!("raw.{name}"),
+        version: None,
+        files: files.new.len() as u64,
+        rows: 0,
+        bytes: files.new.iter().map(|file| file.size).sum(),
+    });
+    let tables = pinned.tables.iter().map(|(name, table)| {
+        let read = match (&pinned.mode, table.read.read) {
+            (Mode::Unchanged, _) => Vec::new(),
+            (Mode::Incremental, Read::Changed) => table.added(),
+            (Mode::Incremental, Read::All) | (Mode::Full { .. }, _) => table.now.files.clone(),
+        };
+        InputRecord {
+            source: name.to_string(),
+            version: Some(table.now.version),
+            files: read.len() as u64,
+            rows: read.iter().filter_map(DataFile::rows).sum(),
+            bytes: read.iter().map(|file| file.bytes).sum(),
+        }
+    });
+    files.chain(tables).collect()
 }

@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
-use datafusion::catalog::TableProvider;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use deltalake_core::kernel::Add;
 use pulse_core::interval::Interval;
 use pulse_core::manifest::{Read, Sink};
 use pulse_core::project::Job;
-use pulse_core::run::{InputRecord, RunState};
+use pulse_core::run::RunState;
 use pulse_core::{Error, Result};
 use serde_json::json;
 
@@ -25,8 +24,8 @@ use super::check::{Written, outcomes, refusal};
 use super::growth::keeps_keys;
 use super::pin::{Mode, Pinned, pin};
 use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
-use super::replace::{Dead, Replacement, rewrite, text_rows, touched, write};
-use super::report::{Outcome, Report, Staged, bytes};
+use super::replace::{Dead, Replacement, overlapping, rewrite, text_rows, touched, write};
+use super::report::{Outcome, Report, Staged, bytes, inputs};
 use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
 use super::spec::sink_spec;
 use crate::error::from_datafusion;
@@ -394,51 +393,3 @@ impl Run<'_> {
 
 /// Number of a job's commits, so that a half-committed run is recognised.
 const SEQUENCE_ID: &str = "pulse/sequence";
-
-/// Files whose key ranges meet those of the staged files; a null lies in no range, so nulls always meet.
-fn overlapping(files: &[DataFile], staged: &DeltaScan, keys: &[String]) -> Vec<DataFile> {
-    let schema = staged.schema();
-    let has_nulls = |file: &DataFile, key: &str| file.null_count(key) != Some(0);
-    let meets = |file: &&DataFile| {
-        staged.files().iter().any(|new| {
-            keys.iter().all(|key| {
-                let Ok(field) = schema.field_with_name(key) else { return true };
-                if has_nulls(file, key) && has_nulls(new, key) {
-                    return true;
-                }
-                let bound =
-                    |file: &DataFile| Some((file.min(key, field.data_type())?, file.max(key, field.data_type())?));
-                match (bound(file), bound(new)) {
-                    (Some((min, max)), Some((new_min, new_max))) => !(max < new_min || min > new_max),
-                    _ => true,
-                }
-            })
-        })
-    };
-    files.iter().filter(meets).cloned().collect()
-}
-
-fn inputs(pinned: &Pinned) -> Vec<InputRecord> {
-    let files = pinned.files.iter().map(|(name, files)| InputRecord {
-        source: format!("raw.{name}"),
-        version: None,
-        files: files.new.len() as u64,
-        rows: 0,
-        bytes: files.new.iter().map(|file| file.size).sum(),
-    });
-    let tables = pinned.tables.iter().map(|(name, table)| {
-        let read = match (&pinned.mode, table.read.read) {
-            (Mode::Unchanged, _) => Vec::new(),
-            (Mode::Incremental, Read::Changed) => table.added(),
-            (Mode::Incremental, Read::All) | (Mode::Full { .. }, _) => table.now.files.clone(),
-        };
-        InputRecord {
-            source: name.to_string(),
-            version: Some(table.now.version),
-            files: read.len() as u64,
-            rows: read.iter().filter_map(DataFile::rows).sum(),
-            bytes: read.iter().map(|file| file.bytes).sum(),
-        }
-    });
-    files.chain(tables).collect()
-}
