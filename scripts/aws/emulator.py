@@ -19,7 +19,8 @@ os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 from moto.budgets.responses import BudgetsResponse  # noqa: E402
 from moto.core.responses import ActionResult, EmptyResult  # noqa: E402
-from moto.ec2.models.security_groups import SecurityGroupRule  # noqa: E402
+from moto.ec2.exceptions import InvalidPermissionNotFoundError  # noqa: E402
+from moto.ec2.models.security_groups import SecurityGroupBackend, SecurityGroupRule  # noqa: E402
 from moto.emr.models import InstanceGroup  # noqa: E402
 from moto.emr.responses import ElasticMapReduceResponse, ValidationException  # noqa: E402
 from moto.iam.access_control import PermissionResult  # noqa: E402
@@ -223,6 +224,18 @@ def make_rule(rule, *arguments, **named):
     rule.why = (rule.ip_range or source or prefix or {}).get("Description")
 
 
+def forgiving(revoke):
+    """A client whose connection broke sends its request again: a rule that is gone already is what it wanted."""
+
+    def again(backend, *arguments, **named):
+        try:
+            return revoke(backend, *arguments, **named)
+        except InvalidPermissionNotFoundError:
+            return None
+
+    return again
+
+
 def enable_key_rotation(response):
     rotation_days[response._get_param("KeyId")] = response._get_param("RotationPeriodInDays") or 365
     return original["enable_key_rotation"](response)
@@ -265,6 +278,8 @@ def install():
     original["rule"] = SecurityGroupRule.__init__
     SecurityGroupRule.__init__ = make_rule
     SecurityGroupRule.description = property(lambda rule: rule.why)
+    for call in ["revoke_security_group_ingress", "revoke_security_group_egress"]:
+        setattr(SecurityGroupBackend, call, forgiving(getattr(SecurityGroupBackend, call)))
     InstanceGroup.ebs_block_devices = property(volumes_of)
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL
 
