@@ -3,15 +3,15 @@
 import json
 import os
 import signal
-import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
 
-# This suite's own range, away from what tests and people use.
-PORTS = iter(())
-FIRST_PORT, LAST_PORT = 45000, 45899
+sys.path.append(str(Path(__file__).parents[1] / "verify"))
+from ports import free_port  # noqa: E402
+
 EXECUTORS = 3
 # Short, so that a case is: a silent executor is lost after at most four seconds.
 SETTINGS = {
@@ -31,22 +31,6 @@ SETTINGS = {
 
 class Problem(Exception):
     """What must hold does not."""
-
-
-def free_port():
-    global PORTS
-    for _ in range(2 * (LAST_PORT - FIRST_PORT)):
-        port = next(PORTS, None)
-        if port is None:
-            PORTS = iter(range(FIRST_PORT, LAST_PORT))
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise Problem("no port is free")
 
 
 class Process:

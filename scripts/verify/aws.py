@@ -20,6 +20,7 @@ from pathlib import Path
 import boto3
 from deltalake import DeltaTable
 
+from ports import free_port
 from report import Report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -409,12 +410,6 @@ def check_tls(report, pulse, folder):
         _, words = scheduler.communicate(timeout=PATIENCE_S)
     code, _, words = pulse.run("serve", "scheduler", PULSE_API_CERTIFICATE="own.pem", PULSE_API_KEY="other.key", **ports)
     report.equal("a key of another certificate", (2, True), (code, "do not fit together" in words))
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def answers(port):

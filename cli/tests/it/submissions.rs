@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::support::{Scene, assert_same_tables};
+use crate::support::{Scene, assert_same_tables, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const EXECUTORS: usize = 2;
@@ -73,11 +73,6 @@ impl Drop for Cluster {
             let _ = process.wait();
         }
     }
-}
-
-/// Free a moment ago, which has to do.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,6 +15,10 @@ use tempfile::TempDir;
 
 /// Far beyond what any call here takes, on a busy machine too: a hang is a failure and not a wait.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The kernel gives those above to clients and to listeners that ask for any: one of them could be taken between its choice
+/// and its use, or while a scheduler is started again at it.
+const PORTS: std::ops::Range<u32> = 20_000..28_000;
 
 pub(crate) struct Scene {
     folder: TempDir,
@@ -28,6 +34,18 @@ pub(crate) struct Answer {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+/// A port that nobody listens at, each call another one; other processes of tests begin elsewhere.
+pub(crate) fn free_port() -> u16 {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(101).wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS.start + number % (PORTS.end - PORTS.start)).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Scene {

@@ -5,10 +5,8 @@ mod stop;
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Scene, assert_same_tables};
-use serving::{
-    PATIENCE, Scheduler, assert_one_commit_a_run, at, free_port, ledger_entries, records, signal, wait_until,
-};
+use crate::support::{Scene, assert_same_tables, free_port};
+use serving::{PATIENCE, Scheduler, assert_one_commit_a_run, at, ledger_entries, records, signal, wait_until};
 
 const ALL: [&str; 4] = ["submit", "--all", "--on", "local"];
 

@@ -1,6 +1,5 @@
 //! Processes of a cluster that a test may kill.
 
-use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
@@ -16,11 +15,6 @@ const SETTINGS: [&str; 4] = ["scheduler_port=0", "lease_s=1", "clock_margin_ms=2
 /// A scheduler; killed when it is dropped.
 pub(super) struct Scheduler {
     running: Option<Running>,
-}
-
-/// A port that was free a moment ago.
-pub(super) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Arguments that make a client or a scheduler of `port`, before those given.
