@@ -54,7 +54,10 @@ class Store:
             path = Path(folder, key)
             path.parent.mkdir(parents=True, exist_ok=True)
             written = path.with_name(path.name + "~")
-            written.write_bytes(self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+            try:
+                written.write_bytes(self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+            except self.client.exceptions.NoSuchKey:
+                continue  # a lease was given back; a table's file would be missed when the table is read
             written.replace(path)
         return keys
 
