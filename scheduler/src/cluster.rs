@@ -1,11 +1,13 @@
 //! The cluster, seen from the process that plans and commits: Ballista's scheduler, and plans carried out by executors.
 
+mod attempts;
 mod execute;
 mod failure;
 mod fetch;
 mod load;
 mod members;
 mod shuffles;
+mod speculation;
 mod stages;
 mod validate;
 
@@ -57,6 +59,7 @@ pub struct Cluster {
     on_cluster: OnCluster,
     address: SocketAddr,
     listening: tokio::task::JoinHandle<()>,
+    speculating: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Cluster {
@@ -70,7 +73,7 @@ impl Cluster {
         let config = Arc::new(config(settings, address, runtime));
         config.validate().map_err(|e| failed("set up the scheduler", e))?;
         let memory = BallistaCluster::new_from_config(&config).await.map_err(|e| failed("set up the scheduler", e))?;
-        let members = Arc::new(Members::new(build(), settings.executor_timeout()));
+        let members = Arc::new(Members::new(build(), settings.executor_timeout(), settings.speculation_factor));
         let cluster = BallistaCluster::new(Arc::clone(&members) as _, memory.job_state());
         let server: Server = create_scheduler(cluster, config).await.map_err(|e| failed("start the scheduler", e))?;
         let service = start_grpc_service_with_listener(listener, server.clone());
@@ -79,8 +82,11 @@ impl Cluster {
                 log::error!("the scheduler no longer listens for executors: {error}");
             }
         });
+        let factor = settings.speculation_factor;
+        let watch = || tokio::spawn(speculation::watch(server.clone(), Arc::clone(&members), factor));
+        let speculating = (factor > 0).then(watch);
         log::info!("scheduler at {address}");
-        Ok(Self { on_cluster: OnCluster::new(server, members, settings.clone()), address, listening })
+        Ok(Self { on_cluster: OnCluster::new(server, members, settings.clone()), address, listening, speculating })
     }
 
     /// Where executors find it.
@@ -121,6 +127,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.listening.abort();
+        self.speculating.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 

@@ -153,6 +153,13 @@ def slow(case):
         time.sleep(0.05)
 
 
+@fault("slow_speculation", "executor", "works a tenth of the time, slow tasks are tried a second time", own={"speculation_factor": 2})
+def slow_speculation(case):
+    slow(case)
+    attempts = case.cluster.scheduler.words().count("tries it too")
+    case.moment += f", {attempts} second attempts"
+
+
 @fault("other_build", "executor", "an executor of another build wants to join")
 def other_build(case):
     other = case.cluster.folder / "pulse-other"

@@ -291,6 +291,13 @@ pub const SETTINGS: &[Setting] = &[
         "An executor that is silent for this long, in seconds, is lost and its tasks run elsewhere.",
     ),
     number(
+        "speculation_factor",
+        |s| &mut s.speculation_factor,
+        0,
+        (0, 1000),
+        "A task that runs this many times as long as half of its stage's tasks took gets a second attempt on another executor, and the first to end counts; 0 never.",
+    ),
+    number(
         "drain_timeout_s",
         |s| &mut s.drain_timeout_s,
         90,

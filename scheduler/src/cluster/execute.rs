@@ -7,9 +7,9 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use ballista_core::JobId;
 use ballista_core::extension::SessionConfigExt;
+use ballista_core::serde::protobuf::PartitionLocation;
 use ballista_core::serde::protobuf::job_status::Status;
-use ballista_core::serde::protobuf::{PartitionLocation, task_status};
-use ballista_scheduler::state::execution_stage::{ExecutionStage, TaskInfo};
+use ballista_scheduler::state::execution_stage::ExecutionStage;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::prelude::SessionContext;
@@ -20,6 +20,7 @@ use pulse_engine::cluster::with_ballista;
 use pulse_engine::execute::{Execute, Progress};
 
 use super::Server;
+use super::attempts::done;
 use super::failure::{failure, no_executor};
 use super::fetch::fetch;
 use super::members::Members;
@@ -195,9 +196,4 @@ impl Drop for Job {
 
 fn inputs(plan: &Arc<dyn ExecutionPlan>) -> usize {
     plan.children().first().map_or(0, |root| root.output_partitioning().partition_count())
-}
-
-fn done(tasks: &[TaskInfo]) -> usize {
-    let successful = tasks.iter().filter(|task| matches!(task.task_status, task_status::Status::Successful(_)));
-    successful.map(|task| task.global_input_partition_ids.len()).sum()
 }

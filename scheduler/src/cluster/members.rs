@@ -18,6 +18,7 @@ use ballista_scheduler::state::task_manager::JobInfoCache;
 use pulse_engine::cluster::build_of;
 
 use super::shuffles::read_once;
+use super::speculation::{Slots, second_attempts};
 
 /// From one look for a lost executor to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -31,11 +32,13 @@ pub(super) struct Members {
     leaving: Mutex<HashSet<String>>,
     /// Heartbeats older than this are no sign of life.
     timeout: Duration,
+    /// Tasks that take this many times as long as others are tried a second time; 0 never.
+    speculation_factor: u64,
 }
 
 impl Members {
-    pub(super) fn new(build: String, timeout: Duration) -> Self {
-        Self { inner: InMemoryClusterState::default(), build, leaving: Mutex::default(), timeout }
+    pub(super) fn new(build: String, timeout: Duration, speculation_factor: u64) -> Self {
+        Self { inner: InMemoryClusterState::default(), build, leaving: Mutex::default(), timeout, speculation_factor }
     }
 
     /// Those that get tasks.
@@ -73,20 +76,24 @@ impl ClusterState for Members {
         executors: Option<HashSet<String>>,
     ) -> Result<Vec<BoundTask>> {
         read_once(&active_jobs).await.map_err(BallistaError::from)?;
-        let used = used_slots(&active_jobs).await;
         let leaving = self.leaving().clone();
+        let wanted = |id: &String| executors.as_ref().is_none_or(|executors| executors.contains(id));
+        let members = self.inner.registered_executor_metadata().await;
+        let (members, others): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|member| wanted(&member.id) && !leaving.contains(&member.id));
         let offers = InMemoryClusterState::default();
-        for member in self.inner.registered_executor_metadata().await {
-            let wanted = executors.as_ref().is_none_or(|executors| executors.contains(&member.id));
-            if !wanted || leaving.contains(&member.id) {
-                continue;
-            }
-            let total_vcores = member.specification.vcores;
-            let available_vcores = total_vcores.saturating_sub(used.get(&member.id).copied().unwrap_or_default());
-            let data = ExecutorData { executor_id: member.id.clone(), total_vcores, available_vcores };
-            offers.register_executor(member, data).await?;
+        for (executor_id, available_vcores) in free_slots(&members, &active_jobs).await {
+            let Some(member) = members.iter().find(|member| member.id == executor_id) else { continue };
+            let data = ExecutorData { executor_id, total_vcores: member.specification.vcores, available_vcores };
+            offers.register_executor(member.clone(), data).await?;
         }
-        offers.bind_schedulable_tasks(distribution, active_jobs, None).await
+        let mut bound = offers.bind_schedulable_tasks(distribution, Arc::clone(&active_jobs), None).await?;
+        if self.speculation_factor > 0 {
+            let free = free_slots(&members, &active_jobs).await;
+            let all: Vec<ExecutorMetadata> = members.into_iter().chain(others).collect();
+            bound.extend(second_attempts(&active_jobs, &all, free, self.speculation_factor).await?);
+        }
+        Ok(bound)
     }
 
     /// Slots are counted, not given back.
@@ -146,9 +153,18 @@ impl ClusterState for Members {
     }
 }
 
+async fn free_slots(members: &[ExecutorMetadata], jobs: &HashMap<JobId, JobInfoCache>) -> Slots {
+    let used = used_slots(jobs).await;
+    let free = |member: &ExecutorMetadata| {
+        let used = used.get(&member.id).copied().unwrap_or_default();
+        (member.id.clone(), member.specification.vcores.saturating_sub(used))
+    };
+    members.iter().map(free).collect()
+}
+
 /// Slots that tasks hold now, by executor.
-async fn used_slots(jobs: &HashMap<JobId, JobInfoCache>) -> HashMap<String, u32> {
-    let mut used: HashMap<String, u32> = HashMap::new();
+async fn used_slots(jobs: &HashMap<JobId, JobInfoCache>) -> Slots {
+    let mut used = Slots::new();
     for job in jobs.values() {
         let graph = job.execution_graph.read().await;
         for stage in graph.stages().values() {
@@ -189,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_build_is_refused_with_both_named() {
-        let members = Members::new("b1".to_owned(), Duration::from_secs(10));
+        let members = Members::new("b1".to_owned(), Duration::from_secs(10), 0);
         let (metadata, data) = member("b2.x");
         let error = members.register_executor(metadata, data).await.unwrap_err().to_string();
         assert!(error.contains("build b2") && error.contains("build b1"), "{error}");
@@ -200,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_leaves_is_alive_and_counts_no_more() {
-        let members = Members::new("b".to_owned(), Duration::from_secs(10));
+        let members = Members::new("b".to_owned(), Duration::from_secs(10), 0);
         let (metadata, data) = member("b.x");
         members.register_executor(metadata, data).await.unwrap();
         members.save_executor_heartbeat(beat("b.x", Status::Terminating(String::new()))).await.unwrap();

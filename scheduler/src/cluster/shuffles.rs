@@ -8,29 +8,31 @@ use std::sync::Arc;
 
 use ballista_core::JobId;
 use ballista_core::execution_plans::ShuffleReaderExec;
-use ballista_core::serde::protobuf::task_status;
 use ballista_core::serde::scheduler::PartitionLocation;
-use ballista_scheduler::state::execution_stage::{ExecutionStage, RunningStage, TaskInfo};
+use ballista_scheduler::state::execution_stage::{ExecutionStage, RunningStage};
 use ballista_scheduler::state::task_manager::JobInfoCache;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::attempts::{counting, settle};
+
 /// Of a stage that has ended: its tasks that count, with the executors that hold their rows.
 type Made = HashMap<usize, String>;
 
-/// Looks through stages of which no task has been given out yet.
+/// Looks through stages with tasks to give out, and closer at those of which none has been given out yet.
 pub(super) async fn read_once(jobs: &HashMap<JobId, JobInfoCache>) -> Result<()> {
     for (id, job) in jobs {
         let mut graph = job.execution_graph.write().await;
         let stages = graph.stages().iter().filter_map(|(id, stage)| match stage {
-            ExecutionStage::Successful(stage) => Some((*id, made(&stage.task_infos))),
+            ExecutionStage::Successful(stage) => Some((*id, counting(&stage.task_infos))),
             _ => None,
         });
         let made: HashMap<usize, Made> = stages.collect();
         let mut seen = Vec::new();
         while let Some(stage) = graph.fetch_running_stage(&seen) {
             seen.push(stage.stage_id);
+            settle(stage);
             if stage.task_infos.is_empty() {
                 let repeats = drop_repeats(stage, &made)?;
                 if repeats > 0 {
@@ -43,14 +45,6 @@ pub(super) async fn read_once(jobs: &HashMap<JobId, JobInfoCache>) -> Result<()>
         }
     }
     Ok(())
-}
-
-fn made(tasks: &[TaskInfo]) -> Made {
-    let ended = tasks.iter().enumerate().filter_map(|(id, task)| match &task.task_status {
-        task_status::Status::Successful(task) => Some((id, task.executor_id.clone())),
-        _ => None,
-    });
-    ended.collect()
 }
 
 /// How many places were dropped.
