@@ -85,7 +85,9 @@ pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
         MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
     };
     let reservation = sort_reservation(memory_bytes, config.target_partitions());
+    let rows = fitting_batch_rows(config.batch_size(), memory_bytes, config.target_partitions());
     config.options_mut().execution.sort_spill_reservation_bytes = reservation;
+    config = config.with_batch_size(rows);
     let builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
@@ -106,6 +108,18 @@ fn sort_reservation(memory_bytes: usize, target_partitions: usize) -> usize {
     /// Sorts that run side by side in one partition: both sides of a join, and one above it.
     const SORTS: usize = 3;
     MOST.min(memory_bytes / 4 / SORTS / target_partitions.max(1))
+}
+
+/// Rows of a batch: as many as asked for, or fewer where exchanges that keep rows in order would take more than a quarter of the memory.
+/// Of each of the partitions that they read they hold a batch for each that they write, and cannot spill them.
+fn fitting_batch_rows(batch_rows: usize, memory_bytes: usize, target_partitions: usize) -> usize {
+    const LEAST: usize = 512;
+    /// Exchanges that run side by side in one plan, and branches of a union below one.
+    const EXCHANGES: usize = 4;
+    /// Of market data.
+    const ROW_BYTES: usize = 128;
+    let batches = EXCHANGES * target_partitions.max(1).pow(2);
+    batch_rows.min((memory_bytes / 4 / batches / ROW_BYTES).max(LEAST))
 }
 
 /// DataFusion's rules, and ours between the one that chooses joins and the one that adds sorts.

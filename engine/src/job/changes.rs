@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use datafusion::scalar::ScalarValue;
 use pulse_core::manifest::Read;
@@ -14,6 +15,9 @@ use super::pin::{Mode, Pinned, PinnedTable, same_columns};
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 use crate::table::{DataFile, Snapshot};
+
+/// How much more often a row came than it went.
+const NET_COUNT: &str = "_pulse_net_count";
 
 /// The state of a source that a plan reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,20 +128,33 @@ pub(super) fn changed_groups(pinned: &PinnedTable, target_bytes: u64) -> Result<
             .and_then(LogicalPlanBuilder::build)
             .map_err(failed)
     };
-    let (added, removed) = (scan("added", pinned.added())?, scan("removed", pinned.removed())?);
+    let added = scan("added", pinned.added())?;
     let changed = if pinned.removed().is_empty() {
-        LogicalPlanBuilder::from(added)
+        added
     } else {
-        let came = LogicalPlanBuilder::except(added.clone(), removed.clone(), true).map_err(failed)?;
-        let went = LogicalPlanBuilder::except(removed, added, true).map_err(failed)?;
-        LogicalPlanBuilder::from(came).union(went).map_err(failed)?
+        difference(added, scan("removed", pinned.removed())?).map_err(failed)?
     };
-    changed
+    LogicalPlanBuilder::from(changed)
         .project(pinned.read.by.iter().map(ident))
         .and_then(LogicalPlanBuilder::distinct)
         .and_then(|groups| groups.alias("changed"))
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)
+}
+
+/// Rows that are more or less often in one plan than in the other. They are counted and not joined: counting spills, and takes NaN for
+/// equal to itself.
+fn difference(added: LogicalPlan, removed: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
+    let columns: Vec<String> = added.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let columns = || columns.iter().map(ident);
+    let counted = |plan: LogicalPlan, count: i64| {
+        LogicalPlanBuilder::from(plan).alias("rows")?.project(columns().chain([lit(count).alias(NET_COUNT)]))?.build()
+    };
+    LogicalPlanBuilder::from(counted(added, 1)?)
+        .union(counted(removed, -1)?)?
+        .aggregate(columns(), [sum(ident(NET_COUNT)).alias(NET_COUNT)])?
+        .filter(ident(NET_COUNT).not_eq(lit(0_i64)))?
+        .build()
 }
 
 /// Range of a `by` column over the changed files; columns without statistics have none, and those with nulls neither.
@@ -211,4 +228,30 @@ fn filters(bounds: &Bounds) -> impl Iterator<Item = Expr> {
             None => from,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray as _;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn rows_that_were_only_moved_do_not_differ_and_counts_do() {
+        let context = SessionContext::new();
+        let rows = async |query: &str| context.sql(query).await.unwrap().into_unoptimized_plan();
+        let added = rows(
+            "select * from (values ('moved', 'NaN'::double), ('nulls', null), ('came', 1.0), ('twice', 2.0), ('twice', 2.0)) t(k, v)",
+        );
+        let removed = rows(
+            "select * from (values ('nulls', null), ('moved', 'NaN'::double), ('went', 1.0), ('twice', 2.0)) t(k, v)",
+        );
+        let plan = difference(added.await, removed.await).unwrap();
+        let batches = context.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
+        let keys = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten());
+        let mut keys: Vec<&str> = keys.collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["came", "twice", "went"]);
+    }
 }
