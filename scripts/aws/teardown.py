@@ -8,6 +8,7 @@ from checks import connect, parser
 
 KINDS = ["raw", "silver", "gold", "logs", "artifacts"]
 OURS = {"logs", "artifacts"}  # can be made again or is only about what was
+LAYERS_FILE = "lake/_pulse/layers.json"  # Terraform's own
 BATCH = 1000
 
 
@@ -40,6 +41,8 @@ def count(s3, bucket):
     objects = size = versions = 0
     for page in pages(s3, bucket):
         for version in page.get("Versions", []):
+            if version["Key"] == LAYERS_FILE:
+                continue
             objects, size = objects + version["IsLatest"], size + version["Size"]
             versions += not version["IsLatest"]
         versions += len(page.get("DeleteMarkers", []))

@@ -131,7 +131,8 @@ def encryption(s3, bucket):
 def check_catalog(environment, report):
     glue = environment.client("glue")
     for layer in LAYERS:
-        location = f"s3://{environment.bucket('silver')}/lake/{layer}"
+        bucket = environment.bucket("gold" if layer == "gold" else "silver")
+        location = f"s3://{bucket}/lake/{layer}"
         report.check(
             f"database {layer}", location, lambda n=layer: glue.get_database(Name=n)["Database"]["LocationUri"]
         )

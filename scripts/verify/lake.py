@@ -1,5 +1,6 @@
 """Reads a lake's tables with deltalake, and once more with DuckDB."""
 
+import json
 import os
 from collections import Counter
 from math import fsum
@@ -17,6 +18,16 @@ NUMBERS = ("double", "long")
 class Lake:
     def __init__(self, root):
         self.root = str(root).rstrip("/")
+        self.layers = self._layers()
+
+    def _layers(self):
+        """Folders of layers that lie elsewhere."""
+        files, root = file_system(self.root)
+        try:
+            with files.open_input_file(f"{root}/_pulse/layers.json") as file:
+                return json.loads(file.read())
+        except FileNotFoundError:
+            return {}
 
     def tables(self):
         found = [path.split("/") for path in self._paths() if "/_delta_log/" in path]
@@ -32,9 +43,8 @@ class Lake:
 
     def _paths(self):
         """Of all files, below the lake."""
-        files, root = file_system(self.root)
-        selector = fs.FileSelector(root, recursive=True, allow_not_found=True)
-        return [info.path.removeprefix(root).lstrip("/") for info in files.get_file_info(selector)]
+        elsewhere = [path for layer, folder in self.layers.items() for path in below(folder, f"{layer}/")]
+        return below(self.root, "") + elsewhere
 
     def schema(self, table):
         """Such as `ts timestamp, open double`; `timestamp` is an instant in microseconds."""
@@ -84,7 +94,14 @@ class Lake:
         return DeltaTable(self._folder(table))
 
     def _folder(self, table):
-        return "/".join([self.root, *table.split(".")])
+        layer, name = table.split(".")
+        return f"{self.layers.get(layer, f'{self.root}/{layer}')}/{name}"
+
+
+def below(folder, prefix):
+    files, root = file_system(folder)
+    selector = fs.FileSelector(root, recursive=True, allow_not_found=True)
+    return [prefix + info.path.removeprefix(root).lstrip("/") for info in files.get_file_info(selector)]
 
 
 def file_system(root):

@@ -22,11 +22,10 @@ provider "aws" {
 }
 
 locals {
-  name     = "${var.project}-${var.environment}"
-  tags     = merge(var.tags, { project = var.project, environment = var.environment })
-  prices   = jsondecode(file("${path.module}/../../prices.json"))
-  lake_url = "s3://${module.lake.buckets["silver"].name}/lake"
-  raw_url  = "s3://${module.lake.buckets["raw"].name}/files"
+  name    = "${var.project}-${var.environment}"
+  tags    = merge(var.tags, { project = var.project, environment = var.environment })
+  prices  = jsondecode(file("${path.module}/../../prices.json"))
+  raw_url = "s3://${module.lake.buckets["raw"].name}/files"
 }
 
 module "kms" {
@@ -54,7 +53,7 @@ module "network" {
 module "catalog" {
   source     = "../../modules/catalog"
   name       = local.name
-  lake_url   = local.lake_url
+  layers     = module.lake.lake.layers
   databases  = { prefix = var.account.database_prefix }
   encryption = { kms_key_arn = module.kms.key_arn, manage = var.account.owns_settings }
 }
@@ -82,7 +81,7 @@ module "cluster" {
   storage = {
     artifacts_bucket = module.lake.buckets["artifacts"].name
     logs_bucket      = module.lake.buckets["logs"].name
-    lake_url         = local.lake_url
+    lake_url         = module.lake.lake.root
     raw_url          = local.raw_url
     kms_key_arn      = module.kms.key_arn
   }

@@ -30,7 +30,7 @@ output "databases" {
 
 output "lake_url" {
   description = "Root of the tables, for `pulse --lake`."
-  value       = local.lake_url
+  value       = module.lake.lake.root
 }
 
 output "raw_url" {

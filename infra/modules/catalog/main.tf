@@ -7,15 +7,11 @@ terraform {
   }
 }
 
-locals {
-  layers = toset(["bronze", "silver", "gold"])
-}
-
 resource "aws_glue_catalog_database" "this" {
-  for_each     = local.layers
+  for_each     = var.layers
   name         = "${var.databases.prefix}${each.key}"
   description  = "Tables of the ${each.key} layer of ${var.name}"
-  location_uri = "${var.lake_url}/${each.key}"
+  location_uri = each.value
 }
 
 # A setting of the whole account and region: at most one environment of an account may own it.

@@ -3,12 +3,12 @@ variable "name" {
   type        = string
 }
 
-variable "lake_url" {
-  description = "Root of the tables, such as s3://bucket/lake; a table lies at `<root>/<layer>/<table>`."
-  type        = string
+variable "layers" {
+  description = "Folder of each layer's tables, such as s3://bucket/lake/silver."
+  type        = map(string)
   validation {
-    condition     = can(regex("^s3://[^/]+/.*[^/]$", var.lake_url))
-    error_message = "lake_url must be s3://<bucket>/<prefix> without a slash at its end."
+    condition     = alltrue([for folder in var.layers : can(regex("^s3://[^/]+/.*[^/]$", folder))])
+    error_message = "layers must be folders s3://<bucket>/<prefix> without a slash at their ends."
   }
 }
 

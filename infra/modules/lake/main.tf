@@ -1,4 +1,5 @@
 # The lake's buckets: what arrives (raw), tables (silver, gold), logs, and what the cluster installs (artifacts).
+# One lake over two buckets: its root, with bronze and silver, is in silver; a file at the root says where gold is.
 
 terraform {
   required_version = ">= 1.11"
@@ -17,6 +18,18 @@ locals {
   arn     = "arn:${data.aws_partition.this.partition}"
   kinds   = toset(["raw", "silver", "gold", "logs", "artifacts"])
   names   = { for kind in local.kinds : kind => "${var.name}-${local.account}-${kind}" }
+  root    = "s3://${local.names["silver"]}/lake"
+  layers  = { bronze = "${local.root}/bronze", silver = "${local.root}/silver", gold = "s3://${local.names["gold"]}/lake/gold" }
+}
+
+# Read by pulse whenever it opens the lake. Who changes it after tables were made has them made again elsewhere.
+resource "aws_s3_object" "layers" {
+  bucket       = aws_s3_bucket.this["silver"].bucket
+  key          = "lake/_pulse/layers.json"
+  content      = jsonencode({ gold = local.layers.gold })
+  content_type = "application/json"
+  kms_key_id   = var.kms_key_arn
+  depends_on   = [aws_s3_bucket_versioning.this, aws_s3_bucket_server_side_encryption_configuration.this, aws_s3_bucket_policy.this]
 }
 
 resource "aws_s3_bucket" "this" {

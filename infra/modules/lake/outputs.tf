@@ -8,3 +8,8 @@ output "logs_ready" {
   value       = aws_s3_bucket.this["logs"].arn
   depends_on  = [aws_s3_bucket_policy.this]
 }
+
+output "lake" {
+  description = "Root of the tables, and the folder of each layer; tables lie at `<folder>/<table>`."
+  value       = { root = local.root, layers = local.layers }
+}

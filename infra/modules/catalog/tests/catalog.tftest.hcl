@@ -2,15 +2,15 @@ mock_provider "aws" {}
 
 variables {
   name       = "pulse-dev"
-  lake_url   = "s3://pulse-dev-111122223333-silver/lake"
+  layers     = { bronze = "s3://silver/lake/bronze", silver = "s3://silver/lake/silver", gold = "s3://gold/lake/gold" }
   encryption = { kms_key_arn = "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000000" }
 }
 
 run "a_database_per_layer_where_its_tables_lie" {
   command = plan
   assert {
-    condition     = { for layer, d in aws_glue_catalog_database.this : d.name => d.location_uri } == { for layer in ["bronze", "silver", "gold"] : layer => "${var.lake_url}/${layer}" }
-    error_message = "bronze, silver and gold must point at their folders of the lake"
+    condition     = tomap({ for layer, d in aws_glue_catalog_database.this : d.name => d.location_uri }) == var.layers
+    error_message = "every layer's database must point at its folder"
   }
   assert {
     condition     = aws_glue_data_catalog_encryption_settings.this[0].data_catalog_encryption_settings[0].encryption_at_rest[0].catalog_encryption_mode == "SSE-KMS"
@@ -33,9 +33,9 @@ run "a_second_environment_of_the_account" {
 run "what_is_wrong_is_refused" {
   command = plan
   variables {
-    lake_url   = "/tmp/lake"
+    layers     = { gold = "/tmp/lake" }
     databases  = { prefix = "Test-" }
     encryption = { kms_key_arn = "alias/aws/glue" }
   }
-  expect_failures = [var.lake_url, var.databases, var.encryption]
+  expect_failures = [var.layers, var.databases, var.encryption]
 }

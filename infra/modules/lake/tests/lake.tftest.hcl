@@ -112,3 +112,19 @@ run "what_is_wrong_is_refused" {
   }
   expect_failures = [var.name, var.kms_key_arn, var.lifecycle_days]
 }
+
+run "one_lake_over_two_buckets" {
+  command = plan
+  assert {
+    condition     = aws_s3_object.layers.bucket == aws_s3_bucket.this["silver"].bucket && "s3://${aws_s3_object.layers.bucket}/${trimsuffix(aws_s3_object.layers.key, "/_pulse/layers.json")}" == output.lake.root
+    error_message = "what says where layers are must lie at the lake's root"
+  }
+  assert {
+    condition     = jsondecode(aws_s3_object.layers.content) == { gold = output.lake.layers.gold } && startswith(output.lake.layers.gold, "s3://${aws_s3_bucket.this["gold"].bucket}/")
+    error_message = "gold must lie in its own bucket"
+  }
+  assert {
+    condition     = alltrue([for layer in ["bronze", "silver"] : output.lake.layers[layer] == "${output.lake.root}/${layer}"])
+    error_message = "the other layers must lie below the root"
+  }
+}
