@@ -144,6 +144,13 @@ impl World {
             let (_, happening) = self.happenings.swap_remove(index);
             match happening {
                 Happening::Arrive => self.store.arrived += 1,
+                Happening::Withdraw => self.store.arrived = self.store.arrived.saturating_sub(1),
+                Happening::Correct => {
+                    if let Some(last) = self.store.arrived.checked_sub(1) {
+                        let file = self.random.below(usize::try_from(last).unwrap() + 1) as u64;
+                        self.store.corrected.push(file);
+                    }
+                }
                 Happening::Submit { key } => self.submit(key),
                 Happening::Cancel => {
                     let open = self.store.open_triggers();
@@ -249,9 +256,11 @@ impl World {
 
     fn advance(&mut self, index: usize) -> Result<(), Violation> {
         let process = self.running[index].process;
-        // A process may die before or after anything that it does.
+        // A process may die before or after anything that it does, and rather when it commits.
+        let commits = matches!(&self.running[index].actor, Actor::Task(task) if task.is_committing());
+        let risk = if commits { 6 } else { 2 };
         let (dies_before, dies_after) = match self.is_faulty() {
-            true => (self.random.chance(2), self.random.chance(2)),
+            true => (self.random.chance(risk), self.random.chance(risk)),
             false => (false, false),
         };
         if dies_before {
@@ -319,7 +328,10 @@ impl World {
                 let shared = &mut self.shared[task.shared];
                 match shared.stops.contains(&task.job) && !task.is_committing() {
                     true => task.stop(shared),
-                    false => task.step(answer, shared, Fate { random: &mut self.random, faulty, now }),
+                    false => {
+                        let fate = Fate { random: &mut self.random, store: &self.store, faulty, now };
+                        task.step(answer, shared, fate)
+                    }
                 }
             }
             Actor::Poller(poller) => {
