@@ -24,6 +24,7 @@ use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
 use pulse_engine::table::{CommitOptions, Lake};
 use pulse_scheduler::api::Token;
+use url::Url;
 
 use crate::args::{Global, Selection};
 
@@ -69,12 +70,16 @@ pub(crate) fn stores(settings: &Settings) -> Arc<Stores> {
     }))
 }
 
-pub(crate) fn lake(global: &Global, settings: &Settings) -> Result<Lake> {
+pub(crate) async fn lake(global: &Global, settings: &Settings) -> Result<Lake> {
+    Lake::open(lake_root(global)?, stores(settings)).await
+}
+
+pub(crate) fn lake_root(global: &Global) -> Result<Url> {
     let root = folder_url(&global.lake, &here()?)?;
     // Without the last slash, behind which no file can be.
     match root.to_file_path().map(|path| path.components().collect::<PathBuf>()) {
         Ok(path) if path.is_file() => Err(Error::invalid(format!("lake {} is a file: name a folder", path.display()))),
-        Ok(_) | Err(()) => Ok(Lake::new(root, stores(settings))),
+        Ok(_) | Err(()) => Ok(root),
     }
 }
 
@@ -170,13 +175,13 @@ fn machine_memory() -> Option<u64> {
 }
 
 /// Everything that runs in this process share.
-pub(crate) fn workbench(global: &Global, settings: &Settings) -> Result<Workbench> {
-    workbench_of(project(global)?, global, settings)
+pub(crate) async fn workbench(global: &Global, settings: &Settings) -> Result<Workbench> {
+    workbench_of(project(global)?, global, settings).await
 }
 
 /// As [`workbench`], over a project that is at hand.
-pub(crate) fn workbench_of(project: Project, global: &Global, settings: &Settings) -> Result<Workbench> {
-    let lake = lake(global, settings)?;
+pub(crate) async fn workbench_of(project: Project, global: &Global, settings: &Settings) -> Result<Workbench> {
+    let lake = lake(global, settings).await?;
     Ok(Workbench {
         project: Arc::new(project),
         state: state(settings, lake.stores())?,

@@ -6,6 +6,7 @@ mod attempt;
 mod connections;
 mod drain;
 mod file_place;
+mod forgotten;
 mod guard;
 mod owner;
 mod place;

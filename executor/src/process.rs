@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::drain::drain;
+use crate::forgotten::remove_forgotten;
 
 /// Requests to stop that may wait to be taken; one is enough.
 const STOP_REQUESTS: usize = 4;
@@ -106,6 +107,7 @@ pub(crate) async fn live(
         () = lost.recv() => Ok(Ended::Lost),
         failed = &mut server => Err(broken(failed)),
         failed = &mut flight => Err(broken(failed)),
+        never = remove_forgotten(scheduler.clone(), folder) => match never {},
     };
     if let Ok(Ended::Asked) = ended {
         TERMINATING.store(true, Ordering::Release);

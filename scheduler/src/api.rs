@@ -18,6 +18,7 @@ mod triggers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -83,10 +84,11 @@ pub struct Refusal {
 }
 
 /// What the composition root knows how to make.
+#[async_trait]
 pub trait Places: Send + Sync {
     /// # Errors
-    /// `Invalid` for what is no URL of a lake.
-    fn lake(&self, url: &str) -> Result<Lake>;
+    /// `Invalid` for what is no URL of a lake, otherwise by the kind of the store's error.
+    async fn lake(&self, url: &str) -> Result<Lake>;
 
     /// The place where runs happen.
     ///

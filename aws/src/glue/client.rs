@@ -1,6 +1,6 @@
 //! Glue, asked and told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_glue::Client;
@@ -162,10 +162,10 @@ impl Catalog for GlueCatalog {
         Err(Error::conflict(format!("{name} is changed in Glue by others again and again; register it later")))
     }
 
-    async fn registrations(&self, lake: &str, layers: &BTreeSet<String>) -> Result<BTreeMap<TableName, String>> {
-        let lake = format!("{}/", folder(&lake.replacen("s3a://", "s3://", 1)));
+    async fn registrations(&self, layers: &BTreeMap<String, String>) -> Result<BTreeMap<TableName, String>> {
         let mut found = BTreeMap::new();
-        for layer in layers {
+        for (layer, url) in layers {
+            let below = format!("{}/", folder(&url.replacen("s3a://", "s3://", 1)));
             let database = format!("{}{layer}", self.options.prefix);
             let mut pages = self.client().await?.get_tables().database_name(&database).into_paginator().send();
             while let Some(page) = pages.next().await {
@@ -178,7 +178,7 @@ impl Catalog for GlueCatalog {
                 };
                 for table in page.table_list() {
                     let location = Entry::of_glue(table).location;
-                    if let (true, Ok(name)) = (location.starts_with(&lake), TableName::new(layer, table.name())) {
+                    if let (true, Ok(name)) = (location.starts_with(&below), TableName::new(layer, table.name())) {
                         found.insert(name, location);
                     }
                 }

@@ -15,7 +15,7 @@ const LAYERS: [&str; 3] = ["bronze", "silver", "gold"];
 
 pub(crate) async fn catalog(global: &Global, action: CatalogAction) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let lake = setup::lake(global, &settings)?;
+    let lake = setup::lake(global, &settings).await?;
     let catalog = setup::catalog(&settings);
     if !catalog.keeps_entries() {
         return Err(Error::invalid(

@@ -26,7 +26,7 @@ struct Line {
 pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     setup::refuse_mistakes(global, &settings, selection).await?;
-    let bench = setup::workbench(global, &settings)?;
+    let bench = setup::workbench(global, &settings).await?;
     let graph = setup::graph(&bench.project, selection)?;
     let limit = settings.local_limit_mib << 20;
     let mut lines: Vec<Line> = Vec::new();

@@ -16,7 +16,7 @@ use crate::{output, setup};
 
 pub(crate) async fn query(global: &Global, sql: &str) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let lake = setup::lake(global, &settings)?;
+    let lake = setup::lake(global, &settings).await?;
     let state = setup::state(&settings, lake.stores())?;
     let context = SessionContext::new_with_state(state);
     register(&context, &lake, settings.target_partition_mib << 20, sql).await?;

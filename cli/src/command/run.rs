@@ -23,7 +23,7 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
     if options.on == Where::Cluster {
         return run_on_cluster(global, &settings, &options.selection, On::Cluster).await;
     }
-    let bench = setup::workbench(global, &settings)?;
+    let bench = setup::workbench(global, &settings).await?;
     if options.on == Where::Auto && too_large(&bench, &settings, &options.selection).await? {
         return run_on_cluster(global, &settings, &options.selection, On::Auto).await;
     }

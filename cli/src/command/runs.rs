@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use pulse_core::run::{AttemptFailure, Place, RunError, RunId, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, ErrorKind, Result};
+use pulse_engine::table::Lake;
 use pulse_scheduler::ledger::RunStore;
 
 use crate::args::{Global, Output, Runs};
@@ -13,7 +14,7 @@ use crate::{output, setup};
 
 pub(crate) async fn runs(global: &Global, action: Runs) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let ledger = RunStore::new(&setup::lake(global, &settings)?)?;
+    let ledger = RunStore::new(&Lake::new(setup::lake_root(global)?, setup::stores(&settings)))?;
     match action {
         Runs::List { limit } => {
             let records = ledger.newest(limit, Utc::now(), settings.lease()).await?;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use pulse_core::project::Project;
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
@@ -38,7 +39,7 @@ pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
 
 async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
     let token = setup::api_token(settings).await?;
-    let home = setup::lake(global, settings)?;
+    let home = setup::lake(global, settings).await?;
     let stores = Arc::clone(home.stores());
     let runtime = runtime(&setup::runtime_options(settings), &stores)?;
     let cluster = Arc::new(Cluster::start(settings, runtime).await?);
@@ -100,9 +101,10 @@ struct ClusterPlaces {
     catalog: Arc<dyn Catalog>,
 }
 
+#[async_trait]
 impl Places for ClusterPlaces {
-    fn lake(&self, url: &str) -> Result<Lake> {
-        Ok(Lake::new(folder_url(url, Path::new("/"))?, Arc::clone(&self.stores)))
+    async fn lake(&self, url: &str) -> Result<Lake> {
+        Lake::open(folder_url(url, Path::new("/"))?, Arc::clone(&self.stores)).await
     }
 
     fn placement(&self, project: Project, lake: &Lake, on: On) -> Result<Placement> {

@@ -16,7 +16,7 @@ use crate::{output, setup};
 
 pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let lake = setup::lake(global, &settings)?;
+    let lake = setup::lake(global, &settings).await?;
     match action {
         TableAction::List => list(&lake, global.output).await?,
         TableAction::Show { name } => show(&lake, &name, global.output).await?,
@@ -112,7 +112,7 @@ async fn optimize(global: &Global, settings: &Settings, name: &str, target_mib: 
     };
     let job = project.jobs.get(&name);
     let target_mib = target_mib.or(job.map(|job| job.manifest.target_file_mib)).unwrap_or(TARGET_MIB);
-    let bench: Workbench = setup::workbench_of(project, global, settings)?;
+    let bench: Workbench = setup::workbench_of(project, global, settings).await?;
     let done = optimize_table(&bench, &name, u64::from(target_mib) << 20, Utc::now()).await?;
     match done.version {
         Some(version) => eprintln!(

@@ -5,7 +5,7 @@ mod hive;
 mod reconcile;
 mod register;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -85,11 +85,11 @@ pub trait Catalog: fmt::Debug + Send + Sync {
     /// As [`Self::difference`], and `Conflict` when others change the entry again and again.
     async fn register(&self, table: &TableDescription) -> Result<Registered>;
 
-    /// Entries of tables of these layers below `lake`, with their locations; those of others are left out.
+    /// Entries of tables that lie in these folders of layers, with their locations; those of others are left out.
     ///
     /// # Errors
     /// As [`Self::difference`].
-    async fn registrations(&self, lake: &str, layers: &BTreeSet<String>) -> Result<BTreeMap<TableName, String>>;
+    async fn registrations(&self, layers: &BTreeMap<String, String>) -> Result<BTreeMap<TableName, String>>;
 
     /// Forgets a table; its data is not touched.
     ///
@@ -117,7 +117,7 @@ impl Catalog for LocalCatalog {
         Ok(Registered::Unchanged)
     }
 
-    async fn registrations(&self, _: &str, _: &BTreeSet<String>) -> Result<BTreeMap<TableName, String>> {
+    async fn registrations(&self, _: &BTreeMap<String, String>) -> Result<BTreeMap<TableName, String>> {
         Ok(BTreeMap::new())
     }
 

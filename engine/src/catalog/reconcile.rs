@@ -74,7 +74,9 @@ pub async fn findings(catalog: &dyn Catalog, lake: &Lake, layers: &[&str]) -> Re
         });
         names.insert(name);
     }
-    for (name, location) in catalog.registrations(lake.root().as_str(), &layers).await? {
+    let folder = |layer: String| lake.layer(&layer).map(|folder| (layer, folder.to_string()));
+    let folders = layers.into_iter().map(folder).collect::<Result<_>>()?;
+    for (name, location) in catalog.registrations(&folders).await? {
         if !names.contains(&name) {
             findings.push(Finding::Gone { name, location });
         }

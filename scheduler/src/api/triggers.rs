@@ -70,7 +70,7 @@ impl Api {
 
     /// Takes a trigger in; it runs on when whoever asked is gone, and when this process is.
     pub(super) async fn submit(self: &Arc<Self>, request: SubmitRequest) -> Result<TriggerId> {
-        let lake = self.places.lake(&request.lake)?;
+        let lake = self.places.lake(&request.lake).await?;
         // What cannot be driven is refused before it is written.
         let prepared = self.prepare(&request, &lake)?;
         let ledger = self.know(&lake).await?;
@@ -141,7 +141,7 @@ impl Api {
             // A mark without a submission: its maker has not come that far, or never will.
             let Some(submission) = ledger.submission(&id).await? else { continue };
             let SubmissionRecord { request, limits, .. } = submission;
-            let lake = self.places.lake(&request.lake)?;
+            let lake = self.places.lake(&request.lake).await?;
             let prepared = self
                 .prepare(&request, &lake)
                 .map(|prepared| Prepared { options: DriveOptions::new(&limits.within(&self.settings)), ..prepared });
@@ -197,7 +197,7 @@ impl Api {
 
     async fn remember(&self) -> Result<()> {
         for url in self.home.lakes().await? {
-            let lake = self.places.lake(&url)?;
+            let lake = self.places.lake(&url).await?;
             let ledger = RunStore::new(&lake)?;
             self.lock().lakes.entry(lake.root().to_string()).or_insert(ledger);
         }
