@@ -11,6 +11,10 @@ use std::collections::BTreeSet;
 /// Id of the `txn` action of the table that names its quarantine, see [`Named`].
 pub const NAMED_ID: &str = "pulse/quarantine";
 
+/// Id of the `txn` action of a commit to the quarantine that settles it: the number of what it makes it hold again. Versions
+/// after the named one that no run wrote, such as an optimization's, belong to the table all the same; so they do after this.
+pub const SETTLES_ID: &str = "pulse/settles";
+
 /// Which version of the quarantine belongs to the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
@@ -31,9 +35,17 @@ impl Named {
         }
     }
 
-    /// The number that names a version.
-    pub fn number(version: Option<u64>) -> i64 {
-        version.map_or(0, |version| i64::try_from(version).map_or(i64::MAX, |version| version.saturating_add(1)))
+    /// The quarantine's version at the table's commit.
+    pub fn at(version: Option<u64>) -> Self {
+        version.map_or(Self::Nothing, Self::Version)
+    }
+
+    /// The number in the log; that of nothing when nothing is known.
+    pub fn to_number(self) -> i64 {
+        match self {
+            Self::Unknown | Self::Nothing => 0,
+            Self::Version(version) => i64::try_from(version).map_or(i64::MAX, |version| version.saturating_add(1)),
+        }
     }
 }
 

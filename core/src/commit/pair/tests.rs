@@ -112,7 +112,7 @@ fn a_settling_that_others_always_overtake_is_left_to_the_next_run() {
 #[test]
 fn names_are_numbers_in_the_log() {
     for (version, named) in [(None, Named::Nothing), (Some(0), Named::Version(0)), (Some(41), Named::Version(41))] {
-        assert_eq!(Named::from_number(Some(Named::number(version))), named);
+        assert_eq!(Named::from_number(Some(Named::at(version).to_number())), named);
     }
     assert_eq!(Named::from_number(None), Named::Unknown);
     assert_eq!(Named::from_number(Some(-3)), Named::Unknown);

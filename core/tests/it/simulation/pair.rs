@@ -166,7 +166,7 @@ impl Task {
                 };
                 entry.named = match names {
                     _ if is_unnamed(shared) => Named::Unknown,
-                    names => Named::from_number(Some(Named::number(names))),
+                    names => Named::at(names),
                 };
                 let removal = if self.job.is_multiple_of(2) { Removal::Independent } else { Removal::FromRows };
                 let next = pins.table.next;
