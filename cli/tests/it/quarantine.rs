@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::{Value, json};
+
 use crate::support::{Running, Scene};
 
 const TABLE: &str = "bronze.lines";
@@ -154,4 +156,29 @@ fn a_correction_that_was_taken_back_before_its_run_committed_leaves_no_trace() {
     scene.pulse(&["run", TABLE]).ok();
     assert_eq!(files(&scene, TABLE), ["one", "two"]);
     assert_eq!(files(&scene, QUARANTINE), ["one", "two"]);
+}
+
+/// Runs put right what runs did, and nothing else.
+#[test]
+fn what_somebody_takes_out_of_quarantine_stays_out() {
+    let scene = scene(&["one"]);
+    scene.pulse(&["run", TABLE]).ok();
+    let log = scene.lake.join("bronze/lines__quarantine/_delta_log");
+    let first = std::fs::read_to_string(log.join(format!("{:020}.json", 0))).unwrap();
+    let mut actions = first.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let path = actions.find_map(|action| action.get("add").map(|add| add["path"].clone())).unwrap();
+    let information = json!({"commitInfo": {"timestamp": 1_700_000_000_000_i64, "operation": "DELETE"}});
+    let removal = json!({"remove": {"path": path, "deletionTimestamp": 1_700_000_000_000_i64, "dataChange": true}});
+    std::fs::write(log.join(format!("{:020}.json", 1)), format!("{information}\n{removal}\n")).unwrap();
+    scene.pulse(&["run", TABLE]).ok().says(&["nothing was committed"]);
+    assert_eq!(scene.count(QUARANTINE), 0);
+    put(&scene, "two");
+    scene.pulse(&["run", TABLE]).ok();
+    assert_eq!(files(&scene, QUARANTINE), ["two"]);
+    // Not even after a run that died in between.
+    put(&scene, "three");
+    dies(stopped(&scene));
+    std::fs::remove_file(scene.raw.join("three.csv")).unwrap();
+    scene.pulse(&["run", TABLE]).ok();
+    assert_eq!(files(&scene, QUARANTINE), ["two"]);
 }

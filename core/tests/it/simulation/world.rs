@@ -19,7 +19,7 @@ pub(super) const PROCESSES: usize = 3;
 enum Actor {
     Drive(Drive),
     Keeper(Keeper),
-    Task(Task),
+    Task(Box<Task>),
     Poller(Poller),
     Client(Client),
 }
@@ -369,7 +369,7 @@ impl World {
             self.names += 1;
             let task = Task::new(shared, start.job, start.begun, self.names);
             let pending = task.first();
-            self.running.push(Running { process, actor: Actor::Task(task), pending });
+            self.running.push(Running { process, actor: Actor::Task(Box::new(task)), pending });
         }
     }
 
