@@ -17,7 +17,7 @@ const STEPS: usize = 40_000;
 pub(super) const PROCESSES: usize = 3;
 
 enum Actor {
-    Drive(Drive),
+    Drive(Box<Drive>),
     Keeper(Keeper),
     Task(Box<Task>),
     Poller(Poller),
@@ -393,7 +393,7 @@ impl World {
         let pending = drive.first(&shared);
         let keeper = Keeper::new(self.shared.len());
         self.shared.push(shared);
-        self.running.push(Running { process, actor: Actor::Drive(drive), pending });
+        self.running.push(Running { process, actor: Actor::Drive(Box::new(drive)), pending });
         let pending = Keeper::first(self.now(process));
         self.running.push(Running { process, actor: Actor::Keeper(keeper), pending });
     }
