@@ -10,7 +10,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::interval::Interval;
 use crate::manifest::OnFail;
 use crate::name::TableName;
-use crate::trigger::RunOutcome;
 
 /// Names one trigger: `<yyyymmddThhmmss, UTC>-<8 hex digits>`. Ids sort by their time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -354,23 +353,6 @@ impl RunRecord {
             reason: None,
             warnings: Vec::new(),
             seconds: 0.0,
-        }
-    }
-
-    /// How it ended; none before.
-    pub fn outcome(&self) -> Option<RunOutcome> {
-        let refused = |outcome: &ExpectationOutcome| outcome.on_fail == OnFail::Fail && outcome.failed > 0;
-        match self.state {
-            RunState::Queued | RunState::Planning | RunState::Running | RunState::Committing | RunState::Lost => None,
-            RunState::Succeeded => Some(RunOutcome::Succeeded),
-            RunState::Unchanged => Some(RunOutcome::Unchanged),
-            RunState::Failed if self.expectations.iter().any(refused) => Some(RunOutcome::ExpectationFailed),
-            RunState::Failed => {
-                Some(RunOutcome::Failed { kind: self.error.as_ref().map_or(ErrorKind::Internal, |error| error.kind) })
-            }
-            RunState::Cancelled => Some(RunOutcome::Cancelled),
-            // What it waited for has not succeeded either, so a resumed trigger skips it again.
-            RunState::Skipped => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Settings of the engine and the cluster: from the config file, then `PULSE_*`, then the command line.
 
+mod setting;
 mod table;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,8 @@ use chrono::TimeDelta;
 use serde::Serialize;
 use toml::de::DeValue;
 
-pub use table::{SETTINGS, Setting, Value, reference_markdown};
+pub use setting::{Setting, Value};
+pub use table::{SETTINGS, reference_markdown};
 
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::Document;

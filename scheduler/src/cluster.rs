@@ -83,7 +83,7 @@ impl Cluster {
             }
         });
         let factor = settings.speculation_factor;
-        let watch = || tokio::spawn(speculation::watch(server.clone(), Arc::clone(&members), factor));
+        let watch = || tokio::spawn(speculation::watch(server.clone(), Arc::clone(&members) as _, factor));
         let speculating = (factor > 0).then(watch);
         log::info!("scheduler at {address}");
         Ok(Self { on_cluster: OnCluster::new(server, members, settings.clone()), address, listening, speculating })

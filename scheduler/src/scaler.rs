@@ -9,8 +9,9 @@ use chrono::{DateTime, Utc};
 use pulse_core::Result;
 use pulse_core::scaling::{Decision, Node, NodeId, NodeState, Observation, ScalingPolicy, decide};
 
-/// From one look to the next. EMR counts calls, and machines take minutes.
+/// From one look to the next, at most. EMR counts calls, and machines take minutes.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_LEAST: Duration = Duration::from_secs(1);
 
 /// A machine that somebody lends us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,7 @@ impl Scaler {
 
     /// Looks, decides and does, again and again.
     pub async fn run(mut self) {
+        let every = look_every(&self.policy);
         loop {
             match self.step(Utc::now()).await {
                 Ok(Decision::Hold) => {}
@@ -107,7 +109,7 @@ impl Scaler {
                 // The next look comes soon.
                 Err(error) => log::error!("scaler_failed: {error}"),
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(every).await;
         }
     }
 
@@ -202,6 +204,12 @@ impl Scaler {
         }
         NodeState::Idle { since: *self.idle_since.entry(machine.id.clone()).or_insert(now) }
     }
+}
+
+/// A policy's waits cannot be kept by whoever looks less often.
+fn look_every(policy: &ScalingPolicy) -> Duration {
+    let shortest = policy.out_after.min(policy.in_after).min(policy.cooldown);
+    shortest.to_std().unwrap_or_default().clamp(LOOK_LEAST, LOOK_EVERY)
 }
 
 fn executors_on<'a>(machine: &Machine, load: &'a Load) -> impl Iterator<Item = &'a ExecutorLoad> {

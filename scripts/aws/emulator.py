@@ -1,17 +1,22 @@
 """An emulator of AWS on a loopback port: moto's server, with what moto lacks of EMR.
 
-    python emulator.py PORT          # until it is ended; nothing is kept
+    python emulator.py PORT [--nodes FACTOR]     # until it is ended; nothing is kept
 
 Bucket policies are kept but not enforced: ours refuse plain HTTP, which is all that a loopback port speaks.
 
-Added: what Terraform asks back of budgets, keys and rules of security groups; of EMR auto-termination policies, progress and cancelling of steps, instances of groups that grow, shrink and lose chosen
-ones, and two refusals of the real service (empty groups at the start, steps on ended clusters).
+Added: what Terraform asks back of budgets, keys and rules of security groups; of EMR auto-termination policies, progress and
+cancelling of steps, instances of groups that grow, shrink and lose chosen ones, their states, and two refusals of the real
+service (empty groups at the start, steps on ended clusters).
 A step whose arguments hold `fail-me` fails; each look at a step moves the cluster's steps on by one state.
+
+With --nodes nothing moves by itself: clusters boot, instances come up and steps end when somebody says so (nodes.py), by tags of
+the cluster which are not kept: `emulator:cluster` STATE, `emulator:step:ID` STATE, `emulator:instance:ID` STATE ADDRESS. Instances
+then age FACTOR times as fast as clocks go.
 """
 
+import argparse
 import json
 import os
-import sys
 import threading
 
 # Policies that AWS keeps, such as EMR's for its service role; moto reads this when it is imported.
@@ -19,9 +24,10 @@ os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 from moto.budgets.responses import BudgetsResponse  # noqa: E402
 from moto.core.responses import ActionResult, EmptyResult  # noqa: E402
+from moto.core.utils import utcnow  # noqa: E402
 from moto.ec2.exceptions import InvalidPermissionNotFoundError  # noqa: E402
 from moto.ec2.models.security_groups import SecurityGroupBackend, SecurityGroupRule  # noqa: E402
-from moto.emr.models import InstanceGroup  # noqa: E402
+from moto.emr.models import Instance, InstanceGroup  # noqa: E402
 from moto.emr.responses import ElasticMapReduceResponse, ValidationException  # noqa: E402
 from moto.iam.access_control import PermissionResult  # noqa: E402
 from moto.kms.responses import KmsResponse  # noqa: E402
@@ -29,10 +35,13 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.s3.models import FakeBucket  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
 
+ENDED = ("TERMINATING", "TERMINATED")
 policies = {}  # auto-termination policy of each cluster
 budget_tags = {}
 rotation_days = {}
 gone = set()  # EC2 ids of instances that were taken out of a group
+ageing = None  # how much faster than clocks instances age; a number if nodes stand behind them
+told = {}  # state, address, moment of readiness and group of each instance of which nodes have told
 
 
 def refuse(message):
@@ -60,6 +69,8 @@ def run_job_flow(response):
         cluster = response.backend.clusters[cluster_id]
         cluster.instance_collection_type = "INSTANCE_GROUP"
         cluster.scale_down_behavior = response._get_param("ScaleDownBehavior")
+        if ageing:
+            cluster.state = "BOOTSTRAPPING"
     return answer
 
 
@@ -102,8 +113,9 @@ def modify_instance_groups(response):
 
 def list_instances(response):
     answer = original["list_instances"](response)
+    states = response._get_param("InstanceStates") or []
     listed = [instance for instance in answer.result["Instances"] if instance.ec2_instance_id not in gone]
-    return ActionResult({"Instances": listed})
+    return ActionResult({"Instances": [i for i in listed if not states or i.status["State"] in states]})
 
 
 def list_instance_fleets(response):
@@ -125,6 +137,53 @@ def volumes_of(group):
         for config in configs
         for number in range(config.get("volumes_per_instance") or 1)
     ]
+
+
+# ---- nodes that stand behind instances
+
+
+def add_tags(response):
+    """What nodes tell of themselves, and tags."""
+    cluster = response.backend.clusters.get(response._get_param("ResourceId"))
+    if cluster is None:
+        refuse(f"Cluster id '{response._get_param('ResourceId')}' is not valid.")
+    for tag in response._get_param("Tags", []):
+        sender, _, rest = tag["Key"].partition(":")
+        what, _, name = rest.partition(":")
+        if sender != "emulator":
+            cluster.add_tags({tag["Key"]: tag["Value"]})
+        elif what == "instance":
+            state, address = tag["Value"].split()
+            ready = told[name][2] if name in told else None
+            place = next(i.instance_group.id for i in cluster.ec2_instances if i.ec2_instance_id == name)
+            told[name] = (state, address, ready or (utcnow() if state == "RUNNING" else None), place)
+        elif cluster.state not in ENDED and what == "step":
+            for step in cluster.steps:
+                step.state = tag["Value"] if step.id == name else step.state
+            follow_steps(cluster)
+        elif cluster.state not in ENDED:
+            cluster.state = tag["Value"]
+    return EmptyResult()
+
+
+def status_of(instance):
+    """As moto's own, but of the instance itself: moto tells its group's."""
+    status = original["status"](instance)
+    if ageing:
+        state, _, ready, _ = told.get(instance.ec2_instance_id, ("PROVISIONING", None, None, None))
+        status["State"] = state
+        status["Timeline"]["ReadyDateTime"] = ready and utcnow() - (utcnow() - ready) * ageing
+    return status
+
+
+def address_of(instance):
+    return told.get(instance.ec2_instance_id, (None, instance.ec2_instance.private_ip))[1]
+
+
+def running_of(group):
+    if not ageing:
+        return group.num_instances
+    return sum(place == group.id and state == "RUNNING" and name not in gone for name, (state, _, _, place) in told.items())
 
 
 # ---- auto-termination
@@ -155,9 +214,16 @@ def get_managed_scaling_policy(response):
 
 def add_job_flow_steps(response):
     cluster = response.backend.clusters.get(response._get_param("JobFlowId"))
-    if cluster and cluster.state in ("TERMINATING", "TERMINATED"):
+    if cluster and cluster.state in ENDED:
         refuse("A job flow that is shutting down, terminated, or finished may not be modified.")
-    return original["add_job_flow_steps"](response)
+    known, state = len(cluster.steps) if cluster else 0, cluster and cluster.state
+    answer = original["add_job_flow_steps"](response)
+    if ageing:
+        # moto takes the first one for running at once, and its cluster with it.
+        cluster.state = state
+        for step in cluster.steps[known:]:
+            step.state = "PENDING"
+    return answer
 
 
 def describe_step(response):
@@ -173,6 +239,8 @@ def list_steps(response):
 
 
 def advance(cluster):
+    if ageing:
+        return
     for step in cluster.steps:
         if step.state == "RUNNING":
             step.state = "FAILED" if "fail-me" in step.args else "COMPLETED"
@@ -181,6 +249,10 @@ def advance(cluster):
         if step.state == "PENDING":
             step.state = "RUNNING"
             break
+    follow_steps(cluster)
+
+
+def follow_steps(cluster):
     open_steps = any(step.state in ("PENDING", "RUNNING") for step in cluster.steps)
     if cluster.state in ("RUNNING", "WAITING"):
         cluster.state = "RUNNING" if open_steps else "WAITING"
@@ -255,6 +327,7 @@ ADDED = {
         modify_instance_groups,
         list_instances,
         list_instance_fleets,
+        add_tags,
         put_auto_termination_policy,
         get_auto_termination_policy,
         remove_auto_termination_policy,
@@ -281,6 +354,10 @@ def install():
     for call in ["revoke_security_group_ingress", "revoke_security_group_egress"]:
         setattr(SecurityGroupBackend, call, forgiving(getattr(SecurityGroupBackend, call)))
     InstanceGroup.ebs_block_devices = property(volumes_of)
+    InstanceGroup.running_instance_count = property(running_of)
+    original["status"] = Instance.status.fget
+    Instance.status = property(status_of)
+    Instance.private_ip_address = property(address_of)
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL
 
 
@@ -296,7 +373,12 @@ class OneAtATime:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", type=int)
+    parser.add_argument("--nodes", type=float, metavar="FACTOR")
+    options = parser.parse_args()
+    ageing = options.nodes
     install()
     run_simple(
-        "127.0.0.1", int(sys.argv[1]), OneAtATime(DomainDispatcherApplication(create_backend_app)), threaded=True
+        "127.0.0.1", options.port, OneAtATime(DomainDispatcherApplication(create_backend_app)), threaded=True
     )

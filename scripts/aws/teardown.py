@@ -55,13 +55,17 @@ def pages(s3, bucket):
 
 
 def empty(s3, bucket):
-    for page in pages(s3, bucket):
-        found = [
-            {"Key": v["Key"], "VersionId": v["VersionId"]}
-            for v in page.get("Versions", []) + page.get("DeleteMarkers", [])
-        ]
-        for start in range(0, len(found), BATCH):
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": found[start : start + BATCH], "Quiet": True})
+    """From the start again after each page: what is listed behind a version that is gone by now differs from store to store."""
+    while found := first_versions(s3, bucket):
+        answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+        if errors := answer.get("Errors"):
+            sys.exit(f"{bucket}: {errors[0].get('Key')} cannot be deleted: {errors[0].get('Message')}")
+
+
+def first_versions(s3, bucket):
+    page = next(pages(s3, bucket), {})
+    found = page.get("Versions", []) + page.get("DeleteMarkers", [])
+    return [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in found[:BATCH]]
 
 
 def end_clusters(environment, options):

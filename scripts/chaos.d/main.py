@@ -20,6 +20,7 @@ from case import TAKEN_UP, Case, text
 from cluster import Cluster, Problem, Process, wait_until
 import net  # noqa: F401  adds its faults
 import store
+import upkeep  # noqa: F401  as well
 from faults import FAULTS, Fault
 
 HERE = Path(__file__).parent

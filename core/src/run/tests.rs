@@ -1,4 +1,5 @@
 use super::*;
+use crate::trigger::RunOutcome;
 
 fn id() -> TriggerId {
     TriggerId::new("2024-02-29T23:59:58Z".parse().unwrap(), 0xab)
@@ -84,11 +85,11 @@ fn how_a_run_ended_is_read_from_its_record() {
     let mut record = RunRecord::queued(RunId::new(id(), "silver.bars".parse().unwrap()));
     for state in [RunState::Queued, RunState::Running, RunState::Skipped, RunState::Lost] {
         record.state = state;
-        assert_eq!(record.outcome(), None, "{state}");
+        assert_eq!(RunOutcome::of(&record), None, "{state}");
     }
     record.state = RunState::Failed;
     record.error = Some(RunError::new(ErrorKind::Data, "m"));
-    assert_eq!(record.outcome(), Some(RunOutcome::Failed { kind: ErrorKind::Data }));
+    assert_eq!(RunOutcome::of(&record), Some(RunOutcome::Failed { kind: ErrorKind::Data }));
     record.expectations = vec![ExpectationOutcome { name: "n".into(), on_fail: OnFail::Fail, checked: 3, failed: 1 }];
-    assert_eq!(record.outcome(), Some(RunOutcome::ExpectationFailed));
+    assert_eq!(RunOutcome::of(&record), Some(RunOutcome::ExpectationFailed));
 }

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use crate::error::ErrorKind;
+use crate::manifest::OnFail;
 use crate::name::TableName;
-use crate::run::RunState;
+use crate::run::{ExpectationOutcome, RunRecord, RunState};
 
 /// What came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,25 @@ pub enum RunOutcome {
     /// A `fail` expectation did not hold; the table is as it was.
     ExpectationFailed,
     Cancelled,
+}
+
+impl RunOutcome {
+    /// How a run ended, by its record; none before.
+    pub fn of(record: &RunRecord) -> Option<Self> {
+        let refused = |outcome: &ExpectationOutcome| outcome.on_fail == OnFail::Fail && outcome.failed > 0;
+        match record.state {
+            RunState::Queued | RunState::Planning | RunState::Running | RunState::Committing | RunState::Lost => None,
+            RunState::Succeeded => Some(Self::Succeeded),
+            RunState::Unchanged => Some(Self::Unchanged),
+            RunState::Failed if record.expectations.iter().any(refused) => Some(Self::ExpectationFailed),
+            RunState::Failed => {
+                Some(Self::Failed { kind: record.error.as_ref().map_or(ErrorKind::Internal, |error| error.kind) })
+            }
+            RunState::Cancelled => Some(Self::Cancelled),
+            // What it waited for has not succeeded either, so a resumed trigger skips it again.
+            RunState::Skipped => None,
+        }
+    }
 }
 
 /// Why a run that runs is stopped.

@@ -2,6 +2,7 @@
 
 mod changes;
 mod check;
+mod conform;
 mod fixture;
 mod growth;
 mod optimize;
@@ -25,13 +26,14 @@ use crate::execute::Execute;
 use crate::source::file::ReadOptions;
 use crate::table::{CommitOptions, Lake};
 
+pub use conform::normalized;
 pub use fixture::run_fixture;
 pub use optimize::{Optimized, optimize};
 pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, pin};
 pub use query::{JobQuery, Sources, plan_query};
 pub use report::{Outcome, Report};
 pub use run::{Entering, RunOptions, committed, preview, run};
-pub use schema::{check_jobs, infer_schemas, normalized};
+pub use schema::{check_jobs, infer_schemas};
 pub use vacuum::unneeded;
 
 /// What all runs of a process share.

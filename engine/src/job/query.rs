@@ -17,10 +17,10 @@ use pulse_core::interval::Interval;
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
+use super::conform::conformed;
 use super::rejects::carry_rejects;
-use super::schema::conformed;
 use crate::error::from_datafusion;
-use crate::sink::{RAW, REASON, RowCheck};
+use crate::sink::{REASON, RowCheck};
 
 /// Tables by the name that SQL has for them: `silver.bars_1m`, `raw.bars_1m`.
 pub type Sources = BTreeMap<String, Arc<dyn TableProvider>>;
@@ -157,10 +157,6 @@ pub(super) fn without_rejects(plan: LogicalPlan) -> Result<LogicalPlan> {
         .filter(col(REASON).is_null())
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| from_datafusion("leave out rejected lines", e))
-}
-
-pub(super) fn is_hidden(name: &str) -> bool {
-    name == REASON || name == RAW
 }
 
 /// Points at the word in the query that DataFusion complains about, where it says which.

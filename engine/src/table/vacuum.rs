@@ -81,23 +81,27 @@ impl Table {
             needed.insert(self.plain(&file.path)?);
         }
         let mut version = first + 1;
-        while let Some(actions) = self.entry(version).await? {
-            for action in &actions {
-                if let Action::Add(add) = action {
-                    needed.insert(self.plain(&add.path)?);
+        loop {
+            while let Some(actions) = self.entry(version).await? {
+                for action in &actions {
+                    if let Action::Add(add) = action {
+                        needed.insert(self.plain(&add.path)?);
+                    }
                 }
+                version += 1;
             }
-            version += 1;
+            let Some(newest) = self.snapshot(None).await? else { return Err(self.missing()) };
+            if newest.version < version {
+                return Ok(needed);
+            }
+            // Committed in between, or missing because somebody tidied the log: then nothing is known of what it added.
+            if self.entry(version).await?.is_none() {
+                return Err(Error::data(format!(
+                    "{}: entry {version} of its log is gone, so nobody knows which files are needed; nothing was deleted",
+                    self.doing("vacuum")
+                )));
+            }
         }
-        // Entries may be missing in between where somebody tidied the log: then nothing is known of what they added.
-        let Some(newest) = self.snapshot(None).await? else { return Err(self.missing()) };
-        if newest.version >= version {
-            return Err(Error::data(format!(
-                "{}: entry {version} of its log is gone, so nobody knows which files are needed; nothing was deleted",
-                self.doing("vacuum")
-            )));
-        }
-        Ok(needed)
     }
 
     /// The version that was current at `since`; the oldest that can be read when the log does not reach back so far.

@@ -129,8 +129,8 @@ variable "settings" {
     error_message = "settings must be PULSE_* variables, with values on one line and without quotes."
   }
   validation {
-    condition     = alltrue([for key in keys(var.settings) : !can(regex("TOKEN|SECRET|PASSWORD", key))])
-    error_message = "settings lie readable in the artifacts bucket: secrets belong in a SecureString parameter."
+    condition     = alltrue([for key, value in var.settings : !can(regex("TOKEN|SECRET|PASSWORD", key)) || (key == "PULSE_API_TOKEN_SOURCE" && startswith(value, "ssm:/"))])
+    error_message = "settings lie readable in the artifacts bucket: secrets belong in a SecureString parameter, such as PULSE_API_TOKEN_SOURCE = \"ssm:/..\" names."
   }
 }
 

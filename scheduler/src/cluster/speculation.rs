@@ -10,7 +10,7 @@ use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::task_status::Status;
 use ballista_core::serde::protobuf::{TaskStatus, UpdateTaskStatusParams};
 use ballista_core::serde::scheduler::{ExecutorMetadata, TaskKey};
-use ballista_scheduler::cluster::{BoundTask, ClusterState as _};
+use ballista_scheduler::cluster::{BoundTask, ClusterState};
 use ballista_scheduler::state::execution_graph::{
     ExecutionGraphBox, RunningTaskInfo, TaskDescription, create_task_info,
 };
@@ -19,7 +19,6 @@ use ballista_scheduler::state::task_manager::JobInfoCache;
 
 use super::Server;
 use super::attempts::{killed, racing, slow};
-use super::members::Members;
 
 /// From one look for slow tasks to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -144,7 +143,7 @@ fn now_ms() -> u128 {
 }
 
 /// Looks for slow tasks, and ends those that were beaten, until it is dropped.
-pub(super) async fn watch(server: Server, members: Arc<Members>, factor: u64) {
+pub(super) async fn watch(server: Server, members: Arc<dyn ClusterState>, factor: u64) {
     let mut raced: Vec<RunningTaskInfo> = Vec::new();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;

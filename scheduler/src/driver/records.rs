@@ -27,7 +27,7 @@ impl Driver {
             self.records.insert(record.job.clone(), record);
         }
         for job in graph.order() {
-            if let Some(outcome) = self.record_of(job).outcome() {
+            if let Some(outcome) = RunOutcome::of(self.record_of(job)) {
                 known.insert(job.clone(), Resumed::Ended(outcome));
                 continue;
             }

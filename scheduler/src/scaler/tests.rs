@@ -170,3 +170,12 @@ async fn a_pool_that_does_not_answer_changes_nothing() {
     world.state.lock().unwrap().fails = false;
     assert_eq!(scaler.step(at(130)).await.unwrap(), Decision::Grow(3));
 }
+
+#[test]
+fn looks_are_as_frequent_as_the_shortest_wait_asks_for() {
+    assert_eq!(look_every(&POLICY), Duration::from_secs(30));
+    let impatient = ScalingPolicy { in_after: TimeDelta::seconds(5), ..POLICY };
+    assert_eq!(look_every(&impatient), Duration::from_secs(5));
+    let never = ScalingPolicy { cooldown: TimeDelta::zero(), ..POLICY };
+    assert_eq!(look_every(&never), Duration::from_secs(1));
+}

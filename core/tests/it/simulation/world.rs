@@ -352,8 +352,8 @@ impl World {
             }
         };
         self.running[index].pending = pending;
-        if let Actor::Drive(Drive { shared, .. }) = &self.running[index].actor {
-            self.start_tasks(*shared);
+        if let Actor::Drive(drive) = &self.running[index].actor {
+            self.start_tasks(drive.shared);
         }
         if matches!(self.running[index].pending, Pending::End) {
             self.running.swap_remove(index);

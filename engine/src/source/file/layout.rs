@@ -20,6 +20,11 @@ pub const REASON: &str = "_reason";
 /// Original text of a rejected row; null on a good row.
 pub const RAW: &str = "_raw";
 
+/// Whether a column is there for rejected lines only.
+pub fn is_of_rejected_lines(column: &str) -> bool {
+    column == REASON || column == RAW
+}
+
 /// Declared columns, placeholders of the feeds' paths, then `feed`, `source_file`, `line`, `_reason` and `_raw`.
 ///
 /// Every column may be null: a rejected row has no declared value.

@@ -4,6 +4,7 @@
 //! `_reason` and `_raw` saying why and what. A file that cannot be read at all is an error.
 
 mod cell;
+mod chunks;
 mod codec;
 mod csv;
 mod data;
@@ -29,7 +30,7 @@ mod value;
 mod tests;
 
 pub use codec::{try_decode, try_encode};
-pub use layout::{FEED, LINE, RAW, REASON, SOURCE_FILE, file_source_schema, path_columns};
+pub use layout::{FEED, LINE, RAW, REASON, SOURCE_FILE, file_source_schema, is_of_rejected_lines, path_columns};
 pub use listing::{Listing, SourceFile, list};
 pub use physical::RawFileSource;
 pub use rows::ReadOptions;

@@ -20,9 +20,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use pulse_core::Result;
 
+use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
 use super::gzip::Inflater;
 use super::parquet::ParquetRows;
-use super::read::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
 use super::rows::Rows;
 
 /// Why a file yields no batches: the reason of its one rejected row, or the store's failure.

@@ -18,9 +18,10 @@ use futures::FutureExt;
 use object_store::ObjectStore;
 use pulse_core::sources;
 
+use super::chunks::{ReadMetrics, into_datafusion};
 use super::layout::Layout;
 use super::listing::SourceFile;
-use super::read::{ReadMetrics, Reader, into_datafusion};
+use super::read::Reader;
 use super::rows::{Projected, ReadOptions};
 
 /// Reads the files of one source. Each `PartitionedFile` carries its `SourceFile` as an extension.

@@ -24,10 +24,10 @@ use object_store::path::Path;
 use pulse_core::sources::FileSource;
 
 use super::super::{partition_bytes, with_a_partition};
+use super::chunks::into_datafusion;
 use super::layout::{LINE, SOURCE_FILE, file_source_schema, path_columns};
 use super::listing::{SourceFile, below};
 use super::physical::RawFileSource;
-use super::read::into_datafusion;
 use super::rows::{Projected, ReadOptions};
 
 /// Where a source's files are and how they are read.

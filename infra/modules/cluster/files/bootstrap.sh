@@ -80,7 +80,8 @@ sudo chmod 0644 "$etc/pulse.env"
 sudo chown -R pulse "$data"
 
 unit() { sudo tee "$units/$1" >/dev/null; }
-# Restarts without end: nodes boot in any order, an executor waits for its scheduler. TimeoutStopSec leaves time to drain
+# Restarts without end: nodes boot in any order, an executor waits for its scheduler. With -v the log tells what the scaler does.
+# TimeoutStopSec leaves time to drain
 # within the two minutes between a Spot notice and the end.
 unit "pulse-$role.service" <<UNIT
 [Unit]
@@ -91,7 +92,7 @@ StartLimitIntervalSec=0
 [Service]
 User=pulse
 EnvironmentFile=/etc/pulse/pulse.env
-ExecStart=/opt/pulse/bin/pulse serve $role
+ExecStart=/opt/pulse/bin/pulse -v serve $role
 Restart=always
 RestartSec=5
 TimeoutStopSec=90

@@ -152,6 +152,17 @@ run "what_is_wrong_is_refused" {
   expect_failures = [var.release_label, var.release_sha256, var.nodes, var.scaling, var.idle_timeout_seconds, var.settings, var.network]
 }
 
+run "a_setting_may_name_the_token_s_parameter" {
+  command = plan
+  variables { settings = { PULSE_API_TOKEN_SOURCE = "ssm:/pulse/test/api-token" } }
+}
+
+run "a_setting_may_not_be_the_token" {
+  command = plan
+  variables { settings = { PULSE_API_TOKEN_SOURCE = "0123456789abcdef" } }
+  expect_failures = [var.settings]
+}
+
 run "a_type_without_price_is_refused" {
   command = plan
   variables { prices = { ec2_hour = { "m5.xlarge" = 0.192 } } }

@@ -133,7 +133,7 @@ class Bootstrap(Node):
         )
         self.assertIn("PULSE_NODE_KIND=task\n", self.read("etc/pulse/pulse.env"))
         unit = self.read("etc/systemd/system/pulse-executor.service")
-        self.assertIn("ExecStart=/opt/pulse/bin/pulse serve executor\n", unit)
+        self.assertIn("ExecStart=/opt/pulse/bin/pulse -v serve executor\n", unit)
         self.assertIn("User=pulse\n", unit)
         self.assertFalse((self.root / "etc/systemd/system/pulse-heartbeat.timer").exists())
         self.assertIn("systemctl enable --now pulse-executor.service pulse-logs.timer", self.calls())
