@@ -3,6 +3,8 @@
 //! A version of the log can be written once. Whoever finds it taken reads what stands there: its own commit, one of
 //! another attempt of its run, one that rules its own out, or a harmless one to commit after.
 
+pub mod pair;
+
 use std::collections::BTreeSet;
 
 /// What one attempt of a run wants to commit, as far as others' commits matter to it.

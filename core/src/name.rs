@@ -15,6 +15,9 @@ pub struct TableName {
     table: String,
 }
 
+/// Ends the name of a table of rejected rows.
+const QUARANTINE: &str = "__quarantine";
+
 impl TableName {
     /// # Errors
     /// `Invalid` when a part is not `[a-z][a-z0-9_]*`: Glue and Athena fold case and forbid the rest.
@@ -45,7 +48,13 @@ impl TableName {
     /// The table of rejected rows that belongs to this one: `<table>__quarantine`.
     #[must_use]
     pub fn quarantine(&self) -> Self {
-        Self { layer: self.layer.clone(), table: format!("{}__quarantine", self.table) }
+        Self { layer: self.layer.clone(), table: format!("{}{QUARANTINE}", self.table) }
+    }
+
+    /// The table whose rejected rows this one holds; none when it is no quarantine.
+    pub fn quarantined(&self) -> Option<Self> {
+        let table = self.table.strip_suffix(QUARANTINE)?;
+        Some(Self { layer: self.layer.clone(), table: table.to_owned() })
     }
 }
 
@@ -102,6 +111,8 @@ mod tests {
         let name: TableName = "silver.bars_1m".parse().unwrap();
         assert_eq!((name.layer(), name.table(), name.path().as_str()), ("silver", "bars_1m", "silver/bars_1m"));
         assert_eq!(name.quarantine().to_string(), "silver.bars_1m__quarantine");
+        assert_eq!(name.quarantine().quarantined(), Some(name.clone()));
+        assert_eq!(name.quarantined(), None);
         for wrong in ["silver", "Silver.a", "silver.", ".a", "a.b.c", "a.1b", "a.b-c", "a.ä", "a/b.c", ""] {
             assert!(wrong.parse::<TableName>().is_err(), "{wrong}");
         }

@@ -1,11 +1,15 @@
 //! Steps of a run after which everything already done must be safe to find: tests kill the process there.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Set to a step's name, the process dies when a run gets there, as from `kill -9`; `name:3` lets it pass twice before.
 const KILL_AT: &str = "PULSE_KILL_AT";
 
-/// How often the step that [`KILL_AT`] names was reached.
+/// As [`KILL_AT`], but the process stops there as from `kill -STOP`, until somebody lets it go on.
+const STOP_AT: &str = "PULSE_STOP_AT";
+
+/// How often the step that [`KILL_AT`] or [`STOP_AT`] names was reached.
 static REACHED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +43,18 @@ impl Step {
 
 /// Does nothing unless a test asked for this step.
 pub fn reached(step: Step) {
-    let Ok(wanted) = std::env::var(KILL_AT) else { return };
-    let (name, times) = wanted.split_once(':').unwrap_or((&wanted, "1"));
-    if name == step.name() && REACHED.fetch_add(1, Ordering::Relaxed) + 1 >= times.parse().unwrap_or(1) {
+    if is_wanted(KILL_AT, step) {
         std::process::abort();
     }
+    if is_wanted(STOP_AT, step) {
+        // Waits for `kill`, and so for whoever continues this process.
+        let stopped = Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status();
+        log::info!("stopped and went on: {stopped:?}");
+    }
+}
+
+fn is_wanted(variable: &str, step: Step) -> bool {
+    let Ok(wanted) = std::env::var(variable) else { return false };
+    let (name, times) = wanted.split_once(':').unwrap_or((&wanted, "1"));
+    name == step.name() && REACHED.fetch_add(1, Ordering::Relaxed) + 1 == times.parse().unwrap_or(1)
 }

@@ -7,7 +7,7 @@ use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
-use pulse_engine::job::{Workbench, optimize as optimize_table};
+use pulse_engine::job::{Workbench, optimize as optimize_table, unneeded};
 use pulse_engine::table::{Lake, Snapshot, Table};
 use serde_json::json;
 
@@ -25,7 +25,7 @@ pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCo
         TableAction::Vacuum { name, retain, dry_run, force } => {
             let since = since(retain, force, &settings)?;
             let (table, _) = open(&lake, &name).await?;
-            vacuum(&table, since, dry_run, global.output).await?;
+            vacuum(&lake, &table, since, dry_run, global.output).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -149,8 +149,8 @@ fn since(retain: u32, force: bool, settings: &Settings) -> Result<DateTime<Utc>>
     Ok(Utc::now() - hours)
 }
 
-async fn vacuum(table: &Table, since: DateTime<Utc>, dry_run: bool, output: Output) -> Result<()> {
-    let files = table.unneeded(since).await?;
+async fn vacuum(lake: &Lake, table: &Table, since: DateTime<Utc>, dry_run: bool, output: Output) -> Result<()> {
+    let files = unneeded(lake, table, since).await?;
     let rows: Vec<Vec<String>> = files
         .iter()
         .map(|file| {

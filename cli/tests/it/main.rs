@@ -12,6 +12,7 @@ mod jobs;
 mod late;
 mod maintenance;
 mod pipeline;
+mod quarantine;
 mod sources;
 mod streaming;
 mod structure;

@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod schema;
 mod spec;
+mod vacuum;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub use query::{JobQuery, Sources, plan_query};
 pub use report::{Outcome, Report};
 pub use run::{Entering, RunOptions, committed, preview, run};
 pub use schema::{check_jobs, infer_schemas};
+pub use vacuum::unneeded;
 
 /// What all runs of a process share.
 #[derive(Clone)]

@@ -1,14 +1,16 @@
 //! What a run reads: versions and files, pinned before anything is read. A run is a function of these.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher as _;
 
 use chrono::{DateTime, Utc};
+use pulse_core::commit::pair::{NAMED_ID, Named, SETTLES_ID};
 use pulse_core::interval::{Interval, parse_stamp};
 use pulse_core::manifest::{Manifest, Read, Sink, Source};
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
-use pulse_core::{Error, Result};
+use pulse_core::{Error, ErrorKind, Result};
 
 use super::Workbench;
 use crate::source::file::{SourceFile, list};
@@ -71,7 +73,10 @@ pub struct Pinned {
     pub table: Table,
     pub target: Option<Snapshot>,
     pub quarantine_table: Table,
+    /// Its newest version, whoever wrote it.
     pub quarantine: Option<Snapshot>,
+    /// The version that belongs to the target: what the run goes out from.
+    pub own_quarantine: Option<Snapshot>,
     pub files: BTreeMap<String, PinnedFiles>,
     pub tables: BTreeMap<TableName, PinnedTable>,
     pub interval: Option<Interval>,
@@ -108,6 +113,7 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: Option<Interval>, now: Dat
     let quarantine_table = bench.lake.table(&job.name.quarantine())?;
     let target = table.snapshot(None).await?;
     let quarantine = quarantine_table.snapshot(None).await?;
+    let own_quarantine = own_quarantine(&quarantine_table, target.as_ref(), quarantine.as_ref()).await?;
     let known = target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
     let version = job_version(job)?;
     let feeds = feed_versions(bench, job)?;
@@ -136,7 +142,69 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: Option<Interval>, now: Dat
     };
     let mut transactions = transactions(version, &files, &tables, interval);
     transactions.extend(feeds);
-    Ok(Pinned { table, target, quarantine_table, quarantine, files, tables, interval, mode, transactions })
+    Ok(Pinned {
+        table,
+        target,
+        quarantine_table,
+        quarantine,
+        own_quarantine,
+        files,
+        tables,
+        interval,
+        mode,
+        transactions,
+    })
+}
+
+/// What belongs to the target, where it says so; else the newest version, as also where the quarantine was removed since.
+async fn own_quarantine(
+    table: &Table,
+    target: Option<&Snapshot>,
+    newest: Option<&Snapshot>,
+) -> Result<Option<Snapshot>> {
+    Ok(match (named(target), newest) {
+        (Named::Nothing, _) | (_, None) => None,
+        (Named::Unknown, Some(newest)) => Some(newest.clone()),
+        (Named::Version(version), Some(newest)) => {
+            Some(named_version(table, newest, version).await?.unwrap_or_else(|| newest.clone()))
+        }
+    })
+}
+
+/// Which version of its quarantine belongs to a table.
+pub(super) fn named(target: Option<&Snapshot>) -> Named {
+    Named::from_number(target.and_then(|target| target.transactions.get(NAMED_ID)).copied())
+}
+
+/// Whether runs have put other rows there since `version`. What others do to a quarantine, such as to rearrange it or to take
+/// out what they have dealt with, stays.
+async fn written_by_runs(table: &Table, newest: &Snapshot, version: u64) -> Result<bool> {
+    for later in (version + 1..=newest.version).rev() {
+        if let Some(transactions) = table.run_transactions(later).await? {
+            let settles = transactions.get(SETTLES_ID).copied();
+            return Ok(Named::from_number(settles) != Named::Version(version));
+        }
+    }
+    Ok(false)
+}
+
+/// A version of the quarantine, with what nobody's run did to it since; none when it was removed and made anew, or when its log does not reach back so far.
+///
+/// # Errors
+/// As of the store; a log that cannot be read is told and no error.
+pub(super) async fn named_version(table: &Table, newest: &Snapshot, version: u64) -> Result<Option<Snapshot>> {
+    match version.cmp(&newest.version) {
+        Ordering::Equal => Ok(Some(newest.clone())),
+        Ordering::Greater => Ok(None),
+        Ordering::Less if !written_by_runs(table, newest, version).await? => Ok(Some(newest.clone())),
+        Ordering::Less => match table.snapshot(Some(version)).await {
+            Err(error) if error.kind() == ErrorKind::Data => {
+                log::warn!("what belongs in table {} is not known any more: {error}", table.name());
+                Ok(None)
+            }
+            other => other,
+        },
+    }
 }
 
 async fn pin_files(bench: &Workbench, name: &str, bookmarks: &HashMap<String, i64>) -> Result<PinnedFiles> {

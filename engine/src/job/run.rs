@@ -1,9 +1,11 @@
 //! The way of a run: pin, plan, execute, check, commit; again when somebody else came first.
 
+mod commit;
 mod earlier;
+mod pair;
 mod quarantine;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -16,7 +18,6 @@ use pulse_core::manifest::{Read, Sink};
 use pulse_core::project::Job;
 use pulse_core::run::RunState;
 use pulse_core::{Error, Result};
-use serde_json::json;
 
 use super::Workbench;
 use super::changes::{State, visible};
@@ -25,7 +26,7 @@ use super::growth::keeps_keys;
 use super::pin::{Mode, Pinned, pin};
 use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
 use super::replace::{Dead, Replacement, overlapping, rewrite, text_rows, touched, write};
-use super::report::{Outcome, Report, Staged, bytes, inputs};
+use super::report::{Outcome, Report, Staged, inputs};
 use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
 use super::spec::sink_spec;
 use crate::error::from_datafusion;
@@ -35,7 +36,7 @@ use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
 use crate::step::{Step, reached};
 use crate::store::{store_path, store_url};
-use crate::table::{Commit, CommitOutcome, DataFile, Removal, Snapshot};
+use crate::table::{DataFile, Snapshot};
 
 /// Told as a run goes from one state to the next; an error stops it there.
 pub type Entering<'a> = &'a (dyn Fn(RunState) -> Result<()> + Sync);
@@ -65,12 +66,13 @@ pub async fn run(bench: &Workbench, job: &Job, options: RunOptions<'_>) -> Resul
     for attempt in 1..=bench.options.attempts {
         entering(RunState::Planning)?;
         let pinned = pin(bench, job, asked, now).await?;
+        let run = Run { bench, job, run_id, pinned: &pinned, now };
         if let Some(begun) = begun.or((attempt > 1).then_some(now))
             && let Some(report) = earlier::committed(bench, &pinned.table, run_id, begun).await?
         {
+            run.settle().await?;
             return Ok(report);
         }
-        let run = Run { bench, job, run_id, pinned: &pinned, now };
         match run.attempt(progress, entering).await? {
             Attempt::Done(report) => return Ok(Report { attempt, ..*report }),
             Attempt::Overtaken { reason } => overtaken = reason,
@@ -125,6 +127,7 @@ struct Changes {
 impl Run<'_> {
     async fn attempt(&self, progress: Progress<'_>, entering: Entering<'_>) -> Result<Attempt> {
         if self.pinned.mode == Mode::Unchanged {
+            self.settle().await?;
             return Ok(self.done(self.report(Outcome::Unchanged, &Staged::default())));
         }
         let query = self.query(State::Now).await?;
@@ -294,85 +297,6 @@ impl Run<'_> {
         Ok(Dead { rows: rows.build().map_err(failed)?, columns: keys.to_vec() })
     }
 
-    /// Quarantine first: a run that dies between the two commits is repeated, and then replaces what it put there.
-    async fn commit(
-        &self,
-        changes: Changes,
-        schema: &SchemaRef,
-        expectations: Vec<pulse_core::run::ExpectationOutcome>,
-    ) -> Result<Attempt> {
-        let Changes { staged, table, quarantine } = changes;
-        let sequence = self.sequence();
-        if let Some(reason) = self.commit_quarantine(&staged, quarantine, schema, sequence).await? {
-            return Ok(Attempt::Overtaken { reason });
-        }
-        reached(Step::QuarantineCommitted);
-        let mut report = self.report(Outcome::Unchanged, &staged);
-        report.expectations = expectations;
-        let adds: Vec<Add> = staged.total.files.iter().cloned().chain(table.adds).collect();
-        report.counts.bytes_written = bytes(&adds) + bytes(&staged.total.quarantine_files);
-        report.counts.files_added = adds.len() as u64;
-        report.counts.files_removed = table.removes.len() as u64;
-        let mut transactions = self.pinned.transactions.clone();
-        transactions.push((SEQUENCE_ID.to_owned(), sequence));
-        let commit = Commit {
-            run_id: self.run_id.to_owned(),
-            adds,
-            removes: table.removes,
-            read_table: self.read_table(),
-            transactions,
-            details: self.details(&report)?,
-            schema: Arc::clone(schema),
-            partition_by: self.job.manifest.partition_by().to_vec(),
-            at: self.now.timestamp_millis(),
-        };
-        match self.pinned.table.commit(self.pinned.target.as_ref(), &commit, &self.bench.options.commit).await? {
-            CommitOutcome::Committed { version } | CommitOutcome::AlreadyCommitted { version } => {
-                reached(Step::TableCommitted);
-                report.outcome = Outcome::Committed { version };
-                Ok(self.done(report))
-            }
-            CommitOutcome::CommittedByAnother { version } => {
-                self.pinned.table.discard(&commit.adds).await;
-                Ok(Attempt::Overtaken { reason: format!("version {version}: another attempt of this run") })
-            }
-            CommitOutcome::Conflict { version, reason } => {
-                self.pinned.table.discard(&commit.adds).await;
-                Ok(Attempt::Overtaken { reason: format!("version {version}: {reason}") })
-            }
-        }
-    }
-
-    fn read_table(&self) -> Removal {
-        match (&self.job.manifest.sink, &self.pinned.mode) {
-            (Sink::Append {}, Mode::Incremental) => Removal::Independent,
-            _ => Removal::FromRows,
-        }
-    }
-
-    fn sequence(&self) -> i64 {
-        let last = self.pinned.target.as_ref().and_then(|target| target.transactions.get(SEQUENCE_ID));
-        last.copied().unwrap_or_default() + 1
-    }
-
-    fn details(&self, report: &Report) -> Result<BTreeMap<String, serde_json::Value>> {
-        let value = |value: serde_json::Result<serde_json::Value>| {
-            value.map_err(|e| Error::internal("a run's record is not JSON").with_source(e))
-        };
-        let mode = match &report.mode {
-            Mode::Unchanged => "unchanged".to_owned(),
-            Mode::Incremental => "incremental".to_owned(),
-            Mode::Full { reason } => format!("full: {reason}"),
-        };
-        Ok(BTreeMap::from([
-            ("pulse.job".to_owned(), json!(self.job.name.to_string())),
-            ("pulse.mode".to_owned(), json!(mode)),
-            ("pulse.inputs".to_owned(), value(serde_json::to_value(&report.inputs))?),
-            ("pulse.counts".to_owned(), value(serde_json::to_value(&report.counts))?),
-            ("pulse.expectations".to_owned(), value(serde_json::to_value(&report.expectations))?),
-        ]))
-    }
-
     fn report(&self, outcome: Outcome, staged: &Staged) -> Report {
         let mut counts = staged.counts();
         counts.bytes_read = self.pinned.bytes();
@@ -390,6 +314,3 @@ impl Run<'_> {
         }
     }
 }
-
-/// Number of a job's commits, so that a half-committed run is recognised.
-const SEQUENCE_ID: &str = "pulse/sequence";

@@ -143,7 +143,7 @@ impl Table {
         ))
     }
 
-    pub(super) async fn entry(&self, version: u64) -> Result<Option<Vec<Action>>> {
+    pub(crate) async fn entry(&self, version: u64) -> Result<Option<Vec<Action>>> {
         let doing = self.doing("read the log of");
         let Some(bytes) = self.log().read_commit_entry(version).await.map_err(|e| self.broken(&doing, e))? else {
             return Ok(None);
@@ -278,19 +278,17 @@ impl Table {
         Ok(None)
     }
 
-    /// Files with new rows that the commit of `version` added; not those whose rows it only moved.
+    /// The `txn` actions of an entry of the log; none when no run wrote it.
     ///
     /// # Errors
-    /// `Data` for a broken log.
-    pub async fn added_by(&self, version: u64, snapshot: &Snapshot) -> Result<Vec<DataFile>> {
+    /// `Data` for a broken log, `Unavailable` when the store does not answer.
+    pub(crate) async fn run_transactions(&self, version: u64) -> Result<Option<BTreeMap<String, i64>>> {
         let actions = self.entry(version).await?.unwrap_or_default();
-        Ok(actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Add(add) if add.data_change => Some(DataFile::from_add(add, &snapshot.schema)),
-                _ => None,
-            })
-            .collect())
+        let transactions = actions.iter().filter_map(|action| match action {
+            Action::Txn(txn) => Some((txn.app_id.clone(), txn.version)),
+            _ => None,
+        });
+        Ok(info(&actions, RUN_ID_KEY).map(|_| transactions.collect()))
     }
 
     /// # Errors

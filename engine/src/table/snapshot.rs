@@ -8,7 +8,7 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::{Metadata, Snapshot as DeltaSnapshot};
+use deltalake_core::kernel::{Add, Metadata, Snapshot as DeltaSnapshot};
 use futures::TryStreamExt;
 use pulse_core::{Error, Result};
 
@@ -64,6 +64,21 @@ impl Table {
             files,
             transactions,
         }))
+    }
+
+    /// The files of a version as they were added.
+    ///
+    /// # Errors
+    /// `Data` for a broken log, `Unavailable` when the store does not answer.
+    pub(crate) async fn adds(&self, version: u64) -> Result<Vec<Add>> {
+        let doing = self.doing("read the files of");
+        let log = self.log();
+        let delta = DeltaSnapshot::try_new(log.as_ref(), Some(version)).await.map_err(|e| self.broken(&doing, e))?;
+        let views: Vec<_> =
+            delta.file_views(log.as_ref(), None).try_collect().await.map_err(|e| self.broken(&doing, e))?;
+        // As in `data_files`.
+        #[allow(deprecated)]
+        Ok(views.iter().map(|view| view.add_action()).collect())
     }
 
     async fn data_files(&self, delta: &DeltaSnapshot, schema: &SchemaRef) -> Result<Vec<DataFile>> {

@@ -8,6 +8,10 @@ use super::world::PROCESSES;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Happening {
     Arrive,
+    /// One of the files that came gets another content.
+    Correct,
+    /// The newest of the files goes away, and is the next one that comes.
+    Withdraw,
     Submit {
         key: usize,
     },
@@ -30,18 +34,26 @@ pub(super) fn sources(random: &mut Random) -> Sources {
     shapes[random.below(shapes.len())].to_vec()
 }
 
-/// Two or three submissions, some of them twice, while files arrive and things go wrong.
+/// One to four submissions, some of them twice, while files arrive and things go wrong.
 pub(super) fn happenings(random: &mut Random) -> Vec<(i64, Happening)> {
     let mut happenings = vec![(0, Happening::Arrive), (10, Happening::Submit { key: 0 })];
-    for key in 1..random.between(1, 4) {
-        happenings.push((random.between(0, 6000), Happening::Submit { key: usize::try_from(key).unwrap() }));
+    // Often close together, so that their runs of one job meet: no lease lies between two triggers.
+    let spread = if random.chance(500) { 500 } else { 6000 };
+    for key in 1..random.between(1, 5) {
+        happenings.push((random.between(0, spread), Happening::Submit { key: usize::try_from(key).unwrap() }));
     }
     if random.chance(500) {
         happenings.push((random.between(0, 2000), Happening::Submit { key: 0 }));
     }
     for _ in 0..random.between(0, 4) {
-        happenings.push((random.between(0, 8000), Happening::Arrive));
+        happenings.push((random.between(0, spread + 2000), Happening::Arrive));
         happenings.push((random.between(0, 8000), Happening::Rearrange));
+    }
+    for _ in 0..random.between(0, 3) {
+        happenings.push((random.between(0, spread + 2000), Happening::Correct));
+    }
+    if random.chance(500) {
+        happenings.push((random.between(0, spread + 2000), Happening::Withdraw));
     }
     if random.chance(200) {
         happenings.push((random.between(0, 8000), Happening::Cancel));

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pulse_core::commit::EntrySummary;
+use pulse_core::commit::pair::Named;
 use pulse_core::lease::Lease;
 use pulse_core::run::RunState;
 use pulse_core::trigger::RunOutcome;
 
 use super::Violation;
+use super::quarantine::{QuarantineCommit, QuarantineEntry, QuarantineState};
 
 /// Index of a trigger; its id.
 pub(super) type TriggerNo = usize;
@@ -24,13 +26,33 @@ pub(super) struct Record {
     pub(super) version: Option<u64>,
 }
 
-/// An entry of a table's log. A commit of a job holds the entries `from..to` of its source.
+/// How much of its source a table holds: so many files, and so many corrections of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Consumed {
+    pub(super) files: u64,
+    pub(super) corrections: u64,
+}
+
+/// An entry of a table's log. A commit of a job holds what its source had more at `consumed` than at `read`.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) summary: EntrySummary,
+    pub(super) read: Consumed,
+    pub(super) consumed: Consumed,
     /// None for somebody's commit that only rearranges rows.
-    pub(super) range: Option<(u64, u64)>,
     pub(super) trigger: Option<TriggerNo>,
+    pub(super) named: Named,
+}
+
+/// What a table's log says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TableState {
+    /// The version after the newest.
+    pub(super) next: u64,
+    pub(super) consumed: Consumed,
+    /// Number of commits of runs.
+    pub(super) sequence: i64,
+    pub(super) named: Named,
 }
 
 #[derive(Debug, Clone)]
@@ -51,9 +73,12 @@ pub(super) enum Op {
     ReadRecords(TriggerNo),
     PutRecord(TriggerNo, u64, Record),
     ReadCancel(TriggerNo),
-    /// The version after a table's newest, and its bookmark.
-    PinTable(JobNo),
+    ReadTable(JobNo),
     PinSource(JobNo),
+    /// The newest version, and the files of another.
+    ReadQuarantine(JobNo, Option<u64>),
+    WriteQuarantine(JobNo, u64, QuarantineCommit),
+    ReadQuarantineEntry(JobNo, u64),
     FindRun(JobNo, String),
     WriteEntry(JobNo, u64, Entry),
     ReadEntry(JobNo, u64),
@@ -69,7 +94,9 @@ pub(super) enum Answer {
     Open(Vec<TriggerNo>),
     Key(Option<TriggerNo>),
     Records(Vec<Record>),
-    Pinned { next: u64, bookmark: u64 },
+    Table(TableState),
+    Source(Consumed),
+    Quarantine(QuarantineState),
     Version(Option<u64>),
     Entry(Option<EntrySummary>),
 }
@@ -82,7 +109,10 @@ pub(super) struct Store {
     pub(super) sources: Sources,
     /// What came from outside so far.
     pub(super) arrived: u64,
+    /// Which of these files was corrected, one after the other.
+    pub(super) corrected: Vec<u64>,
     pub(super) tables: Vec<Vec<Entry>>,
+    pub(super) quarantines: Vec<Vec<QuarantineEntry>>,
     pub(super) leases: BTreeMap<(TriggerNo, u64), Lease>,
     pub(super) records: BTreeMap<(TriggerNo, JobNo, u64), Record>,
     pub(super) open: BTreeSet<(TriggerNo, u64)>,
@@ -98,7 +128,8 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(sources: Sources) -> Self {
-        Self { tables: vec![Vec::new(); sources.len()], sources, ..Self::default() }
+        let jobs = sources.len();
+        Self { tables: vec![Vec::new(); jobs], quarantines: vec![Vec::new(); jobs], sources, ..Self::default() }
     }
 
     pub(super) fn is_write(op: &Op) -> bool {
@@ -111,6 +142,7 @@ impl Store {
             | Op::MakeKey(..)
             | Op::MakeTrigger(_)
             | Op::PutRecord(..)
+            | Op::WriteQuarantine(..)
             | Op::WriteEntry(..) => true,
             Op::NewestLease(_)
             | Op::ReadLease(..)
@@ -119,7 +151,9 @@ impl Store {
             | Op::ReadTrigger(_)
             | Op::ReadRecords(_)
             | Op::ReadCancel(_)
-            | Op::PinTable(_)
+            | Op::ReadTable(_)
+            | Op::ReadQuarantine(..)
+            | Op::ReadQuarantineEntry(..)
             | Op::PinSource(_)
             | Op::FindRun(..)
             | Op::ReadEntry(..) => false,
@@ -162,8 +196,14 @@ impl Store {
                 Answer::Done
             }
             Op::ReadCancel(trigger) => Answer::Flag(self.cancels.contains(&trigger)),
-            Op::PinTable(job) => Answer::Pinned { next: self.tables[job].len() as u64, bookmark: self.bookmark(job) },
-            Op::PinSource(job) => Answer::Version(Some(self.source(job))),
+            Op::ReadTable(job) => Answer::Table(self.table(job)),
+            Op::PinSource(job) => Answer::Source(self.source(job)),
+            Op::ReadQuarantine(job, named) => Answer::Quarantine(self.quarantine(job, named)),
+            Op::WriteQuarantine(job, version, commit) => self.write_quarantine(job, version, commit)?,
+            Op::ReadQuarantineEntry(job, version) => {
+                let entry = usize::try_from(version).ok().and_then(|version| self.quarantines[job].get(version));
+                Answer::Entry(entry.map(|entry| entry.summary.clone()))
+            }
             Op::FindRun(job, run) => {
                 let found = self.tables[job].iter().position(|entry| entry.summary.run.as_ref() == Some(&run));
                 Answer::Version(found.map(|version| version as u64))
@@ -199,13 +239,26 @@ impl Store {
         newest.into_values().collect()
     }
 
-    /// Entries of the source that the table holds.
-    pub(super) fn bookmark(&self, job: JobNo) -> u64 {
-        self.tables[job].iter().rev().find_map(|entry| entry.range).map_or(0, |(_, to)| to)
+    fn table(&self, job: JobNo) -> TableState {
+        let log = &self.tables[job];
+        let newest = log.iter().rev().find(|entry| entry.trigger.is_some());
+        TableState {
+            next: log.len() as u64,
+            consumed: self.consumed(job),
+            sequence: i64::try_from(log.iter().filter(|entry| entry.trigger.is_some()).count()).unwrap(),
+            named: newest.map_or(Named::Unknown, |entry| entry.named),
+        }
     }
 
-    pub(super) fn source(&self, job: JobNo) -> u64 {
-        self.sources[job].map_or(self.arrived, |source| self.tables[source].len() as u64)
+    pub(super) fn consumed(&self, job: JobNo) -> Consumed {
+        self.tables[job].iter().rev().find(|entry| entry.trigger.is_some()).map_or(Consumed::default(), |e| e.consumed)
+    }
+
+    pub(super) fn source(&self, job: JobNo) -> Consumed {
+        match self.sources[job] {
+            Some(source) => Consumed { files: self.tables[source].len() as u64, corrections: 0 },
+            None => Consumed { files: self.arrived, corrections: self.corrected.len() as u64 },
+        }
     }
 
     /// What must hold at every commit is looked at here, where no reader can have seen the entry yet.
@@ -217,17 +270,9 @@ impl Store {
         if version > next {
             return Err(Violation(format!("job {job}: version {version} was written before {next}")));
         }
-        if let (Some((from, to)), Some(trigger)) = (entry.range, entry.trigger) {
-            let bookmark = self.bookmark(job);
-            if from < bookmark {
-                return Err(Violation(format!("job {job}: {from}..{to} is doubled, {bookmark} were there")));
-            }
-            if from > bookmark {
-                return Err(Violation(format!("job {job}: {bookmark}..{from} is lost")));
-            }
-            if to <= bookmark {
-                return Err(Violation(format!("job {job}: the bookmark goes from {bookmark} to {to}")));
-            }
+        if let Some(trigger) = entry.trigger {
+            self.check_consumed(job, &entry)?;
+            self.check_named(job, &entry)?;
             let run = &entry.summary.run;
             if let Some(before) = self.tables[job].iter().position(|other| other.summary.run == *run) {
                 return Err(Violation(format!("run {run:?} commits version {version} after {before}")));
@@ -240,6 +285,18 @@ impl Store {
         }
         self.tables[job].push(entry);
         Ok(Answer::Done)
+    }
+
+    fn check_consumed(&self, job: JobNo, entry: &Entry) -> Result<(), Violation> {
+        let (before, Entry { read, consumed, .. }) = (self.consumed(job), entry);
+        if *read != before {
+            let what = if read.files < before.files { "doubled" } else { "lost" };
+            return Err(Violation(format!("job {job}: {read:?} to {consumed:?} is {what}, {before:?} was there")));
+        }
+        if consumed.files < before.files || consumed.corrections < before.corrections || *consumed == before {
+            return Err(Violation(format!("job {job}: the bookmark goes from {before:?} to {consumed:?}")));
+        }
+        Ok(())
     }
 
     /// A run starts when its upstream has succeeded, and that is told; by whichever driver started it.
@@ -255,7 +312,9 @@ impl Store {
     /// Somebody's optimize: a commit that no run must mind.
     pub(super) fn rearrange(&mut self, job: JobNo) {
         if !self.tables[job].is_empty() {
-            self.tables[job].push(Entry { summary: EntrySummary::default(), range: None, trigger: None });
+            let (read, consumed) = (Consumed::default(), Consumed::default());
+            let (summary, named) = (EntrySummary::default(), Named::Unknown);
+            self.tables[job].push(Entry { summary, read, consumed, trigger: None, named });
         }
     }
 }

@@ -4,28 +4,47 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pulse_core::ErrorKind;
-use pulse_core::commit::{
-    CommitAction, CommitEvent, CommitIntent, CommitOutcome, CommitProtocol, EntrySummary, Removal,
-};
+use pulse_core::commit::pair::PairProtocol;
+use pulse_core::commit::{CommitEvent, CommitProtocol, EntrySummary};
 use pulse_core::trigger::RunOutcome;
 
 use super::drive::{Shared, Told};
+use super::quarantine::{Files, QuarantineCommit, QuarantineState};
 use super::random::Random;
-use super::store::{Answer, Entry, JobNo, Op};
+use super::store::{Answer, Consumed, Entry, JobNo, Op, Store, TableState};
 use super::{Bug, Pending, run_id};
 
 /// Of a run that others overtake.
 const ATTEMPTS: u32 = 3;
 
+/// What a run read before it computed.
+#[derive(Debug, Clone)]
+pub(super) struct Pins {
+    pub(super) table: TableState,
+    pub(super) quarantine: QuarantineState,
+    pub(super) source: Consumed,
+}
+
 #[derive(Debug)]
-enum State {
-    PinTable,
-    PinSource { next: u64, from: u64 },
-    Look { next: u64, from: u64, to: u64 },
-    Compute { next: u64, from: u64, to: u64 },
+pub(super) enum State {
+    Table,
+    Quarantine(TableState),
+    Source(TableState, QuarantineState),
+    Look(Pins),
+    Compute(Pins),
+    /// An answer for the protocol of both commits.
+    Pair,
+    /// One for that of one of them.
     Write,
     Read,
     Backoff(Op),
+}
+
+/// Which log is written to.
+#[derive(Debug, Clone)]
+pub(super) enum Writing {
+    Table(Entry),
+    Quarantine(QuarantineCommit),
 }
 
 #[derive(Debug)]
@@ -34,37 +53,61 @@ pub(super) struct Task {
     pub(super) job: JobNo,
     /// Another attempt may have committed.
     begun: bool,
-    state: State,
-    attempt: u32,
-    protocol: Option<CommitProtocol>,
-    entry: Option<Entry>,
-    version: u64,
+    pub(super) state: State,
+    pub(super) attempt: u32,
+    pub(super) pair: Option<PairProtocol>,
+    pub(super) protocol: Option<CommitProtocol>,
+    pub(super) writing: Option<Writing>,
+    /// Of the attempt: what it read, its entry of the table's log, the files that the quarantine holds with it, and those among
+    /// them with new rows.
+    pub(super) pins: Option<Pins>,
+    pub(super) entry: Option<Entry>,
+    pub(super) wanted: Files,
+    pub(super) staged: BTreeSet<String>,
+    /// What is known of the end already; the quarantine is looked after yet.
+    pub(super) ended: Option<(RunOutcome, Option<u64>)>,
     /// It has begun to commit, once at least.
-    committing: bool,
+    pub(super) committing: bool,
     /// Told by the world, so that attempts differ.
-    name: u64,
+    pub(super) name: u64,
 }
 
 /// How one attempt is to go.
 pub(super) struct Fate<'a> {
     pub(super) random: &'a mut Random,
+    pub(super) store: &'a Store,
     pub(super) faulty: bool,
     pub(super) now: DateTime<Utc>,
 }
 
 impl Task {
     pub(super) fn new(shared: usize, job: JobNo, begun: bool, name: u64) -> Self {
-        let state = State::PinTable;
-        Self { shared, job, begun, state, attempt: 1, protocol: None, entry: None, version: 0, committing: false, name }
+        Self {
+            shared,
+            job,
+            begun,
+            state: State::Table,
+            attempt: 1,
+            pair: None,
+            protocol: None,
+            writing: None,
+            pins: None,
+            entry: None,
+            wanted: Files::new(),
+            staged: BTreeSet::new(),
+            ended: None,
+            committing: false,
+            name,
+        }
     }
 
     pub(super) fn first(&self) -> Pending {
-        Pending::Op(Op::PinTable(self.job))
+        Pending::Op(Op::ReadTable(self.job))
     }
 
     /// What is committed is told as such; anything else may be cut off.
     pub(super) fn is_committing(&self) -> bool {
-        self.protocol.is_some()
+        self.pair.is_some()
     }
 
     pub(super) fn stop(&self, shared: &mut Shared) -> Pending {
@@ -72,23 +115,32 @@ impl Task {
     }
 
     pub(super) fn step(&mut self, answer: Answer, shared: &mut Shared, fate: Fate<'_>) -> Pending {
-        match (std::mem::replace(&mut self.state, State::PinTable), answer) {
-            (State::PinTable, Answer::Pinned { next, bookmark }) => {
-                self.state = State::PinSource { next, from: bookmark };
+        match (std::mem::replace(&mut self.state, State::Table), answer) {
+            (State::Table, Answer::Table(table)) => {
+                let named = self.named(&table, shared);
+                self.state = State::Quarantine(table);
+                Pending::Op(Op::ReadQuarantine(self.job, named))
+            }
+            (State::Quarantine(table), Answer::Quarantine(quarantine)) => {
+                self.state = State::Source(table, quarantine);
                 Pending::Op(Op::PinSource(self.job))
             }
-            (State::PinSource { next, from }, Answer::Version(Some(to))) => {
+            (State::Source(table, quarantine), Answer::Source(source)) => {
+                // What was read and went away stays read.
+                let source = Consumed { files: source.files.max(table.consumed.files), ..source };
+                let pins = Pins { table, quarantine, source };
                 if (self.begun || self.attempt > 1) && shared.bug != Some(Bug::NoLookUp) {
-                    self.state = State::Look { next, from, to };
+                    self.state = State::Look(pins);
                     return Pending::Op(Op::FindRun(self.job, run_id(shared.trigger, self.job)));
                 }
-                self.compute((next, from, to), shared, fate)
+                self.compute(pins, shared, fate)
             }
-            (State::Look { .. }, Answer::Version(Some(version))) => {
-                end(shared, self.job, RunOutcome::Succeeded, Some(version))
+            (State::Look(_), Answer::Version(Some(version))) => {
+                self.settle((RunOutcome::Succeeded, Some(version)), shared, fate.now)
             }
-            (State::Look { next, from, to }, Answer::Version(None)) => self.compute((next, from, to), shared, fate),
-            (State::Compute { next, from, to }, _) => self.computed((next, from, to), shared, fate),
+            (State::Look(pins), Answer::Version(None)) => self.compute(pins, shared, fate),
+            (State::Compute(pins), _) => self.computed(pins, shared, fate),
+            (State::Pair, answer) => self.answered(answer, shared, fate.now),
             (State::Backoff(op), _) => {
                 self.state = State::Write;
                 Pending::Op(op)
@@ -104,6 +156,7 @@ impl Task {
             (State::Read, Answer::Entry(entry)) => {
                 // The planted bug: whoever came first is not looked at, be it another run or this one.
                 let blind = matches!(shared.bug, Some(Bug::NoTxn | Bug::LeaseIgnoredWithoutTxn));
+                let blind = blind && matches!(self.writing, Some(Writing::Table(_)));
                 let event = match entry {
                     Some(_) if blind => CommitEvent::Entry(EntrySummary::default()),
                     Some(entry) => CommitEvent::Entry(entry),
@@ -115,94 +168,45 @@ impl Task {
         }
     }
 
-    fn failed(&self, shared: &mut Shared, kind: ErrorKind) -> Pending {
+    pub(super) fn failed(&self, shared: &mut Shared, kind: ErrorKind) -> Pending {
+        // What is committed is told as such, whatever becomes of the quarantine.
+        if let (Some((RunOutcome::Succeeded, version)), Some(_)) = (self.ended, &self.entry) {
+            return end(shared, self.job, RunOutcome::Succeeded, version);
+        }
         let outcome = RunOutcome::Failed { kind };
         told(shared, Told::Ended { job: self.job, outcome, version: None, doubtful: self.committing })
     }
 
-    fn compute(&mut self, (next, from, to): (u64, u64, u64), shared: &mut Shared, fate: Fate<'_>) -> Pending {
-        if to == from {
-            return end(shared, self.job, RunOutcome::Unchanged, None);
+    fn compute(&mut self, pins: Pins, shared: &mut Shared, fate: Fate<'_>) -> Pending {
+        if pins.source == pins.table.consumed {
+            return self.settle((RunOutcome::Unchanged, None), shared, fate.now);
         }
         if fate.faulty && fate.random.chance(60) {
             return self.failed(shared, ErrorKind::Unavailable);
         }
-        self.state = State::Compute { next, from, to };
+        self.state = State::Compute(pins);
         let hangs = fate.faulty && fate.random.chance(30);
         let millis = if hangs { 1_000_000 } else { fate.random.between(0, 900) };
         Pending::Sleep { until: fate.now + TimeDelta::milliseconds(millis) }
     }
 
-    fn computed(&mut self, (next, from, to): (u64, u64, u64), shared: &mut Shared, fate: Fate<'_>) -> Pending {
-        shared.inbox.push_back(Told::Progressed(self.job));
-        if !shared.holds(fate.now) {
-            return self.failed(shared, ErrorKind::Unavailable);
+    /// Plans again after another run's commit.
+    pub(super) fn overtaken(&mut self, shared: &mut Shared) -> Pending {
+        (self.pair, self.protocol, self.entry) = (None, None, None);
+        if self.attempt == ATTEMPTS {
+            return self.failed(shared, ErrorKind::Conflict);
         }
-        let attempt = format!("{}.{}", self.name, self.attempt);
-        let run = run_id(shared.trigger, self.job);
-        let transactions: BTreeSet<String> = ["pulse/sequence".to_owned(), "pulse/table/source".to_owned()].into();
-        let summary = EntrySummary {
-            run: Some(run.clone()),
-            attempt: Some(attempt.clone()),
-            redefines: next == 0,
-            transactions: transactions.clone(),
-            removes: BTreeSet::new(),
-            adds_rows: true,
-        };
-        self.entry = Some(Entry { summary, range: Some((from, to)), trigger: Some(shared.trigger) });
-        let removal = if self.job.is_multiple_of(2) { Removal::Independent } else { Removal::FromRows };
-        let intent = CommitIntent { run, attempt, transactions, removes: BTreeSet::new(), removal };
-        let protocol = CommitProtocol::new(intent, next, 5);
-        let action = protocol.start();
-        self.committing = true;
-        self.protocol = Some(protocol);
-        self.carry_out(action, shared, fate.now)
-    }
-
-    fn commit(&mut self, event: CommitEvent, shared: &mut Shared, now: DateTime<Utc>) -> Pending {
-        let action = self.protocol.as_mut().map_or(CommitAction::GiveUp, |protocol| protocol.apply(event));
-        self.carry_out(action, shared, now)
-    }
-
-    fn carry_out(&mut self, action: CommitAction, shared: &mut Shared, now: DateTime<Utc>) -> Pending {
-        match action {
-            CommitAction::Write { version, retry } => {
-                self.version = version;
-                let op = Op::WriteEntry(self.job, version, self.entry.clone().unwrap());
-                if retry == 0 {
-                    self.state = State::Write;
-                    return Pending::Op(op);
-                }
-                self.state = State::Backoff(op);
-                Pending::Sleep { until: now + TimeDelta::milliseconds(20) }
-            }
-            CommitAction::Read { version } => {
-                self.state = State::Read;
-                Pending::Op(Op::ReadEntry(self.job, version))
-            }
-            CommitAction::Done(CommitOutcome::Committed { version } | CommitOutcome::AlreadyCommitted { version }) => {
-                end(shared, self.job, RunOutcome::Succeeded, Some(version))
-            }
-            CommitAction::Done(CommitOutcome::CommittedByAnother { .. } | CommitOutcome::Conflict { .. }) => {
-                self.protocol = None;
-                if self.attempt == ATTEMPTS {
-                    return self.failed(shared, ErrorKind::Conflict);
-                }
-                self.attempt += 1;
-                // Entering it again, a run that was asked to stop does.
-                if shared.stops.contains(&self.job) {
-                    return self.stop(shared);
-                }
-                self.state = State::PinTable;
-                Pending::Op(Op::PinTable(self.job))
-            }
-            CommitAction::GiveUp => self.failed(shared, ErrorKind::Unavailable),
-            CommitAction::Overtaken => self.failed(shared, ErrorKind::Conflict),
+        self.attempt += 1;
+        // Entering it again, a run that was asked to stop does.
+        if shared.stops.contains(&self.job) {
+            return self.stop(shared);
         }
+        self.state = State::Table;
+        Pending::Op(Op::ReadTable(self.job))
     }
 }
 
-fn end(shared: &mut Shared, job: JobNo, outcome: RunOutcome, version: Option<u64>) -> Pending {
+pub(super) fn end(shared: &mut Shared, job: JobNo, outcome: RunOutcome, version: Option<u64>) -> Pending {
     told(shared, Told::Ended { job, outcome, version, doubtful: false })
 }
 

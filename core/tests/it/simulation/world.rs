@@ -17,9 +17,9 @@ const STEPS: usize = 40_000;
 pub(super) const PROCESSES: usize = 3;
 
 enum Actor {
-    Drive(Drive),
+    Drive(Box<Drive>),
     Keeper(Keeper),
-    Task(Task),
+    Task(Box<Task>),
     Poller(Poller),
     Client(Client),
 }
@@ -144,6 +144,13 @@ impl World {
             let (_, happening) = self.happenings.swap_remove(index);
             match happening {
                 Happening::Arrive => self.store.arrived += 1,
+                Happening::Withdraw => self.store.arrived = self.store.arrived.saturating_sub(1),
+                Happening::Correct => {
+                    if let Some(last) = self.store.arrived.checked_sub(1) {
+                        let file = self.random.below(usize::try_from(last).unwrap() + 1) as u64;
+                        self.store.corrected.push(file);
+                    }
+                }
                 Happening::Submit { key } => self.submit(key),
                 Happening::Cancel => {
                     let open = self.store.open_triggers();
@@ -249,9 +256,11 @@ impl World {
 
     fn advance(&mut self, index: usize) -> Result<(), Violation> {
         let process = self.running[index].process;
-        // A process may die before or after anything that it does.
+        // A process may die before or after anything that it does, and rather when it commits.
+        let commits = matches!(&self.running[index].actor, Actor::Task(task) if task.is_committing());
+        let risk = if commits { 6 } else { 2 };
         let (dies_before, dies_after) = match self.is_faulty() {
-            true => (self.random.chance(2), self.random.chance(2)),
+            true => (self.random.chance(risk), self.random.chance(risk)),
             false => (false, false),
         };
         if dies_before {
@@ -319,7 +328,10 @@ impl World {
                 let shared = &mut self.shared[task.shared];
                 match shared.stops.contains(&task.job) && !task.is_committing() {
                     true => task.stop(shared),
-                    false => task.step(answer, shared, Fate { random: &mut self.random, faulty, now }),
+                    false => {
+                        let fate = Fate { random: &mut self.random, store: &self.store, faulty, now };
+                        task.step(answer, shared, fate)
+                    }
                 }
             }
             Actor::Poller(poller) => {
@@ -340,8 +352,8 @@ impl World {
             }
         };
         self.running[index].pending = pending;
-        if let Actor::Drive(Drive { shared, .. }) = &self.running[index].actor {
-            self.start_tasks(*shared);
+        if let Actor::Drive(drive) = &self.running[index].actor {
+            self.start_tasks(drive.shared);
         }
         if matches!(self.running[index].pending, Pending::End) {
             self.running.swap_remove(index);
@@ -357,7 +369,7 @@ impl World {
             self.names += 1;
             let task = Task::new(shared, start.job, start.begun, self.names);
             let pending = task.first();
-            self.running.push(Running { process, actor: Actor::Task(task), pending });
+            self.running.push(Running { process, actor: Actor::Task(Box::new(task)), pending });
         }
     }
 
@@ -381,7 +393,7 @@ impl World {
         let pending = drive.first(&shared);
         let keeper = Keeper::new(self.shared.len());
         self.shared.push(shared);
-        self.running.push(Running { process, actor: Actor::Drive(drive), pending });
+        self.running.push(Running { process, actor: Actor::Drive(Box::new(drive)), pending });
         let pending = Keeper::first(self.now(process));
         self.running.push(Running { process, actor: Actor::Keeper(keeper), pending });
     }
