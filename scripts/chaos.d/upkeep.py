@@ -1,7 +1,10 @@
-"""Tables are looked after while runs write them: optimize and vacuum beside merges and appends, some of it killed."""
+"""Tables that others work on while runs write them: optimize, vacuum, other runs, writers of another make; some of it killed."""
 
+import json
 import os
+import random
 import shutil
+import threading
 import time
 import uuid
 from collections import Counter
@@ -11,85 +14,272 @@ import compare
 from cluster import Problem
 from faults import fault
 
-# Beyond the retention that vacuum has by itself.
-DAYS = 10 * 24 * 3600
+# The least that `pulse table vacuum` takes where a run may take an hour.
+OWN = {"run_timeout_s": 3600}
+VACUUM = ("vacuum", "--retain", "1", "--force")
+LONG_AGO = 2 * 3600
+TABLE = "silver.bars"
 
 
-def in_two_parts(case):
-    """A run of half of the files; then the rest is there, and a run that merges into full tables begins."""
-    raw, own = Path(case.cluster.raw), case.cluster.folder / f"raw-{case.number}"
-    files = sorted(path for path in raw.rglob("*.csv"))
+class Arrivals:
+    """The input comes in parts, so that later runs find rows in their tables."""
 
-    def arrive(part):
+    def __init__(self, case, parts):
+        self.raw, self.own = Path(case.cluster.raw), case.cluster.folder / f"raw-{case.number}"
+        files = sorted(path for path in self.raw.rglob("*.csv"))
+        self.parts = [files[part::parts] for part in range(parts)]
+        case.cluster.raw = self.own
+
+    def next(self):
+        """Names of the files that came."""
+        part = self.parts.pop(0)
         for path in part:
-            target = own / path.relative_to(raw)
+            target = self.own / path.relative_to(self.raw)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(path, target)
-
-    case.cluster.raw = own
-    arrive(files[::2])
-    case.submit()
-    case.wait()
-    arrive(files[1::2])
+        return {path.name for path in part}
 
 
-def beside(case, what):
-    """Does it to one table after the other until the runs have ended; what came of it."""
-    came = Counter()
-    while not case.ended():
-        client = case.cluster.pulse(case.lake, "table", what, case.random.choice(case.jobs))
-        if case.random.random() < 0.25:
-            time.sleep(case.random.uniform(0, 0.2))
+def arrived(case, parts, before):
+    """Runs for the first parts; then the next one is there, and nobody has read it."""
+    arrivals = Arrivals(case, parts)
+    for _ in range(before):
+        arrivals.next()
+        case.submit()
+        case.wait()
+        if case.failed():
+            raise Problem("a run before the fault failed")
+    arrivals.next()
+    return arrivals
+
+
+def call(case, dice, table, *what):
+    """One call of the client, often killed in the middle; what came of it."""
+    client = case.cluster.pulse(case.lake, "table", what[0], table, *what[1:])
+    if dice.random() < 0.3:
+        if client.wait(dice.uniform(0, 0.25)) is None:
             client.kill()
-            came["killed"] += 1
-        elif client.wait(60) == 0:
-            came["done"] += 1
-        elif "overtaken" in client.words():
-            came["gave way"] += 1
-        else:
-            raise Problem(f"{what}: {client.words()[-300:]}")
-    case.moment = ", ".join(f"{count} {what} {word}" for word, count in sorted(came.items()))
+            return "killed"
+    elif client.wait(60) is None:
+        client.kill()
+        raise Problem(f"{what[0]} {table} does not end")
+    code, words = client.wait(0), client.words()
+    if code == 0:
+        return "idle" if "nothing was committed" in words or " 0 files," in words else "done"
+    if what[0] == "optimize" and "were overtaken by runs" in words:
+        return "gave way"
+    raise Problem(f"{what[0]} {table} ended with {code}: {words[-300:]}")
 
 
-def once_each(case, what):
+def beside(case, *whats):
+    """Does each to one table after the other until the runs have ended."""
+    came, troubles = Counter(), []
+
+    def keep_on(what, dice):
+        try:
+            while not case.ended():
+                came[f"{what[0]} {call(case, dice, dice.choice(case.jobs), *what)}"] += 1
+        except Exception as error:  # noqa: BLE001  told by the thread that waits
+            troubles.append(error)
+
+    threads = [threading.Thread(target=keep_on, args=(what, random.Random(case.random.random()))) for what in whats]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    case.moment = ", ".join(f"{count} {word}" for word, count in sorted(came.items()))
+    if troubles:
+        raise troubles[0]
+
+
+def once_each(case, *what):
     for table in case.jobs:
-        client = case.cluster.pulse(case.lake, "table", what, table)
-        if client.wait(60) != 0:
-            raise Problem(f"{what} {table}: {client.words()[-300:]}")
+        client = case.cluster.pulse(case.lake, "table", what[0], table, *what[1:])
+        code = client.wait(60)
+        if code != 0:
+            raise Problem(f"{what[0]} {table} ended with {code}: {client.words()[-300:]}")
 
 
-def data_files(case, table):
-    return [path for path in compare.folder(case.lake, table).rglob("*.parquet") if "_delta_log" not in path.parts]
+# What a vacuum may delete
+
+def present(case, table):
+    """All files of a table but its log, those that were not written to their end among them."""
+    folder = compare.folder(case.lake, table)
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and "_delta_log" not in path.parts}
+
+
+def back_in_time(paths):
+    for path in paths:
+        then = path.stat().st_mtime - LONG_AGO
+        os.utime(path, (then, then))
 
 
 def age(case):
-    """What nobody refers to is deleted by its age; what is referred to, never."""
-    long_ago = time.time() - DAYS
+    """All that is in the lake was written long ago. The versions that were the newest then."""
+    newest = {}
     for table in case.jobs:
-        for path in data_files(case, table):
-            os.utime(path, (long_ago, long_ago))
+        folder = compare.folder(case.lake, table)
+        entries = sorted(folder.glob("_delta_log/*.json"))
+        back_in_time([folder / name for name in present(case, table)] + entries)
+        newest[table] = int(entries[-1].stem)
+    return newest
 
 
-@fault("optimize", "upkeep", "files are optimized beside a run that merges into them", own={})
+def needed(case, table, newest):
+    """Files of the version that was the newest when the retention began, and all that came since."""
+    files = set()
+    for path in sorted(compare.folder(case.lake, table).glob("_delta_log/*.json")):
+        for action in map(json.loads, path.read_text().splitlines()):
+            if "add" in action:
+                files.add(action["add"]["path"])
+            elif "remove" in action and int(path.stem) <= newest:
+                files.discard(action["remove"]["path"])
+    return files
+
+
+def vacuumed(case, newest):
+    """Nothing that is needed went; once the rest is old, it goes, and nothing else."""
+    for table in case.jobs:
+        gone = needed(case, table, newest[table]) - present(case, table)
+        if gone:
+            raise Problem(f"vacuum took {len(gone)} files of {table} that its log refers to: {sorted(gone)[:2]}")
+        folder = compare.folder(case.lake, table)
+        back_in_time(folder / name for name in present(case, table))
+    once_each(case, *VACUUM)
+    for table in case.jobs:
+        here, wanted = present(case, table), needed(case, table, newest[table])
+        if here != wanted:
+            raise Problem(f"after vacuum {table} lacks {sorted(wanted - here)[:2]} and still has {sorted(here - wanted)[:2]}")
+
+
+def lose(case, table):
+    """A file as an attempt leaves it that was lost long ago."""
+    folder = compare.folder(case.lake, table)
+    file = next(folder.glob("part-*.parquet"))
+    shutil.copy(file, file.with_name(f"part-00000-{uuid.uuid4()}-c000.zstd.parquet"))
+
+
+@fault("optimize", "upkeep", "optimize beside runs that append, merge and overwrite", own={})
 def optimize(case):
-    in_two_parts(case)
+    arrived(case, 2, 1)
     case.submit()
-    beside(case, "optimize")
+    beside(case, ("optimize",))
     once_each(case, "optimize")
 
 
-@fault("vacuum", "upkeep", "old files are deleted beside a run that merges, and an executor dies", own={})
+@fault("vacuum", "upkeep", "vacuum beside runs, and an executor dies with files that nobody knows", own=OWN)
 def vacuum(case):
-    in_two_parts(case)
+    arrived(case, 3, 2)
     for table in case.jobs:
-        lost = data_files(case, table)[0]
-        shutil.copy(lost, lost.with_name(f"part-00000-{uuid.uuid4()}-c000.zstd.parquet"))
-    age(case)
-    case.submit()
+        lose(case, table)
+    newest = age(case)
+    step = case.random.choice(["files_written", "task_ended"])
+    case.cluster.extra = {"PULSE_KILL_AT": f"{step}:{case.random.randint(1, 3)}"}
     case.victim().kill()
-    beside(case, "vacuum")
-    age(case)
-    once_each(case, "vacuum")
-    left = compare.orphans(case.lake)
-    if left:
-        raise Problem(f"vacuum left {left} files that no log refers to")
+    case.cluster.heal()
+    case.cluster.extra = {}
+    case.submit()
+    beside(case, VACUUM)
+    vacuumed(case, newest)
+
+
+@fault("optimize_vacuum", "upkeep", "optimize and vacuum at once, beside runs, and an executor dies", own=OWN, long=True)
+def optimize_vacuum(case):
+    arrived(case, 3, 2)
+    newest = age(case)
+    case.submit()
+    killer = threading.Timer(case.random.uniform(0, case.clean_seconds), case.victim().kill)
+    killer.start()
+    beside(case, ("optimize",), VACUUM)
+    killer.join()
+    once_each(case, "optimize")
+    vacuumed(case, newest)
+
+
+# Other writers
+
+@fault("append_merge", "upkeep", "a run appends what an earlier run's merge reads, and merges as well", own={}, concurrent=True)
+def append_merge(case):
+    arrivals = arrived(case, 3, 1)
+    first = case.submit()
+    case.some_time()
+    arrivals.next()
+    case.also = [case.submit()]
+    case.trigger = first
+
+
+@fault("local_run", "upkeep", "the cluster and a process of its own run the same jobs into full tables", own={}, concurrent=True)
+def local_run(case):
+    arrived(case, 2, 1)
+    alone = case.cluster.pulse(case.lake, "run", "--all", "--on", "local")
+    case.some_time(0.3)
+    case.submit()
+    if alone.wait(60) != 0:
+        alone.kill()
+        raise Problem(f"the run in one process: {alone.words()[-300:]}")
+
+
+@fault("foreign_append", "upkeep", "another writer appends to a table that a run merges into", own={})
+def foreign_append(case):
+    arrivals = Arrivals(case, 2)
+    arrivals.next()
+    case.submit()
+    case.wait()
+    pattern = sample(case)
+    keys = keys_of(case, arrivals.next())
+    case.submit()
+    versions = []
+    while not case.ended() and keys:
+        versions.append(append(case, pattern, len(versions), *keys.pop()))
+        time.sleep(case.random.uniform(0, 1))
+    case.wait()
+    survived(case, versions)
+    # What is left of the other writer's rows goes, and the tables below follow.
+    opened(case).delete("source_file like 'foreign-%'")
+    case.submit()
+
+
+def opened(case):
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(compare.folder(case.lake, TABLE)))
+
+
+def sample(case):
+    """A row with all columns that the table has."""
+    return opened(case).to_pyarrow_table().slice(0, 1)
+
+
+def keys_of(case, files):
+    """Some keys that a run will merge when it has read these files."""
+    table = case.suite.reference.tables[TABLE].select(["symbol", "ts", "source_file"])
+    rows = [row for row in table.to_pylist() if Path(row["source_file"]).name in files]
+    return [(row["symbol"], row["ts"]) for row in case.random.sample(rows, min(case.random.randint(2, 6), len(rows)))]
+
+
+def append(case, pattern, number, symbol, ts):
+    """Two rows: one of a key that the run merges, one of a key that nobody else has. The version that they came with."""
+    import pyarrow as pa
+    from deltalake import write_deltalake
+
+    name, folder = f"foreign-{number}", compare.folder(case.lake, TABLE)
+    row = pattern.to_pylist()[0]
+    rows = [{**row, "symbol": one, "ts": ts, "source_file": name} for one in (symbol, name)]
+    write_deltalake(str(folder), pa.Table.from_pylist(rows, schema=pattern.schema), mode="append")
+    for entry in sorted(folder.glob("_delta_log/*.json")):
+        if f'{name}\\"' in entry.read_text():
+            return int(entry.stem)
+    raise Problem("what another writer appended is not in the log")
+
+
+def survived(case, versions):
+    """A merge replaces the rows that came before it and have its keys, and no others."""
+    merged = max(version for run, version in compare.commits(case.lake, TABLE) if run)
+    rows = opened(case).to_pyarrow_table(columns=["source_file", "symbol"]).to_pylist()
+    found = Counter((row["source_file"], row["symbol"] == row["source_file"]) for row in rows)
+    for number, version in enumerate(versions):
+        own, shared = found[f"foreign-{number}", True], found[f"foreign-{number}", False]
+        if own != 1 or shared != (version > merged):
+            raise Problem(f"merged at version {merged}: of another writer's rows of version {version} are {own} and {shared} left")
+    before = sum(version < merged for version in versions)
+    case.moment = f"{before} appends before the merge's commit, {len(versions) - before} after"
