@@ -3,6 +3,10 @@
 //! Ballista looks at the sizes of a join's inputs when it cuts a plan into stages and again when a stage starts, swaps the
 //! inputs, and shuffles what was to be broadcast, or the reverse. It does not plan again what lies above, so an order or a
 //! partitioning that came through the join is lost without a word. It leaves alone what it knows no sizes of.
+//!
+//! Rows that come from another stage have no order either. DataFusion knows of two ways to keep one that Ballista cuts: rows of
+//! one partition are spread over several, or are collected by a join, which yields the matches of a row in their order. Both
+//! happen to tables of one file.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,8 +23,10 @@ use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, StatisticsArgs, replace_children_if_necessary,
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, StatisticsArgs,
+    replace_children_if_necessary,
 };
 use serde::{Deserialize, Serialize};
 
@@ -28,20 +34,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Size {
     Unknown,
-    /// Small enough to be sent to every task.
+    /// Small enough to be sent to every task, where their order is lost.
     Small,
+    /// Rows that are spread over tasks, where their order is lost.
+    Spread,
 }
 
-/// Its input, with nothing known of the size.
+/// Its input, with nothing known of the size, nor of the order where that is lost.
 #[derive(Debug)]
 pub struct PinnedExec {
     input: Arc<dyn ExecutionPlan>,
     size: Size,
+    properties: Arc<PlanProperties>,
 }
 
 impl PinnedExec {
     pub fn new(input: Arc<dyn ExecutionPlan>, size: Size) -> Self {
-        Self { input, size }
+        let properties = match size {
+            Size::Unknown => Arc::clone(input.properties()),
+            Size::Small | Size::Spread => unordered(input.properties()),
+        };
+        Self { input, size, properties }
     }
 
     pub fn size(&self) -> Size {
@@ -49,17 +62,39 @@ impl PinnedExec {
     }
 }
 
-/// The plan with every join pinned.
+fn unordered(properties: &PlanProperties) -> Arc<PlanProperties> {
+    let mut equivalences = properties.equivalence_properties().clone();
+    equivalences.clear_orderings();
+    Arc::new(properties.clone().with_eq_properties(equivalences))
+}
+
+/// The plan with every join pinned, and sorted anew where an order would be lost on the way.
 ///
 /// # Errors
-/// DataFusion's, when a join cannot be planned anew.
+/// DataFusion's, when a part of the plan cannot be planned anew.
 pub fn pin_joins(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
     let shuffled = plan.transform_up(without_unsafe_broadcast)?;
     let plan = match shuffled.transformed {
         true => EnsureRequirements::default().optimize(shuffled.data, options)?,
         false => shuffled.data,
     };
-    plan.transform_up(pin).data()
+    let plan = plan.transform_up(pin).data()?;
+    match plan.exists(lacks_order)? {
+        true => EnsureRequirements::default().optimize(plan, options),
+        false => Ok(plan),
+    }
+}
+
+/// Whether it relies on an order that it does not get.
+fn lacks_order(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
+    for (required, child) in plan.required_input_ordering().into_iter().zip(plan.children()) {
+        if let Some(order) = required
+            && !child.equivalence_properties().ordering_satisfy_requirement(order.into_single())?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Tasks that each see a part of the probed side cannot say which rows of the collected side were never met. Ballista would
@@ -81,6 +116,12 @@ fn is_broadcast_safe(join_type: JoinType) -> bool {
 }
 
 fn pin(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    if let Some(repartition) = plan.downcast_ref::<RepartitionExec>()
+        && plan.output_ordering().is_some()
+    {
+        let input = pinned(Arc::clone(repartition.input()), Size::Spread);
+        return Ok(Transformed::yes(replace_children_if_necessary(plan, vec![input])?));
+    }
     let collected = match plan.downcast_ref::<HashJoinExec>() {
         // Ballista gathers both sides of these in one task.
         Some(join) if join.null_aware => return Ok(Transformed::no(plan)),
@@ -123,7 +164,7 @@ impl ExecutionPlan for PinnedExec {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
+        &self.properties
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
@@ -138,7 +179,7 @@ impl ExecutionPlan for PinnedExec {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![self.size == Size::Unknown]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
