@@ -2,12 +2,16 @@
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Set to a step's name, the process dies when a run gets there, as from `kill -9`; `name:3` lets it pass twice before.
 const KILL_AT: &str = "PULSE_KILL_AT";
 
 /// As [`KILL_AT`], but the process stops there as from `kill -STOP`, until somebody lets it go on.
 const STOP_AT: &str = "PULSE_STOP_AT";
+
+/// Far beyond what it takes until a process stops.
+const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often the step that [`KILL_AT`] or [`STOP_AT`] names was reached.
 static REACHED: AtomicU64 = AtomicU64::new(0);
@@ -47,8 +51,9 @@ pub fn reached(step: Step) {
         std::process::abort();
     }
     if is_wanted(STOP_AT, step) {
-        // Waits for `kill`, and so for whoever continues this process.
         let stopped = Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status();
+        // Any thread may be the one that takes the signal, and until it does the others run.
+        std::thread::sleep(TAKEN_WITHIN);
         log::info!("stopped and went on: {stopped:?}");
     }
 }

@@ -190,7 +190,8 @@ impl FileWriter {
         };
         sample.write(batch).map_err(failed)?;
         let rows = sample.in_progress_rows();
-        if rows < SAMPLE_ROWS {
+        // Of wide rows fewer will do: a file that is twice too large is cut anywhere.
+        if rows < SAMPLE_ROWS && (sample.in_progress_size() as u64) < self.target_file_bytes / 4 {
             self.sample = Some(sample);
             return Ok(());
         }
