@@ -13,6 +13,7 @@ mod watch;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Parser as _;
 use pulse_core::{Error, ErrorKind};
@@ -24,6 +25,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Planning recurses over expressions; DataFusion's default stack overflows on wide queries.
 const STACK_BYTES: usize = 32 << 20;
+
+/// For threads to end that are still at work.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -40,8 +44,10 @@ fn main() -> ExitCode {
         Ok(runtime) => {
             let result = runtime.block_on(dispatch(arguments));
             ENDING.store(true, Ordering::Relaxed);
-            // Threads that still read or write must not hold up the end of the process.
-            runtime.shutdown_background();
+            // Threads that still read or write must not hold up the end of the process. Others are joined: letting go of a thread
+            // that ends at that moment reads memory that is gone (glibc 2.36, pthread_detach), and a process died of that after
+            // its work was done.
+            runtime.shutdown_timeout(LAST_WAIT);
             result
         }
         Err(error) => Err(Error::unavailable("the process cannot start its threads").with_source(error)),
