@@ -108,7 +108,7 @@ def check_log(lake):
 
 
 def orphans(lake):
-    """Data files that no version of a table refers to."""
+    """Data files that no version of a table refers to, those that were not written to their end among them."""
     count = 0
     for name in tables(lake):
         table = folder(lake, name)
@@ -117,7 +117,7 @@ def orphans(lake):
             for line in path.read_text().splitlines():
                 action = json.loads(line)
                 known.update(action[kind]["path"] for kind in ("add", "remove") if kind in action)
-        present = {str(path.relative_to(table)) for path in table.rglob("*.parquet") if "_delta_log" not in path.parts}
+        present = {str(path.relative_to(table)) for path in table.rglob("*.parquet*") if "_delta_log" not in path.parts}
         count += len(present - known)
         missing = {path for path in known if path not in present} - removed(table)
         if missing:

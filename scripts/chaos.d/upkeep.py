@@ -165,6 +165,11 @@ def optimize(case):
     case.submit()
     beside(case, ("optimize",))
     once_each(case, "optimize")
+    # A table of one file comes in order, and plans rely on that: what reads it is made anew.
+    for table in case.jobs:
+        if table.startswith("gold."):
+            shutil.rmtree(compare.folder(case.lake, table))
+    case.submit()
 
 
 @fault("vacuum", "upkeep", "vacuum beside runs, and an executor dies with files that nobody knows", own=OWN)
