@@ -1,6 +1,7 @@
 //! One life of an executor: Ballista's servers and loops, from registration to the last word to the scheduler. Put together
 //! here because Ballista's own process takes the signals and leaves before others have read its shuffles.
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,8 +98,8 @@ pub(crate) async fn live(
     let mut server = match started.await {
         Ok(server) => server,
         Err(error) => {
-            flight.abort();
-            return Err(error);
+            shut_down(notifier, [flight]).await;
+            return not_taken(error).await;
         }
     };
     let ended = tokio::select! {
@@ -125,6 +126,21 @@ pub(crate) async fn live(
     }
     shut_down(notifier, [server, flight]).await;
     ended
+}
+
+/// A scheduler that dies while it takes an executor in is lost, as one that dies later is; one that answers has refused.
+async fn not_taken(error: BallistaError) -> Outcome<Ended> {
+    if !is_unanswered(&error) {
+        return Err(error);
+    }
+    log::warn!("the scheduler did not answer the registration: {error}");
+    tokio::time::sleep(CONNECT_EVERY).await;
+    Ok(Ended::Lost)
+}
+
+/// What a scheduler answers has no source: there the status itself is what went wrong.
+fn is_unanswered(error: &BallistaError) -> bool {
+    matches!(error, BallistaError::GrpcError(status) if status.source().is_some())
 }
 
 fn executor(config: &Arc<ExecutorProcessConfig>, folder: &Path, limits: &Limits) -> Outcome<Executor> {
@@ -178,7 +194,7 @@ fn flight(config: &ExecutorProcessConfig, folder: &Path, mut shutdown: Shutdown)
     }))
 }
 
-async fn shut_down(notifier: ShutdownNotifier, servers: [JoinHandle<Outcome<()>>; 2]) {
+async fn shut_down<const SERVERS: usize>(notifier: ShutdownNotifier, servers: [JoinHandle<Outcome<()>>; SERVERS]) {
     let ShutdownNotifier { mut shutdown_complete_rx, shutdown_complete_tx, notify_shutdown } = notifier;
     // Nobody listens when the loops have already ended.
     let _ = notify_shutdown.send(());
@@ -208,5 +224,30 @@ fn broken(ended: std::result::Result<Outcome<()>, tokio::task::JoinError>) -> Ba
         Ok(Ok(())) => BallistaError::General("a server of the executor ended".to_owned()),
         Ok(Err(error)) => error,
         Err(error) => BallistaError::TokioError(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ballista_core::serde::protobuf::RegisterExecutorParams;
+    use tokio::net::TcpListener;
+    use tonic::Status;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_no_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let dies = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
+        let channel = create_grpc_client_endpoint(url, None).unwrap().connect().await.unwrap();
+        let registration = SchedulerGrpcClient::new(channel).register_executor(RegisterExecutorParams::default()).await;
+        dies.await.unwrap();
+        assert!(is_unanswered(&registration.unwrap_err().into()));
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer() {
+        assert!(!is_unanswered(&Status::invalid_argument("not the same binary").into()));
     }
 }

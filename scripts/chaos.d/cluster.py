@@ -167,7 +167,10 @@ class Cluster:
             return None
 
     def wait_for_executors(self, count, patience=30):
-        return wait_until(lambda: self.registered() == count, patience, f"{count} executors, there are {self.registered()}")
+        try:
+            return wait_until(lambda: self.registered() == count, patience, "")
+        except Problem:
+            raise Problem(f"not within {patience} s: {count} executors, there are {self.registered()}") from None
 
     def alive(self):
         return [executor for executor in self.executors if executor.alive()]

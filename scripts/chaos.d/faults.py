@@ -261,6 +261,25 @@ for step, about in (
     fault(f"scheduler_{step}", "scheduler", f"dies {about}, started again", own={})(scheduler_step(step))
 
 
+@fault("scheduler_registering", "scheduler", "dies while executors register, started again", own={})
+def scheduler_registering(case):
+    cluster = case.cluster
+    for process in [cluster.scheduler, *cluster.alive()]:
+        process.kill()
+    cluster.executors = []
+    for _ in range(3):
+        cluster.add_executor()
+    cluster.start_scheduler()
+    count = case.random.randint(1, 3)
+    case.moment = f"when it knows {count}"
+    # Known is who has asked; the answer may still be on its way.
+    wait_until(lambda: (cluster.registered() or 0) >= count, 30, case.moment, every=0)
+    cluster.scheduler.kill()
+    cluster.start_scheduler()
+    cluster.wait_for_executors(3)
+    case.submit()
+
+
 @fault("two_schedulers", "scheduler", "two clusters over one lake, one submit each", own={}, concurrent=True)
 def two_schedulers(case):
     from cluster import Cluster
