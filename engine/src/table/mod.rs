@@ -3,6 +3,7 @@
 mod changes;
 mod commit;
 mod file;
+mod half_written;
 mod lake;
 mod snapshot;
 mod statistics;

@@ -1,6 +1,7 @@
 //! Files that no version within the retention needs any more.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use deltalake_core::kernel::Action;
@@ -10,7 +11,8 @@ use object_store::{ObjectMeta, ObjectStoreExt as _};
 use pulse_core::{Error, Result};
 
 use super::Table;
-use crate::error::from_store;
+use super::half_written::{half_written, is_half_written};
+use crate::error::{from_io, from_store};
 
 /// Deletions asked of the store at once.
 const DELETES: usize = 16;
@@ -26,7 +28,7 @@ pub struct Unneeded {
 
 impl Table {
     /// Data files that were last written before `since` and belong to no version that was current at `since` or later: those
-    /// that commits removed, and those that were never committed.
+    /// that commits removed, those that were never committed, and on this machine those that were not written to their end.
     ///
     /// What is in folders or has a name that begins with `_` or `.`, such as the log, is never among them.
     ///
@@ -38,8 +40,10 @@ impl Table {
         let doing = self.doing("list the files of");
         let objects: Vec<ObjectMeta> =
             self.store().list(None).try_collect().await.map_err(|e| from_store(&doing, &e))?;
-        let old: Vec<&ObjectMeta> =
-            objects.iter().filter(|object| !is_hidden(&object.location) && object.last_modified < since).collect();
+        let old: Vec<&ObjectMeta> = objects
+            .iter()
+            .filter(|object| !is_hidden(object.location.as_ref()) && object.last_modified < since)
+            .collect();
         let needed = self.needed(since, &objects).await?;
         let mut unneeded: Vec<Unneeded> = old
             .into_iter()
@@ -50,6 +54,7 @@ impl Table {
                 modified: object.last_modified,
             })
             .collect();
+        unneeded.extend(self.half_written()?.into_iter().filter(|file| file.modified < since));
         unneeded.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(unneeded)
     }
@@ -57,19 +62,34 @@ impl Table {
     /// # Errors
     /// `Unavailable` or `Invalid` when the store does not delete one; others may be gone then.
     pub async fn delete(&self, files: &[Unneeded]) -> Result<()> {
+        let deleted = futures::stream::iter(files).map(|file| self.delete_one(&file.path));
+        deleted.buffer_unordered(DELETES).try_collect().await
+    }
+
+    /// What is gone already is as good.
+    async fn delete_one(&self, path: &str) -> Result<()> {
         let doing = self.doing("delete files of");
-        let store = self.store();
-        let deleted = futures::stream::iter(files).map(|file| {
-            let store = std::sync::Arc::clone(&store);
-            let path = Path::parse(&file.path);
-            async move {
-                match store.delete(&path?).await {
-                    Err(object_store::Error::NotFound { .. }) => Ok(()),
-                    other => other,
-                }
-            }
-        });
-        deleted.buffer_unordered(DELETES).try_collect::<()>().await.map_err(|e| from_store(&doing, &e))
+        if let Some(folder) = self.folder().filter(|_| is_half_written(path)) {
+            return match std::fs::remove_file(folder.join(path)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(from_io(&doing, &error)),
+                _ => Ok(()),
+            };
+        }
+        let path = Path::parse(path).map_err(|e| from_store(&doing, &e.into()))?;
+        match self.store().delete(&path).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            other => other.map_err(|e| from_store(&doing, &e)),
+        }
+    }
+
+    fn half_written(&self) -> Result<Vec<Unneeded>> {
+        let Some(folder) = self.folder() else { return Ok(Vec::new()) };
+        half_written(&folder).map_err(|e| from_io(&self.doing("list the files of"), &e))
+    }
+
+    /// Of a table on this machine.
+    fn folder(&self) -> Option<PathBuf> {
+        (self.url().scheme() == "file").then(|| self.url().to_file_path().ok()).flatten()
     }
 
     /// Paths of all files of the version that was current at `since`, and of all versions after it.
@@ -158,6 +178,6 @@ fn log_file(path: &Path) -> Option<LogFile> {
     }
 }
 
-fn is_hidden(path: &Path) -> bool {
-    path.parts().any(|part| part.as_ref().starts_with(['_', '.']))
+pub(super) fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with(['_', '.']))
 }

@@ -329,7 +329,8 @@ async fn a_vacuum_leaves_every_version_within_the_retention() {
     let second = scene.commit(&span(101, 200), &[], old.clone()).await;
     let third = scene.commit(&span(201, 300), &[], Vec::new()).await;
     let optimized = scene.optimize().await.unwrap().version.unwrap();
-    for name in ["orphan.parquet", "young.parquet", "_tmp/hidden.parquet"] {
+    let (half, half_entry) = ("half.parquet#1", "_delta_log/00000000000000000009.json#1");
+    for name in ["orphan.parquet", "young.parquet", "_tmp/hidden.parquet", half, "young.parquet#2", half_entry] {
         std::fs::create_dir_all(scene.path(name).parent().unwrap()).unwrap();
         std::fs::write(scene.path(name), "nobody's").unwrap();
     }
@@ -343,6 +344,8 @@ async fn a_vacuum_leaves_every_version_within_the_retention() {
     }
     scene.age("orphan.parquet", HOUR * 9);
     scene.age("_tmp/hidden.parquet", HOUR * 9);
+    scene.age(half, HOUR * 5);
+    scene.age(half_entry, HOUR * 5);
     let unneeded = async |hours: i64| {
         let files = scene.table().unneeded(Utc::now() - chrono::TimeDelta::hours(hours)).await.unwrap();
         files.into_iter().map(|file| file.path).collect::<Vec<_>>()
@@ -351,17 +354,17 @@ async fn a_vacuum_leaves_every_version_within_the_retention() {
     // The first version was current until five hours ago.
     assert_eq!(unneeded(6).await, std::slice::from_ref(&orphan));
     assert_eq!(unneeded(11).await, Vec::<String>::new());
-    let mut expected = vec![old[0].path.clone(), orphan];
+    let mut expected = vec![old[0].path.clone(), orphan, half.to_owned(), half_entry.to_owned()];
     expected.sort();
     assert_eq!(unneeded(3).await, expected);
 
     let files = scene.table().unneeded(Utc::now() - chrono::TimeDelta::hours(3)).await.unwrap();
-    assert_eq!(files.iter().map(|file| file.bytes).sum::<u64>(), old[0].bytes + "nobody's".len() as u64);
+    assert_eq!(files.iter().map(|file| file.bytes).sum::<u64>(), old[0].bytes + 3 * "nobody's".len() as u64);
     scene.table().delete(&files).await.unwrap();
     assert_eq!(scene.rows(Some(second)).await.len(), 100);
     assert_eq!(scene.rows(Some(third)).await.len(), 200);
     assert_eq!(scene.rows(None).await.len(), 200);
-    for name in ["young.parquet", "_tmp/hidden.parquet"] {
+    for name in ["young.parquet", "_tmp/hidden.parquet", "young.parquet#2"] {
         assert!(scene.path(name).exists(), "{name}");
     }
     assert_eq!(unneeded(3).await, Vec::<String>::new());
