@@ -12,6 +12,7 @@ pub mod function;
 pub mod job;
 mod microseconds;
 pub mod pinned;
+pub mod scratch;
 pub mod session;
 pub mod sink;
 pub mod source;

@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::common::Result as DataFusionResult;
+use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder, SpillFile, TempFileFactory};
 use datafusion::optimizer::Analyzer;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use pulse_core::Result;
 
-use crate::error::from_datafusion;
+use crate::error::{from_datafusion, from_io};
 use crate::function::register_all;
 use crate::microseconds::{MicrosecondLiterals, MicrosecondTypes};
+use crate::scratch::Scratch;
 use crate::sink::SinkPlanner;
 use crate::store::Stores;
 use crate::streaming::{SharedPool, SpillableJoins};
@@ -35,17 +37,39 @@ pub struct RuntimeOptions {
 /// # Errors
 /// `Invalid` when the spill folder cannot be used.
 pub fn runtime(options: &RuntimeOptions, stores: &Arc<Stores>) -> Result<Arc<RuntimeEnv>> {
-    let mode = match &options.spill_dir {
-        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
-        None => DiskManagerMode::OsTmpDirectory,
-    };
-    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(options.spill_limit_bytes);
+    let disk = DiskManagerBuilder::default().with_temp_file_factory(Arc::new(Spills::new(options)?));
     RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(SharedPool::new(options.memory_bytes)))
         .with_disk_manager_builder(disk)
         .with_object_store_registry(Arc::clone(stores) as _)
         .build_arc()
         .map_err(|e| from_datafusion("set up memory and spill folder", e))
+}
+
+/// DataFusion's files for spilled rows, in a folder that the next process removes if this one is killed.
+struct Spills {
+    files: Arc<DiskManager>,
+    _folder: Scratch,
+}
+
+impl Spills {
+    fn new(options: &RuntimeOptions) -> Result<Self> {
+        let parent = options.spill_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = Scratch::make(&parent, "pulse-spill-")
+            .map_err(|e| from_io(&format!("make a folder in {} (`spill_dir`)", parent.display()), &e))?;
+        let files = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![folder.path().to_owned()]))
+            .with_max_temp_directory_size(options.spill_limit_bytes)
+            .build()
+            .map_err(|e| from_datafusion("set up the spill folder", e))?;
+        Ok(Self { files: Arc::new(files), _folder: folder })
+    }
+}
+
+impl TempFileFactory for Spills {
+    fn create_temp_file(&self, description: &str) -> DataFusionResult<Arc<dyn SpillFile>> {
+        self.files.create_tmp_file(description)
+    }
 }
 
 /// Options that decide how a query is planned, on top of `base`: DataFusion's defaults in one process, Ballista's on a

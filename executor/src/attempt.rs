@@ -36,7 +36,7 @@ const BACKOFFS: u32 = 5;
 pub(crate) struct Attempts<E> {
     pub(crate) inner: E,
     pub(crate) executor_id: String,
-    pub(crate) owner: Owner,
+    pub(crate) owner: Arc<Owner>,
     pub(crate) places: FilePlaces,
 }
 

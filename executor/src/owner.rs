@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use pulse_engine::cluster::scheduler_of;
 use tokio::sync::watch;
 
@@ -11,6 +12,8 @@ use crate::place::wipe;
 
 /// A cancelled task ends within a batch; then its files may go.
 const LATE_TASKS: Duration = Duration::from_secs(1);
+/// One that has not ended by then is stuck in a call that will not write either.
+const LAST_BATCH: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 pub(crate) struct Owner(Mutex<Owned>);
@@ -40,6 +43,18 @@ impl Owner {
         owned.tasks.retain(|task| task.receiver_count() > 0);
         owned.tasks.push(cancel.clone());
     }
+
+    /// Cancels all tasks and waits until they write no more.
+    pub(crate) async fn end(&self) {
+        let tasks = std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).tasks);
+        let ends = tasks.iter().map(|task| {
+            task.send_replace(true);
+            task.closed()
+        });
+        if tokio::time::timeout(LAST_BATCH, join_all(ends)).await.is_err() {
+            log::warn!("not every cancelled task ends");
+        }
+    }
 }
 
 async fn remove(folder: PathBuf, scheduler: String) {
@@ -59,19 +74,34 @@ mod tests {
 
     #[tokio::test]
     async fn another_scheduler_ends_what_the_last_one_asked_for() {
-        let folder = std::env::temp_dir().join(format!("pulse-owner-{}", uuid::Uuid::new_v4()));
+        let kept = tempfile::tempdir().unwrap();
+        let folder = kept.path();
         std::fs::create_dir_all(folder.join("s1-1/2")).unwrap();
         std::fs::create_dir_all(folder.join("s2-1/1")).unwrap();
         let owner = Owner::default();
         let (first, second, third) = (watch::channel(false), watch::channel(false), watch::channel(false));
-        owner.take("s1-1", &first.0, &folder);
-        owner.take("s1-2", &second.0, &folder);
+        owner.take("s1-1", &first.0, folder);
+        owner.take("s1-2", &second.0, folder);
         assert!(!*first.1.borrow() && !*second.1.borrow());
-        owner.take("s2-1", &third.0, &folder);
+        owner.take("s2-1", &third.0, folder);
         assert!(*first.1.borrow() && *second.1.borrow() && !*third.1.borrow());
         tokio::time::sleep(LATE_TASKS + Duration::from_millis(500)).await;
         assert!(!folder.join("s1-1").exists());
         assert!(folder.join("s2-1").exists());
-        wipe(&folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_is_over_when_the_last_task_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let owner = Owner::default();
+        let (running, mut cancelled) = watch::channel(false);
+        owner.take("s1-1", &watch::channel(false).0, folder.path());
+        owner.take("s1-1", &running, folder.path());
+        let end = owner.end();
+        tokio::pin!(end);
+        assert!(tokio::time::timeout(Duration::from_millis(20), &mut end).await.is_err());
+        cancelled.wait_for(|cancelled| *cancelled).await.unwrap();
+        drop(cancelled);
+        tokio::time::timeout(Duration::from_secs(5), end).await.unwrap();
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 use pulse_engine::error::from_io;
+use pulse_engine::scratch::Scratch;
 
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -16,34 +17,36 @@ pub(crate) struct Place {
     pub(crate) port: u16,
     pub(crate) grpc_port: u16,
     /// For shuffles; nobody else's.
-    pub(crate) folder: PathBuf,
+    folder: Scratch,
 }
 
 impl Place {
     /// # Errors
     /// `Invalid` when a port is taken or the folder cannot be made, `Unavailable` when the scheduler's name is unknown.
-    pub(crate) fn find(settings: &Settings, executor_id: &str) -> Result<Self> {
+    pub(crate) fn find(settings: &Settings) -> Result<Self> {
         let host = own_address(&settings.scheduler_host, settings.scheduler_port)?;
         // Both are held until both are known, so that they differ.
         let flight = bind(host, settings.executor_port, "executor_port")?;
         let grpc = bind(host, settings.executor_grpc_port, "executor_grpc_port")?;
         let (port, grpc_port) = (port_of(&flight)?, port_of(&grpc)?);
-        let folder = match settings.work_dir.as_str() {
-            "" => std::env::temp_dir().join(format!("pulse-executor-{executor_id}")),
-            // Who holds the port owns the folder: what a dead process left there is found and wiped.
-            parent => Path::new(parent).join(format!("executor-{port}")),
+        let parent = match settings.work_dir.as_str() {
+            "" => std::env::temp_dir(),
+            folder => PathBuf::from(folder),
         };
-        wipe(&folder)?;
-        std::fs::create_dir_all(&folder)
-            .map_err(|e| from_io(&format!("make the folder {} (`work_dir`)", folder.display()), &e))?;
+        let folder = Scratch::make(&parent, "pulse-shuffle-")
+            .map_err(|e| from_io(&format!("make a folder in {} (`work_dir`)", parent.display()), &e))?;
         Ok(Self { host, port, grpc_port, folder })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Removes what no task has written to for `age`, looking again and again: a job whose end the scheduler could not tell.
     pub(crate) async fn remove_older(&self, age: Duration, every: Duration) -> Infallible {
         loop {
             tokio::time::sleep(every.min(age)).await;
-            let Ok(jobs) = std::fs::read_dir(&self.folder) else { continue };
+            let Ok(jobs) = std::fs::read_dir(self.folder()) else { continue };
             for job in jobs.filter_map(std::result::Result::ok).map(|entry| entry.path()) {
                 if newest(&job).and_then(|time| time.elapsed().ok()).is_some_and(|untouched| untouched > age)
                     && let Err(error) = wipe(&job)
@@ -119,33 +122,18 @@ mod tests {
 
     #[test]
     fn free_ports_differ_and_stay_on_this_machine() {
-        let parent = std::env::temp_dir().join(format!("pulse-place-{}", uuid::Uuid::new_v4()));
-        let place = Place::find(&settings(&parent), "a").unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let place = Place::find(&settings(parent.path())).unwrap();
         assert_ne!(place.port, place.grpc_port);
         assert_eq!(place.bind_host(), "127.0.0.1");
-        wipe(&parent).unwrap();
-        assert!(!parent.exists());
-    }
-
-    #[test]
-    fn what_a_dead_process_left_is_wiped_and_nothing_else() {
-        let parent = std::env::temp_dir().join(format!("pulse-place-{}", uuid::Uuid::new_v4()));
-        let first = Place::find(&settings(&parent), "a").unwrap();
-        std::fs::write(first.folder.join("shuffle"), "rows").unwrap();
-        std::fs::write(parent.join("mine"), "keep").unwrap();
-        let same = Settings { executor_port: first.port, ..settings(&parent) };
-        let second = Place::find(&same, "b").unwrap();
-        assert_eq!(second.folder, first.folder);
-        assert_eq!(std::fs::read_dir(&second.folder).unwrap().count(), 0);
-        assert!(parent.join("mine").exists());
-        wipe(&parent).unwrap();
+        assert_eq!(place.folder().parent(), Some(parent.path()));
     }
 
     #[tokio::test]
     async fn what_nobody_writes_to_goes_and_what_is_new_stays() {
-        let parent = std::env::temp_dir().join(format!("pulse-place-{}", uuid::Uuid::new_v4()));
-        let place = Place::find(&settings(&parent), "a").unwrap();
-        let (old, new) = (place.folder.join("old/1"), place.folder.join("new/1"));
+        let parent = tempfile::tempdir().unwrap();
+        let place = Place::find(&settings(parent.path())).unwrap();
+        let (old, new) = (place.folder().join("old/1"), place.folder().join("new/1"));
         std::fs::create_dir_all(&old).unwrap();
         std::fs::create_dir_all(&new).unwrap();
         let hour = SystemTime::now() - Duration::from_secs(3600);
@@ -157,14 +145,13 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(200), cleaning).await.is_err());
         assert!(!old.parent().unwrap().exists());
         assert!(new.exists(), "a file below was written later");
-        wipe(&parent).unwrap();
     }
 
     #[test]
     fn a_taken_port_is_named() {
         let held = TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = Settings { executor_port: port_of(&held).unwrap(), ..Settings::default() };
-        let error = Place::find(&taken, "a").unwrap_err();
+        let error = Place::find(&taken).unwrap_err();
         assert!(error.message().contains("executor_port"), "{}", error.message());
     }
 }

@@ -24,7 +24,7 @@ use crate::connections::Connections;
 use crate::drain::notice;
 use crate::file_place::FilePlaces;
 use crate::owner::Owner;
-use crate::place::{Place, wipe};
+use crate::place::Place;
 use crate::process::{Ended, Limits, live};
 
 /// An executor may start before its scheduler does.
@@ -48,17 +48,19 @@ pub async fn serve(settings: &Settings, shutdown: impl Future<Output = ()>) -> R
     loop {
         // A new identity every time: the scheduler still remembers a process that died.
         let executor_id = executor_id(&build(), &Uuid::new_v4().to_string());
-        let place = Place::find(settings, &executor_id)?;
-        log::info!("executor {executor_id} at {}:{}, shuffles in {}", place.host, place.port, place.folder.display());
-        let config = Arc::new(config(settings, &place, &executor_id)?);
+        let place = Place::find(settings)?;
+        log::info!("executor {executor_id} at {}:{}, shuffles in {}", place.host, place.port, place.folder().display());
+        let owner = Arc::new(Owner::default());
+        let config = Arc::new(config(settings, &place, &executor_id, &owner)?);
         let limits = Limits { memory_bytes: memory_bytes(settings), drain: settings.drain_timeout() };
-        let living = live(config, &place.folder, &limits, leave.clone());
+        let living = live(config, place.folder(), &limits, leave.clone());
         let cleaning = place.remove_older(Duration::from_secs(settings.shuffle_ttl_s), CLEAN_UP_EVERY);
         let ended = match select(pin!(living), pin!(cleaning)).await {
             Either::Left((ended, _)) => ended,
             Either::Right((never, _)) => match never {},
         };
-        wipe(&place.folder)?;
+        // Their folder is about to go.
+        owner.end().await;
         match ended.map_err(|error| failed(settings, &error))? {
             Ended::Asked => return Ok(()),
             Ended::Lost => {
@@ -88,7 +90,7 @@ async fn leave(settings: &Settings, shutdown: impl Future<Output = ()>) {
     }
 }
 
-fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<ExecutorProcessConfig> {
+fn config(settings: &Settings, place: &Place, executor_id: &str, owner: &Arc<Owner>) -> Result<ExecutorProcessConfig> {
     let stores = Arc::new(Stores::new(StoreOptions {
         retries: usize::try_from(settings.store_retries).unwrap_or(usize::MAX),
         timeout: settings.store_timeout(),
@@ -106,7 +108,7 @@ fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<Execu
     let engine = Attempts {
         inner: DefaultExecutionEngine::with_client_pool(Arc::new(Connections::default())),
         executor_id: executor_id.to_owned(),
-        owner: Owner::default(),
+        owner: Arc::clone(owner),
         places: FilePlaces::default(),
     };
     Ok(ExecutorProcessConfig {
@@ -120,7 +122,7 @@ fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<Execu
         scheduler_connect_timeout_seconds: SCHEDULER_WAIT_SECONDS,
         vcores: vcores(settings),
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
-        work_dir: Some(place.folder.display().to_string()),
+        work_dir: Some(place.folder().display().to_string()),
         grpc_max_decoding_message_size: grpc,
         grpc_max_encoding_message_size: grpc,
         executor_heartbeat_interval_seconds: settings.heartbeat_s,

@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn files_with_the_names_of_others_go_and_own_ones_stay() {
-        let folder = std::env::temp_dir().join(format!("pulse-stale-{}", uuid::Uuid::new_v4()));
-        let folder = folder.display().to_string();
+        let kept = tempfile::tempdir().unwrap();
+        let folder = kept.path().display().to_string();
         let places = [place("other", 0, true), place("other", 1, false), place("me", 2, true), place("me", 3, false)];
         let files: Vec<_> = places.iter().map(|place| place.path(&folder).unwrap()).collect();
         for file in &files {
@@ -84,6 +84,5 @@ mod tests {
         let left: Vec<bool> = files.iter().map(|file| file.exists()).collect();
         assert_eq!(left, [false, false, true, true]);
         remove_stale(&plan, "me", &folder).unwrap();
-        std::fs::remove_dir_all(folder).unwrap();
     }
 }

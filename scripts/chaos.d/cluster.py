@@ -1,5 +1,6 @@
 """Processes of a cluster on loopback: started, hurt and ended by their ids, never by name."""
 
+import itertools
 import json
 import os
 import signal
@@ -86,14 +87,11 @@ class Process:
 
 
 class Executor(Process):
-    def __init__(self, cluster, number, binary=None, **settings):
-        self.port, self.grpc_port = free_port(), free_port()
-        self.work = cluster.folder / f"work-{number}"
-        self.spill = cluster.folder / f"spill-{number}"
-        settings = {"work_dir": self.work, **settings}
-        for folder in (settings["work_dir"], self.spill):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-        self.folder = Path(settings["work_dir"]) / f"executor-{self.port}"
+    def __init__(self, cluster, number, machine, binary=None, **settings):
+        self.port, self.grpc_port, self.machine = free_port(), free_port(), machine
+        self.spill = cluster.folder / f"spill-{machine}"
+        settings = {"work_dir": cluster.folder / f"work-{machine}", **settings}
+        self.work = Path(settings["work_dir"])
         environment = cluster.environment(
             executor_port=self.port, executor_grpc_port=self.grpc_port, spill_dir=self.spill, **settings
         )
@@ -102,14 +100,12 @@ class Executor(Process):
 
     def stages(self):
         """(job, stage) of which it holds shuffled rows."""
-        found = set()
-        for job in names(self.folder):
-            found |= {(job, int(stage)) for stage in names(self.folder / job) if stage.isdigit()}
-        return found
+        jobs = [self.work / own / job for own in names(self.work) for job in names(self.work / own)]
+        return {(job.name, int(stage)) for job in jobs for stage in names(job) if stage.isdigit()}
 
     def left_over(self):
-        """Files of shuffles and spills."""
-        walks = (walk for folder in (self.folder, self.spill) for walk in os.walk(folder))
+        """Files of shuffles and spills, also those of executors before it on this machine."""
+        walks = (walk for folder in (self.work, self.spill) for walk in os.walk(folder))
         return [Path(folder, name) for folder, _, files in walks for name in files]
 
 
@@ -152,7 +148,9 @@ class Cluster:
 
     def add_executor(self, **settings):
         self.number += 1
-        executor = Executor(self, self.number, **{**self.executor_settings, **settings})
+        used = {executor.machine for executor in self.alive()}
+        machine = next(machine for machine in itertools.count() if machine not in used)
+        executor = Executor(self, self.number, machine, **{**self.executor_settings, **settings})
         self.executors.append(executor)
         return executor
 

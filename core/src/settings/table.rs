@@ -43,7 +43,12 @@ pub const SETTINGS: &[Setting] = &[
         (0, MIB),
         "Memory for queries in one process, in MiB; 0 is 60 % of the machine's. Beyond it, sorts, joins and aggregates spill.",
     ),
-    text("spill_dir", |s| &mut s.spill_dir, "", "Folder for what does not fit into memory; empty is the system's."),
+    text(
+        "spill_dir",
+        |s| &mut s.spill_dir,
+        "",
+        "Folder where a process makes one of its own for what does not fit into memory; empty is the system's.",
+    ),
     number(
         "spill_limit_mib",
         |s| &mut s.spill_limit_mib,
@@ -227,7 +232,7 @@ pub const SETTINGS: &[Setting] = &[
         "work_dir",
         |s| &mut s.work_dir,
         "",
-        "Folder of an executor for shuffles; empty is a new one below the system's.",
+        "Folder where an executor makes one of its own for shuffles; empty is the system's.",
     ),
     number(
         "shuffle_ttl_s",

@@ -31,8 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Ballista takes a plan in by a queue; one that is not there after this never will be.
 const QUEUE_LIMIT: Duration = Duration::from_secs(60);
 
-/// A cancelled task ends within a batch; then it writes no more.
-const LATE_TASKS: Duration = Duration::from_secs(2);
+/// Waits before executors are told that a plan's files may go: a cancelled task writes until its batch ends, which takes longer on a
+/// machine with too much to do.
+const LATE_TASKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(4)];
 /// Attempts at one plan whose answer was lost with the executor that held it.
 const PLAN_ATTEMPTS: usize = 3;
 
@@ -187,9 +188,10 @@ impl Drop for Job {
             }
             // The answer is fetched, or nobody wants it. Ballista would keep it for a while, and does not look after tasks
             // that end later than their job.
-            server.state.executor_manager.clean_up_job_data(id.clone());
-            tokio::time::sleep(LATE_TASKS).await;
-            server.state.executor_manager.clean_up_job_data(id);
+            for wait in LATE_TASKS {
+                tokio::time::sleep(wait).await;
+                server.state.executor_manager.clean_up_job_data(id.clone());
+            }
         });
     }
 }
