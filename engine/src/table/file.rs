@@ -1,8 +1,9 @@
-//! One data file of a snapshot.
+//! Files of a table: those of a snapshot, and those of none.
 
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Schema};
+use chrono::{DateTime, Utc};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::scalar::ScalarValue;
@@ -99,4 +100,18 @@ impl DataFile {
 
 fn inexact<T: std::fmt::Debug + Clone + PartialEq + Eq + PartialOrd>(value: Option<T>) -> Precision<T> {
     value.map_or(Precision::Absent, Precision::Inexact)
+}
+
+/// One file that nobody needs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Unneeded {
+    /// Below the table's folder.
+    pub path: String,
+    pub bytes: u64,
+    pub modified: DateTime<Utc>,
+}
+
+/// Of a name that readers of tables do not look at.
+pub(super) fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with(['_', '.']))
 }

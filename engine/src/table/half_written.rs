@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use super::vacuum::{Unneeded, is_hidden};
+use super::file::{Unneeded, is_hidden};
 
 /// Those at and below the table's `folder`, of any age.
 pub(super) fn half_written(folder: &Path) -> io::Result<Vec<Unneeded>> {

@@ -24,10 +24,9 @@ use crate::error::from_store;
 
 pub use changes::Changes;
 pub use commit::{Commit, CommitOptions, CommitOutcome, History, Removal};
-pub use file::{DataFile, OPTIMIZED_TAG, ORDER_TAG};
+pub use file::{DataFile, OPTIMIZED_TAG, ORDER_TAG, Unneeded};
 pub use lake::Lake;
 pub use snapshot::Snapshot;
-pub use vacuum::Unneeded;
 
 /// One table's place in the lake; it need not exist yet.
 #[derive(Debug, Clone)]

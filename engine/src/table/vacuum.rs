@@ -11,20 +11,12 @@ use object_store::{ObjectMeta, ObjectStoreExt as _};
 use pulse_core::{Error, Result};
 
 use super::Table;
+use super::file::{Unneeded, is_hidden};
 use super::half_written::{half_written, is_half_written};
 use crate::error::{from_io, from_store};
 
 /// Deletions asked of the store at once.
 const DELETES: usize = 16;
-
-/// One file that nobody needs.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Unneeded {
-    /// Below the table's folder.
-    pub path: String,
-    pub bytes: u64,
-    pub modified: DateTime<Utc>,
-}
 
 impl Table {
     /// Data files that were last written before `since` and belong to no version that was current at `since` or later: those
@@ -176,8 +168,4 @@ fn log_file(path: &Path) -> Option<LogFile> {
         _ if rest.starts_with("checkpoint") && rest.ends_with(".parquet") => Some(LogFile::Checkpoint(version)),
         _ => None,
     }
-}
-
-pub(super) fn is_hidden(path: &str) -> bool {
-    path.split('/').any(|part| part.starts_with(['_', '.']))
 }

@@ -11,7 +11,7 @@ use pulse_core::run::ExpectationOutcome;
 use pulse_core::{Error, Result};
 use serde_json::json;
 
-use super::pair::{Pair, files_of};
+use super::pair::{Pair, SEQUENCE_ID, files_of, sequence};
 use super::{Attempt, Changes, Run};
 use crate::job::pin::Mode;
 use crate::job::replace::Replacement;
@@ -19,14 +19,6 @@ use crate::job::report::{Outcome, Report, Staged, bytes};
 use crate::sink::quarantine_schema;
 use crate::step::{Step, reached};
 use crate::table::{Commit, CommitOutcome, Removal, Snapshot};
-
-/// Number of a job's commits: the table's are counted by it, and of two commits to one log that carry it the second conflicts.
-pub(super) const SEQUENCE_ID: &str = "pulse/sequence";
-
-/// Number of the table's last commit.
-pub(super) fn sequence(target: Option<&Snapshot>) -> i64 {
-    target.and_then(|target| target.transactions.get(SEQUENCE_ID)).copied().unwrap_or_default()
-}
 
 impl Run<'_> {
     /// Quarantine first: a run that dies between the two commits is repeated, and goes out from what the table names.

@@ -9,9 +9,16 @@ use pulse_core::{Error, Result};
 use serde_json::json;
 
 use super::Run;
-use super::commit::{SEQUENCE_ID, sequence};
 use crate::job::pin::{named, named_version};
 use crate::table::{Commit, CommitOutcome, Removal, Snapshot};
+
+/// Number of a job's commits: the table's are counted by it, and of two commits to one log that carry it the second conflicts.
+pub(super) const SEQUENCE_ID: &str = "pulse/sequence";
+
+/// Number of the table's last commit.
+pub(super) fn sequence(target: Option<&Snapshot>) -> i64 {
+    target.and_then(|target| target.transactions.get(SEQUENCE_ID)).copied().unwrap_or_default()
+}
 
 /// One carrying out: what was read of the logs last.
 pub(super) struct Pair<'a> {
