@@ -214,3 +214,69 @@ impl ExecutionPlan for PinnedExec {
         Ok(Arc::new(statistics))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::compute::SortOptions;
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::datasource::memory::MemorySourceConfig;
+    use datafusion::datasource::source::DataSourceExec;
+    use datafusion::physical_expr::expressions::Column;
+    use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+    use datafusion::physical_optimizer::output_requirements::OutputRequirementExec;
+    use datafusion::physical_plan::sorts::sort::SortExec;
+    use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+    use datafusion::physical_plan::{Distribution, Partitioning};
+
+    use super::*;
+
+    fn by_symbol() -> (Arc<Column>, LexOrdering) {
+        let symbol = Arc::new(Column::new("symbol", 0));
+        let order = PhysicalSortExpr::new(Arc::clone(&symbol) as _, SortOptions::default());
+        (symbol, LexOrdering::new([order]).unwrap())
+    }
+
+    /// Rows of one file that is sorted, spread over two tasks and merged again.
+    fn spread_and_merged(partitions: usize) -> Arc<dyn ExecutionPlan> {
+        let (symbol, order) = by_symbol();
+        let schema = Arc::new(Schema::new(vec![Field::new("symbol", DataType::Utf8, false)]));
+        let rows = MemorySourceConfig::try_new(&vec![Vec::new(); partitions], schema, None).unwrap();
+        let rows = rows.try_with_sort_information(vec![order.clone(); 1]).unwrap();
+        let file = Arc::new(DataSourceExec::new(Arc::new(rows)));
+        let spread = RepartitionExec::try_new(file, Partitioning::Hash(vec![symbol], 2)).unwrap();
+        let spread = if partitions == 1 { spread } else { spread.with_preserve_order() };
+        wanted_in(order, Arc::new(spread))
+    }
+
+    fn wanted_in(order: LexOrdering, rows: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        let merged = Arc::new(SortPreservingMergeExec::new(order.clone(), rows));
+        Arc::new(OutputRequirementExec::new(merged, Some(order.into()), Distribution::SinglePartition, None))
+    }
+
+    fn sorts(plan: &Arc<dyn ExecutionPlan>) -> usize {
+        let below: usize = plan.children().into_iter().map(sorts).sum();
+        below + usize::from(plan.is::<SortExec>())
+    }
+
+    #[test]
+    fn an_order_that_a_shuffle_loses_is_made_anew() {
+        for partitions in [1, 2] {
+            let plan = spread_and_merged(partitions);
+            assert!(!plan.exists(lacks_order).unwrap(), "in one process nothing is lost");
+            assert_eq!(sorts(&plan), 0);
+            let pinned = pin_joins(plan, &ConfigOptions::default()).unwrap();
+            assert!(!pinned.exists(lacks_order).unwrap());
+            assert_eq!(sorts(&pinned), 1, "{partitions} partitions");
+        }
+    }
+
+    #[test]
+    fn what_is_sorted_above_a_shuffle_is_not_sorted_twice() {
+        let (symbol, order) = by_symbol();
+        let spread = Arc::clone(spread_and_merged(1).children()[0].children()[0]);
+        let hashed = RepartitionExec::try_new(spread, Partitioning::Hash(vec![symbol], 2)).unwrap();
+        let sorted = SortExec::new(order.clone(), Arc::new(hashed)).with_preserve_partitioning(true);
+        let plan = wanted_in(order, Arc::new(sorted));
+        assert_eq!(sorts(&pin_joins(plan, &ConfigOptions::default()).unwrap()), 1);
+    }
+}
