@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_emr::Client;
 use aws_sdk_emr::error::ProvideErrorMetadata as _;
-use aws_sdk_emr::types::{Cluster, ClusterState, ClusterStateChangeReasonCode, InstanceGroupModifyConfig, StepState};
+use aws_sdk_emr::types::{Cluster, ClusterState, InstanceGroupModifyConfig, StepState};
 use pulse_core::{Error, Result};
 use serde::Serialize;
 
 use super::groups::{GroupView, Role, grown, shrunk};
 use super::request::{group, run_job_flow};
 use super::spec::ClusterSpec;
+use super::state::{ended, lacks_machines, state_of};
 use crate::clients::Clients;
 use crate::error::from_sdk;
 
@@ -19,6 +20,8 @@ const SPEC_TAG: &str = "pulse-spec";
 /// From one look at a cluster to the next: the first soon, later ones seldom, as EMR counts calls.
 const LOOK_FIRST: Duration = Duration::from_millis(500);
 const LOOK_LAST: Duration = Duration::from_secs(15);
+/// Until a cluster that somebody else starts is in EMR's list.
+const LISTED_WITHIN: Duration = Duration::from_secs(3);
 /// EMR takes 6 to 12 minutes to start a cluster.
 const START_LIMIT: Duration = Duration::from_secs(45 * 60);
 /// Steps that are shown.
@@ -32,6 +35,7 @@ const LIVE: [ClusterState; 4] =
 pub struct Clusters {
     pub(super) client: Client,
     region: String,
+    listed_within: Duration,
 }
 
 /// What `up` came to.
@@ -104,36 +108,60 @@ impl ClusterView {
 
 impl Clusters {
     pub fn new(clients: &Clients) -> Self {
-        Self { client: clients.emr(), region: clients.region().to_owned() }
+        Self { client: clients.emr(), region: clients.region().to_owned(), listed_within: LISTED_WITHIN }
     }
 
-    /// Starts a cluster, or finds the live one of the same specification. `subnet` takes the place of the specification's.
+    /// Starts a cluster, or finds the live one of the same specification. `subnet` takes the place of the specification's. Of two
+    /// that are started at the same moment the older one stays.
     ///
     /// # Errors
     /// `Conflict` when a cluster of this name lives that was started from another specification; by kind otherwise.
     pub async fn up(&self, spec: &ClusterSpec, subnet: Option<&str>) -> Result<Started> {
+        if let Some(found) = self.taken(spec).await? {
+            return Ok(found);
+        }
+        let id = self.start(spec, subnet).await?;
+        // EMR's call takes no token that would make two of them one.
+        tokio::time::sleep(self.listed_within).await;
+        if self.live(spec.name()).await?.first().is_none_or(|(oldest, _)| *oldest == id) {
+            return Ok(Started::New { id });
+        }
+        self.down(&id).await?;
+        self.taken(spec).await?.ok_or_else(|| {
+            Error::unavailable(format!(
+                "another cluster of the name {} was started and has ended: try again",
+                spec.name()
+            ))
+        })
+    }
+
+    /// The live cluster of the same specification.
+    async fn taken(&self, spec: &ClusterSpec) -> Result<Option<Started>> {
         let mut other = None;
         for (id, state) in self.live(spec.name()).await? {
             let cluster = self.describe(&id).await?;
             let digest = cluster.tags().iter().find(|tag| tag.key() == Some(SPEC_TAG)).and_then(|tag| tag.value());
             if digest == Some(spec.digest.as_str()) {
-                return Ok(Started::Reused { id, state });
+                return Ok(Some(Started::Reused { id, state }));
             }
             other = Some((id, state));
         }
-        if let Some((id, state)) = other {
-            return Err(Error::conflict(format!(
+        match other {
+            None => Ok(None),
+            Some((id, state)) => Err(Error::conflict(format!(
                 "cluster {id} of the name {} is {state} and was started from another specification: end it with `pulse \
                  cluster down {id}` first",
                 spec.name()
-            )));
+            ))),
         }
+    }
+
+    async fn start(&self, spec: &ClusterSpec, subnet: Option<&str>) -> Result<String> {
         let request = run_job_flow(self.client.run_job_flow(), &spec.run_job_flow, subnet, &[(SPEC_TAG, &spec.digest)]);
         let answer = request.send().await.map_err(|e| from_sdk("start a cluster", "elasticmapreduce:RunJobFlow", e))?;
-        let id = answer
+        answer
             .job_flow_id
-            .ok_or_else(|| Error::unavailable("start a cluster: EMR told no id; look with `pulse cluster status`"))?;
-        Ok(Started::New { id })
+            .ok_or_else(|| Error::unavailable("start a cluster: EMR told no id; look with `pulse cluster status`"))
     }
 
     /// Waits until it takes steps, and adds the groups that EMR does not start with. `tell` hears each new state.
@@ -198,12 +226,15 @@ impl Clusters {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| from_sdk("list clusters", "elasticmapreduce:ListClusters", e))?;
             for cluster in page.clusters().iter().filter(|cluster| cluster.name() == Some(name)) {
-                let state = cluster.status().and_then(|status| status.state()).map_or("", ClusterState::as_str);
-                found.push((cluster.id().unwrap_or_default().to_owned(), state.to_owned()));
+                let status = cluster.status();
+                let created = status.and_then(|status| status.timeline()).and_then(|times| times.creation_date_time());
+                let state = status.and_then(|status| status.state()).map_or("", ClusterState::as_str);
+                let id = cluster.id().unwrap_or_default();
+                found.push((created.and_then(|at| at.to_millis().ok()), id.to_owned(), state.to_owned()));
             }
         }
-        found.reverse();
-        Ok(found)
+        found.sort();
+        Ok(found.into_iter().map(|(_, id, state)| (id, state)).collect())
     }
 
     /// The cluster named, or the live one of the specification.
@@ -333,46 +364,6 @@ impl Clusters {
         let answer = answer.map_err(|e| from_sdk(&doing, "elasticmapreduce:GetAutoTerminationPolicy", e))?;
         Ok(answer.auto_termination_policy.and_then(|policy| policy.idle_timeout))
     }
-}
-
-pub(super) fn state_of(cluster: &Cluster) -> String {
-    cluster.status().and_then(|status| status.state()).map_or("", ClusterState::as_str).to_owned()
-}
-
-/// EMR has no code for it alone: a general one and EC2's words.
-fn lacks_machines(cluster: &Cluster) -> bool {
-    let reason = cluster.status().and_then(|status| status.state_change_reason());
-    let is_general = matches!(
-        reason.and_then(|reason| reason.code()),
-        Some(
-            ClusterStateChangeReasonCode::ValidationError
-                | ClusterStateChangeReasonCode::InstanceFailure
-                | ClusterStateChangeReasonCode::InternalError
-        )
-    );
-    let message = reason.and_then(|reason| reason.message()).unwrap_or_default().to_lowercase();
-    is_general && ["capacity", "availability zone", "spot price"].iter().any(|words| message.contains(words))
-}
-
-/// A cluster that takes no work any more: why, and where to look.
-pub(super) fn ended(id: &str, cluster: &Cluster) -> Error {
-    let reason = cluster.status().and_then(|status| status.state_change_reason());
-    let code = reason.and_then(|reason| reason.code()).map_or("no code", |code| code.as_str());
-    let message = reason.and_then(|reason| reason.message()).unwrap_or("EMR gives no reason");
-    let logs = cluster
-        .log_uri()
-        .map_or_else(String::new, |uri| format!("; its logs are below {}/{id}/", uri.trim_end_matches('/')));
-    let remedy = match code {
-        "BOOTSTRAP_FAILURE" => {
-            "node/*/bootstrap-actions there says which step of the installation failed: a checksum that \
-             differs, or a bucket that is out of reach"
-        }
-        _ => "start another one with `pulse cluster up`",
-    };
-    Error::unavailable(format!(
-        "cluster {id} is {}: {message} ({code}){logs}; {remedy}",
-        state_of(cluster).to_lowercase()
-    ))
 }
 
 #[cfg(test)]

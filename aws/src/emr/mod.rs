@@ -5,6 +5,7 @@ mod groups;
 mod pool;
 mod request;
 mod spec;
+mod state;
 mod step;
 
 pub use cluster::{ClusterView, Clusters, Started, StepView, Waited};

@@ -6,8 +6,9 @@ use aws_sdk_emr::error::ProvideErrorMetadata as _;
 use aws_sdk_emr::types::{ActionOnFailure, HadoopJarStepConfig, Step, StepConfig, StepState};
 use pulse_core::{Error, Result};
 
-use super::cluster::{Clusters, ended, state_of};
+use super::cluster::Clusters;
 use super::spec::StepSpec;
+use super::state::{ended, state_of};
 use crate::error::from_sdk;
 
 const LOOK_FIRST: Duration = Duration::from_millis(500);

@@ -14,8 +14,22 @@ fn cluster(state: &str, code: &str, message: &str) -> Value {
         "Status": {"State": state, "StateChangeReason": {"Code": code, "Message": message}}}})
 }
 
+/// A start as j-2, and what is live afterwards.
+fn starts(live: &[Value]) -> Vec<(&'static str, u16, Value)> {
+    vec![
+        ("ListClusters", 200, json!({"Clusters": []})),
+        ("RunJobFlow", 200, json!({"JobFlowId": "j-2"})),
+        ("ListClusters", 200, json!({"Clusters": live})),
+    ]
+}
+
 fn clusters(fake: &Fake) -> Clusters {
-    Clusters::new(&Clients::with(fake.config.clone()))
+    Clusters { listed_within: Duration::ZERO, ..Clusters::new(&Clients::with(fake.config.clone())) }
+}
+
+/// Of the specification's name; seconds since 1970.
+fn listed(id: &str, created: i64) -> Value {
+    json!({"Id": id, "Name": spec().name(), "Status": {"State": "STARTING", "Timeline": {"CreationDateTime": created}}})
 }
 
 async fn add(fake: &Fake) -> Error {
@@ -77,13 +91,11 @@ async fn a_zone_without_machines_is_told_from_other_failures() {
 
 #[tokio::test]
 async fn a_subnet_takes_the_place_of_the_specification_s() {
-    let fake =
-        Fake::start([("ListClusters", 200, json!({"Clusters": []})), ("RunJobFlow", 200, json!({"JobFlowId": "j-2"}))])
-            .await;
+    let fake = Fake::start(starts(&[listed("j-2", 1)])).await;
     let spec = spec();
     assert_eq!(spec.zones(), [Some("subnet-1"), Some("subnet-2")]);
     clusters(&fake).up(&spec, Some("subnet-2")).await.unwrap();
-    let (_, asked) = fake.asked().pop().unwrap();
+    let (_, asked) = fake.asked().swap_remove(1);
     assert_eq!(asked["Instances"]["Ec2SubnetId"], json!("subnet-2"));
 }
 
@@ -111,15 +123,38 @@ async fn a_cluster_that_ends_takes_no_step() {
 
 #[tokio::test]
 async fn a_cluster_is_started_as_the_specification_says() {
-    let fake =
-        Fake::start([("ListClusters", 200, json!({"Clusters": []})), ("RunJobFlow", 200, json!({"JobFlowId": "j-2"}))])
-            .await;
+    let fake = Fake::start(starts(&[listed("j-2", 1)])).await;
     let spec = spec();
     assert_eq!(clusters(&fake).up(&spec, None).await.unwrap(), Started::New { id: "j-2".to_owned() });
-    let (_, asked) = fake.asked().pop().unwrap();
+    let (_, asked) = fake.asked().swap_remove(1);
     let text: Value = serde_json::from_str(include_str!("../../../tests/specification.json")).unwrap();
     let mut expected = text["run_job_flow"].clone();
     let tag = json!({"Key": "pulse-spec", "Value": spec.digest});
     expected["Tags"].as_array_mut().unwrap().push(tag);
     assert_eq!(asked, expected);
+}
+
+/// Neither saw the other before it started one.
+#[tokio::test]
+async fn of_two_that_were_started_at_once_the_older_one_stays() {
+    let spec = spec();
+    let fake = Fake::start(starts(&[listed("j-3", 8), listed("j-2", 7)])).await;
+    assert_eq!(clusters(&fake).up(&spec, None).await.unwrap(), Started::New { id: "j-2".to_owned() });
+    fake.asked();
+
+    // As old: both take the same one.
+    for (other, created) in [("j-3", 6), ("j-1", 7)] {
+        let mut answers = starts(&[listed("j-2", 7), listed(other, created)]);
+        let tagged = json!({"Cluster": {"Id": other, "Tags": [{"Key": SPEC_TAG, "Value": spec.digest}]}});
+        answers.extend([
+            ("TerminateJobFlows", 200, json!({})),
+            ("ListClusters", 200, json!({"Clusters": [listed(other, created)]})),
+            ("DescribeCluster", 200, tagged),
+        ]);
+        let fake = Fake::start(answers).await;
+        let up = clusters(&fake).up(&spec, None).await.unwrap();
+        assert_eq!(up, Started::Reused { id: other.to_owned(), state: "STARTING".to_owned() });
+        let (_, ended) = fake.asked().swap_remove(3);
+        assert_eq!(ended, json!({"JobFlowIds": ["j-2"]}));
+    }
 }
