@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
 import boto3
 from botocore.config import Config
@@ -11,6 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 ATTEMPTS = 3
+# Programs there read tables without pulse; they need scripts/verify/requirements.txt.
+LAKE_READERS = str(Path(__file__).parents[1] / "verify")
 
 
 class Environment:
@@ -45,11 +48,15 @@ class Report:
             good = holds(found) if holds else found == expected
         except ClientError as error:
             found, good = error.response["Error"].get("Code", "error"), False
-        except (BotoCoreError, ResponseParserError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:
             found, good = f"{type(error).__name__}: {error}", False
         self.held, self.broken = self.held + good, self.broken + (not good)
         print(f"{'ok   ' if good else 'WRONG'} {what}: expected {show(expected)}, found {show(found)}", flush=True)
         return found if good else None
+
+    def add(self, report):
+        """The counts of another report, which has printed its lines."""
+        self.held, self.broken = self.held + report.checks - report.differences, self.broken + report.differences
 
     def end(self):
         print(f"{self.held + self.broken} checks: {self.held} hold, {self.broken} do not")
@@ -70,6 +77,16 @@ def statements(policy):
 
 def as_list(value):
     return value if isinstance(value, list) else [value]
+
+
+def read_specification(environment, report):
+    name, found = f"{environment.path}/cluster", {}
+
+    def read():
+        found.update(json.loads(environment.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]))
+        return found["run_job_flow"]["Name"]
+
+    return found if report.check(f"specification in {name}", environment.name, read) else None
 
 
 def parser(what):

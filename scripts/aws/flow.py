@@ -20,6 +20,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import boto3
+from deltalake import DeltaTable
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts/verify"))
@@ -59,7 +60,7 @@ def main():
         signal.signal(name, leave)
     flow = Flow(parser.parse_args())
     try:
-        for part in [deploy, release, start, submit, catalog, scale_out, scale_in, idle, teardown]:
+        for part in [deploy, release, start, submit, catalog, validate, scale_out, scale_in, idle, teardown]:
             began = time.monotonic()
             print(f"== {part.__name__.replace('_', ' ')}", flush=True)
             part(flow, flow.report)
@@ -291,6 +292,36 @@ def catalog(flow, report):
     report.equal("check with a registration that is gone", (1, True), (code, "gold.trends" in out))
     report.equal("catalog sync", 0, flow.client(*lake, "sync")[0])
     report.equal("check after it", (0, ""), flow.client(*lake, "check")[:2])
+
+
+# ---- milestones of tables and operations
+
+
+def validate(flow, report):
+    for milestone, (code, wrong, count) in validations(flow, "m3", "m4", "m5", "m6", "m7").items():
+        report.line(f"validate-{milestone}", "all holds", f"{count} {wrong}", code == 0 and not wrong)
+    # Rows that somebody deletes by hand, and a submission whose scheduler never came back.
+    trends = DeltaTable(Lake(flow.lake).location("gold.trends"))
+    trends.delete(f"symbol = '{trends.to_pyarrow_table()['symbol'][0]}'")
+    bucket, _, root = flow.lake.removeprefix("s3://").partition("/")
+    lease = dict(Bucket=bucket, Key=f"{root}/_pulse/runs/20200101T000000-00000000/lease/00000001.json")
+    flow.s3.put_object(**lease, Body=b'{"epoch":1,"owner":"nobody","expires":1577836800000}')
+    planted = {"m5": "gold.trends rows", "m6": "submissions that nobody carries on", "m7": "gold.trends in Glue"}
+    for milestone, (code, wrong, _) in validations(flow, *planted).items():
+        report.line(f"validate-{milestone} finds what is broken", planted[milestone], wrong, code == 1 and planted[milestone] in wrong)
+    flow.s3.delete_object(**lease)
+
+
+def validations(flow, *milestones):
+    """Exit code, what does not hold, and the last line of each; side by side."""
+    running = {milestone: flow.begin(f"scripts/validate-{milestone}", "dev") for milestone in milestones}
+    found = {}
+    for milestone, process in running.items():
+        out, words = process.communicate(timeout=2 * PATIENCE_S)
+        lines = out.splitlines() or [words[-1000:]]
+        wrong = [line.split(": expected ")[0] for line in lines if line.startswith(("WRONG", "DIFF"))]
+        found[milestone] = process.returncode, "; ".join(wrong), lines[-1] if process.returncode in (0, 1) else words[-1000:]
+    return found
 
 
 # ---- larger and smaller

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-from checks import run
+from checks import read_specification, run
 
 RUNNING = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
 POLL_SECONDS, START_MINUTES, STEP_MINUTES = 15, 30, 20
@@ -66,16 +66,6 @@ def validate(environment, report, asked):
                 lambda: state(emr, started),
                 lambda found: found.startswith("TERMINAT"),
             )
-
-
-def read_specification(environment, report):
-    name, found = f"{environment.path}/cluster", {}
-
-    def read():
-        found.update(json.loads(environment.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]))
-        return found["run_job_flow"]["Name"]
-
-    return found if report.check(f"specification in {name}", environment.name, read) else None
 
 
 def check_specification(environment, report, specification):

@@ -1,7 +1,7 @@
 """What a lake must hold after a case, read with deltalake and with plain files: none of pulse's own code."""
 
 import json
-from collections import Counter
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +9,11 @@ from deltalake import DeltaTable
 
 from cluster import Problem
 
+sys.path.append(str(Path(__file__).parents[1] / "verify"))
+from ledger import FINAL, commits_of, disagreements  # noqa: E402
+
 # The run's name differs from lake to lake.
 IGNORED = {"_run_id"}
-FINAL = {"succeeded", "unchanged", "failed", "cancelled", "skipped"}
 
 
 class Reference:
@@ -75,36 +77,14 @@ def ledger(lake, trigger="*"):
 
 def commits(lake, name):
     """Run, version of each commit of a table."""
-    for path in sorted(folder(lake, name).glob("_delta_log/*.json")):
-        if not path.stem.isdigit():
-            continue
-        for line in path.read_text().splitlines():
-            info = json.loads(line).get("commitInfo")
-            if info:
-                yield info.get("pulse.runId"), int(path.stem)
+    entries = [path for path in sorted(folder(lake, name).glob("_delta_log/*.json")) if path.stem.isdigit()]
+    return list(commits_of((int(path.stem), path.read_text()) for path in entries))
 
 
 def check_log(lake):
     """One commit a run, and the ledger says what the logs say."""
     runs = {record["run"]: record for record in ledger(lake)}
-    wrong = [f"{run} is still {record['state']}" for run, record in runs.items() if record["state"] not in FINAL]
-    committed = {}
-    for name in tables(lake):
-        found = list(commits(lake, name))
-        for run, count in Counter(run for run, _ in found).items():
-            # A run that died between its two commits is taken up, and replaces what it had put there.
-            # Commits of other writers have no run.
-            if run is not None and count > 1 and not name.endswith("__quarantine"):
-                wrong.append(f"{name} has {count} commits of run {run}")
-        if not name.endswith("__quarantine"):
-            committed.update({run: version for run, version in found})
-    for run, record in runs.items():
-        succeeded = record["state"] == "succeeded"
-        if succeeded and committed.get(run) != record.get("version"):
-            wrong.append(f"the ledger says {run} is version {record.get('version')}, the log {committed.get(run)}")
-        if not succeeded and run in committed and record["state"] in FINAL:
-            wrong.append(f"{run} is {record['state']}, and the log has its version {committed[run]}")
-    return wrong
+    return disagreements(runs, {name: commits(lake, name) for name in tables(lake)})
 
 
 def orphans(lake):

@@ -30,7 +30,7 @@ class Lake:
             return {}
 
     def tables(self):
-        found = [path.split("/") for path in self._paths() if "/_delta_log/" in path]
+        found = [path.split("/") for path in self.paths() if "/_delta_log/" in path]
         return sorted({f"{layer}.{table}" for layer, table, *_ in found})
 
     def exists(self, table):
@@ -39,9 +39,30 @@ class Lake:
     def versions(self, table):
         """Entries of the table's log."""
         log = "{}/{}/_delta_log/".format(*table.split("."))
-        return sorted(path for path in self._paths() if path.startswith(log) and path.endswith(".json"))
+        return sorted(path for path in self.paths() if path.startswith(log) and path.endswith(".json"))
 
-    def _paths(self):
+    def is_local(self):
+        return not self.root.startswith("s3://")
+
+    def version(self, table):
+        return self._open(table).version()
+
+    def location(self, table):
+        return self._folder(table)
+
+    def files(self, table):
+        """Data files that the newest version refers to, below the lake."""
+        folder = "/{}/{}/".format(*table.split("."))
+        return [folder[1:] + uri.partition(folder)[2] for uri in map(unquote, self._open(table).file_uris())]
+
+    def text(self, path):
+        """Of a file below the lake."""
+        layer, _, rest = path.partition("/")
+        files, folder = file_system(self.layers.get(layer, f"{self.root}/{layer}"))
+        with files.open_input_file(f"{folder}/{rest}") as file:
+            return file.read().decode()
+
+    def paths(self):
         """Of all files, below the lake."""
         elsewhere = [path for layer, folder in self.layers.items() for path in below(folder, f"{layer}/")]
         return below(self.root, "") + elsewhere
@@ -101,7 +122,8 @@ class Lake:
 def below(folder, prefix):
     files, root = file_system(folder)
     selector = fs.FileSelector(root, recursive=True, allow_not_found=True)
-    return [prefix + info.path.removeprefix(root).lstrip("/") for info in files.get_file_info(selector)]
+    found = (info.path for info in files.get_file_info(selector) if info.type == fs.FileType.File)
+    return [prefix + path.removeprefix(root).lstrip("/") for path in found]
 
 
 def file_system(root):
