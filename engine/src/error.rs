@@ -15,7 +15,11 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
     let kind = match root {
         DataFusionError::ObjectStore(store) => store_kind(store),
         DataFusionError::IoError(io) => io_kind(io),
-        DataFusionError::ParquetError(_) => ErrorKind::Data,
+        // Parquet's readers hide the store's words behind their own.
+        other if find_cause::<object_store::Error>(other).is_some() => {
+            find_cause(other).map_or(ErrorKind::Internal, store_kind)
+        }
+        DataFusionError::ParquetError(error) => quoted_store_kind(&error.to_string()).unwrap_or(ErrorKind::Data),
         DataFusionError::ResourcesExhausted(_) => ErrorKind::Exhausted,
         DataFusionError::SQL(..)
         | DataFusionError::Plan(_)
@@ -142,12 +146,26 @@ fn store_kind(error: &object_store::Error) -> ErrorKind {
     }
 }
 
+/// Of a file's footer that cannot be read, DataFusion quotes the store's error and drops it.
+fn quoted_store_kind(text: &str) -> Option<ErrorKind> {
+    let (_, quoted) = text.split_once("Object Store error: ")?;
+    let says = |words: &str| quoted.contains(words);
+    Some(match () {
+        () if EXPIRED.into_iter().any(says) => ErrorKind::Unavailable,
+        () if says("The operation lacked") => ErrorKind::Invalid,
+        () if says(" not found: ") => ErrorKind::Data,
+        () => ErrorKind::Unavailable,
+    })
+}
+
 /// S3's words for credentials that are no longer valid.
+const EXPIRED: [&str; 3] = ["ExpiredToken", "RequestExpired", "TokenRefreshRequired"];
+
 fn has_expired(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut current = Some(error);
     while let Some(inner) = current {
         let text = inner.to_string();
-        if ["ExpiredToken", "RequestExpired", "TokenRefreshRequired"].iter().any(|word| text.contains(word)) {
+        if EXPIRED.iter().any(|word| text.contains(word)) {
             return true;
         }
         current = inner.source();
@@ -201,4 +219,60 @@ fn io_kind(error: &std::io::Error) -> ErrorKind {
 
 fn first_line(text: &str) -> &str {
     text.trim().lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::datasource::listing::PartitionedFile;
+    use datafusion::datasource::physical_plan::parquet::{
+        DefaultParquetFileReaderFactory, ParquetFileReaderFactory as _,
+    };
+    use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+    use object_store::aws::AmazonS3Builder;
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStore, RetryConfig};
+
+    use super::*;
+
+    /// Of a file's footer, and of its rows, that a store does not give.
+    async fn kinds(store: Arc<dyn ObjectStore>) -> [ErrorKind; 2] {
+        let file = PartitionedFile::new("silver/bars/part-0.parquet", 1000);
+        let factory = DefaultParquetFileReaderFactory::new(store);
+        let mut reader = factory.create_reader(0, file, None, &ExecutionPlanMetricsSet::new()).unwrap();
+        let errors = [reader.get_metadata(None).await.unwrap_err(), reader.get_bytes(0..10).await.unwrap_err()];
+        errors.map(|error| from_datafusion("read", error.into()).kind())
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_no_broken_file() {
+        let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+        let builder = AmazonS3Builder::new().with_bucket_name("lake").with_region("us-east-1").with_retry(retry);
+        let nobody = builder.with_endpoint("http://127.0.0.1:9").with_allow_http(true).with_skip_signature(true);
+        assert_eq!(kinds(Arc::new(nobody.build().unwrap())).await, [ErrorKind::Unavailable; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_not_there_stays_one() {
+        assert_eq!(kinds(Arc::new(InMemory::new())).await, [ErrorKind::Data; 2]);
+    }
+
+    #[test]
+    fn the_kind_of_a_quoted_error_is_that_of_the_error() {
+        use object_store::Error as Store;
+        let path = || "part-0.parquet".to_owned();
+        for error in [
+            Store::PermissionDenied { path: path(), source: "403 Forbidden".into() },
+            Store::PermissionDenied { path: path(), source: "403: <Code>ExpiredToken</Code>".into() },
+            Store::Unauthenticated { path: path(), source: "401".into() },
+            Store::NotFound { path: path(), source: "404".into() },
+            Store::Generic { store: "S3", source: "503 SlowDown".into() },
+        ] {
+            let kind = store_kind(&error);
+            let quoted = format!("Failed to fetch metadata: {}", DataFusionError::ObjectStore(Box::new(error)));
+            assert_eq!(quoted_store_kind(&quoted), Some(kind), "{quoted}");
+        }
+        assert_eq!(quoted_store_kind("Invalid Parquet file. Corrupt footer"), None);
+    }
 }
