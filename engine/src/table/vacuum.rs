@@ -22,7 +22,7 @@ impl Table {
     /// Data files that were last written before `since` and belong to no version that was current at `since` or later: those
     /// that commits removed, those that were never committed, and on this machine those that were not written to their end.
     ///
-    /// What is in folders or has a name that begins with `_` or `.`, such as the log, is never among them.
+    /// What is in folders or has a name that begins with `_` or `.` is never among them, but for begun entries of the log.
     ///
     /// # Errors
     /// `Invalid` when the table does not exist, `Data` when its log does not say what belongs to it, `Unavailable` when the
