@@ -25,8 +25,7 @@ os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 from moto.budgets.responses import BudgetsResponse  # noqa: E402
 from moto.core.responses import ActionResult, EmptyResult  # noqa: E402
 from moto.core.utils import utcnow  # noqa: E402
-from moto.ec2.exceptions import InvalidPermissionNotFoundError  # noqa: E402
-from moto.ec2.models.security_groups import SecurityGroupBackend, SecurityGroupRule  # noqa: E402
+from moto.ec2.models.security_groups import SecurityGroupRule  # noqa: E402
 from moto.emr.models import Instance, InstanceGroup  # noqa: E402
 from moto.emr.responses import ElasticMapReduceResponse, ValidationException  # noqa: E402
 from moto.iam.access_control import PermissionResult  # noqa: E402
@@ -296,18 +295,6 @@ def make_rule(rule, *arguments, **named):
     rule.why = (rule.ip_range or source or prefix or {}).get("Description")
 
 
-def forgiving(revoke):
-    """A client whose connection broke sends its request again: a rule that is gone already is what it wanted."""
-
-    def again(backend, *arguments, **named):
-        try:
-            return revoke(backend, *arguments, **named)
-        except InvalidPermissionNotFoundError:
-            return None
-
-    return again
-
-
 def enable_key_rotation(response):
     rotation_days[response._get_param("KeyId")] = response._get_param("RotationPeriodInDays") or 365
     return original["enable_key_rotation"](response)
@@ -351,8 +338,6 @@ def install():
     original["rule"] = SecurityGroupRule.__init__
     SecurityGroupRule.__init__ = make_rule
     SecurityGroupRule.description = property(lambda rule: rule.why)
-    for call in ["revoke_security_group_ingress", "revoke_security_group_egress"]:
-        setattr(SecurityGroupBackend, call, forgiving(getattr(SecurityGroupBackend, call)))
     InstanceGroup.ebs_block_devices = property(volumes_of)
     InstanceGroup.running_instance_count = property(running_of)
     original["status"] = Instance.status.fget
@@ -362,14 +347,32 @@ def install():
 
 
 class OneAtATime:
-    """moto's stores are not made for threads: rules of a group, say, get lost when two requests change it at once."""
+    """moto's stores are not made for threads: rules of a group, say, get lost when two requests change it at once.
+
+    A client whose connection broke sends its request again, under the same id: what that asked for is done, and it gets the answer
+    that it missed, not the refusal of a second rule.
+    """
+
+    REMEMBERED = 1000
 
     def __init__(self, application):
-        self.application, self.lock = application, threading.Lock()
+        self.application, self.lock, self.answers = application, threading.Lock(), {}
 
     def __call__(self, environment, start_response):
         with self.lock:
-            return list(self.application(environment, start_response))
+            request = environment.get("HTTP_AMZ_SDK_INVOCATION_ID")
+            status, headers, body = self.answers.get(request) or self.answer(environment)
+            if request and environment["REQUEST_METHOD"] not in ("GET", "HEAD") and not status.startswith("5"):
+                self.answers[request] = status, headers, body
+                for oldest in list(self.answers)[: -self.REMEMBERED]:
+                    del self.answers[oldest]
+        start_response(status, headers)
+        return body
+
+    def answer(self, environment):
+        told = []
+        body = list(self.application(environment, lambda status, headers, *_: told.append((status, headers))))
+        return *told[-1], body
 
 
 if __name__ == "__main__":

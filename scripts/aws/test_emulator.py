@@ -4,6 +4,8 @@ python -m unittest test_emulator      # in this folder
 """
 
 import unittest
+import urllib.request
+import uuid
 
 import boto3
 from botocore.exceptions import ClientError
@@ -72,6 +74,33 @@ class Clusters(unittest.TestCase):
         self.emr.put_auto_termination_policy(ClusterId=self.cluster, AutoTerminationPolicy={"IdleTimeout": 1800})
         found = self.emr.get_auto_termination_policy(ClusterId=self.cluster)["AutoTerminationPolicy"]
         self.assertEqual(found, {"IdleTimeout": 1800})
+
+
+class Connections(unittest.TestCase):
+    def test_a_request_that_is_sent_again_is_answered_again_and_done_once(self):
+        ec2 = boto3.client("ec2")
+        group = ec2.create_security_group(GroupName=f"again-{uuid.uuid4()}", Description="d")["GroupId"]
+        self.addCleanup(ec2.delete_security_group, GroupId=group)
+
+        def allow(client):
+            rule = {"IpProtocol": "tcp", "FromPort": 1, "ToPort": 1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
+            made = client.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+            return [rule["SecurityGroupRuleId"] for rule in made["SecurityGroupRules"]]
+
+        resending = boto3.client("ec2")
+        resending.meta.events.register("before-send", lambda request, **_: lose_the_answer(request))
+        first = allow(resending)
+        self.assertEqual(len(first), 1)
+        with self.assertRaises(ClientError) as refused:
+            allow(ec2)
+        self.assertEqual(refused.exception.response["Error"]["Code"], "InvalidPermission.Duplicate")
+
+
+def lose_the_answer(request):
+    """Sends the request once more than the client knows."""
+    headers = {key: value.decode() if isinstance(value, bytes) else value for key, value in request.headers.items()}
+    lost = urllib.request.Request(request.url, data=request.body.encode(), headers=headers, method=request.method)
+    urllib.request.urlopen(lost).close()
 
 
 if __name__ == "__main__":
