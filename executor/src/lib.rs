@@ -11,6 +11,7 @@ mod guard;
 mod owner;
 mod place;
 mod process;
+mod report;
 mod serve;
 mod stale;
 

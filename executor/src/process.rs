@@ -28,9 +28,11 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tonic::transport::Channel;
 
 use crate::drain::drain;
 use crate::forgotten::remove_forgotten;
+use crate::report::Reports;
 
 /// Requests to stop that may wait to be taken; one is enough.
 const STOP_REQUESTS: usize = 4;
@@ -62,25 +64,16 @@ pub(crate) struct Limits {
 /// # Errors
 /// Ballista's, when the scheduler is not reached, does not take this executor, or a port cannot be used.
 pub(crate) async fn live(
-    config: Arc<ExecutorProcessConfig>,
+    mut config: ExecutorProcessConfig,
     folder: &Path,
     limits: &Limits,
     leave: impl Future<Output = ()>,
 ) -> Outcome<Ended> {
+    let channel = connect(&config).await?;
+    let reports = Reports::listen(channel.clone(), config.grpc_max_decoding_message_size as usize).await?;
+    config.override_create_grpc_client_endpoint = Some(reports.instead());
+    let config = Arc::new(config);
     let executor = Arc::new(executor(&config, folder, limits)?);
-    let grpc = GrpcClientConfig::from(&(executor.config_producer)().ballista_config());
-    let url = format!("http://{}:{}", config.scheduler_host, config.scheduler_port);
-    let endpoint = create_grpc_client_endpoint(url, Some(&grpc))
-        .map_err(|e| BallistaError::Configuration(format!("the scheduler's address: {e}")))?;
-    let began = Instant::now();
-    let limit = Duration::from_secs(config.scheduler_connect_timeout_seconds.into());
-    let channel = loop {
-        match endpoint.connect().await {
-            Ok(channel) => break channel,
-            Err(error) if began.elapsed() > limit => return Err(error.into()),
-            Err(_) => tokio::time::sleep(CONNECT_EVERY).await,
-        }
-    };
     let mut scheduler = SchedulerGrpcClient::new(channel);
     let notifier = ShutdownNotifier::new();
     let (stop, mut stop_requests) = mpsc::channel(STOP_REQUESTS);
@@ -143,8 +136,28 @@ fn is_unanswered(error: &BallistaError) -> bool {
     matches!(error, BallistaError::GrpcError(status) if status.source().is_some())
 }
 
+async fn connect(config: &ExecutorProcessConfig) -> Outcome<Channel> {
+    let sessions = config.override_config_producer.as_ref().ok_or_else(missing("the session's config"))?;
+    let grpc = GrpcClientConfig::from(&sessions().ballista_config());
+    let url = format!("http://{}:{}", config.scheduler_host, config.scheduler_port);
+    let endpoint = create_grpc_client_endpoint(url, Some(&grpc))
+        .map_err(|e| BallistaError::Configuration(format!("the scheduler's address: {e}")))?;
+    let began = Instant::now();
+    let limit = Duration::from_secs(config.scheduler_connect_timeout_seconds.into());
+    loop {
+        match endpoint.connect().await {
+            Ok(channel) => return Ok(channel),
+            Err(error) if began.elapsed() > limit => return Err(error.into()),
+            Err(_) => tokio::time::sleep(CONNECT_EVERY).await,
+        }
+    }
+}
+
+fn missing(what: &str) -> impl Fn() -> BallistaError {
+    move || BallistaError::Configuration(format!("{what} is missing"))
+}
+
 fn executor(config: &Arc<ExecutorProcessConfig>, folder: &Path, limits: &Limits) -> Outcome<Executor> {
-    let missing = |what| move || BallistaError::Configuration(format!("{what} is missing"));
     let base = config.override_runtime_producer.clone().ok_or_else(missing("the runtime"))?;
     let sessions = config.override_config_producer.clone().ok_or_else(missing("the session's config"))?;
     let engine = config.override_execution_engine.clone().ok_or_else(missing("the engine"))?;

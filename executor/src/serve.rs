@@ -51,7 +51,7 @@ pub async fn serve(settings: &Settings, shutdown: impl Future<Output = ()>) -> R
         let place = Place::find(settings)?;
         log::info!("executor {executor_id} at {}:{}, shuffles in {}", place.host, place.port, place.folder().display());
         let owner = Arc::new(Owner::default());
-        let config = Arc::new(config(settings, &place, &executor_id, &owner)?);
+        let config = config(settings, &place, &executor_id, &owner)?;
         let limits = Limits { memory_bytes: memory_bytes(settings), drain: settings.drain_timeout() };
         let living = live(config, place.folder(), &limits, leave.clone());
         let cleaning = place.remove_older(Duration::from_secs(settings.shuffle_ttl_s), CLEAN_UP_EVERY);

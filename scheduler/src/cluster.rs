@@ -6,6 +6,7 @@ mod failure;
 mod fetch;
 mod load;
 mod members;
+mod service;
 mod shuffles;
 mod speculation;
 mod stages;
@@ -19,9 +20,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::error::BallistaError;
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
-use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
+use ballista_scheduler::scheduler_process::create_scheduler;
 use ballista_scheduler::scheduler_server::{JobIdGenerator, SchedulerServer};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
@@ -31,8 +33,10 @@ use pulse_engine::build::build;
 use pulse_engine::cluster::{cluster_config, cluster_state, grpc_bytes, job_id};
 use pulse_engine::codec::PhysicalCodec;
 use tokio::net::{TcpListener, lookup_host};
+use tonic::service::Routes;
 
 use members::Members;
+use service::Service;
 
 pub use execute::OnCluster;
 pub use validate::validate;
@@ -49,8 +53,8 @@ const TASK_ATTEMPTS: usize = 4;
 const STAGE_ATTEMPTS: usize = 8;
 /// When the last executor is lost, how long running plans wait for another one.
 const NO_EXECUTOR_SECONDS: u64 = 30;
-/// For whoever looks at finished plans over Ballista's REST API.
-const PLAN_KEPT_SECONDS: u64 = 3600;
+/// Executors ask whether a plan is known, and remove its files if not.
+const PLAN_KEPT_SECONDS: u64 = 2 * RESULT_KEPT_SECONDS;
 /// From one look for executors to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -76,9 +80,12 @@ impl Cluster {
         let members = Arc::new(Members::new(build(), settings.executor_timeout(), settings.speculation_factor));
         let cluster = BallistaCluster::new(Arc::clone(&members) as _, memory.job_state());
         let server: Server = create_scheduler(cluster, config).await.map_err(|e| failed("start the scheduler", e))?;
-        let service = start_grpc_service_with_listener(listener, server.clone());
+        let service = SchedulerGrpcServer::new(Service::new(server.clone()))
+            .max_decoding_message_size(grpc_bytes(settings))
+            .max_encoding_message_size(grpc_bytes(settings));
+        let routes = Routes::new(service).into_axum_router();
         let listening = tokio::spawn(async move {
-            if let Err(error) = service.await {
+            if let Err(error) = axum::serve(listener, routes).await {
                 log::error!("the scheduler no longer listens for executors: {error}");
             }
         });

@@ -72,11 +72,7 @@ def net_shuffle_resets(case):
     case.moment += f", {keep_breaking(case, pairs, 2, 0.05)} connections"
 
 
-# What was lost is not known before a run makes no progress for so long.
-WATCHDOG = {"progress_timeout_s": 8}
-
-
-@fault("net_status_lost", "network", "an executor's reports to the scheduler are lost for a second", own=WATCHDOG)
+@fault("net_status_lost", "network", "an executor's reports to the scheduler are lost for a second")
 def net_status_lost(case):
     case.submit()
     case.some_time(0.7)
@@ -84,7 +80,7 @@ def net_status_lost(case):
     case.moment += f", {keep_breaking(case, pairs, 1, 0.005)} connections"
 
 
-@fault("net_partition", "network", "an executor and the scheduler do not reach each other, others do", own=WATCHDOG)
+@fault("net_partition", "network", "an executor and the scheduler do not reach each other, others do")
 def net_partition(case):
     case.submit()
     case.some_time(0.7)

@@ -1,0 +1,221 @@
+//! What executors may ask of the scheduler. All else that Ballista's service offers is refused: plans come from the driver alone,
+//! which knows who may submit.
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
+use ballista_core::serde::protobuf::{
+    CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult, CreateUpdateSessionParams,
+    CreateUpdateSessionResult, ExecuteQueryParams, ExecuteQueryResult, ExecutorStoppedParams, ExecutorStoppedResult,
+    GetJobMetricsParams, GetJobMetricsResult, GetJobStatusParams, GetJobStatusResult, HeartBeatParams, HeartBeatResult,
+    PollWorkParams, PollWorkResult, RegisterExecutorParams, RegisterExecutorResult, RemoveSessionParams,
+    RemoveSessionResult, TaskStatus, UpdateTaskStatusParams, UpdateTaskStatusResult,
+};
+use futures::stream::BoxStream;
+use tokio::sync::Mutex;
+use tonic::{Request, Response, Status};
+
+use super::Server;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+pub(super) struct Service {
+    server: Server,
+    taken: Mutex<Taken>,
+}
+
+impl Service {
+    pub(super) fn new(server: Server) -> Self {
+        Self { server, taken: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl SchedulerGrpc for Service {
+    async fn register_executor(&self, request: Request<RegisterExecutorParams>) -> Answer<RegisterExecutorResult> {
+        SchedulerGrpc::register_executor(&self.server, request).await
+    }
+
+    async fn heart_beat_from_executor(&self, request: Request<HeartBeatParams>) -> Answer<HeartBeatResult> {
+        SchedulerGrpc::heart_beat_from_executor(&self.server, request).await
+    }
+
+    async fn executor_stopped(&self, request: Request<ExecutorStoppedParams>) -> Answer<ExecutorStoppedResult> {
+        SchedulerGrpc::executor_stopped(&self.server, request).await
+    }
+
+    async fn get_job_status(&self, request: Request<GetJobStatusParams>) -> Answer<GetJobStatusResult> {
+        SchedulerGrpc::get_job_status(&self.server, request).await
+    }
+
+    /// Executors send a report again when its answer got lost; Ballista would count the task's output twice.
+    async fn update_task_status(&self, request: Request<UpdateTaskStatusParams>) -> Answer<UpdateTaskStatusResult> {
+        let UpdateTaskStatusParams { executor_id, task_status } = request.into_inner();
+        let mut taken = self.taken.lock().await;
+        let (news, reports) = taken.news(&executor_id, task_status);
+        let report = UpdateTaskStatusParams { executor_id, task_status: news };
+        // Nothing waits between Ballista's word and the note of it: a connection that breaks meanwhile leaves neither or both.
+        let answer = SchedulerGrpc::update_task_status(&self.server, Request::new(report)).await?;
+        let running = self.server.state.task_manager.get_running_job_cache();
+        taken.note(reports, |job| running.keys().any(|running| running.as_str() == job));
+        Ok(answer)
+    }
+
+    type ExecuteQueryPushStream = BoxStream<'static, Result<GetJobStatusResult, Status>>;
+
+    async fn execute_query_push(&self, _: Request<ExecuteQueryParams>) -> Answer<Self::ExecuteQueryPushStream> {
+        Err(refused())
+    }
+
+    async fn execute_query(&self, _: Request<ExecuteQueryParams>) -> Answer<ExecuteQueryResult> {
+        Err(refused())
+    }
+
+    async fn create_update_session(&self, _: Request<CreateUpdateSessionParams>) -> Answer<CreateUpdateSessionResult> {
+        Err(refused())
+    }
+
+    async fn remove_session(&self, _: Request<RemoveSessionParams>) -> Answer<RemoveSessionResult> {
+        Err(refused())
+    }
+
+    async fn get_job_metrics(&self, _: Request<GetJobMetricsParams>) -> Answer<GetJobMetricsResult> {
+        Err(refused())
+    }
+
+    async fn cancel_job(&self, _: Request<CancelJobParams>) -> Answer<CancelJobResult> {
+        Err(refused())
+    }
+
+    async fn clean_job_data(&self, _: Request<CleanJobDataParams>) -> Answer<CleanJobDataResult> {
+        Err(refused())
+    }
+
+    async fn poll_work(&self, _: Request<PollWorkParams>) -> Answer<PollWorkResult> {
+        Err(refused())
+    }
+}
+
+fn refused() -> Status {
+    Status::unimplemented("this port is for executors: submit jobs to the API (`pulse submit`)")
+}
+
+/// Reports of tasks of running plans.
+#[derive(Default)]
+struct Taken {
+    by_job: HashMap<String, HashSet<Report>>,
+}
+
+/// One attempt at one task reports once. Numbers of tasks come again when a stage begins anew; times tell those apart.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Report {
+    executor: String,
+    stage: u32,
+    stage_attempt: u32,
+    task: u32,
+    launched_ms: u64,
+    ended_ms: u64,
+}
+
+impl Taken {
+    /// Those that were not taken yet, and what is to be noted once they are.
+    fn news(&self, executor: &str, statuses: Vec<TaskStatus>) -> (Vec<TaskStatus>, Vec<(String, Report)>) {
+        let named = statuses.into_iter().map(|status| {
+            let report = Report {
+                executor: executor.to_owned(),
+                stage: status.stage_id,
+                stage_attempt: status.stage_attempt_num,
+                task: status.task_id,
+                launched_ms: status.launch_time,
+                ended_ms: status.end_exec_time,
+            };
+            (status, report)
+        });
+        let new = named.filter(|(status, report)| {
+            let repeated = self.by_job.get(&status.job_id).is_some_and(|reports| reports.contains(report));
+            if repeated {
+                log::info!("plan {}: {report:?} came again and counts once", status.job_id);
+            }
+            !repeated
+        });
+        let noted = |(status, report): (TaskStatus, Report)| (status.clone(), (status.job_id, report));
+        new.map(noted).unzip()
+    }
+
+    /// Plans that ended are forgotten.
+    fn note(&mut self, reports: Vec<(String, Report)>, is_running: impl Fn(&str) -> bool) {
+        for (job, report) in reports {
+            self.by_job.entry(job).or_default().insert(report);
+        }
+        self.by_job.retain(|job, _| is_running(job));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+    use pulse_core::settings::Settings;
+    use tonic::Code;
+
+    use super::super::Cluster;
+    use super::*;
+
+    #[tokio::test]
+    async fn executors_are_answered_and_plans_of_others_refused() {
+        let settings = Settings { scheduler_port: 0, ..Settings::default() };
+        let cluster = Cluster::start(&settings, Arc::default()).await.unwrap();
+        let mut client = SchedulerGrpcClient::connect(format!("http://{}", cluster.address())).await.unwrap();
+        let question = GetJobStatusParams { job_id: "unknown".to_owned() };
+        assert_eq!(client.get_job_status(question).await.unwrap().get_ref().status, None);
+        let refused = client.execute_query(ExecuteQueryParams::default()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unimplemented);
+        assert!(refused.message().contains("pulse submit"), "{refused}");
+    }
+
+    fn ended(job: &str, task: u32, ended_ms: u64) -> TaskStatus {
+        TaskStatus { job_id: job.to_owned(), task_id: task, end_exec_time: ended_ms, ..TaskStatus::default() }
+    }
+
+    fn take(taken: &mut Taken, executor: &str, statuses: Vec<TaskStatus>) -> Vec<(String, u32)> {
+        let (news, reports) = taken.news(executor, statuses);
+        taken.note(reports, |job| job != "over");
+        news.into_iter().map(|status| (status.job_id, status.task_id)).collect()
+    }
+
+    #[test]
+    fn a_report_that_comes_again_is_no_news() {
+        let mut taken = Taken::default();
+        let reports = || vec![ended("a", 0, 10), ended("b", 0, 10)];
+        assert_eq!(take(&mut taken, "x", reports()), [("a".to_owned(), 0), ("b".to_owned(), 0)]);
+        assert_eq!(take(&mut taken, "x", reports()), []);
+        let more = vec![ended("a", 0, 10), ended("a", 1, 10)];
+        assert_eq!(take(&mut taken, "x", more), [("a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn another_attempt_under_the_same_number_is_news() {
+        let mut taken = Taken::default();
+        take(&mut taken, "x", vec![ended("a", 0, 10)]);
+        assert_eq!(take(&mut taken, "y", vec![ended("a", 0, 10)]).len(), 1);
+        assert_eq!(take(&mut taken, "x", vec![ended("a", 0, 11)]).len(), 1);
+        let stage_anew = TaskStatus { stage_attempt_num: 1, ..ended("a", 0, 10) };
+        assert_eq!(take(&mut taken, "x", vec![stage_anew]).len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_noted_is_news_again() {
+        let taken = Taken::default();
+        assert_eq!(taken.news("x", vec![ended("a", 0, 10)]).0.len(), 1);
+        assert_eq!(taken.news("x", vec![ended("a", 0, 10)]).0.len(), 1);
+    }
+
+    #[test]
+    fn plans_that_ended_take_no_memory() {
+        let mut taken = Taken::default();
+        take(&mut taken, "x", vec![ended("a", 0, 10), ended("over", 0, 10)]);
+        assert_eq!(taken.by_job.keys().collect::<Vec<_>>(), ["a"]);
+    }
+}
