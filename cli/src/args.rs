@@ -128,7 +128,7 @@ pub(crate) struct RunOptions {
 pub(crate) struct SubmitOptions {
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// As a step of this EMR cluster, such as `j-2AXXXXXXGAPLF`; lake and variables are the cluster's unless they are URLs here.
+    /// As a step of this EMR cluster, such as `j-1A2B3C4D5E6F7`; lake and variables are the cluster's unless they are URLs here.
     #[arg(long, value_name = "ID")]
     pub(crate) cluster: Option<String>,
     /// In the scheduler's process, on executors, or by the bytes to read.
