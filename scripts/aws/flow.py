@@ -40,7 +40,9 @@ SETTINGS = {
     "PULSE_BATCH_ROWS": "1024",
     "PULSE_SLOTS": "1",
 }
-MOST_EXECUTORS, IDLE_SECONDS = 3, 1800
+MOST_EXECUTORS = 3
+# What Terraform gives the cluster, and so much that no pause between two checks ends it, however busy the machine is.
+IDLE_SECONDS, NEVER_IDLE_SECONDS = 1800, 604_800
 # Periods of the heartbeat's timer and of those who look, on a busy machine.
 HEARTBEAT_SECONDS = 20
 VARIABLES = ["-var", f"settings={json.dumps(SETTINGS)}", "-var", f'scaling={{"min_units":2,"max_units":{MOST_EXECUTORS}}}']
@@ -135,6 +137,11 @@ class Flow:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
+    def runs_of(self, trigger):
+        """States of a submission's runs."""
+        out = self.client("--lake", self.lake, "--output", "json", "runs", "show", trigger)[1]
+        return [json.loads(line)["state"] for line in out.splitlines()]
+
     # ---- what nodes know
 
     def instances(self):
@@ -175,6 +182,9 @@ class Flow:
         """When EMR's file of activity was touched last."""
         return (self.primary() / "emr/metricscollector/isbusy").stat().st_mtime
 
+    def end_when_idle_for(self, seconds):
+        self.emr.put_auto_termination_policy(ClusterId=self.cluster, AutoTerminationPolicy={"IdleTimeout": seconds})
+
     def state(self):
         return self.emr.describe_cluster(ClusterId=self.cluster)["Cluster"]["Status"]["State"]
 
@@ -209,6 +219,9 @@ def release(flow, report):
 def start(flow, report):
     flow.cluster = flow.must("cluster up", flow.client("cluster", "up")).strip()
     report.equal("its id", True, flow.cluster.startswith("j-"))
+    policy = flow.emr.get_auto_termination_policy(ClusterId=flow.cluster)["AutoTerminationPolicy"]
+    report.equal("idle seconds after which EMR ends it", IDLE_SECONDS, policy["IdleTimeout"])
+    flow.end_when_idle_for(NEVER_IDLE_SECONDS)
     report.equal("up again finds it", flow.cluster, flow.client("cluster", "up")[1].strip())
     flow.wait("two executors register", lambda: flow.registered() == 2)
     report.equal("a core and a task node", ["CORE", "TASK"], sorted(flow.instances().values()))
@@ -344,6 +357,7 @@ def scale_out(flow, report):
     report.equal("machines added", ["TASK"], [flow.instances()[name] for name in added])
     flow.wait("the new executor registers", lambda: flow.registered() == 3)
     report.equal("executors that the scheduler knows", 3, flow.registered())
+    flow.grown = flow.instances()
     flow.wait("the new executor works", lambda: cpu_seconds(flow, next(iter(added))) > 1)
     report.equal("who asked", True, "more machines were asked for" in flow.said(flow.primary(), "scheduler"))
     report.equal("never more than the most", True, len(flow.instances()) <= MOST_EXECUTORS)
@@ -369,12 +383,13 @@ def submit_to_the_scheduler(flow):
 
 def scale_in(flow, report):
     """The executors have nothing to do; those beyond the least go."""
-    trigger = submit_to_the_scheduler(flow)
-    before = flow.instances()
+    began, trigger = time.time(), submit_to_the_scheduler(flow)
+    flow.wait("the heartbeat sees the work", lambda: flow.active() > began)
+    flow.end_when_idle_for(IDLE_SECONDS)
     flow.wait("a machine is given back", lambda: len(flow.instances()) == 2)
     left = flow.instances()
-    gone = set(before) - set(left)
-    report.equal("kinds of machines that went", ["TASK"], [before[name] for name in gone])
+    gone = set(flow.grown) - set(left)
+    report.equal("kinds of machines that went", ["TASK"], [flow.grown[name] for name in gone])
     report.equal("the core node stays", True, "CORE" in left.values())
     name = next(iter(gone))
     executor = lambda: [code for _, what, where, code in flow.processes() if where == name and "executor" in what]  # noqa: E731
@@ -384,9 +399,10 @@ def scale_in(flow, report):
     report.equal("it had nothing left to do", False, "made again elsewhere" in said)
     report.equal("who gave it back", True, "drained machines were given back" in flow.said(flow.primary(), "scheduler"))
     flow.wait("two executors are left", lambda: flow.registered() == 2)
-    flow.wait("its last lines are shipped", lambda: shipped(flow), 60)
+    flow.wait("its last lines are shipped", lambda: shipped(flow))
     report.equal("the cluster lives by its heartbeat", "WAITING", flow.state())
     flow.must("runs cancel", flow.client("--lake", flow.lake, "runs", "cancel", trigger))
+    flow.wait("the run is cancelled", lambda: flow.runs_of(trigger) == ["cancelled"])
     flow.ended = time.time()
 
 

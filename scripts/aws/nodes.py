@@ -115,8 +115,6 @@ class Cluster:
         described = machine.emr.describe_cluster(ClusterId=name)["Cluster"]
         self.at_once = described.get("StepConcurrencyLevel") or 1
         self.action = machine.emr.list_bootstrap_actions(ClusterId=name)["BootstrapActions"][0]
-        policy = machine.emr.get_auto_termination_policy(ClusterId=name).get("AutoTerminationPolicy")
-        self.idle_seconds = policy["IdleTimeout"] / machine.factor if policy else None
 
     def tell(self, what, value):
         self.machine.emr.add_tags(ResourceId=self.name, Tags=[{"Key": f"emulator:{what}", "Value": value}])
@@ -154,8 +152,10 @@ class Cluster:
                 self.tell(f"step:{step['Id']}", "RUNNING")
 
     def end_when_idle(self, primary):
+        """By the policy as it is now; it may have been put anew."""
+        policy = self.machine.emr.get_auto_termination_policy(ClusterId=self.name).get("AutoTerminationPolicy")
         idle = time.time() - (primary.root / "emr/metricscollector/isbusy").stat().st_mtime
-        if self.idle_seconds and idle > self.idle_seconds and not any(self.steps.values()):
+        if policy and idle > policy["IdleTimeout"] / self.machine.factor and not any(self.steps.values()):
             print(f"{self.name} was idle for {idle:.0f} s and is ended", flush=True)
             self.machine.emr.terminate_job_flows(JobFlowIds=[self.name])
 
