@@ -271,9 +271,7 @@ mod tests {
         assert_eq!(graph.upstream(&table("gold.daily")).count(), 0);
         assert_eq!(graph.upstream(&table("gold.trends")).count(), 1);
         let unknown = market().select(&[table("gold.dayly")]).unwrap_err();
-        insta::assert_snapshot!(unknown, @r"
-        no job writes `gold.dayly`: did you mean `gold.daily`?
-        ");
+        insta::assert_snapshot!(unknown, @"no job writes `gold.dayly`: did you mean `gold.daily`?");
     }
 
     #[test]

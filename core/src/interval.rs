@@ -211,18 +211,22 @@ mod tests {
         assert_eq!(bounds.to_string(), "[2024-01-01, 2024-01-01T23:00:00Z)");
         assert!(bounds.contains(bounds.start) && !bounds.contains(bounds.end));
         let wrong = |from, to| Interval::parse_bounds(from, to).unwrap_err().to_string();
-        insta::assert_snapshot!(wrong("01/02/2024", "2024-01-02"), @r"
-        `01/02/2024` is no time: write 2024-01-31 or 2024-01-31T14:30:00Z
-        ");
-        insta::assert_snapshot!(wrong("2024-02-30", "2024-03-01"), @r"
-        `2024-02-30` is no time: write 2024-01-31 or 2024-01-31T14:30:00Z
-        ");
-        insta::assert_snapshot!(wrong("2024-01-02", "2024-01-02"), @r"
-        an interval must end after it starts, and it does not contain its end: 2024-01-02 to 2024-01-02
-        ");
-        insta::assert_snapshot!(bounds.check_aligned(IntervalUnit::Day).unwrap_err(), @r"
-        2024-01-01T23:00:00Z is not the start of a day: use 2024-01-01 or 2024-01-02
-        ");
+        insta::assert_snapshot!(
+            wrong("01/02/2024", "2024-01-02"),
+            @"`01/02/2024` is no time: write 2024-01-31 or 2024-01-31T14:30:00Z"
+        );
+        insta::assert_snapshot!(
+            wrong("2024-02-30", "2024-03-01"),
+            @"`2024-02-30` is no time: write 2024-01-31 or 2024-01-31T14:30:00Z"
+        );
+        insta::assert_snapshot!(
+            wrong("2024-01-02", "2024-01-02"),
+            @"an interval must end after it starts, and it does not contain its end: 2024-01-02 to 2024-01-02"
+        );
+        insta::assert_snapshot!(
+            bounds.check_aligned(IntervalUnit::Day).unwrap_err(),
+            @"2024-01-01T23:00:00Z is not the start of a day: use 2024-01-01 or 2024-01-02"
+        );
         bounds.check_aligned(IntervalUnit::Hour).unwrap();
     }
 

@@ -200,9 +200,10 @@ fn tables_that_nobody_writes_are_named() {
        |
        = help: there is `bronze.bars`, `silver.bars`
     "#);
-    insta::assert_snapshot!(short("silver/bars/job.toml", "bronze.bars.symbol", "symbols"), @r"
-    silver/bars/job.toml:13:36: `symbols` is not a column: write `<layer>.<table>.<column>`
-    ");
+    insta::assert_snapshot!(
+        short("silver/bars/job.toml", "bronze.bars.symbol", "symbols"),
+        @"silver/bars/job.toml:13:36: `symbols` is not a column: write `<layer>.<table>.<column>`"
+    );
 }
 
 #[test]
@@ -217,18 +218,22 @@ fn the_head_of_a_manifest_is_checked() {
       |
       = help: name the columns that identify one row
     ");
-    insta::assert_snapshot!(short(job, "grain = [\"symbol\", \"ts\"]", "grain = [\"ts\", \"ts\"]"), @r"
-    silver/bars/job.toml:3:16: the column `ts` is here twice (remove one of them)
-    ");
-    insta::assert_snapshot!(short(job, "owner = \"me\"", "owner = \" \""), @r#"
-    silver/bars/job.toml:2:9: the table has no owner (write `owner = ".."` here, or in `[defaults]` of project.toml)
-    "#);
-    insta::assert_snapshot!(short(job, "target_file_mib = 64", "target_file_mib = 0"), @r"
-    silver/bars/job.toml:6:19: `target_file_mib` is 0 (use 1 to 4096)
-    ");
-    insta::assert_snapshot!(short(job, "keys = [\"symbol\", \"ts\"]", "keys = []"), @r"
-    silver/bars/job.toml:9:8: `keys` is empty (name the columns by which a row replaces another, usually the grain)
-    ");
+    insta::assert_snapshot!(
+        short(job, "grain = [\"symbol\", \"ts\"]", "grain = [\"ts\", \"ts\"]"),
+        @"silver/bars/job.toml:3:16: the column `ts` is here twice (remove one of them)"
+    );
+    insta::assert_snapshot!(
+        short(job, "owner = \"me\"", "owner = \" \""),
+        @r#"silver/bars/job.toml:2:9: the table has no owner (write `owner = ".."` here, or in `[defaults]` of project.toml)"#
+    );
+    insta::assert_snapshot!(
+        short(job, "target_file_mib = 64", "target_file_mib = 0"),
+        @"silver/bars/job.toml:6:19: `target_file_mib` is 0 (use 1 to 4096)"
+    );
+    insta::assert_snapshot!(
+        short(job, "keys = [\"symbol\", \"ts\"]", "keys = []"),
+        @"silver/bars/job.toml:9:8: `keys` is empty (name the columns by which a row replaces another, usually the grain)"
+    );
     insta::assert_snapshot!(wrong(job, "[sink.merge]", "[source.\"bronze.barz\"]\nread = \"all\"\n[sink.merge]"), @r#"
     error: query.sql does not read `bronze.barz`
      --> silver/bars/job.toml:8:9
@@ -249,15 +254,18 @@ fn the_head_of_a_manifest_is_checked() {
 #[test]
 fn the_interval_fits_the_query() {
     let job = "silver/bars/job.toml";
-    insta::assert_snapshot!(short(job, "start = \"2024-01-01\"", ""), @r#"
-    silver/bars/job.toml:4:1: `interval` needs `start` (write `start = "2024-01-01"`, where the first interval begins)
-    "#);
-    insta::assert_snapshot!(short(job, "2024-01-01", "2024-1-01"), @r"
-    silver/bars/job.toml:5:9: `2024-1-01` is not a day (write it as `2024-01-31`)
-    ");
-    insta::assert_snapshot!(short(job, "interval = \"day\"\nstart = \"2024-01-01\"", "interval = \"month\"\nstart = \"2024-01-05\""), @r"
-    silver/bars/job.toml:5:9: `2024-01-05` is not the start of a month (use 2024-01-01)
-    ");
+    insta::assert_snapshot!(
+        short(job, "start = \"2024-01-01\"", ""),
+        @r#"silver/bars/job.toml:4:1: `interval` needs `start` (write `start = "2024-01-01"`, where the first interval begins)"#
+    );
+    insta::assert_snapshot!(
+        short(job, "2024-01-01", "2024-1-01"),
+        @"silver/bars/job.toml:5:9: `2024-1-01` is not a day (write it as `2024-01-31`)"
+    );
+    insta::assert_snapshot!(
+        short(job, "interval = \"day\"\nstart = \"2024-01-01\"", "interval = \"month\"\nstart = \"2024-01-05\""),
+        @"silver/bars/job.toml:5:9: `2024-01-05` is not the start of a month (use 2024-01-01)"
+    );
     insta::assert_snapshot!(wrong(job, "interval = \"day\"\nstart = \"2024-01-01\"\n", ""), @r"
     error: job.toml has no `interval`
      --> silver/bars/query.sql:3:13
@@ -272,18 +280,20 @@ fn the_interval_fits_the_query() {
     silver/bars/job.toml:4:1: `start` is of no use without `interval` (remove it)
     ");
     let bronze = "bronze/bars/job.toml";
-    insta::assert_snapshot!(short(bronze, "grain", "interval = \"day\"\nstart = \"2024-01-01\"\ngrain"), @r"
-    bronze/bars/job.toml:2:1: query.sql does not use the interval (remove it, or filter by `$interval_start` and `$interval_end` in query.sql)
-    ");
+    insta::assert_snapshot!(
+        short(bronze, "grain", "interval = \"day\"\nstart = \"2024-01-01\"\ngrain"),
+        @"bronze/bars/job.toml:2:1: query.sql does not use the interval (remove it, or filter by `$interval_start` and `$interval_end` in query.sql)"
+    );
 }
 
 #[test]
 fn an_expectation_is_one_check() {
     let job = "bronze/bars/job.toml";
     let check = "check = \"close > 0\"";
-    insta::assert_snapshot!(short(job, check, ""), @r"
-    bronze/bars/job.toml:10:1: `close is positive` checks nothing (set exactly one of `check`, `unique`, `rows`, `fresh` and `refers`)
-    ");
+    insta::assert_snapshot!(
+        short(job, check, ""),
+        @"bronze/bars/job.toml:10:1: `close is positive` checks nothing (set exactly one of `check`, `unique`, `rows`, `fresh` and `refers`)"
+    );
     insta::assert_snapshot!(wrong(job, check, "check = \"close > 0\"\nrows = { at_least = 1 }"), @r"
     error: `close is positive` has check and rows at once
       --> bronze/bars/job.toml:12:1
@@ -300,22 +310,26 @@ fn an_expectation_is_one_check() {
     11 | check = "close >"
        |         ^^^^^^^^^
     "#);
-    insta::assert_snapshot!(short(job, check, "unique = { columns = [\"symbol\"] }"), @r#"
-    bronze/bars/job.toml:11:10: which of the repeated rows stays is not said (write `keep_first_by = ["column desc", ..]`, or the choice would differ between runs)
-    "#);
+    insta::assert_snapshot!(
+        short(job, check, "unique = { columns = [\"symbol\"] }"),
+        @r#"bronze/bars/job.toml:11:10: which of the repeated rows stays is not said (write `keep_first_by = ["column desc", ..]`, or the choice would differ between runs)"#
+    );
     insta::assert_snapshot!(short(job, check, "unique = { columns = [], keep_first_by = [\"ts down\"] }"), @r"
     bronze/bars/job.toml:11:22: `columns` is empty (name the columns in which no two rows may agree)
     bronze/bars/job.toml:11:43: `ts down` is not an order (write `column`, `column asc` or `column desc`)
     ");
-    insta::assert_snapshot!(short(job, check, "rows = { at_least = 1 }"), @r"
-    bronze/bars/job.toml:12:11: `close is positive` has no rows to remove (it is about the table and not about a row: use `warn` or `fail`)
-    ");
-    insta::assert_snapshot!(short(job, check, "fresh = { column = \"ts\", hours = 1 }"), @r"
-    bronze/bars/job.toml:12:11: `close is positive` has no rows to remove (it is about the table and not about a row: use `warn` or `fail`)
-    ");
-    insta::assert_snapshot!(short(job, "on_fail = \"quarantine\"", "on_fail = \"drop\"\n[[expect]]\nname = \"close is positive\"\ncheck = \"true\"\non_fail = \"warn\""), @r"
-    bronze/bars/job.toml:14:8: a second expectation is called `close is positive` (the name is the reason in the quarantine table: say what differs)
-    ");
+    insta::assert_snapshot!(
+        short(job, check, "rows = { at_least = 1 }"),
+        @"bronze/bars/job.toml:12:11: `close is positive` has no rows to remove (it is about the table and not about a row: use `warn` or `fail`)"
+    );
+    insta::assert_snapshot!(
+        short(job, check, "fresh = { column = \"ts\", hours = 1 }"),
+        @"bronze/bars/job.toml:12:11: `close is positive` has no rows to remove (it is about the table and not about a row: use `warn` or `fail`)"
+    );
+    insta::assert_snapshot!(
+        short(job, "on_fail = \"quarantine\"", "on_fail = \"drop\"\n[[expect]]\nname = \"close is positive\"\ncheck = \"true\"\non_fail = \"warn\""),
+        @"bronze/bars/job.toml:14:8: a second expectation is called `close is positive` (the name is the reason in the quarantine table: say what differs)"
+    );
     for right in [
         "unique = { columns = [\"symbol\"], keep_first_by = [\"ts desc\", \"close\"] }",
         "refers = { column = \"symbol\", to = \"bronze.bars.symbol\" }",
@@ -378,32 +392,39 @@ fn sources_are_checked() {
     11 | path = "week/{Symbol}_1min.csv"
        |        ^^^^^^^^^^^^^^^^^^^^^^^^
     "#);
-    insta::assert_snapshot!(short(path, "week/{symbol}", "{symbol}/{symbol}"), @r"
-    sources.toml:11:8: `{symbol}` is in the path twice
-    ");
-    insta::assert_snapshot!(short(path, "{ ts = \"date\" }", "{ tsx = \"date\" }"), @r"
-    sources.toml:13:12: `rename` of `tsx`, which is not a column (did you mean `ts`?)
-    ");
-    insta::assert_snapshot!(short(path, "column = \"ts\"", "column = \"close\""), @r"
-    sources.toml:15:18: `close` is not a timestamp, so it labels no bar
-    ");
-    insta::assert_snapshot!(short(path, "column = \"ts\"", "column = \"stamp\""), @r"
-    sources.toml:15:18: `stamp` is not a column (`columns` lists them)
-    ");
-    insta::assert_snapshot!(short(path, "seconds = 60", "seconds = 0"), @r"
-    sources.toml:15:49: a bar must be longer than 0 seconds
-    ");
+    insta::assert_snapshot!(
+        short(path, "week/{symbol}", "{symbol}/{symbol}"),
+        @"sources.toml:11:8: `{symbol}` is in the path twice"
+    );
+    insta::assert_snapshot!(
+        short(path, "{ ts = \"date\" }", "{ tsx = \"date\" }"),
+        @"sources.toml:13:12: `rename` of `tsx`, which is not a column (did you mean `ts`?)"
+    );
+    insta::assert_snapshot!(
+        short(path, "column = \"ts\"", "column = \"close\""),
+        @"sources.toml:15:18: `close` is not a timestamp, so it labels no bar"
+    );
+    insta::assert_snapshot!(
+        short(path, "column = \"ts\"", "column = \"stamp\""),
+        @"sources.toml:15:18: `stamp` is not a column (`columns` lists them)"
+    );
+    insta::assert_snapshot!(
+        short(path, "seconds = 60", "seconds = 0"),
+        @"sources.toml:15:49: a bar must be longer than 0 seconds"
+    );
     insta::assert_snapshot!(short(path, "name = \"ts\"", "name = \"symbol\""), @r"
     sources.toml:6:14: the column `symbol` is here twice
     sources.toml:13:12: `rename` of `ts`, which is not a column (`columns` lists them)
     sources.toml:15:18: `ts` is not a column (`columns` lists them)
     ");
-    insta::assert_snapshot!(short(path, "csv = {}", "cvs = {}"), @r"
-    sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `json_lines`, `json`, `parquet` (did you mean `csv`?)
-    ");
-    insta::assert_snapshot!(short(path, "type = \"double\"", "type = \"float\""), @r"
-    sources.toml:7:30: unknown value `float`, expected one of `string`, `boolean`, `bigint`, `double`, `date`, `timestamp`
-    ");
+    insta::assert_snapshot!(
+        short(path, "csv = {}", "cvs = {}"),
+        @"sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `json_lines`, `json`, `parquet` (did you mean `csv`?)"
+    );
+    insta::assert_snapshot!(
+        short(path, "type = \"double\"", "type = \"float\""),
+        @"sources.toml:7:30: unknown value `float`, expected one of `string`, `boolean`, `bigint`, `double`, `date`, `timestamp`"
+    );
 }
 
 #[test]
@@ -418,24 +439,28 @@ fn fixtures_fit_their_query() {
       |
       = help: did you mean `bronze.bars`?
     "#);
-    insta::assert_snapshot!(short(path, "interval_end = \"2024-01-02\"\n", ""), @r"
-    silver/bars/tests/one.toml:3:1: `interval_end` is missing
-    ");
-    insta::assert_snapshot!(short(path, "interval_end = \"2024-01-02\"", "interval_end = \"2024-01-01\""), @r"
-    silver/bars/tests/one.toml:4:16: an interval must end after it starts, and it does not contain its end: 2024-01-01 to 2024-01-01
-    ");
-    insta::assert_snapshot!(short(path, "[[expect]]\nsymbol = \"A\"\n", ""), @r"
-    silver/bars/tests/one.toml: the test expects nothing, so it cannot fail (write `[[expect]]` rows, or `expect = []` when no row must come out)
-    ");
+    insta::assert_snapshot!(
+        short(path, "interval_end = \"2024-01-02\"\n", ""),
+        @"silver/bars/tests/one.toml:3:1: `interval_end` is missing"
+    );
+    insta::assert_snapshot!(
+        short(path, "interval_end = \"2024-01-02\"", "interval_end = \"2024-01-01\""),
+        @"silver/bars/tests/one.toml:4:16: an interval must end after it starts, and it does not contain its end: 2024-01-01 to 2024-01-01"
+    );
+    insta::assert_snapshot!(
+        short(path, "[[expect]]\nsymbol = \"A\"\n", ""),
+        @"silver/bars/tests/one.toml: the test expects nothing, so it cannot fail (write `[[expect]]` rows, or `expect = []` when no row must come out)"
+    );
     let mut partial = files();
     let rows = FIXTURE.replace("[[expect]]\nsymbol = \"A\"\n", "");
     partial.insert(path.to_owned(), format!("partial = true\nexpect = []\n{rows}"));
     assert!(Project::parse(&partial).unwrap_err().to_string().contains("it cannot fail"));
     partial.insert(path.to_owned(), format!("partial = true\n{FIXTURE}"));
     assert!(Project::parse(&partial).is_ok());
-    insta::assert_snapshot!(short(path, "[[expect]]", "[[expected]]"), @r"
-    silver/bars/tests/one.toml:11:3: unknown key `expected`, expected one of `description`, `interval_start`, `interval_end`, `given`, `partial`, `expect`, `quarantine` (did you mean `expect`?)
-    ");
+    insta::assert_snapshot!(
+        short(path, "[[expect]]", "[[expected]]"),
+        @"silver/bars/tests/one.toml:11:3: unknown key `expected`, expected one of `description`, `interval_start`, `interval_end`, `given`, `partial`, `expect`, `quarantine` (did you mean `expect`?)"
+    );
 }
 
 #[test]
@@ -449,25 +474,30 @@ fn variables_are_named_when_they_are_missing() {
     let root = |value| with(&[("raw", value)]).unwrap().sources.files["bars"].root.clone();
     assert_eq!(root("s3://bucket/x"), "s3://bucket/x/intraday");
     assert_eq!(root("s3://bucket/x/"), "s3://bucket/x/intraday");
-    insta::assert_snapshot!(with(&[]).unwrap_err(), @r"
-    `raw.bars` of sources.toml needs the variable `raw`: pass `--var raw=URL`
-    ");
-    insta::assert_snapshot!(with(&[("raw", "x"), ("rwa", "x")]).unwrap_err(), @r"
-    no source of files uses the variable `rwa`: did you mean `raw`?
-    ");
-    insta::assert_snapshot!(with(&[("raw", "x"), ("colour", "x")]).unwrap_err(), @r"
-    no source of files uses the variable `colour`: the project has `raw`
-    ");
+    insta::assert_snapshot!(
+        with(&[]).unwrap_err(),
+        @"`raw.bars` of sources.toml needs the variable `raw`: pass `--var raw=URL`"
+    );
+    insta::assert_snapshot!(
+        with(&[("raw", "x"), ("rwa", "x")]).unwrap_err(),
+        @"no source of files uses the variable `rwa`: did you mean `raw`?"
+    );
+    insta::assert_snapshot!(
+        with(&[("raw", "x"), ("colour", "x")]).unwrap_err(),
+        @"no source of files uses the variable `colour`: the project has `raw`"
+    );
 }
 
 #[test]
 fn an_unknown_job_is_named() {
     let project = Project::parse(&files()).unwrap();
-    insta::assert_snapshot!(project.job(&"silver.bras".parse().unwrap()).unwrap_err(), @r"
-    no job writes `silver.bras`: did you mean `silver.bars`?
-    ");
-    insta::assert_snapshot!(project.job(&"gold.trends".parse().unwrap()).unwrap_err(), @r"
-    no job writes `gold.trends`: the project has `bronze.bars`, `silver.bars`
-    ");
+    insta::assert_snapshot!(
+        project.job(&"silver.bras".parse().unwrap()).unwrap_err(),
+        @"no job writes `silver.bras`: did you mean `silver.bars`?"
+    );
+    insta::assert_snapshot!(
+        project.job(&"gold.trends".parse().unwrap()).unwrap_err(),
+        @"no job writes `gold.trends`: the project has `bronze.bars`, `silver.bars`"
+    );
     assert!(project.job(&"silver.bars".parse().unwrap()).is_ok());
 }

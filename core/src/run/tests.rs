@@ -18,9 +18,10 @@ fn ids_are_made_of_what_is_passed_in_and_read_back() {
         assert!(format!("{wrong}-silver.bars").parse::<RunId>().is_err(), "{wrong}");
     }
     assert!("20240229T235958-000000ab-silver".parse::<RunId>().is_err());
-    insta::assert_snapshot!("last".parse::<RunId>().unwrap_err(), @r"
-    `last` is not a run's id: write it as `20240131T143000-0a1b2c3d-silver.bars`; `pulse runs list` shows them
-    ");
+    insta::assert_snapshot!(
+        "last".parse::<RunId>().unwrap_err(),
+        @"`last` is not a run's id: write it as `20240131T143000-0a1b2c3d-silver.bars`; `pulse runs list` shows them"
+    );
 }
 
 #[test]
@@ -53,9 +54,10 @@ fn a_record_survives_json() {
 fn a_record_of_another_format_or_of_none_is_refused() {
     let record = RunRecord::queued(RunId::new(id(), "silver.bars".parse().unwrap()));
     let later = record.to_json().unwrap().replace("\"format\":1", "\"format\":2");
-    insta::assert_snapshot!(RunRecord::from_json(&later).unwrap_err(), @r"
-    a record of the run ledger has format 2, this pulse reads 1: use a later pulse
-    ");
+    insta::assert_snapshot!(
+        RunRecord::from_json(&later).unwrap_err(),
+        @"a record of the run ledger has format 2, this pulse reads 1: use a later pulse"
+    );
     assert_eq!(RunRecord::from_json("{\"format\":1}").unwrap_err().kind(), ErrorKind::Data);
     assert_eq!(RunRecord::from_json("").unwrap_err().kind(), ErrorKind::Data);
     // What a later pulse adds within the format is ignored.

@@ -133,9 +133,10 @@ fn values_that_contradict_each_other_are_refused() {
     error: `executor_timeout_s` is 12 and `heartbeat_s` is 10: one late heartbeat would lose an executor; use at least 20
     `shuffle_ttl_s` is 86400 and `run_timeout_s` is 90000: a long run would lose its own files; use at least 90000
     ");
-    insta::assert_snapshot!(wrong("api_port = 50050\n", &[], &[]), @r"
-    error: `scheduler_port` and `api_port` are both 50050: use two ports
-    ");
+    insta::assert_snapshot!(
+        wrong("api_port = 50050\n", &[], &[]),
+        @"error: `scheduler_port` and `api_port` are both 50050: use two ports"
+    );
     // Any free port is another one each time.
     assert!(parse("api_port = 0\nscheduler_port = 0\n", &[], &[]).is_ok());
 }
@@ -158,9 +159,10 @@ fn a_word_that_is_none_of_the_choices_is_refused() {
       |
       = help: use local or glue
     "#);
-    insta::assert_snapshot!(wrong("", &[("PULSE_SCALER", "yarn")], &[]), @r"
-    error: `scaler` cannot be `yarn` (from PULSE_SCALER): use none or emr
-    ");
+    insta::assert_snapshot!(
+        wrong("", &[("PULSE_SCALER", "yarn")], &[]),
+        @"error: `scaler` cannot be `yarn` (from PULSE_SCALER): use none or emr"
+    );
     insta::assert_snapshot!(wrong("scale_least_nodes = 20\n", &[("PULSE_SCALER", "emr")], &[]), @r#"
     error: `scaler` is `emr` and `cluster_id` is empty: set it, or `scaler = "none"`
     `scale_most_nodes` is 10 and `scale_least_nodes` is 20: use at least 20
