@@ -41,7 +41,7 @@ SETTINGS = {
     "PULSE_SLOTS": "1",
 }
 MOST_EXECUTORS = 3
-# What Terraform gives the cluster, and so much that no pause between two checks ends it, however busy the machine is.
+# What Terraform gives the cluster; and the most that EMR takes, with which no pause between two checks ends it, however busy the machine is.
 IDLE_SECONDS, NEVER_IDLE_SECONDS = 1800, 604_800
 # Periods of the heartbeat's timer and of those who look, on a busy machine.
 HEARTBEAT_SECONDS = 20
@@ -137,8 +137,8 @@ class Flow:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def runs_of(self, trigger):
-        """States of a submission's runs."""
+    def states_of(self, trigger):
+        """Of a submission's runs, as the ledger has them."""
         out = self.client("--lake", self.lake, "--output", "json", "runs", "show", trigger)[1]
         return [json.loads(line)["state"] for line in out.splitlines()]
 
@@ -402,7 +402,7 @@ def scale_in(flow, report):
     flow.wait("its last lines are shipped", lambda: shipped(flow))
     report.equal("the cluster lives by its heartbeat", "WAITING", flow.state())
     flow.must("runs cancel", flow.client("--lake", flow.lake, "runs", "cancel", trigger))
-    flow.wait("the run is cancelled", lambda: flow.runs_of(trigger) == ["cancelled"])
+    flow.wait("the run is cancelled", lambda: flow.states_of(trigger) == ["cancelled"])
     flow.ended = time.time()
 
 

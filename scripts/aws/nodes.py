@@ -152,7 +152,7 @@ class Cluster:
                 self.tell(f"step:{step['Id']}", "RUNNING")
 
     def end_when_idle(self, primary):
-        """By the policy as it is now; it may have been put anew."""
+        """By the policy as it is now: whoever may, puts another on a cluster that runs."""
         policy = self.machine.emr.get_auto_termination_policy(ClusterId=self.name).get("AutoTerminationPolicy")
         idle = time.time() - (primary.root / "emr/metricscollector/isbusy").stat().st_mtime
         if policy and idle > policy["IdleTimeout"] / self.machine.factor and not any(self.steps.values()):
