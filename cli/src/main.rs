@@ -4,6 +4,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 mod args;
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(not(feature = "aws"))]
+#[path = "aws_absent.rs"]
+mod aws;
 mod command;
 mod generate;
 mod interrupt;
@@ -94,7 +99,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Submit(options) => command::submit::submit(&global, &options).await,
         Command::Serve(role) => command::serve::serve(&global, role).await,
         Command::Runs(action) => command::runs::runs(&global, action).await,
-        Command::Cluster(action) => command::cluster::cluster(&global, action).await,
+        Command::Cluster(action) => aws::cluster(&global, action).await,
         Command::Catalog(action) => command::catalog::catalog(&global, action).await,
         Command::Query { sql } => command::query::query(&global, &sql).await,
         Command::Table(action) => command::table::table(&global, action).await,

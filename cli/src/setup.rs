@@ -7,9 +7,6 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use datafusion::prelude::SessionConfig;
-use pulse_aws::clients::Clients;
-use pulse_aws::glue::{GlueCatalog, GlueOptions};
-use pulse_aws::parameter::parameter;
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
 use pulse_core::name::TableName;
@@ -27,6 +24,7 @@ use pulse_scheduler::api::Token;
 use url::Url;
 
 use crate::args::{Global, Selection};
+use crate::aws;
 
 /// Config file, environment, command line.
 pub(crate) fn settings(global: &Global) -> Result<Settings> {
@@ -188,7 +186,7 @@ pub(crate) async fn workbench_of(project: Project, global: &Global, settings: &S
         lake,
         execute: Arc::new(InProcess { slots: slots(settings) }),
         options: job_options(settings),
-        catalog: catalog(settings),
+        catalog: catalog(settings)?,
     })
 }
 
@@ -200,20 +198,17 @@ pub(crate) async fn api_token(settings: &Settings) -> Result<Option<Token>> {
         None if source.is_empty() => return Ok(None),
         Some(("env", name)) => std::env::var(name).map_err(|e| unreadable(&format!("variable {name}: {e}")))?,
         Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| unreadable(&format!("file {path}: {e}")))?,
-        Some(("ssm", name)) => parameter(&Clients::load().await?, name).await?,
+        Some(("ssm", name)) => aws::parameter(name).await?,
         _ => return Err(unreadable("write env:NAME, file:/path or ssm:/path")),
     };
     Token::new(&text).map(Some)
 }
 
-/// Does not connect before it is asked something.
-pub(crate) fn catalog(settings: &Settings) -> Arc<dyn Catalog> {
+/// Does not connect before the first request.
+pub(crate) fn catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
     match settings.catalog.as_str() {
-        "glue" => Arc::new(GlueCatalog::new(GlueOptions {
-            prefix: settings.catalog_prefix.clone(),
-            create_databases: settings.catalog_databases == "create",
-        })),
-        _ => Arc::new(LocalCatalog),
+        "glue" => aws::glue_catalog(settings),
+        _ => Ok(Arc::new(LocalCatalog)),
     }
 }
 

@@ -16,7 +16,7 @@ const LAYERS: [&str; 3] = ["bronze", "silver", "gold"];
 pub(crate) async fn catalog(global: &Global, action: CatalogAction) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     let lake = setup::lake(global, &settings).await?;
-    let catalog = setup::catalog(&settings);
+    let catalog = setup::catalog(&settings)?;
     if !catalog.keeps_entries() {
         return Err(Error::invalid(
             "the lake is its own catalog (`catalog = \"local\"`): set `catalog = \"glue\"` to compare or register its tables",

@@ -2,16 +2,13 @@
 
 pub(crate) mod catalog;
 pub(crate) mod check;
-pub(crate) mod cluster;
 pub(crate) mod generate;
 pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;
-pub(crate) mod scaler;
 pub(crate) mod serve;
-pub(crate) mod step;
 pub(crate) mod submit;
 pub(crate) mod table;
 pub(crate) mod test;

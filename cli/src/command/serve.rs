@@ -22,10 +22,9 @@ use pulse_scheduler::driver::Placement;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::scaler::scaler;
 use crate::args::{Global, Role};
 use crate::interrupt::interrupted;
-use crate::setup;
+use crate::{aws, setup};
 
 pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
@@ -47,7 +46,7 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
         settings: settings.clone(),
         cluster: Arc::clone(&cluster),
         stores,
-        catalog: setup::catalog(settings),
+        catalog: setup::catalog(settings)?,
     };
     let api = Api::new(Arc::new(places), &home, settings.clone())?;
     let listener = listen(settings, token.is_some()).await?;
@@ -61,7 +60,7 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
         tasks.spawn(touch_while_busy(settings.busy_file.clone().into(), move || api.was_busy()));
     }
     if settings.scaler == "emr" {
-        tasks.spawn(scaler(settings, &cluster).await?.run());
+        tasks.spawn(aws::scaler(settings, &cluster).await?.run());
     }
     let router = protect(api.router(), token);
     let served = match settings.api_certificate.as_str() {

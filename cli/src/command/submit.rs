@@ -16,11 +16,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::step::step;
 use crate::args::{Global, Output, Selection, SubmitOptions};
 use crate::interrupt::interrupted;
 use crate::watch::{Watched, lines, summary};
-use crate::{output, setup};
+use crate::{aws, output, setup};
 
 /// From one look at a trigger to the next.
 const POLL: Duration = Duration::from_millis(200);
@@ -46,7 +45,7 @@ pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<E
     let settings = setup::settings(global)?;
     setup::refuse_mistakes(global, &settings, &options.selection).await?;
     if let Some(cluster) = &options.cluster {
-        return step(global, &settings, cluster, options).await;
+        return aws::step(global, &settings, cluster, options).await;
     }
     let scheduler = Scheduler::new(&settings).await?;
     let key = options.key.as_deref().map(str::parse).transpose()?;

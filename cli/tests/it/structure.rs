@@ -39,6 +39,32 @@ fn scheduler_and_executor_share_the_engine_and_never_each_other() {
     assert_eq!(arrows("pulse-cli"), set(&["aws", "core", "engine", "executor", "scheduler"]));
 }
 
+/// Crates that a selection of the workspace is built from, each with its features.
+fn crates(selection: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "--prefix=none", "--format={p} {f}"])
+        .args(selection)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .filter(|line| !line.is_empty() && !line.contains("pulse-cli"))
+        .map(|line| line.trim_end_matches(" (*)").to_owned())
+        .collect()
+}
+
+/// A crate that the quickstart builds with other features is compiled again for the tests, and so is all that depends on it.
+#[test]
+fn the_quickstart_builds_its_dependencies_as_the_tests_do() {
+    let quickstart = crates(&["--package=pulse-cli", "--no-default-features", "--edges=normal,build"]);
+    let everything = crates(&["--workspace"]);
+    assert!(quickstart.len() > 300, "{quickstart:?}");
+    let others: Vec<_> = quickstart.difference(&everything).collect();
+    assert!(others.is_empty(), "name these features in cli/Cargo.toml: {others:#?}");
+}
+
 #[test]
 fn rust_names_no_job_and_jobs_hold_no_rust() {
     let jobs = files(&root().join("jobs"));

@@ -15,7 +15,7 @@ use pulse_scheduler::scaler::{Machine, NodePool, Scaler};
 /// EMR shrinks no machine that is younger.
 const SETTLING: TimeDelta = TimeDelta::minutes(10);
 
-pub(super) async fn scaler(settings: &Settings, cluster: &Arc<Cluster>) -> Result<Scaler> {
+pub(crate) async fn scaler(settings: &Settings, cluster: &Arc<Cluster>) -> Result<Scaler> {
     let pool = EmrMachines(EmrPool::new(&Clients::load().await?, settings.cluster_id.clone()));
     Ok(Scaler::new(policy(settings), Arc::new(pool), Arc::clone(cluster) as _))
 }
