@@ -3,10 +3,13 @@
 python -m unittest test_scripts      # in this folder
 """
 
+import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 from contextlib import redirect_stdout
@@ -103,6 +106,74 @@ class BuildRelease(unittest.TestCase):
     def test_what_is_no_program(self):
         done = self.build(__file__)
         self.assertEqual((done.returncode, "is no program" in done.stderr), (1, True))
+
+    def release(self, folder, *options):
+        """What the checksums in dist/ are of, by suffix, after they were compared."""
+        environment = {**os.environ, "PULSE_RELEASE_FILE": str(folder / "release.sha256"), "XDG_CACHE_HOME": str(folder)}
+        command = [REPOSITORY / "scripts/build-release", *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        dist = folder / "dist"
+        subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=dist, check=True)
+        made = {dist / line[66:] for line in (dist / "SHA256SUMS").read_text().splitlines()}
+        self.assertEqual({path for path in dist.iterdir() if path.is_file()}, made | {dist / "SHA256SUMS"})
+        return {path.suffix: path for path in made}
+
+    def unpack(self, tarball, folder):
+        subprocess.run(["tar", "-xzf", tarball, "-C", folder], check=True)
+        return folder / tarball.name.removesuffix(".tar.gz")
+
+    def test_a_tarball_of_a_given_binary(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            program = self.compile(folder, "int main(void) { return 7; }", "-static")
+            made = self.release(folder, "--binary", program)
+            self.assertEqual(made.keys(), {".gz"})
+            first = (folder / "dist/SHA256SUMS").read_text()
+            with tarfile.open(made[".gz"]) as tar:
+                members = tar.getmembers()
+            date = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=REPOSITORY, capture_output=True, check=True).stdout
+            self.assertEqual({(member.uid, member.gid, member.mtime) for member in members}, {(0, 0, int(date))})
+            unpacked = self.unpack(made[".gz"], folder)
+            self.assertEqual({path.name for path in unpacked.iterdir()}, {"pulse", "README.md", "LICENSE", "docs", "jobs", "sample", "scripts"})
+            self.assertEqual({path.name for path in (unpacked / "scripts").iterdir()}, {"quickstart", "env"})
+            self.assertTrue(os.access(unpacked / "scripts/quickstart", os.X_OK))
+            self.assertEqual(subprocess.run([unpacked / "pulse"], check=False).returncode, 7)
+            # The same bytes once more, from the binary that lies in dist/ itself.
+            self.release(folder, "--binary", (folder / "release.sha256").read_text()[66:].strip())
+            self.assertEqual((folder / "dist/SHA256SUMS").read_text(), first)
+
+    def test_binary_and_sbom_are_those_of_the_wheel(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            program = self.compile(folder, "int main(void) { return 7; }", "-static")
+            # Stands for maturin: its wheel, and the words that it was called with.
+            venv, content = folder / "pulse/venv-aws", (REPOSITORY / "scripts/aws/requirements-build.txt").read_bytes()
+            (venv / "bin").mkdir(parents=True)
+            (venv / f"requirements-build.txt.{hashlib.sha256(content).hexdigest()[:12]}").touch()
+            (venv / "bin/maturin").write_text(
+                f"""#!{sys.executable}
+import os, pathlib, sys, zipfile
+with zipfile.ZipFile(pathlib.Path(sys.argv[-1]) / "pulse-0.0.0-py3-none-manylinux_2_34_x86_64.whl", "w") as wheel:
+    wheel.write("{program}", "pulse-0.0.0.data/scripts/pulse")
+    wheel.writestr("pulse-0.0.0.dist-info/sboms/pulse-cli.cyclonedx.json", os.environ["SOURCE_DATE_EPOCH"])
+pathlib.Path("{folder}/called").write_text(" ".join(sys.argv[1:-1]))
+"""
+            )
+            (venv / "bin/maturin").chmod(0o755)
+            made = self.release(folder)
+            self.assertEqual(made.keys(), {".gz", ".json", ".whl"})
+            self.assertEqual(
+                (folder / "called").read_text(),
+                "build --release --locked --zig --compatibility manylinux_2_34 --target x86_64-unknown-linux-gnu"
+                " --manifest-path cli/Cargo.toml --out",
+            )
+            unpacked = self.unpack(made[".gz"], folder)
+            self.assertEqual((unpacked / "pulse").read_bytes(), program.read_bytes())
+            self.assertRegex((unpacked / made[".json"].name).read_text(), r"^\d+$")
+            self.assertEqual((unpacked / made[".json"].name).read_text(), made[".json"].read_text())
+            # No wheel of an earlier build stays beside another binary.
+            self.assertEqual(self.release(folder, "--binary", program).keys(), {".gz"})
 
 
 if __name__ == "__main__":
