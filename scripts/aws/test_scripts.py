@@ -136,7 +136,7 @@ class BuildRelease(unittest.TestCase):
             self.assertEqual({(member.uid, member.gid, member.mtime) for member in members}, {(0, 0, int(date))})
             unpacked = self.unpack(made[".gz"], folder)
             self.assertEqual({path.name for path in unpacked.iterdir()}, {"pulse", "README.md", "LICENSE", "docs", "jobs", "sample", "scripts"})
-            self.assertEqual({path.name for path in (unpacked / "scripts").iterdir()}, {"quickstart", "env"})
+            self.assertEqual({path.name for path in (unpacked / "scripts").iterdir()}, {"dev-cluster", "env", "quickstart", "submit"})
             self.assertTrue(os.access(unpacked / "scripts/quickstart", os.X_OK))
             self.assertEqual(subprocess.run([unpacked / "pulse"], check=False).returncode, 7)
             # The same bytes once more, from the binary that lies in dist/ itself.
