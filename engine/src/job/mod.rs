@@ -5,6 +5,8 @@ mod check;
 mod conform;
 mod fixture;
 mod growth;
+mod interval_scope;
+mod meaning;
 mod optimize;
 mod pin;
 mod query;

@@ -1,7 +1,7 @@
 //! What a run did.
 
 use deltalake_core::kernel::Add;
-use pulse_core::interval::Interval;
+use pulse_core::interval_set::IntervalSet;
 use pulse_core::manifest::Read;
 use pulse_core::name::TableName;
 use pulse_core::run::{ExpectationOutcome, InputRecord, Place, RunCounts};
@@ -30,7 +30,7 @@ pub struct Report {
     pub outcome: Outcome,
     pub mode: Mode,
     pub place: Place,
-    pub interval: Option<Interval>,
+    pub intervals: IntervalSet,
     pub inputs: Vec<InputRecord>,
     pub counts: RunCounts,
     pub expectations: Vec<ExpectationOutcome>,
@@ -86,9 +86,9 @@ pub(super) fn inputs(pinned: &Pinned) -> Vec<InputRecord> {
     let files = pinned.files.iter().map(|(name, files)| InputRecord {
         source: format!("raw.{name}"),
         version: None,
-        files: files.new.len() as u64,
+        files: files.read.len() as u64,
         rows: 0,
-        bytes: files.new.iter().map(|file| file.size).sum(),
+        bytes: files.read.iter().map(|file| file.size).sum(),
     });
     let tables = pinned.tables.iter().map(|(name, table)| {
         let read = match (&pinned.mode, table.read.read) {

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use deltalake_core::kernel::Add;
+use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::interval::Interval;
 use pulse_core::manifest::{Read, Sink};
 use pulse_core::project::Job;
@@ -23,7 +24,7 @@ use super::Workbench;
 use super::changes::{State, visible};
 use super::check::{Written, outcomes, refusal};
 use super::growth::keeps_keys;
-use super::pin::{Mode, Pinned, pin};
+use super::pin::{Mode, Pinned, pin, raw_files};
 use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
 use super::replace::{Dead, Replacement, overlapping, rewrite, text_rows, touched, write};
 use super::report::{Outcome, Report, Staged, inputs};
@@ -33,19 +34,21 @@ use crate::error::from_datafusion;
 use crate::execute::Progress;
 use crate::sink::SinkSpec;
 use crate::source::delta::DeltaScan;
-use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
+use crate::source::file::SOURCE_FILE;
 use crate::step::{Step, reached};
-use crate::store::{store_path, store_url};
 use crate::table::{DataFile, Snapshot};
 
 /// Told as a run goes from one state to the next; an error stops it there.
 pub type Entering<'a> = &'a (dyn Fn(RunState) -> Result<()> + Sync);
 
+/// Evaluations of the query in one plan: more take too long to plan.
+const MOST_EVALUATIONS: usize = 400;
+
 /// One execution of a job.
 #[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
     pub run_id: &'a str,
-    pub asked: Option<Interval>,
+    pub asked: &'a Asked,
     pub now: DateTime<Utc>,
     /// Of a run that was begun before, perhaps by a process that is gone or not quite: a commit of it that is not older
     /// than this is found and not made again.
@@ -97,7 +100,7 @@ pub async fn committed(bench: &Workbench, job: &Job, run_id: &str, begun: DateTi
 ///
 /// # Errors
 /// As [`run`] before it executes.
-pub async fn preview(bench: &Workbench, job: &Job, asked: Option<Interval>, now: DateTime<Utc>) -> Result<Pinned> {
+pub async fn preview(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>) -> Result<Pinned> {
     let pinned = pin(bench, job, asked, now).await?;
     let run = Run { bench, job, run_id: "preview", pinned: &pinned, now };
     run.schema(&run.query(State::Now).await?)?;
@@ -176,22 +179,35 @@ impl Run<'_> {
 
     async fn query(&self, state: State) -> Result<JobQuery> {
         let sources = self.sources(state)?;
-        plan_query(&self.bench.state, self.job, &sources, self.pinned.interval).await
+        plan_query(&self.bench.state, self.job, &sources, &self.evaluations(state)?).await
+    }
+
+    /// Spans that the query is evaluated for, one after the other.
+    fn evaluations(&self, state: State) -> Result<Vec<Interval>> {
+        let intervals = match (state, &self.pinned.plan) {
+            (State::Before, RunPlan::Changes { again, .. }) => again.clone(),
+            _ => self.pinned.plan.intervals(),
+        };
+        let Some(unit) = self.job.manifest.interval.filter(|_| !self.pinned.decomposes) else {
+            return Ok(intervals.iter().collect());
+        };
+        let units: Vec<Interval> = intervals.iter().flat_map(|interval| interval.split(unit)).collect();
+        if units.len() > MOST_EVALUATIONS {
+            return Err(Error::invalid(format!(
+                "job {}: its query is evaluated for {unit} at a time, which would be {} evaluations in one run, and {MOST_EVALUATIONS} \
+                 is the limit: compute a part with --from and --to, or group by the unit, so that one evaluation can do",
+                self.job.name,
+                units.len()
+            )));
+        }
+        Ok(units)
     }
 
     fn sources(&self, state: State) -> Result<Sources> {
         let options = &self.bench.options;
         let mut sources = Sources::new();
         for (name, pinned) in &self.pinned.files {
-            let source = self.bench.project.sources.files.get(name);
-            let source = source.ok_or_else(|| Error::internal(format!("source `raw.{name}` is not declared")))?;
-            let scan = ScanOptions {
-                store_url: store_url(&pinned.root)?,
-                root: store_path(&pinned.root)?,
-                target_partition_bytes: options.target_partition_bytes,
-                read: options.read.clone(),
-            };
-            let files = RawFiles::new(Arc::new(source.clone()), pinned.new.clone(), scan);
+            let files = raw_files(self.bench, name, &pinned.root, pinned.read.clone())?;
             sources.insert(format!("raw.{name}"), Arc::new(files));
         }
         for (name, pinned) in &self.pinned.tables {
@@ -201,9 +217,18 @@ impl Run<'_> {
         Ok(sources)
     }
 
-    /// Only sources that are read by their changes have an earlier state worth looking at.
+    /// Only sources that are read by their changes have an earlier state worth looking at, and all of a query by interval.
     fn state_of(&self, pinned: &super::PinnedTable, state: State) -> State {
-        if pinned.read.read == Read::Changed { state } else { State::Now }
+        if pinned.read.read == Read::Changed || self.by_interval() { state } else { State::Now }
+    }
+
+    fn by_interval(&self) -> bool {
+        !self.pinned.plan.intervals().is_empty()
+    }
+
+    /// Whether rows that an earlier run computed are computed again.
+    fn computes_again(&self) -> bool {
+        matches!(&self.pinned.plan, RunPlan::Changes { again, .. } if !again.is_empty())
     }
 
     fn staged_scan(&self, schema: &SchemaRef, adds: &[Add]) -> DeltaScan {
@@ -262,6 +287,9 @@ impl Run<'_> {
 
     /// Whether no key that the query yielded from the changed groups is gone.
     fn keeps_keys(&self, query: &JobQuery, keys: &[String]) -> bool {
+        if self.by_interval() {
+            return !self.computes_again();
+        }
         let fixed: Vec<_> =
             self.pinned.tables.iter().filter(|(_, pinned)| !pinned.changed()).map(|(name, _)| name).collect();
         self.sources_only_grew() && keeps_keys(query, keys, &fixed)
@@ -305,7 +333,7 @@ impl Run<'_> {
             outcome,
             mode: self.pinned.mode.clone(),
             place: self.bench.execute.place(),
-            interval: self.pinned.interval,
+            intervals: self.pinned.plan.intervals(),
             inputs: inputs(self.pinned),
             counts,
             expectations: Vec::new(),

@@ -11,6 +11,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
@@ -158,7 +159,7 @@ impl World {
             let id = format!("run-{}", self.runs);
             let options = RunOptions {
                 run_id: &id,
-                asked: None,
+                asked: &Asked::default(),
                 now: now(),
                 begun: None,
                 progress: &|_, _, _| (),

@@ -34,6 +34,11 @@ impl Snapshot {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
+    /// Id of the table, which one that is made again at the same place does not share.
+    pub fn id(&self) -> &str {
+        self.metadata.id()
+    }
+
     /// None when a file's statistics lack the count.
     pub fn rows(&self) -> Option<u64> {
         self.files.iter().map(DataFile::rows).sum()
