@@ -247,7 +247,7 @@ async fn pin_table(
     let before = match bookmarks.get(&table_id(name)).and_then(|version| u64::try_from(*version).ok()) {
         Some(version) if version == now.version => Some(now.clone()),
         // A version whose log is gone cannot be compared with; the run then reads everything.
-        Some(version) => table.snapshot(Some(version)).await.unwrap_or_default(),
+        Some(version) => table.past_snapshot(version).await?,
         None => None,
     };
     let changes = match &before {

@@ -223,7 +223,7 @@ impl Table {
         }
     }
 
-    async fn checkpoint(&self, version: u64) -> Result<()> {
+    pub(super) async fn checkpoint(&self, version: u64) -> Result<()> {
         use deltalake_core::kernel::Snapshot as DeltaSnapshot;
         let doing = self.doing("checkpoint");
         let delta =

@@ -5,6 +5,7 @@ mod commit;
 mod file;
 mod half_written;
 mod lake;
+mod log_files;
 mod snapshot;
 mod statistics;
 mod vacuum;

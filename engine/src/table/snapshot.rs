@@ -10,7 +10,7 @@ use delta_kernel::engine::arrow_data::ArrowEngineData;
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::{Add, Metadata, Snapshot as DeltaSnapshot};
 use futures::TryStreamExt;
-use pulse_core::{Error, Result};
+use pulse_core::{Error, ErrorKind, Result};
 
 use super::{DataFile, Table};
 use crate::error::from_delta;
@@ -64,6 +64,21 @@ impl Table {
             files,
             transactions,
         }))
+    }
+
+    /// The table at a version that a run once read. None when the log does not reach that version any more, because it was
+    /// cleaned up or because the table was removed and made again.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`]: a log that is there and cannot be read is an error.
+    pub async fn past_snapshot(&self, version: u64) -> Result<Option<Snapshot>> {
+        match self.snapshot(Some(version)).await {
+            Err(error) if error.kind() == ErrorKind::Data && !self.log_files().await?.reach(version) => {
+                log::info!("version {version} of table {} is gone: {error}", self.name());
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     /// The files of a version as they were added.
@@ -152,7 +167,7 @@ impl Table {
     pub(crate) fn broken(&self, doing: &str, error: DeltaTableError) -> Error {
         let mapped = from_delta(doing, error);
         match mapped.kind() {
-            pulse_core::ErrorKind::Data => Error::data(format!(
+            ErrorKind::Data => Error::data(format!(
                 "{}; the log is damaged: restore `_delta_log` from a backup or remove the table and run its job again",
                 mapped.message()
             )),

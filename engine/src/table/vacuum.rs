@@ -1,6 +1,6 @@
 //! Files that no version within the retention needs any more.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +13,7 @@ use pulse_core::{Error, Result};
 use super::Table;
 use super::file::{Unneeded, is_hidden};
 use super::half_written::{half_written, is_half_written};
+use super::log_files::LogFiles;
 use crate::error::{from_io, from_store};
 
 /// Deletions asked of the store at once.
@@ -86,7 +87,7 @@ impl Table {
 
     /// Paths of all files of the version that was current at `since`, and of all versions after it.
     async fn needed(&self, since: DateTime<Utc>, objects: &[ObjectMeta]) -> Result<HashSet<String>> {
-        let first = self.first_needed(since, objects)?;
+        let first = LogFiles::among(objects).first_needed(since).ok_or_else(|| self.missing())?;
         let Some(snapshot) = self.snapshot(Some(first)).await? else { return Err(self.missing()) };
         let mut needed = HashSet::new();
         for file in &snapshot.files {
@@ -116,28 +117,6 @@ impl Table {
         }
     }
 
-    /// The version that was current at `since`; the oldest that can be read when the log does not reach back so far.
-    fn first_needed(&self, since: DateTime<Utc>, objects: &[ObjectMeta]) -> Result<u64> {
-        let mut entries: BTreeMap<u64, DateTime<Utc>> = BTreeMap::new();
-        let mut checkpoints: Vec<u64> = Vec::new();
-        for object in objects {
-            match log_file(&object.location) {
-                Some(LogFile::Entry(version)) => {
-                    entries.insert(version, object.last_modified);
-                }
-                Some(LogFile::Checkpoint(version)) => checkpoints.push(version),
-                None => {}
-            }
-        }
-        let current = entries.iter().rev().find(|(_, written)| **written <= since).map(|(version, _)| *version);
-        let readable = if entries.contains_key(&0) { Some(0) } else { checkpoints.into_iter().min() };
-        match (current, readable) {
-            (Some(current), Some(readable)) => Ok(current.max(readable)),
-            (None, Some(readable)) => Ok(readable),
-            (_, None) => Err(self.missing()),
-        }
-    }
-
     /// As the store names it.
     fn plain(&self, path: &str) -> Result<String> {
         Path::parse(path).map(String::from).map_err(|e| {
@@ -151,21 +130,5 @@ impl Table {
 
     fn missing(&self) -> Error {
         Error::invalid(format!("no table lies at {}; `pulse table list` shows what does", self.url()))
-    }
-}
-
-enum LogFile {
-    Entry(u64),
-    Checkpoint(u64),
-}
-
-fn log_file(path: &Path) -> Option<LogFile> {
-    let name = path.as_ref().strip_prefix("_delta_log/")?;
-    let (version, rest) = name.split_once('.')?;
-    let version = version.parse().ok()?;
-    match rest {
-        "json" => Some(LogFile::Entry(version)),
-        _ if rest.starts_with("checkpoint") && rest.ends_with(".parquet") => Some(LogFile::Checkpoint(version)),
-        _ => None,
     }
 }
