@@ -7,8 +7,9 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
+use delta_kernel::schema::StructType;
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::{Add, Metadata, Snapshot as DeltaSnapshot};
+use deltalake_core::kernel::{Add, Metadata, Protocol, Snapshot as DeltaSnapshot};
 use futures::TryStreamExt;
 use pulse_core::{Error, ErrorKind, Result};
 
@@ -27,6 +28,9 @@ pub struct Snapshot {
     /// Newest version of every `txn` application id: bookmarks and consumed files.
     pub transactions: HashMap<String, i64>,
     pub(super) metadata: Metadata,
+    pub(super) protocol: Protocol,
+    /// As [`Self::schema`], with what the log says of each column beside its type.
+    pub(super) columns: Arc<StructType>,
 }
 
 impl Snapshot {
@@ -60,6 +64,8 @@ impl Table {
             partition_by: delta.metadata().partition_columns().to_vec(),
             configuration: delta.metadata().configuration().clone().into_iter().collect(),
             metadata: delta.metadata().clone(),
+            protocol: delta.protocol().clone(),
+            columns: delta.schema(),
             schema,
             files,
             transactions,

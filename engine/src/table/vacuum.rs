@@ -10,10 +10,10 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use pulse_core::{Error, Result};
 
-use super::Table;
 use super::file::{Unneeded, is_hidden};
 use super::half_written::{half_written, is_half_written};
 use super::log_files::LogFiles;
+use super::{RowChange, Table};
 use crate::error::{from_io, from_store};
 
 /// Deletions asked of the store at once.
@@ -26,8 +26,8 @@ impl Table {
     /// What is in folders or has a name that begins with `_` or `.` is never among them, but for begun entries of the log.
     ///
     /// # Errors
-    /// `Invalid` when the table does not exist, `Data` when its log does not say what belongs to it, `Unavailable` when the
-    /// store does not answer.
+    /// `Invalid` when the table does not exist or has a feature that we do not know, as it may need other files; `Data` when
+    /// its log does not say what belongs to it, `Unavailable` when the store does not answer.
     pub async fn unneeded(&self, since: DateTime<Utc>) -> Result<Vec<Unneeded>> {
         // Listed first: what is committed later is not among these, or its commit is read below.
         let doing = self.doing("list the files of");
@@ -104,6 +104,7 @@ impl Table {
                 version += 1;
             }
             let Some(newest) = self.snapshot(None).await? else { return Err(self.missing()) };
+            self.refuse_unwritable(&newest, RowChange::Kept)?;
             if newest.version < version {
                 return Ok(needed);
             }
