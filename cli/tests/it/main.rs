@@ -14,6 +14,7 @@ mod late;
 mod maintenance;
 mod pipeline;
 mod quarantine;
+mod rules;
 mod sources;
 mod streaming;
 mod structure;

@@ -11,6 +11,7 @@ mod optimize;
 mod pin;
 mod query;
 mod rejects;
+mod repeatable;
 mod replace;
 mod report;
 mod run;

@@ -352,7 +352,7 @@ async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option
         Some(known) if known.id.is_some_and(|known| known != id) => None,
         Some(known) if known.version == now.version => Some(now.clone()),
         Some(known) if known.version > now.version => None,
-        Some(known) => bookmarked(&table, known.version).await?,
+        Some(known) => table.past_snapshot(known.version).await?,
         None => None,
     };
     let changes = match &before {
@@ -366,20 +366,6 @@ async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option
             PinnedTable { table, read, now, before: None, changes }
         }
     })
-}
-
-/// A version that was read before. `None` when its log or checkpoint was cleaned up: it cannot be compared with any more.
-///
-/// # Errors
-/// Of the store: an outage is no reason to read everything.
-async fn bookmarked(table: &Table, version: u64) -> Result<Option<Snapshot>> {
-    match table.snapshot(Some(version)).await {
-        Err(error) if error.kind() == ErrorKind::Data => {
-            log::info!("version {version} of table {} cannot be read any more: {error}", table.name());
-            Ok(None)
-        }
-        other => other,
-    }
 }
 
 fn table_id_hash(snapshot: &Snapshot) -> i64 {

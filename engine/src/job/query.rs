@@ -19,6 +19,7 @@ use pulse_core::{Error, Result};
 
 use super::conform::conformed;
 use super::rejects::carry_rejects;
+use super::repeatable::{refuse_unrepeatable, volatile_function};
 use crate::error::from_datafusion;
 use crate::sink::{REASON, RowCheck};
 
@@ -47,7 +48,7 @@ pub(super) async fn logical_plan(state: &SessionState, job: &Job, sources: &Sour
 /// Plans the job's query and row checks over `sources`: the rows of one evaluation for each of `intervals`.
 ///
 /// # Errors
-/// `Invalid` with the place in the query or manifest.
+/// `Invalid` with the place in the query or manifest, also for a query that need not yield the same rows when it is repeated.
 pub async fn plan_query(
     state: &SessionState,
     job: &Job,
@@ -56,6 +57,7 @@ pub async fn plan_query(
 ) -> Result<JobQuery> {
     let context = context(state, sources)?;
     let plan = context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))?;
+    refuse_unrepeatable(&plan, job)?;
     let plan = bind(plan, intervals, job)?;
     let plan = if job.query.files().is_empty() { plan } else { carry_rejects(plan, job)? };
     let plan = conformed(plan, job)?;
@@ -122,6 +124,13 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
             .state()
             .create_logical_expr(condition, plan.schema())
             .map_err(|e| wrong_check(job, &expectation.name, e))?;
+        if let Some(function) = volatile_function(&expression) {
+            return Err(Error::invalid(format!(
+                "{}: expectation \"{}\": `{function}` has another value in each run: compare columns of the row",
+                job.manifest_path(),
+                expectation.name
+            )));
+        }
         expressions.push(expression.alias(&column));
         checks.push(RowCheck { name: expectation.name.clone(), column, on_fail: expectation.on_fail.into() });
     }
@@ -223,7 +232,8 @@ fn quoted_word(message: &str) -> Option<String> {
     (!word.is_empty()).then(|| word.to_owned())
 }
 
-fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
+/// Where a word stands in a query, whatever its case.
+pub(super) fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
     let lower = text.to_lowercase();
     let word = word.to_lowercase();
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');

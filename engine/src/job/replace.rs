@@ -16,7 +16,7 @@ use super::report::Staged;
 use crate::error::from_datafusion;
 use crate::sink::{PartitionResult, SinkNode, SinkSpec};
 use crate::source::delta::{DeltaScan, FILE_COLUMN};
-use crate::table::{DataFile, Snapshot, Table};
+use crate::table::{DataFile, RowChange, Snapshot, Table};
 
 /// Rows that must go: those that agree with a row of `rows` in `columns`.
 #[derive(Debug, Clone)]
@@ -32,7 +32,10 @@ pub(super) struct Replacement {
     pub(super) adds: Vec<Add>,
 }
 
-/// Files among `candidates` that hold rows of any of the `dead`.
+/// Files among `candidates` that hold rows of any of the `dead`, to be removed from the table.
+///
+/// # Errors
+/// `Invalid` when there are some and the table does not let us remove rows, besides those of a query.
 pub(super) async fn touched(
     bench: &Workbench,
     table: &Table,
@@ -43,6 +46,9 @@ pub(super) async fn touched(
     let mut paths = HashSet::new();
     for dead in dead {
         paths.extend(paths_with(bench, table, snapshot, &candidates, dead).await?);
+    }
+    if !paths.is_empty() {
+        table.refuse_unwritable(snapshot, RowChange::Replaced)?;
     }
     Ok(candidates.into_iter().filter(|file| paths.contains(&file.path)).collect())
 }

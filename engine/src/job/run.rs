@@ -4,6 +4,7 @@ mod commit;
 mod earlier;
 mod pair;
 mod quarantine;
+mod refuse;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -103,6 +104,7 @@ pub async fn committed(bench: &Workbench, job: &Job, run_id: &str, begun: DateTi
 pub async fn preview(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>) -> Result<Pinned> {
     let pinned = pin(bench, job, asked, now).await?;
     let run = Run { bench, job, run_id: "preview", pinned: &pinned, now };
+    run.refuse_unwritable()?;
     run.schema(&run.query(State::Now).await?)?;
     Ok(pinned)
 }
@@ -133,6 +135,7 @@ impl Run<'_> {
             self.settle().await?;
             return Ok(self.done(self.report(Outcome::Unchanged, &Staged::default())));
         }
+        self.refuse_unwritable()?;
         let query = self.query(State::Now).await?;
         let schema = self.schema(&query)?;
         entering(RunState::Running)?;
@@ -141,23 +144,38 @@ impl Run<'_> {
         let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
         reached(Step::Staged);
         let scan = self.staged_scan(&schema, &staged.total.files);
-        let table = self.replace_in_table(&query, &spec, &scan).await?;
+        let table = self.replace_in_table(&query, &spec, &scan).await;
+        let table = self.or_discard(table, &staged, &Replacement::default()).await?;
         let kept = self.kept_scan(&schema, &table);
         let written = Written { staged: &staged, scan: &scan, kept: &kept };
         let expectations = outcomes(self.bench, self.job, &written, self.now).await?;
         if let Some(message) = refusal(self.job, &expectations) {
-            self.pinned.table.discard(&staged.total.files).await;
-            self.pinned.table.discard(&table.adds).await;
-            self.pinned.quarantine_table.discard(&staged.total.quarantine_files).await;
+            self.discard(&staged, &table).await;
             let mut report = self.report(Outcome::ExpectationFailed { message }, &Staged::default());
             report.counts.rows_in = staged.total.rows_in;
             report.expectations = expectations;
             return Ok(self.done(report));
         }
-        let quarantine = self.replace_in_quarantine().await?;
+        let quarantine = self.replace_in_quarantine().await;
+        let quarantine = self.or_discard(quarantine, &staged, &table).await?;
         let changes = Changes { staged, table, quarantine };
         entering(RunState::Committing)?;
         self.commit(changes, &schema, expectations).await
+    }
+
+    /// `step`'s result; when it failed, the run's files are deleted.
+    async fn or_discard<T>(&self, step: Result<T>, staged: &Staged, table: &Replacement) -> Result<T> {
+        if step.is_err() {
+            self.discard(staged, table).await;
+        }
+        step
+    }
+
+    /// Deletes what a run wrote that ends before its first commit.
+    async fn discard(&self, staged: &Staged, table: &Replacement) {
+        self.pinned.table.discard(&staged.total.files).await;
+        self.pinned.table.discard(&table.adds).await;
+        self.pinned.quarantine_table.discard(&staged.total.quarantine_files).await;
     }
 
     /// The table's columns after the run.
