@@ -3,12 +3,15 @@
 mod changes;
 mod check;
 mod conform;
+mod distinct;
 mod fixture;
+mod grain;
 mod growth;
 mod optimize;
 mod pin;
 mod query;
 mod rejects;
+mod repeats;
 mod replace;
 mod report;
 mod run;
