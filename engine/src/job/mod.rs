@@ -3,7 +3,9 @@
 mod changes;
 mod check;
 mod conform;
+mod distinct;
 mod fixture;
+mod grain;
 mod growth;
 mod interval_scope;
 mod meaning;
@@ -12,6 +14,7 @@ mod pin;
 mod query;
 mod rejects;
 mod repeatable;
+mod repeats;
 mod replace;
 mod report;
 mod run;

@@ -146,6 +146,7 @@ impl Optimization<'_> {
             quarantine: url,
             checks: Vec::new(),
             unique: None,
+            grain: None,
         };
         let staged = write(self.bench, &doing, rows, spec, &|_, _, _| ()).await?;
         let expected: Option<u64> = bin.iter().map(DataFile::rows).sum();

@@ -43,10 +43,12 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub(super) struct Staged {
     pub(super) total: PartitionResult,
+    /// Whether rows that agree in the grain came to one task.
+    pub(super) grain_gathered: bool,
 }
 
 impl Staged {
-    pub(super) fn new(results: Vec<PartitionResult>, checks: usize) -> Self {
+    pub(super) fn new(results: Vec<PartitionResult>, checks: usize, grain_gathered: bool) -> Self {
         let mut total = PartitionResult { failed: vec![0; checks], ..PartitionResult::default() };
         for result in results {
             total.rows_in += result.rows_in;
@@ -56,13 +58,14 @@ impl Staged {
             total.rows_rejected += result.rows_rejected;
             total.repeated += result.repeated;
             total.disordered |= result.disordered;
+            total.grain_in_doubt |= result.grain_in_doubt;
             for (sum, failed) in total.failed.iter_mut().zip(result.failed) {
                 *sum += failed;
             }
             total.files.extend(result.files);
             total.quarantine_files.extend(result.quarantine_files);
         }
-        Self { total }
+        Self { total, grain_gathered }
     }
 
     pub(super) fn counts(&self) -> RunCounts {

@@ -18,12 +18,13 @@ use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::interval::Interval;
 use pulse_core::manifest::{Read, Sink};
 use pulse_core::project::Job;
-use pulse_core::run::RunState;
+use pulse_core::run::{ExpectationOutcome, RunState};
 use pulse_core::{Error, Result};
 
 use super::Workbench;
 use super::changes::{State, visible};
 use super::check::{Written, outcomes, refusal};
+use super::grain;
 use super::growth::keeps_keys;
 use super::pin::{Mode, Pinned, pin, raw_files};
 use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
@@ -148,7 +149,8 @@ impl Run<'_> {
         let table = self.or_discard(table, &staged, &Replacement::default()).await?;
         let kept = self.kept_scan(&schema, &table);
         let written = Written { staged: &staged, scan: &scan, kept: &kept };
-        let expectations = outcomes(self.bench, self.job, &written, self.now).await?;
+        let expectations = self.judge(&query, &written).await;
+        let expectations = self.or_discard(expectations, &staged, &table).await?;
         if let Some(message) = refusal(self.job, &expectations) {
             self.discard(&staged, &table).await;
             let mut report = self.report(Outcome::ExpectationFailed { message }, &Staged::default());
@@ -171,7 +173,19 @@ impl Run<'_> {
         step
     }
 
-    /// Deletes what a run wrote that ends before its first commit.
+    /// What the expectations say of the table as it would be committed.
+    ///
+    /// # Errors
+    /// `Data` also when it would violate its grain.
+    async fn judge(&self, query: &JobQuery, written: &Written<'_>) -> Result<Vec<ExpectationOutcome>> {
+        let expectations = outcomes(self.bench, self.job, written, self.now).await?;
+        if refusal(self.job, &expectations).is_none() {
+            grain::check(self.bench, self.job, query, written, &expectations).await?;
+        }
+        Ok(expectations)
+    }
+
+    /// Deletes what was written for a commit that will not be made.
     async fn discard(&self, staged: &Staged, table: &Replacement) {
         self.pinned.table.discard(&staged.total.files).await;
         self.pinned.table.discard(&table.adds).await;
@@ -273,7 +287,8 @@ impl Run<'_> {
             return Ok(Replacement { removes: target.files.clone(), adds: Vec::new() });
         }
         let table = &self.pinned.table;
-        let plain = SinkSpec { checks: Vec::new(), unique: None, order: spec.written_order(), ..spec.clone() };
+        let plain =
+            SinkSpec { checks: Vec::new(), unique: None, grain: None, order: spec.written_order(), ..spec.clone() };
         match &self.job.manifest.sink {
             Sink::Overwrite {} => Ok(Replacement { removes: target.files.clone(), adds: Vec::new() }),
             Sink::Append {} => {

@@ -1,5 +1,7 @@
 //! Runs over random small inputs. Whatever comes in which order: a repeated run changes nothing, a table that grew is the table
-//! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`.
+//! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`, or its grain.
+
+mod grain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -66,7 +68,7 @@ fn jobs_of_every_kind() -> Vec<JobText> {
         ),
         (
             "silver.days",
-            format!("grain = [\"k\"]\n{}[sink.overwrite_partitions]\nby = [\"d\"]\n{small}", by("[\"d\"]")),
+            format!("grain = [\"d\", \"n\"]\n{}[sink.overwrite_partitions]\nby = [\"d\"]\n{small}", by("[\"d\"]")),
             "select k, d, v, row_number() over (partition by d order by k, v) as n from bronze.lines",
         ),
         (

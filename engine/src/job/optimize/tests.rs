@@ -136,6 +136,7 @@ async fn commit(
         quarantine: table.url().to_string(),
         checks: Vec::new(),
         unique: None,
+        grain: None,
     };
     let staged = write(bench, "test", rows, spec, &|_, _, _| ()).await.unwrap();
     let commit = Commit {
