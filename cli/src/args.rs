@@ -113,6 +113,12 @@ pub(crate) struct Selection {
     /// End of the interval, not contained in it.
     #[arg(long, requires = "from")]
     pub(crate) to: Option<String>,
+    /// Compute all rows from all inputs, and replace all rows of the tables in one commit each.
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+    /// Compute a table from all inputs even if rows of files that are gone are lost.
+    #[arg(long)]
+    pub(crate) allow_loss: bool,
 }
 
 #[derive(Debug, Clone, Args)]

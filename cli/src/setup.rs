@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use datafusion::prelude::SessionConfig;
+use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
 use pulse_core::name::TableName;
@@ -247,9 +248,10 @@ pub(crate) fn graph(project: &Project, selection: &Selection) -> Result<Graph> {
     graph.select(&names)
 }
 
-pub(crate) fn interval(selection: &Selection) -> Result<Option<Interval>> {
-    match (&selection.from, &selection.to) {
-        (Some(from), Some(to)) => Interval::parse_bounds(from, to).map(Some),
-        _ => Ok(None),
-    }
+pub(crate) fn asked(selection: &Selection) -> Result<Asked> {
+    let interval = match (&selection.from, &selection.to) {
+        (Some(from), Some(to)) => Some(Interval::parse_bounds(from, to)?),
+        _ => None,
+    };
+    Ok(Asked { interval, rebuild: selection.rebuild, allow_loss: selection.allow_loss })
 }

@@ -2,12 +2,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod commit;
+pub mod decide;
 pub mod diagnostic;
 mod document;
 pub mod error;
 pub mod fixture;
 pub mod graph;
 pub mod interval;
+pub mod interval_set;
 pub mod lease;
 pub mod manifest;
 pub mod name;

@@ -23,7 +23,7 @@ pub struct Manifest {
     /// First interval's start, `YYYY-MM-DD`; needed with `interval` before the first run.
     #[serde(default)]
     pub start: Option<String>,
-    /// Columns that identify one row.
+    /// Columns that identify one row. A run that would commit two rows that agree in them fails; nulls agree.
     pub grain: Vec<String>,
     /// Order of rows within a data file; the grain when absent.
     #[serde(default)]
@@ -67,13 +67,25 @@ impl Manifest {
 
     /// Whether rows that agree in the unique columns meet in one task and in the order of its rows, where the sink looks.
     pub fn finds(&self, unique: &Unique) -> bool {
-        let in_order = |column: &String| self.partition_by().contains(column) || self.order().contains(column);
-        unique.columns.iter().all(in_order) && self.partition_by().iter().all(|by| unique.columns.contains(by))
+        self.orders_by(&unique.columns) && self.partition_by().iter().all(|by| unique.columns.contains(by))
     }
 
-    /// Whether rows that a run leaves in the table may agree with its new rows in the unique columns.
-    pub fn keeps_rows_beside(&self, unique: &Unique) -> bool {
-        let within = |columns: &[String]| columns.iter().all(|column| unique.columns.contains(column));
+    /// Whether the order of rows in the sink is one by these columns, and perhaps by others between them.
+    pub fn orders_by(&self, columns: &[String]) -> bool {
+        let in_order = |column: &String| self.partition_by().contains(column) || self.order().contains(column);
+        columns.iter().all(in_order)
+    }
+
+    /// `unique` expectations whose columns are all in the grain, with their places: where one holds, the grain holds.
+    pub fn stricter_than_grain(&self) -> impl Iterator<Item = (usize, &Expectation)> {
+        let is_stricter = |unique: &Unique| unique.columns.iter().all(|column| self.grain.contains(column));
+        let expectations = self.expect.iter().enumerate();
+        expectations.filter(move |(_, expectation)| expectation.unique.as_ref().is_some_and(is_stricter))
+    }
+
+    /// Whether rows that a run leaves in the table may agree with its new rows in `columns`.
+    pub fn keeps_rows_beside(&self, columns: &[String]) -> bool {
+        let within = |replaced: &[String]| replaced.iter().all(|column| columns.contains(column));
         match &self.sink {
             Sink::Append {} => true,
             Sink::Overwrite {} => false,

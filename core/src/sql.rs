@@ -64,7 +64,7 @@ impl Query {
     ///
     /// # Errors
     /// What is wrong and where: a syntax error, more or less than one statement, a statement that is no query, a table
-    /// without a layer, an unknown parameter, a function whose value depends on when it runs.
+    /// without a layer, an unknown parameter.
     pub fn parse(path: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
         let source = SqlText { path, text: Arc::from(text) };
         let tokens = source.tokens().map_err(|problem| vec![problem])?;

@@ -199,11 +199,17 @@ pub(crate) fn find_cause<'a, E: std::error::Error + 'static>(
     std::iter::successors(Some(error), |outer| cause(*outer)).filter_map(|inner| inner.downcast_ref::<E>()).last()
 }
 
-/// The next error below; one that an I/O error was made of calls itself no source.
+/// The next error below, also where the upper one does not name it as its source: I/O errors and delta-kernel's do not.
 fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
-    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        Some(inner) => Some(inner),
-        None => error.source(),
+    use delta_kernel::Error as Kernel;
+    if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        return Some(inner);
+    }
+    match error.downcast_ref::<Kernel>() {
+        Some(Kernel::ObjectStore(inner)) => Some(inner),
+        Some(Kernel::IOError(inner)) => Some(inner),
+        Some(Kernel::Backtraced { source, .. }) => Some(source.as_ref()),
+        _ => error.source(),
     }
 }
 

@@ -23,7 +23,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use pulse_core::interval::Interval;
+use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
 use pulse_core::run::{RunRecord, TriggerId};
@@ -61,7 +61,8 @@ pub struct SubmitRequest {
     pub lake: String,
     /// All when empty.
     pub jobs: Vec<TableName>,
-    pub interval: Option<Interval>,
+    #[serde(flatten)]
+    pub asked: Asked,
     pub on: On,
 }
 

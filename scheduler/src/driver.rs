@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
-use pulse_core::interval::Interval;
 use pulse_core::lease::LeaseOptions;
 use pulse_core::name::TableName;
 use pulse_core::retry::{RetryPolicy, seed_of};
@@ -49,7 +49,7 @@ impl Placement {
         }
     }
 
-    async fn choose(&self, job: &TableName, asked: Option<Interval>) -> Result<Workbench> {
+    async fn choose(&self, job: &TableName, asked: &Asked) -> Result<Workbench> {
         match self {
             Self::Fixed(bench) => Ok(bench.as_ref().clone()),
             Self::BySize { local, cluster, local_limit_bytes } => {
@@ -91,7 +91,7 @@ pub struct Submission {
     pub trigger: TriggerId,
     pub origin: Origin,
     pub graph: Graph,
-    pub interval: Option<Interval>,
+    pub asked: Asked,
     pub options: DriveOptions,
 }
 
@@ -101,13 +101,13 @@ pub enum Driven {
     Ended(TriggerExit),
     /// Another driver has it.
     Elsewhere,
-    /// As asked by [`Asked::Leave`].
+    /// As asked by [`Interruption::Leave`].
     Left,
 }
 
 /// What somebody here wants of a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum Interruption {
     Cancel,
     /// Stop without an end; another driver takes it up.
     Leave,
@@ -121,7 +121,7 @@ pub async fn drive(
     placement: Placement,
     submission: Submission,
     notices: mpsc::UnboundedSender<Notice>,
-    asked: impl Future<Output = Asked> + Send,
+    asked: impl Future<Output = Interruption> + Send,
 ) -> Result<Driven> {
     let ledger = RunStore::new(&placement.any().lake)?;
     let Some(lease) =
@@ -130,14 +130,14 @@ pub async fn drive(
         return Ok(Driven::Elsewhere);
     };
     let (events, received) = mpsc::unbounded_channel();
-    let Submission { trigger: id, graph, interval, options, .. } = submission;
+    let Submission { trigger: id, graph, asked: wanted, options, .. } = submission;
     let mut driver = Driver {
         id,
         ledger,
         resumed: lease.first_epoch() > 1,
         lease: Arc::new(lease),
         placement,
-        interval,
+        wanted,
         options,
         notices,
         events,
@@ -166,7 +166,7 @@ struct Driver {
     /// Another driver had it before.
     resumed: bool,
     placement: Placement,
-    interval: Option<Interval>,
+    wanted: Asked,
     options: DriveOptions,
     notices: mpsc::UnboundedSender<Notice>,
     events: mpsc::UnboundedSender<TaskEvent>,
@@ -194,7 +194,7 @@ impl Driver {
         &mut self,
         mut trigger: Trigger,
         mut received: mpsc::UnboundedReceiver<TaskEvent>,
-        asked: impl Future<Output = Asked> + Send,
+        asked: impl Future<Output = Interruption> + Send,
     ) -> Result<Driven> {
         let mut actions = trigger.apply(TriggerEvent::Started, Utc::now());
         let lease = Arc::clone(&self.lease);
@@ -225,8 +225,8 @@ impl Driver {
                     }
                 },
                 asked = &mut asked, if !is_asked => match asked {
-                    Asked::Cancel => { is_asked = true; cancelled = true; TriggerEvent::CancelRequested }
-                    Asked::Leave => return Ok(Driven::Left),
+                    Interruption::Cancel => { is_asked = true; cancelled = true; TriggerEvent::CancelRequested }
+                    Interruption::Leave => return Ok(Driven::Left),
                 },
                 () = lease.lost() => return Ok(Driven::Elsewhere),
                 () = tokio::time::sleep(wake.min(CANCEL_POLL)) => TriggerEvent::Tick,
@@ -283,7 +283,7 @@ impl Driver {
         let task = RunTask {
             run: RunId::new(self.id.clone(), job),
             placement: self.placement.clone(),
-            interval: self.interval,
+            wanted: self.wanted,
             begun,
             lease: Arc::clone(&self.lease),
             stopped,

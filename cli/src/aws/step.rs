@@ -77,14 +77,16 @@ fn arguments(global: &Global, options: &SubmitOptions) -> Result<Vec<String>> {
         Where::Cluster => "cluster",
     };
     say(&["--on", place]);
-    let Selection { jobs, all, from, to } = &options.selection;
+    let Selection { jobs, all, from, to, rebuild, allow_loss } = &options.selection;
     for (option, value) in [("--from", from), ("--to", to), ("--key", &options.key)] {
         if let Some(value) = value {
             say(&[option, value]);
         }
     }
-    if *all {
-        say(&["--all"]);
+    for (option, given) in [("--all", all), ("--rebuild", rebuild), ("--allow-loss", allow_loss)] {
+        if *given {
+            say(&[option]);
+        }
     }
     jobs.iter().for_each(|job| say(&[job]));
     Ok(arguments)

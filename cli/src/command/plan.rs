@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use chrono::Utc;
+use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::{Error, Result};
 use pulse_engine::job::{Mode, Pinned, Workbench, preview};
@@ -32,7 +33,7 @@ pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitC
     let mut lines: Vec<Line> = Vec::new();
     for name in graph.order() {
         let waits = graph.upstream(name).find(|up| lines.iter().any(|line| line.job == **up && line.does != "nothing"));
-        lines.push(line(&bench, name, setup::interval(selection)?, limit, waits).await?);
+        lines.push(line(&bench, name, &setup::asked(selection)?, limit, waits).await?);
     }
     let rows: Vec<Vec<String>> = lines
         .iter()
@@ -55,7 +56,7 @@ pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitC
 async fn line(
     bench: &Workbench,
     name: &TableName,
-    asked: Option<pulse_core::interval::Interval>,
+    asked: &Asked,
     limit: u64,
     waits: Option<&TableName>,
 ) -> Result<Line> {
@@ -91,16 +92,16 @@ fn known(name: &TableName, pinned: &Pinned, limit: u64, waits: Option<&TableName
         (Mode::Incremental, _) => ("changes".to_owned(), changes(pinned)),
         (Mode::Full { reason }, _) => ("everything".to_owned(), reason.clone()),
     };
-    let files = pinned.files.values().map(|files| files.new.len() as u64).sum::<u64>();
+    let files = pinned.files.values().map(|files| files.read.len() as u64).sum::<u64>();
     let place = if pinned.bytes() > limit { "cluster" } else { "in process" };
     Line { job: name.clone(), does, files, bytes: pinned.bytes(), place, why }
 }
 
 fn changes(pinned: &Pinned) -> String {
-    let files = pinned.files.iter().filter(|(_, files)| !files.new.is_empty()).map(|(name, files)| {
+    let files = pinned.files.iter().filter(|(_, files)| !files.read.is_empty()).map(|(name, files)| {
         format!(
             "raw.{name}: {} of {} files are new, {} changed",
-            files.new.len() - files.replaced.len(),
+            files.read.len() - files.replaced.len(),
             files.total,
             files.replaced.len()
         )
@@ -108,6 +109,7 @@ fn changes(pinned: &Pinned) -> String {
     let tables = pinned.tables.iter().filter(|(_, table)| table.changed()).map(|(name, table)| {
         format!("{name}: version {}, +{} -{} files", table.now.version, table.added().len(), table.removed().len())
     });
-    let interval = pinned.interval.iter().map(|interval| format!("{} to {}", interval.start, interval.end));
-    files.chain(tables).chain(interval).collect::<Vec<_>>().join("; ")
+    let intervals = pinned.plan.intervals();
+    let intervals = (!intervals.is_empty()).then(|| format!("computes {intervals}"));
+    files.chain(tables).chain(intervals).collect::<Vec<_>>().join("; ")
 }

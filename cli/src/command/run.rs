@@ -8,7 +8,7 @@ use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 use pulse_engine::job::{Workbench, pin};
 use pulse_scheduler::api::On;
-use pulse_scheduler::driver::{Asked, DriveOptions, Driven, Placement, Submission, drive};
+use pulse_scheduler::driver::{DriveOptions, Driven, Interruption, Placement, Submission, drive};
 use pulse_scheduler::ledger::Origin;
 
 use super::submit::run_on_cluster;
@@ -31,7 +31,7 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
         trigger: TriggerId::new(Utc::now(), rand::random()),
         origin: Origin::Here,
         graph: setup::graph(&bench.project, &options.selection)?,
-        interval: setup::interval(&options.selection)?,
+        asked: setup::asked(&options.selection)?,
         options: DriveOptions::new(&settings),
     };
     let id = submission.trigger.clone();
@@ -39,7 +39,7 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
     let watching = tokio::spawn(watch(receiver));
     let asked = async {
         interrupted().await;
-        Asked::Cancel
+        Interruption::Cancel
     };
     let driven = drive(Placement::Fixed(Box::new(bench)), submission, sender, asked).await?;
     if let Ok(watched) = watching.await {
@@ -60,10 +60,10 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
 
 /// Whether a job that is ready now reads more than one process should.
 async fn too_large(bench: &Workbench, settings: &Settings, selection: &Selection) -> Result<bool> {
-    let interval = setup::interval(selection)?;
+    let asked = setup::asked(selection)?;
     for name in setup::graph(&bench.project, selection)?.order() {
         // A source that does not exist yet is made by this trigger; its size is not known before.
-        if let Ok(pinned) = pin(bench, bench.project.job(name)?, interval, Utc::now()).await
+        if let Ok(pinned) = pin(bench, bench.project.job(name)?, &asked, Utc::now()).await
             && pinned.bytes() > settings.local_limit_mib << 20
         {
             return Ok(true);

@@ -173,7 +173,7 @@ impl Scheduler {
             variables,
             lake: folder_url(&global.lake, &here)?.to_string(),
             jobs,
-            interval: setup::interval(selection)?,
+            asked: setup::asked(selection)?,
             on,
         };
         let answer: SubmitResponse = self.post("runs", &request).await?;

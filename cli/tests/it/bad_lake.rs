@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{Scene, assert_same_tables};
+use crate::support::{Scene, assert_same_tables, text};
 
 fn shipped() -> Scene {
     let scene = Scene::shipped();
@@ -124,6 +124,37 @@ fn a_damaged_log_fails_its_table_and_says_what_to_do() {
     // Others do not care.
     scene.pulse(&["run", "silver.bars_1m", "gold.bars_15m"]).ok();
     assert_eq!(fs::read_to_string(&log).unwrap(), "{\"add\": garbage");
+}
+
+/// A version that a run read once: when its log is cleaned up everything is read, when it is damaged nothing is.
+#[test]
+fn a_read_version_that_is_damaged_is_not_one_that_is_gone() {
+    let mut scene = Scene::empty();
+    scene.sources(
+        "[files.rows]\nroot = \"$raw\"\ncolumns = [{ name = \"x\", type = \"bigint\" }]\n\
+         [files.rows.feed.all]\npath = \"*.csv\"\nformat = { csv = {} }\n",
+    );
+    let manifest = "grain = [\"source_file\"]\n[sink.append]\n";
+    scene.job("bronze.rows", manifest, "select x, source_file from raw.rows");
+    let manifest =
+        "grain = [\"x\"]\n[source.\"bronze.rows\"]\nread = \"changed\"\nby = [\"x\"]\n[sink.merge]\nkeys = [\"x\"]\n";
+    scene.job("silver.rows", manifest, "select x, count(*) as n from bronze.rows group by x");
+    for x in 1..=2 {
+        scene.put(&format!("{x}.csv"), format!("x\n{x}\n"));
+        scene.pulse(&["--set", "checkpoint_every=1", "run", "bronze.rows"]).ok();
+        if x == 1 {
+            scene.run_all();
+        }
+    }
+    let log = scene.lake.join("bronze/rows/_delta_log/00000000000000000000.json");
+    fs::write(&log, "{\"add\": garbage").unwrap();
+    scene.pulse(&["run", "silver.rows"]).fails(1, &["bronze.rows", "the log is damaged"]);
+    assert_eq!(scene.versions()["silver.rows"], "0");
+    fs::remove_file(&log).unwrap();
+    scene.pulse(&["run", "silver.rows"]).ok();
+    let mode = text(&scene.history("silver.rows")[0]["details"]["pulse.mode"]);
+    assert!(mode.starts_with("full") && mode.contains("is gone"), "{mode}");
+    assert_eq!(scene.count("silver.rows"), 2);
 }
 
 #[test]

@@ -55,6 +55,32 @@ fn an_unknown_column_or_function_has_a_caret() {
 }
 
 #[test]
+fn a_query_that_may_yield_other_rows_is_refused() {
+    for (query, texts) in [
+        ("select shuffle(make_array(1, 2))[1] as x", ["silver/a/query.sql:1:8", "`shuffle` has another value"]),
+        (
+            "select extract(year from\n  current_date) as x",
+            ["silver/a/query.sql:2:3", "`current_date` has another value"],
+        ),
+        ("select x, y from silver.b order by y\nlimit 2", ["silver/a/query.sql:2:1", "write `order by y, x`"]),
+        (
+            "select x from silver.b where y in (select y from silver.b limit 2)",
+            ["query.sql:1:59", "write `order by y`"],
+        ),
+    ] {
+        let scene = project(MANIFEST, query);
+        scene.job("silver.b", MANIFEST, "select 1 as x, 2 as y");
+        assert_refused(&scene, &[texts[0], texts[1], "^", "a run that is repeated must yield the same rows"]);
+    }
+    let scene = project(MANIFEST, "select x, y from silver.b order by y, x limit 2");
+    scene.job("silver.b", MANIFEST, "select 1 as x, 2 as y");
+    scene.run_all();
+    let expect = "[[expect]]\nname = \"lucky\"\ncheck = \"random() < x\"\non_fail = \"drop\"\n";
+    let scene = project(&format!("{MANIFEST}{expect}"), "select 1 as x");
+    assert_refused(&scene, &["silver/a/job.toml", "\"lucky\"", "`random` has another value"]);
+}
+
+#[test]
 fn an_unknown_table_has_a_caret() {
     let scene = project(MANIFEST, "select x\nfrom silver.nothing\n");
     assert_refused(&scene, &["silver/a/query.sql:2:6", "silver.nothing", "^"]);

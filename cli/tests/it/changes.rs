@@ -45,6 +45,7 @@ fn repeated_rows_that_are_no_neighbours_are_found_or_refused() {
     let job = |expectation: String| {
         let scene = scene();
         let head = manifest("[sink.overwrite]", "read = \"all\"", &expectation);
+        let head = head.replacen("grain = [\"k\"]", "grain = [\"k\", \"d\"]", 1);
         let text = format!("order = [\"k\", \"d\", \"v\"]\n{head}");
         scene.job("silver.t", &text, "select k, d, v from bronze.lines");
         scene

@@ -244,7 +244,7 @@ impl Checks<'_> {
             let help = "name all columns of `by` in `unique`, and all columns of `unique` in `order`";
             self.value(&place, "repeated rows would not lie side by side in the table's order", help);
         } else if !expectation.removes_rows()
-            && (!in_sink || manifest.keeps_rows_beside(unique))
+            && (!in_sink || manifest.keeps_rows_beside(&unique.columns))
             && let Some(hidden) = unique.columns.iter().find(|column| column.starts_with('_'))
         {
             let message = format!("`{hidden}` is not written, and this `unique` is counted on the table's rows");

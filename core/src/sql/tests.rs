@@ -190,21 +190,6 @@ fn a_table_needs_its_layer() {
 }
 
 #[test]
-fn a_query_must_be_repeatable() {
-    insta::assert_snapshot!(problems("select * from silver.a where ts < now()"), @r"
-    error: `now` has another value in each run
-     --> silver/x/query.sql:1:35
-      |
-    1 | select * from silver.a where ts < now()
-      |                                   ^^^
-      |
-      = help: a run that is repeated must yield the same rows: use a column, or `$interval_end`
-    ");
-    assert!(Query::parse("query.sql", "select current_date").is_err());
-    assert!(Query::parse("query.sql", "select now from silver.a").is_ok());
-}
-
-#[test]
 fn conditions_are_about_one_row() {
     for right in ["high >= greatest(open, close, low)", "symbol is not null and volume >= 0", "abs(x - y) < 1e-9"] {
         assert_eq!(check_condition(right), Ok(()), "{right}");

@@ -11,20 +11,6 @@ use sqlparser::ast::{
 use super::{SqlText, TableReference};
 use crate::diagnostic::{self, Diagnostic};
 
-/// Functions of the time or of chance: with one of them, a run that is repeated writes other rows.
-const NOT_REPEATABLE: [&str; 10] = [
-    "now",
-    "current_timestamp",
-    "current_date",
-    "current_time",
-    "today",
-    "localtimestamp",
-    "localtime",
-    "random",
-    "rand",
-    "uuid",
-];
-
 /// Table names of the query in the order of the text, and what is wrong with it.
 pub(super) fn references(source: &SqlText<'_>, query: &Ast) -> (Vec<TableReference>, Vec<Diagnostic>) {
     let mut visitor = QueryVisitor { source, scopes: Vec::new(), references: Vec::new(), problems: Vec::new() };
@@ -137,18 +123,6 @@ impl Visitor for QueryVisitor<'_> {
         // With arguments it is a table function, such as `generate_series(1, 3)`.
         if let TableFactor::Table { name, args: None, .. } = factor {
             self.relation(name);
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
-        if let Expr::Function(function) = expression {
-            let name = function.name.to_string().to_lowercase();
-            if NOT_REPEATABLE.contains(&name.as_str()) {
-                let message = format!("`{name}` has another value in each run");
-                let help = "a run that is repeated must yield the same rows: use a column, or `$interval_end`";
-                self.refuse(function.name.span(), message, help);
-            }
         }
         ControlFlow::Continue(())
     }

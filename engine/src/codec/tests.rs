@@ -46,6 +46,13 @@ fn spec() -> SinkSpec {
             on_fail: FailAction::Drop,
             keep_first_by: vec![SortKey { column: "ts".to_owned(), descending: true }],
         }),
+        grain: Some(UniqueCheck {
+            name: "grain".to_owned(),
+            columns: vec!["ts".to_owned()],
+            adjacency: Adjacency::Watched,
+            on_fail: FailAction::Count,
+            keep_first_by: Vec::new(),
+        }),
     }
 }
 

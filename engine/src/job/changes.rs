@@ -38,7 +38,8 @@ pub(super) fn visible(
     let scan = |files: Vec<DataFile>| of_files(pinned, files, target_bytes);
     let snapshot = snapshot(pinned, state)?;
     let changed = changed_together(all, pinned);
-    if all.mode != Mode::Incremental || changed.is_empty() {
+    // A query by interval sees all rows, and takes those of the interval itself.
+    if all.mode != Mode::Incremental || changed.is_empty() || !all.plan.intervals().is_empty() {
         return Ok(Arc::new(scan(snapshot.files.clone())));
     }
     if pinned.read.by.is_empty() && pinned.read.lookback.is_none() {

@@ -1,14 +1,9 @@
 //! Expectations: outcomes from what the sink counted, and checks of the table on the staged files.
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
 use chrono::{DateTime, Utc};
-use datafusion::common::{Column, JoinType, NullEquality};
+use datafusion::common::{Column, JoinType};
 use datafusion::datasource::provider_as_source;
-use datafusion::error::Result as DataFusionResult;
-use datafusion::functions_aggregate::count::count_all;
-use datafusion::functions_aggregate::sum::sum;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ident, lit};
+use datafusion::logical_expr::{LogicalPlanBuilder, ident};
 use datafusion::scalar::ScalarValue;
 use pulse_core::manifest::{Expectation, OnFail, Refers, Unique};
 use pulse_core::project::Job;
@@ -17,7 +12,8 @@ use pulse_core::{Error, Result};
 use std::sync::Arc;
 
 use super::Workbench;
-use super::replace::collect;
+use super::repeats::Groups;
+use super::replace::{collect, overlapping};
 use super::report::Staged;
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
@@ -84,58 +80,20 @@ async fn repeated(bench: &Workbench, job: &Job, place: usize, unique: &Unique, w
         }
         return Ok(total.repeated);
     }
-    let counted = job.manifest.unique_in_sink() == Some(place) && !total.disordered;
-    let within = if counted { total.repeated } else { repeated_within(bench, job, unique, written).await? };
-    if !job.manifest.keeps_rows_beside(unique) || written.kept.files().is_empty() {
+    let columns = &unique.columns;
+    let within = match job.manifest.unique_in_sink() == Some(place) && !total.disordered {
+        true => total.repeated,
+        false => {
+            let name = format!("{}: repeated rows", job.name);
+            Groups::repeated(name, written.scan, columns)?.surplus(bench).await?
+        }
+    };
+    if !job.manifest.keeps_rows_beside(columns) || written.kept.files().is_empty() {
         return Ok(within);
     }
-    Ok(within + met_again(bench, job, unique, written).await?)
-}
-
-/// Rows less groups of equal ones.
-async fn repeated_within(bench: &Workbench, job: &Job, unique: &Unique, written: &Written<'_>) -> Result<u64> {
-    let name = format!("{}: repeated rows", job.name);
-    let failed = |e| from_datafusion(&name, e);
-    let extra = "rows";
-    let groups = groups(written.scan, unique, vec![count_all().alias(extra)])
-        .and_then(|plan| plan.filter(ident(extra).gt(lit(1_i64))))
-        .and_then(|plan| plan.project([(ident(extra) - lit(1_i64)).alias(extra)]))
-        .and_then(|plan| plan.aggregate(Vec::<Expr>::new(), [sum(ident(extra))]))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(failed)?;
-    Ok(number(&collect(bench, &name, &groups).await?))
-}
-
-/// Groups of new rows that agree with a row that stays in the table.
-async fn met_again(bench: &Workbench, job: &Job, unique: &Unique, written: &Written<'_>) -> Result<u64> {
     let name = format!("{}: rows that are in the table already", job.name);
-    let failed = |e| from_datafusion(&name, e);
-    let kept = LogicalPlanBuilder::scan("kept", provider_as_source(Arc::new(written.kept.clone())), None)
-        .and_then(|plan| plan.project(unique.columns.iter().map(ident)))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(failed)?;
-    let keys: Vec<Column> = unique.columns.iter().map(Column::from_name).collect();
-    let met = groups(written.scan, unique, Vec::new())
-        .and_then(|plan| {
-            let keys = (keys.clone(), keys);
-            plan.join_detailed(kept, JoinType::LeftSemi, keys, None, NullEquality::NullEqualsNull)
-        })
-        .and_then(|plan| plan.aggregate(Vec::<Expr>::new(), [count_all()]))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(failed)?;
-    Ok(number(&collect(bench, &name, &met).await?))
-}
-
-fn groups(scan: &DeltaScan, unique: &Unique, counts: Vec<Expr>) -> DataFusionResult<LogicalPlanBuilder> {
-    LogicalPlanBuilder::scan("staged", provider_as_source(Arc::new(scan.clone())), None)?
-        .aggregate(unique.columns.iter().map(ident), counts)
-}
-
-/// The one number of an answer; null, the sum of nothing, is none.
-fn number(batches: &[RecordBatch]) -> u64 {
-    let columns = batches.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
-    let sum: i64 = columns.flat_map(|column| column.iter().flatten()).sum();
-    u64::try_from(sum).unwrap_or_default()
+    let kept = written.kept.with_files(overlapping(written.kept.files(), written.scan, columns));
+    Ok(within + Groups::met_again(name, written.scan, &kept, columns)?.count(bench).await?)
 }
 
 /// What to say when an expectation forbids the commit.

@@ -47,7 +47,7 @@ pub async fn run_fixture(
     schemas: &BTreeMap<TableName, SchemaRef>,
 ) -> Result<Vec<String>> {
     let sources = sources(project, job, fixture, schemas)?;
-    let query = plan_query(state, job, &sources, fixture.interval()?).await?;
+    let query = plan_query(state, job, &sources, fixture.interval()?.as_slice()).await?;
     let schema = table_schema(&query.plan, &query.columns)?;
     let folder = tempfile::tempdir().map_err(|e| Error::unavailable("no temporary folder").with_source(e))?;
     let bench = scratch(state, project, folder.path())?;

@@ -18,7 +18,7 @@ use super::replace::write;
 use crate::error::from_datafusion;
 use crate::sink::SinkSpec;
 use crate::source::delta::{DeltaScan, by_leading_column};
-use crate::table::{Commit, CommitOutcome, DataFile, OPTIMIZED_TAG, Removal, Snapshot, Table};
+use crate::table::{Commit, CommitOutcome, DataFile, OPTIMIZED_TAG, Removal, RowChange, Snapshot, Table};
 
 /// What an optimization did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +34,7 @@ pub struct Optimized {
 /// Rewrites runs of small files that lie next to each other in the order of the table, partition by partition of its storage.
 ///
 /// # Errors
-/// `Invalid` when the table does not exist, `Conflict` when others removed its files at every attempt, `Data` when rows would
+/// `Invalid` when the table does not exist or requires more of a writer than we do, `Conflict` when others removed its files at every attempt, `Data` when rows would
 /// be lost; and those of any run.
 pub async fn optimize(bench: &Workbench, name: &TableName, target_bytes: u64, now: DateTime<Utc>) -> Result<Optimized> {
     if name.table().ends_with("__quarantine") {
@@ -55,6 +55,7 @@ pub async fn optimize(bench: &Workbench, name: &TableName, target_bytes: u64, no
         if bins.is_empty() {
             return Ok(Optimized::default());
         }
+        table.refuse_unwritable(&snapshot, RowChange::Kept)?;
         let optimization = Optimization { bench, table: &table, snapshot: &snapshot, target_bytes, now };
         match optimization.commit(bins).await? {
             Ok(done) => return Ok(done),
@@ -145,6 +146,7 @@ impl Optimization<'_> {
             quarantine: url,
             checks: Vec::new(),
             unique: None,
+            grain: None,
         };
         let staged = write(self.bench, &doing, rows, spec, &|_, _, _| ()).await?;
         let expected: Option<u64> = bin.iter().map(DataFile::rows).sum();

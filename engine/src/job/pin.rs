@@ -1,20 +1,28 @@
 //! What a run reads: versions and files, pinned before anything is read. A run is a function of these.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hasher as _;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use pulse_core::commit::pair::{NAMED_ID, Named, SETTLES_ID};
-use pulse_core::interval::{Interval, parse_stamp};
-use pulse_core::manifest::{Manifest, Read, Sink, Source};
+use pulse_core::decide::{
+    Asked, Bookmarks, IntervalRules, JobRules, Observed, ObservedTable, Reach, RunPlan, Since, TableMark, decide,
+};
+use pulse_core::interval::parse_stamp;
+use pulse_core::manifest::{IntervalUnit, Read, Sink, Source};
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
 use pulse_core::{Error, ErrorKind, Result};
 
 use super::Workbench;
-use crate::source::file::{SourceFile, list};
-use crate::store::{folder_url, store_path};
+use super::interval_scope::{IntervalScope, columns_within, times};
+use super::meaning::{hash_of, meaning};
+use super::query::{Sources, logical_plan};
+use crate::error::from_datafusion;
+use crate::source::delta::DeltaScan;
+use crate::source::file::{RawFiles, ScanOptions, SourceFile, list};
+use crate::store::{folder_url, store_path, store_url};
 use crate::table::{Changes, DataFile, Snapshot, Table};
 
 /// How much of the table a run computes.
@@ -28,13 +36,23 @@ pub enum Mode {
     Full { reason: String },
 }
 
+impl From<&RunPlan> for Mode {
+    fn from(plan: &RunPlan) -> Self {
+        match plan {
+            RunPlan::Nothing => Self::Unchanged,
+            RunPlan::Changes { .. } => Self::Incremental,
+            RunPlan::Rebuild { reason, .. } => Self::Full { reason: reason.clone() },
+        }
+    }
+}
+
 /// One source of files.
 #[derive(Debug, Clone)]
 pub struct PinnedFiles {
     pub root: url::Url,
-    /// Files to read, in the order of feed and path.
-    pub new: Vec<SourceFile>,
-    /// Paths among `new` that were read before with other content.
+    /// Files that the run reads, in the order of feed and path.
+    pub read: Vec<SourceFile>,
+    /// Paths among `read` that were read before with other content.
     pub replaced: Vec<String>,
     /// All files of the source at this moment.
     pub total: usize,
@@ -79,8 +97,11 @@ pub struct Pinned {
     pub own_quarantine: Option<Snapshot>,
     pub files: BTreeMap<String, PinnedFiles>,
     pub tables: BTreeMap<TableName, PinnedTable>,
-    pub interval: Option<Interval>,
+    /// What is read and what is replaced.
+    pub plan: RunPlan,
     pub mode: Mode,
+    /// Several intervals may be computed by one evaluation of the query.
+    pub(super) decomposes: bool,
     /// Bookmarks that the commit sets.
     pub transactions: Vec<(String, i64)>,
 }
@@ -88,7 +109,7 @@ pub struct Pinned {
 impl Pinned {
     /// Bytes of the files that the run reads of its sources, at most.
     pub fn bytes(&self) -> u64 {
-        let files = self.files.values().flat_map(|files| &files.new).map(|file| file.size);
+        let files = self.files.values().flat_map(|files| &files.read).map(|file| file.size);
         files.sum::<u64>() + self.tables.values().map(|table| self.table_bytes(table)).sum::<u64>()
     }
 
@@ -101,59 +122,126 @@ impl Pinned {
     }
 }
 
-const JOB_ID: &str = "pulse/job";
-const INTERVAL_ID: &str = "pulse/interval";
-
 /// Reads logs and lists folders; no data.
 ///
 /// # Errors
-/// `Invalid` when a source does not exist or cannot be read, `Data` for a broken log.
-pub async fn pin(bench: &Workbench, job: &Job, asked: Option<Interval>, now: DateTime<Utc>) -> Result<Pinned> {
+/// `Invalid` when a source does not exist or cannot be read, `Data` for a broken log or when rows would be lost.
+pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>) -> Result<Pinned> {
     let table = bench.lake.table(&job.name)?;
     let quarantine_table = bench.lake.table(&job.name.quarantine())?;
     let target = table.snapshot(None).await?;
     let quarantine = quarantine_table.snapshot(None).await?;
     let own_quarantine = own_quarantine(&quarantine_table, target.as_ref(), quarantine.as_ref()).await?;
-    let known = target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
-    let version = job_version(job)?;
-    let feeds = feed_versions(bench, job)?;
-    let differs = |(id, version): &(String, i64)| known.get(id).is_some_and(|known| known != version);
-    let rebuilt = match &target {
-        Some(_) if known.get(JOB_ID) != Some(&version) => Some("the job changed"),
-        Some(_) if feeds.iter().any(differs) => Some("sources.toml changed"),
-        _ => None,
-    };
-    let bookmarks = if rebuilt.is_some() { HashMap::new() } else { known };
-
-    let mut files = BTreeMap::new();
+    let unit = job.manifest.interval.filter(|_| job.query.uses_interval());
+    let start = job.manifest.start.as_deref().map(parse_stamp).transpose()?.unwrap_or_default();
+    let numbers = target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
+    let known = Bookmarks::new(numbers, unit.map(|_| start));
+    let mut listings = BTreeMap::new();
     for name in job.query.files() {
-        files.insert(name.to_owned(), pin_files(bench, name, &bookmarks).await?);
+        listings.insert(name.to_owned(), list_files(bench, name).await?);
     }
     let mut tables = BTreeMap::new();
     for name in job.query.tables() {
-        let pinned = pin_table(bench, job, &name, &bookmarks).await?;
+        let pinned = pin_table(bench, job, &name, known.table(&name)).await?;
         tables.insert(name, pinned);
     }
-    let interval = interval(job, asked, &bookmarks, now)?;
-    let mode = match (&target, rebuilt) {
-        (None, _) => Mode::Full { reason: "the table does not exist yet".to_owned() },
-        (_, Some(what)) => Mode::Full { reason: what.to_owned() },
-        _ => mode(job, &files, &tables, interval),
+    let facts = match unit {
+        Some(unit) => interval_facts(bench, job, unit, &listings, &tables).await?,
+        None => IntervalFacts::default(),
     };
-    let mut transactions = transactions(version, &files, &tables, interval);
-    transactions.extend(feeds);
+    let observed = observed(&known, &listings, &tables, &facts.scope);
+    let meaning = meaning(bench, job)?;
+    let has_quarantine = own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty());
+    let partitions_within = facts.partitions_within;
+    let interval = unit.map(|unit| IntervalRules { unit, start, partitions_within, has_quarantine });
+    let rules = JobRules { sink: &job.manifest.sink, interval, meaning: &meaning };
+    let plan = decide(rules, target.as_ref().map(|_| &known), &observed, asked, now).map_err(|e| of_job(job, e))?;
     Ok(Pinned {
         table,
         target,
         quarantine_table,
         quarantine,
         own_quarantine,
-        files,
+        files: listings.into_iter().map(|(name, listing)| (name.clone(), listing.read_by(&name, &plan))).collect(),
         tables,
-        interval,
-        mode,
-        transactions,
+        mode: Mode::from(&plan),
+        decomposes: facts.scope.decomposes,
+        transactions: known.after(&plan, &meaning, &observed),
+        plan,
     })
+}
+
+fn of_job(job: &Job, error: Error) -> Error {
+    Error::new(error.kind(), format!("job {}: {}", job.name, error.message()))
+}
+
+/// In the terms of the decision.
+fn observed(
+    known: &Bookmarks,
+    listings: &BTreeMap<String, ListedFiles>,
+    tables: &BTreeMap<TableName, PinnedTable>,
+    scope: &IntervalScope,
+) -> Observed {
+    let marks = |listing: &ListedFiles| {
+        listing.files.iter().map(|file| (file.path.clone(), file.fingerprint)).collect::<BTreeMap<_, _>>()
+    };
+    let table = |(name, pinned): (&TableName, &PinnedTable)| {
+        let observed = ObservedTable {
+            mark: pinned.mark(),
+            read: pinned.read.read,
+            by: pinned.read.by.clone(),
+            since: pinned.since(scope.column(&name.to_string()), known.table(name)),
+        };
+        (name.clone(), observed)
+    };
+    Observed {
+        files: listings.iter().map(|(name, listing)| (name.clone(), marks(listing))).collect(),
+        tables: tables.iter().map(table).collect(),
+    }
+}
+
+/// What the query proves about the intervals of its rows.
+#[derive(Default)]
+struct IntervalFacts {
+    scope: IntervalScope,
+    partitions_within: bool,
+}
+
+async fn interval_facts(
+    bench: &Workbench,
+    job: &Job,
+    unit: IntervalUnit,
+    listings: &BTreeMap<String, ListedFiles>,
+    tables: &BTreeMap<TableName, PinnedTable>,
+) -> Result<IntervalFacts> {
+    let mut sources = Sources::new();
+    for (name, listing) in listings {
+        sources.insert(format!("raw.{name}"), Arc::new(raw_files(bench, name, &listing.root, Vec::new())?));
+    }
+    for (name, pinned) in tables {
+        let target = bench.options.target_partition_bytes;
+        sources.insert(name.to_string(), Arc::new(DeltaScan::new(pinned.table.clone(), &pinned.now, target)));
+    }
+    let plan = logical_plan(&bench.state, job, &sources).await?;
+    let failed = |e| from_datafusion(&job.query_path(), e);
+    let partitions_within = match &job.manifest.sink {
+        Sink::OverwritePartitions { by } => columns_within(&plan, by, unit).map_err(failed)?,
+        Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => true,
+    };
+    Ok(IntervalFacts { scope: IntervalScope::of(&plan, unit).map_err(failed)?, partitions_within })
+}
+
+/// Some files of a source, as a table.
+pub(super) fn raw_files(bench: &Workbench, name: &str, root: &url::Url, files: Vec<SourceFile>) -> Result<RawFiles> {
+    let source = bench.project.sources.files.get(name);
+    let source = source.ok_or_else(|| Error::internal(format!("source `raw.{name}` is not declared")))?;
+    let scan = ScanOptions {
+        store_url: store_url(root)?,
+        root: store_path(root)?,
+        target_partition_bytes: bench.options.target_partition_bytes,
+        read: bench.options.read.clone(),
+    };
+    Ok(RawFiles::new(Arc::new(source.clone()), files, scan))
 }
 
 /// What belongs to the target, where it says so; else the newest version, as also where the quarantine was removed since.
@@ -207,7 +295,30 @@ pub(super) async fn named_version(table: &Table, newest: &Snapshot, version: u64
     }
 }
 
-async fn pin_files(bench: &Workbench, name: &str, bookmarks: &HashMap<String, i64>) -> Result<PinnedFiles> {
+/// All files of a source.
+struct ListedFiles {
+    root: url::Url,
+    files: Vec<SourceFile>,
+    warnings: Vec<String>,
+}
+
+impl ListedFiles {
+    fn read_by(self, name: &str, plan: &RunPlan) -> PinnedFiles {
+        let total = self.files.len();
+        let (paths, replaced): (&[String], &[String]) = match plan {
+            RunPlan::Nothing => (&[], &[]),
+            RunPlan::Changes { files, .. } => {
+                files.get(name).map_or((&[], &[]), |changes| (changes.read.as_slice(), changes.replaced.as_slice()))
+            }
+            RunPlan::Rebuild { inputs, .. } => (inputs.files(name), &[]),
+        };
+        let wanted: std::collections::HashSet<&str> = paths.iter().map(String::as_str).collect();
+        let read = self.files.into_iter().filter(|file| wanted.contains(file.path.as_str())).collect();
+        PinnedFiles { root: self.root, read, replaced: replaced.to_vec(), total, warnings: self.warnings }
+    }
+}
+
+async fn list_files(bench: &Workbench, name: &str) -> Result<ListedFiles> {
     let source = bench
         .project
         .sources
@@ -218,19 +329,10 @@ async fn pin_files(bench: &Workbench, name: &str, bookmarks: &HashMap<String, i6
     let root = folder_url(&source.root, &base)?;
     let store = bench.lake.stores().client(&root)?;
     let listing = list(store.as_ref(), &store_path(&root)?, source).await?;
-    let total = listing.files.len();
-    let is_new = |file: &SourceFile| bookmarks.get(&file_id(name, &file.path)) != Some(&file.fingerprint);
-    let new: Vec<SourceFile> = listing.files.into_iter().filter(is_new).collect();
-    let replaced = new.iter().map(|file| file.path.clone()).filter(|path| bookmarks.contains_key(&file_id(name, path)));
-    Ok(PinnedFiles { root, replaced: replaced.collect(), new, total, warnings: listing.warnings })
+    Ok(ListedFiles { root, files: listing.files, warnings: listing.warnings })
 }
 
-async fn pin_table(
-    bench: &Workbench,
-    job: &Job,
-    name: &TableName,
-    bookmarks: &HashMap<String, i64>,
-) -> Result<PinnedTable> {
+async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option<TableMark>) -> Result<PinnedTable> {
     let table = bench.lake.table(name)?;
     let Some(now) = table.snapshot(None).await? else {
         return Err(Error::invalid(format!(
@@ -244,10 +346,13 @@ async fn pin_table(
         by: Vec::new(),
         lookback: None,
     });
-    let before = match bookmarks.get(&table_id(name)).and_then(|version| u64::try_from(*version).ok()) {
-        Some(version) if version == now.version => Some(now.clone()),
-        // A version whose log is gone cannot be compared with; the run then reads everything.
-        Some(version) => table.snapshot(Some(version)).await.unwrap_or_default(),
+    let id = table_id_hash(&now);
+    let before = match known {
+        // Versions of a table that was removed and made again say nothing of each other.
+        Some(known) if known.id.is_some_and(|known| known != id) => None,
+        Some(known) if known.version == now.version => Some(now.clone()),
+        Some(known) if known.version > now.version => None,
+        Some(known) => table.past_snapshot(known.version).await?,
         None => None,
     };
     let changes = match &before {
@@ -263,134 +368,29 @@ async fn pin_table(
     })
 }
 
-fn mode(
-    job: &Job,
-    files: &BTreeMap<String, PinnedFiles>,
-    tables: &BTreeMap<TableName, PinnedTable>,
-    interval: Option<Interval>,
-) -> Mode {
-    let mut changed = interval.is_some() || files.values().any(|files| !files.new.is_empty());
-    for (name, table) in tables {
-        match (table.read.read, table.changed()) {
-            (_, false) => {}
-            (Read::All, true) if interval.is_none() => {
-                return Mode::Full { reason: format!("{name} changed and is read whole") };
-            }
-            (Read::All, true) => {}
-            (Read::Changed, true) if table.before.is_none() => {
-                return Mode::Full { reason: format!("{name} was not read before, or its last read version is gone") };
-            }
-            (Read::Changed, true) => changed = true,
+fn table_id_hash(snapshot: &Snapshot) -> i64 {
+    hash_of(&[snapshot.id()])
+}
+
+impl PinnedTable {
+    fn mark(&self) -> TableMark {
+        TableMark { version: self.now.version, id: Some(table_id_hash(&self.now)) }
+    }
+
+    /// `column` is what the query filters this table's rows by to those of an interval.
+    fn since(&self, column: Option<&str>, known: Option<TableMark>) -> Since {
+        if known.is_none() || self.before.is_none() {
+            return Since::Unknown;
         }
-    }
-    if let Some(reason) = apart(tables) {
-        return Mode::Full { reason };
-    }
-    match (changed, &job.manifest.sink) {
-        (false, _) => Mode::Unchanged,
-        (true, Sink::Overwrite {}) => Mode::Full { reason: "the sink overwrites".to_owned() },
-        (true, _) => Mode::Incremental,
-    }
-}
-
-/// Why two sources that changed at once cannot be read by their changes: groups of one say nothing of those of the other.
-fn apart(tables: &BTreeMap<TableName, PinnedTable>) -> Option<String> {
-    let in_groups = |table: &PinnedTable| table.read.read == Read::Changed && !table.read.by.is_empty();
-    let mut changed = tables.iter().filter(|(_, table)| in_groups(table) && table.changed());
-    let (first, one) = changed.next()?;
-    let (second, _) = changed.find(|(_, other)| !same_columns(&one.read.by, &other.read.by))?;
-    Some(format!("{first} and {second} changed, which are read by different columns"))
-}
-
-fn interval(
-    job: &Job,
-    asked: Option<Interval>,
-    bookmarks: &HashMap<String, i64>,
-    now: DateTime<Utc>,
-) -> Result<Option<Interval>> {
-    let Some(unit) = job.manifest.interval.filter(|_| job.query.uses_interval()) else { return Ok(None) };
-    if let Some(asked) = asked {
-        asked.check_aligned(unit)?;
-        return Ok(Some(asked));
-    }
-    let consumed = bookmarks.get(INTERVAL_ID).and_then(|micros| DateTime::from_timestamp_micros(*micros));
-    let start = job.manifest.start.as_deref().map(parse_stamp).transpose()?.unwrap_or_default();
-    Ok(Interval::pending(unit, start, consumed, now))
-}
-
-fn transactions(
-    version: i64,
-    files: &BTreeMap<String, PinnedFiles>,
-    tables: &BTreeMap<TableName, PinnedTable>,
-    interval: Option<Interval>,
-) -> Vec<(String, i64)> {
-    let mut all = vec![(JOB_ID.to_owned(), version)];
-    for (name, pinned) in files {
-        all.extend(pinned.new.iter().map(|file| (file_id(name, &file.path), file.fingerprint)));
-    }
-    for (name, pinned) in tables {
-        all.push((table_id(name), i64::try_from(pinned.now.version).unwrap_or(i64::MAX)));
-    }
-    all.extend(interval.map(|interval| (INTERVAL_ID.to_owned(), interval.end.timestamp_micros())));
-    all
-}
-
-fn file_id(source: &str, path: &str) -> String {
-    format!("pulse/file/{source}/{path}")
-}
-
-fn table_id(name: &TableName) -> String {
-    format!("pulse/table/{name}")
-}
-
-/// Changes when the query or the manifest does, except for its words to people; the same in every process and build.
-fn job_version(job: &Job) -> Result<i64> {
-    let manifest = Manifest { owner: String::new(), description: String::new(), ..job.manifest.clone() };
-    version_of(&[&as_json(&manifest)?, &job.query.text])
-}
-
-/// The contract of each feed that the job reads. Not where its files lie: a folder may move, and its files are known by what
-/// they hold. A feed that is new has no version in the table and only brings new files.
-fn feed_versions(bench: &Workbench, job: &Job) -> Result<Vec<(String, i64)>> {
-    let mut versions = Vec::new();
-    for name in job.query.files() {
-        let Some(source) = bench.project.sources.files.get(name) else { continue };
-        let columns = as_json(&source.columns)?;
-        for (feed, contract) in &source.feed {
-            versions.push((format!("pulse/feed/{name}/{feed}"), version_of(&[&columns, &as_json(contract)?])?));
+        if self.changes.is_empty() {
+            return Since::Nothing;
         }
-    }
-    Ok(versions)
-}
-
-fn as_json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|e| Error::internal("a manifest is not JSON").with_source(e))
-}
-
-fn version_of(texts: &[&str]) -> Result<i64> {
-    let mut hash = Fnv::default();
-    texts.iter().for_each(|text| hash.write(text.as_bytes()));
-    i64::try_from(hash.finish() & (u64::MAX >> 1)).map_err(|e| Error::internal("63 bits are no number").with_source(e))
-}
-
-/// FNV-1a: stable across releases, which the standard library's hasher does not promise.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl std::hash::Hasher for Fnv {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        let changed: Vec<&DataFile> = self.changes.added.iter().chain(&self.changes.removed).collect();
+        let reach = column.and_then(|column| {
+            let data_type = self.now.schema.field_with_name(column).ok()?.data_type();
+            times(&changed, column, data_type)
+        });
+        Since::Changed(reach.map_or(Reach::Anything, Reach::Within))
     }
 }
 

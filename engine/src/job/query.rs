@@ -19,6 +19,7 @@ use pulse_core::{Error, Result};
 
 use super::conform::conformed;
 use super::rejects::carry_rejects;
+use super::repeatable::{refuse_unrepeatable, volatile_function};
 use crate::error::from_datafusion;
 use crate::sink::{REASON, RowCheck};
 
@@ -35,19 +36,29 @@ pub struct JobQuery {
     pub checks: Vec<RowCheck>,
 }
 
-/// Plans the job's query and row checks over `sources`.
+/// The query as it is written, with its parameters.
 ///
 /// # Errors
-/// `Invalid` with the place in the query or manifest.
+/// `Invalid` with the place in the query.
+pub(super) async fn logical_plan(state: &SessionState, job: &Job, sources: &Sources) -> Result<LogicalPlan> {
+    let context = context(state, sources)?;
+    context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))
+}
+
+/// Plans the job's query and row checks over `sources`: the rows of one evaluation for each of `intervals`.
+///
+/// # Errors
+/// `Invalid` with the place in the query or manifest, also for a query that need not yield the same rows when it is repeated.
 pub async fn plan_query(
     state: &SessionState,
     job: &Job,
     sources: &Sources,
-    interval: Option<Interval>,
+    intervals: &[Interval],
 ) -> Result<JobQuery> {
     let context = context(state, sources)?;
     let plan = context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))?;
-    let plan = bind(plan, interval).map_err(|e| wrong_query(job, e))?;
+    refuse_unrepeatable(&plan, job)?;
+    let plan = bind(plan, intervals, job)?;
     let plan = if job.query.files().is_empty() { plan } else { carry_rejects(plan, job)? };
     let plan = conformed(plan, job)?;
     let columns = plan.schema().fields().iter().map(|field| field.name().clone()).filter(|name| !name.starts_with('_'));
@@ -76,8 +87,25 @@ fn context(state: &SessionState, sources: &Sources) -> Result<SessionContext> {
     Ok(context)
 }
 
-fn bind(plan: LogicalPlan, interval: Option<Interval>) -> datafusion::error::Result<LogicalPlan> {
-    let Some(interval) = interval else { return Ok(plan) };
+fn bind(plan: LogicalPlan, intervals: &[Interval], job: &Job) -> Result<LogicalPlan> {
+    let failed = |e| wrong_query(job, e);
+    let mut evaluations = intervals.iter().map(|interval| bind_one(plan.clone(), *interval).map_err(failed));
+    let Some(first) = evaluations.next() else { return Ok(plan) };
+    let mut all = LogicalPlanBuilder::from(first?);
+    for evaluation in evaluations {
+        if !job.query.files().is_empty() {
+            return Err(Error::invalid(format!(
+                "{}: a query over files is evaluated for one span of time; let a job read the files whole, and the next one \
+                 compute its intervals",
+                job.query_path()
+            )));
+        }
+        all = all.union(evaluation?).map_err(failed)?;
+    }
+    all.build().map_err(failed)
+}
+
+fn bind_one(plan: LogicalPlan, interval: Interval) -> datafusion::error::Result<LogicalPlan> {
     let stamp = |time: chrono::DateTime<chrono::Utc>| {
         ScalarValue::TimestampMicrosecond(Some(time.timestamp_micros()), Some("UTC".into())).into()
     };
@@ -96,6 +124,13 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
             .state()
             .create_logical_expr(condition, plan.schema())
             .map_err(|e| wrong_check(job, &expectation.name, e))?;
+        if let Some(function) = volatile_function(&expression) {
+            return Err(Error::invalid(format!(
+                "{}: expectation \"{}\": `{function}` has another value in each run: compare columns of the row",
+                job.manifest_path(),
+                expectation.name
+            )));
+        }
         expressions.push(expression.alias(&column));
         checks.push(RowCheck { name: expectation.name.clone(), column, on_fail: expectation.on_fail.into() });
     }
@@ -197,7 +232,8 @@ fn quoted_word(message: &str) -> Option<String> {
     (!word.is_empty()).then(|| word.to_owned())
 }
 
-fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
+/// Where a word stands in a query, whatever its case.
+pub(super) fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
     let lower = text.to_lowercase();
     let word = word.to_lowercase();
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');

@@ -14,9 +14,9 @@ use pulse_core::{Error, Result};
 use super::Workbench;
 use super::report::Staged;
 use crate::error::from_datafusion;
-use crate::sink::{PartitionResult, SinkNode, SinkSpec};
+use crate::sink::{PartitionResult, SinkExec, SinkNode, SinkSpec};
 use crate::source::delta::{DeltaScan, FILE_COLUMN};
-use crate::table::{DataFile, Snapshot, Table};
+use crate::table::{DataFile, RowChange, Snapshot, Table};
 
 /// Rows that must go: those that agree with a row of `rows` in `columns`.
 #[derive(Debug, Clone)]
@@ -32,7 +32,10 @@ pub(super) struct Replacement {
     pub(super) adds: Vec<Add>,
 }
 
-/// Files among `candidates` that hold rows of any of the `dead`.
+/// Files among `candidates` that hold rows of any of the `dead`, to be removed from the table.
+///
+/// # Errors
+/// `Invalid` when there are some and the table does not let us remove rows, besides those of a query.
 pub(super) async fn touched(
     bench: &Workbench,
     table: &Table,
@@ -43,6 +46,9 @@ pub(super) async fn touched(
     let mut paths = HashSet::new();
     for dead in dead {
         paths.extend(paths_with(bench, table, snapshot, &candidates, dead).await?);
+    }
+    if !paths.is_empty() {
+        table.refuse_unwritable(snapshot, RowChange::Replaced)?;
     }
     Ok(candidates.into_iter().filter(|file| paths.contains(&file.path)).collect())
 }
@@ -130,9 +136,10 @@ pub(super) async fn write(
     let plan = SinkNode::plan(rows, Arc::new(spec)).map_err(|e| from_datafusion(name, e))?;
     let physical = bench.state.create_physical_plan(&plan).await.map_err(|e| from_datafusion(name, e))?;
     log::debug!("{name}:\n{}", datafusion::physical_plan::displayable(physical.as_ref()).indent(false));
+    let grain_gathered = physical.downcast_ref::<SinkExec>().is_some_and(SinkExec::gathers_grain);
     let partitions = bench.execute.execute(name, &bench.state, physical, progress).await?;
     let results = partitions.iter().map(|batches| parse(name, batches)).collect::<Result<Vec<_>>>()?;
-    Ok(Staged::new(results, checks))
+    Ok(Staged::new(results, checks, grain_gathered))
 }
 
 /// Exactly one result a partition: a lost or doubled one would lose or double rows.
@@ -168,7 +175,8 @@ pub(super) fn overlapping(files: &[DataFile], staged: &DeltaScan, keys: &[String
         staged.files().iter().any(|new| {
             keys.iter().all(|key| {
                 let Ok(field) = schema.field_with_name(key) else { return true };
-                if has_nulls(file, key) && has_nulls(new, key) {
+                // The bounds of a file say nothing of values that are no numbers.
+                if (has_nulls(file, key) && has_nulls(new, key)) || field.data_type().is_floating() {
                     return true;
                 }
                 let bound =

@@ -1,7 +1,7 @@
 //! What a run did.
 
 use deltalake_core::kernel::Add;
-use pulse_core::interval::Interval;
+use pulse_core::interval_set::IntervalSet;
 use pulse_core::manifest::Read;
 use pulse_core::name::TableName;
 use pulse_core::run::{ExpectationOutcome, InputRecord, Place, RunCounts};
@@ -30,7 +30,7 @@ pub struct Report {
     pub outcome: Outcome,
     pub mode: Mode,
     pub place: Place,
-    pub interval: Option<Interval>,
+    pub intervals: IntervalSet,
     pub inputs: Vec<InputRecord>,
     pub counts: RunCounts,
     pub expectations: Vec<ExpectationOutcome>,
@@ -43,10 +43,12 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub(super) struct Staged {
     pub(super) total: PartitionResult,
+    /// Whether rows that agree in the grain came to one task.
+    pub(super) grain_gathered: bool,
 }
 
 impl Staged {
-    pub(super) fn new(results: Vec<PartitionResult>, checks: usize) -> Self {
+    pub(super) fn new(results: Vec<PartitionResult>, checks: usize, grain_gathered: bool) -> Self {
         let mut total = PartitionResult { failed: vec![0; checks], ..PartitionResult::default() };
         for result in results {
             total.rows_in += result.rows_in;
@@ -56,13 +58,14 @@ impl Staged {
             total.rows_rejected += result.rows_rejected;
             total.repeated += result.repeated;
             total.disordered |= result.disordered;
+            total.grain_in_doubt |= result.grain_in_doubt;
             for (sum, failed) in total.failed.iter_mut().zip(result.failed) {
                 *sum += failed;
             }
             total.files.extend(result.files);
             total.quarantine_files.extend(result.quarantine_files);
         }
-        Self { total }
+        Self { total, grain_gathered }
     }
 
     pub(super) fn counts(&self) -> RunCounts {
@@ -86,9 +89,9 @@ pub(super) fn inputs(pinned: &Pinned) -> Vec<InputRecord> {
     let files = pinned.files.iter().map(|(name, files)| InputRecord {
         source: format!("raw.{name}"),
         version: None,
-        files: files.new.len() as u64,
+        files: files.read.len() as u64,
         rows: 0,
-        bytes: files.new.iter().map(|file| file.size).sum(),
+        bytes: files.read.iter().map(|file| file.size).sum(),
     });
     let tables = pinned.tables.iter().map(|(name, table)| {
         let read = match (&pinned.mode, table.read.read) {

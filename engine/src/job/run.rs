@@ -4,6 +4,7 @@ mod commit;
 mod earlier;
 mod pair;
 mod quarantine;
+mod refuse;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,17 +14,19 @@ use chrono::{DateTime, Utc};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use deltalake_core::kernel::Add;
+use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::interval::Interval;
 use pulse_core::manifest::{Read, Sink};
 use pulse_core::project::Job;
-use pulse_core::run::RunState;
+use pulse_core::run::{ExpectationOutcome, RunState};
 use pulse_core::{Error, Result};
 
 use super::Workbench;
 use super::changes::{State, visible};
 use super::check::{Written, outcomes, refusal};
+use super::grain;
 use super::growth::keeps_keys;
-use super::pin::{Mode, Pinned, pin};
+use super::pin::{Mode, Pinned, pin, raw_files};
 use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
 use super::replace::{Dead, Replacement, overlapping, rewrite, text_rows, touched, write};
 use super::report::{Outcome, Report, Staged, inputs};
@@ -33,19 +36,21 @@ use crate::error::from_datafusion;
 use crate::execute::Progress;
 use crate::sink::SinkSpec;
 use crate::source::delta::DeltaScan;
-use crate::source::file::{RawFiles, SOURCE_FILE, ScanOptions};
+use crate::source::file::SOURCE_FILE;
 use crate::step::{Step, reached};
-use crate::store::{store_path, store_url};
 use crate::table::{DataFile, Snapshot};
 
 /// Told as a run goes from one state to the next; an error stops it there.
 pub type Entering<'a> = &'a (dyn Fn(RunState) -> Result<()> + Sync);
 
+/// Evaluations of the query in one plan: more take too long to plan.
+const MOST_EVALUATIONS: usize = 400;
+
 /// One execution of a job.
 #[derive(Clone, Copy)]
 pub struct RunOptions<'a> {
     pub run_id: &'a str,
-    pub asked: Option<Interval>,
+    pub asked: &'a Asked,
     pub now: DateTime<Utc>,
     /// Of a run that was begun before, perhaps by a process that is gone or not quite: a commit of it that is not older
     /// than this is found and not made again.
@@ -97,9 +102,10 @@ pub async fn committed(bench: &Workbench, job: &Job, run_id: &str, begun: DateTi
 ///
 /// # Errors
 /// As [`run`] before it executes.
-pub async fn preview(bench: &Workbench, job: &Job, asked: Option<Interval>, now: DateTime<Utc>) -> Result<Pinned> {
+pub async fn preview(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>) -> Result<Pinned> {
     let pinned = pin(bench, job, asked, now).await?;
     let run = Run { bench, job, run_id: "preview", pinned: &pinned, now };
+    run.refuse_unwritable()?;
     run.schema(&run.query(State::Now).await?)?;
     Ok(pinned)
 }
@@ -130,6 +136,7 @@ impl Run<'_> {
             self.settle().await?;
             return Ok(self.done(self.report(Outcome::Unchanged, &Staged::default())));
         }
+        self.refuse_unwritable()?;
         let query = self.query(State::Now).await?;
         let schema = self.schema(&query)?;
         entering(RunState::Running)?;
@@ -138,23 +145,51 @@ impl Run<'_> {
         let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
         reached(Step::Staged);
         let scan = self.staged_scan(&schema, &staged.total.files);
-        let table = self.replace_in_table(&query, &spec, &scan).await?;
+        let table = self.replace_in_table(&query, &spec, &scan).await;
+        let table = self.or_discard(table, &staged, &Replacement::default()).await?;
         let kept = self.kept_scan(&schema, &table);
         let written = Written { staged: &staged, scan: &scan, kept: &kept };
-        let expectations = outcomes(self.bench, self.job, &written, self.now).await?;
+        let expectations = self.judge(&query, &written).await;
+        let expectations = self.or_discard(expectations, &staged, &table).await?;
         if let Some(message) = refusal(self.job, &expectations) {
-            self.pinned.table.discard(&staged.total.files).await;
-            self.pinned.table.discard(&table.adds).await;
-            self.pinned.quarantine_table.discard(&staged.total.quarantine_files).await;
+            self.discard(&staged, &table).await;
             let mut report = self.report(Outcome::ExpectationFailed { message }, &Staged::default());
             report.counts.rows_in = staged.total.rows_in;
             report.expectations = expectations;
             return Ok(self.done(report));
         }
-        let quarantine = self.replace_in_quarantine().await?;
+        let quarantine = self.replace_in_quarantine().await;
+        let quarantine = self.or_discard(quarantine, &staged, &table).await?;
         let changes = Changes { staged, table, quarantine };
         entering(RunState::Committing)?;
         self.commit(changes, &schema, expectations).await
+    }
+
+    /// `step`'s result; when it failed, the run's files are deleted.
+    async fn or_discard<T>(&self, step: Result<T>, staged: &Staged, table: &Replacement) -> Result<T> {
+        if step.is_err() {
+            self.discard(staged, table).await;
+        }
+        step
+    }
+
+    /// What the expectations say of the table as it would be committed.
+    ///
+    /// # Errors
+    /// `Data` also when it would violate its grain.
+    async fn judge(&self, query: &JobQuery, written: &Written<'_>) -> Result<Vec<ExpectationOutcome>> {
+        let expectations = outcomes(self.bench, self.job, written, self.now).await?;
+        if refusal(self.job, &expectations).is_none() {
+            grain::check(self.bench, self.job, query, written, &expectations).await?;
+        }
+        Ok(expectations)
+    }
+
+    /// Deletes what was written for a commit that will not be made.
+    async fn discard(&self, staged: &Staged, table: &Replacement) {
+        self.pinned.table.discard(&staged.total.files).await;
+        self.pinned.table.discard(&table.adds).await;
+        self.pinned.quarantine_table.discard(&staged.total.quarantine_files).await;
     }
 
     /// The table's columns after the run.
@@ -176,22 +211,35 @@ impl Run<'_> {
 
     async fn query(&self, state: State) -> Result<JobQuery> {
         let sources = self.sources(state)?;
-        plan_query(&self.bench.state, self.job, &sources, self.pinned.interval).await
+        plan_query(&self.bench.state, self.job, &sources, &self.evaluations(state)?).await
+    }
+
+    /// Spans that the query is evaluated for, one after the other.
+    fn evaluations(&self, state: State) -> Result<Vec<Interval>> {
+        let intervals = match (state, &self.pinned.plan) {
+            (State::Before, RunPlan::Changes { again, .. }) => again.clone(),
+            _ => self.pinned.plan.intervals(),
+        };
+        let Some(unit) = self.job.manifest.interval.filter(|_| !self.pinned.decomposes) else {
+            return Ok(intervals.iter().collect());
+        };
+        let units: Vec<Interval> = intervals.iter().flat_map(|interval| interval.split(unit)).collect();
+        if units.len() > MOST_EVALUATIONS {
+            return Err(Error::invalid(format!(
+                "job {}: its query is evaluated for {unit} at a time, which would be {} evaluations in one run, and {MOST_EVALUATIONS} \
+                 is the limit: compute a part with --from and --to, or group by the unit, so that one evaluation can do",
+                self.job.name,
+                units.len()
+            )));
+        }
+        Ok(units)
     }
 
     fn sources(&self, state: State) -> Result<Sources> {
         let options = &self.bench.options;
         let mut sources = Sources::new();
         for (name, pinned) in &self.pinned.files {
-            let source = self.bench.project.sources.files.get(name);
-            let source = source.ok_or_else(|| Error::internal(format!("source `raw.{name}` is not declared")))?;
-            let scan = ScanOptions {
-                store_url: store_url(&pinned.root)?,
-                root: store_path(&pinned.root)?,
-                target_partition_bytes: options.target_partition_bytes,
-                read: options.read.clone(),
-            };
-            let files = RawFiles::new(Arc::new(source.clone()), pinned.new.clone(), scan);
+            let files = raw_files(self.bench, name, &pinned.root, pinned.read.clone())?;
             sources.insert(format!("raw.{name}"), Arc::new(files));
         }
         for (name, pinned) in &self.pinned.tables {
@@ -201,9 +249,18 @@ impl Run<'_> {
         Ok(sources)
     }
 
-    /// Only sources that are read by their changes have an earlier state worth looking at.
+    /// Only sources that are read by their changes have an earlier state worth looking at, and all of a query by interval.
     fn state_of(&self, pinned: &super::PinnedTable, state: State) -> State {
-        if pinned.read.read == Read::Changed { state } else { State::Now }
+        if pinned.read.read == Read::Changed || self.by_interval() { state } else { State::Now }
+    }
+
+    fn by_interval(&self) -> bool {
+        !self.pinned.plan.intervals().is_empty()
+    }
+
+    /// Whether rows that an earlier run computed are computed again.
+    fn computes_again(&self) -> bool {
+        matches!(&self.pinned.plan, RunPlan::Changes { again, .. } if !again.is_empty())
     }
 
     fn staged_scan(&self, schema: &SchemaRef, adds: &[Add]) -> DeltaScan {
@@ -230,7 +287,8 @@ impl Run<'_> {
             return Ok(Replacement { removes: target.files.clone(), adds: Vec::new() });
         }
         let table = &self.pinned.table;
-        let plain = SinkSpec { checks: Vec::new(), unique: None, order: spec.written_order(), ..spec.clone() };
+        let plain =
+            SinkSpec { checks: Vec::new(), unique: None, grain: None, order: spec.written_order(), ..spec.clone() };
         match &self.job.manifest.sink {
             Sink::Overwrite {} => Ok(Replacement { removes: target.files.clone(), adds: Vec::new() }),
             Sink::Append {} => {
@@ -262,6 +320,9 @@ impl Run<'_> {
 
     /// Whether no key that the query yielded from the changed groups is gone.
     fn keeps_keys(&self, query: &JobQuery, keys: &[String]) -> bool {
+        if self.by_interval() {
+            return !self.computes_again();
+        }
         let fixed: Vec<_> =
             self.pinned.tables.iter().filter(|(_, pinned)| !pinned.changed()).map(|(name, _)| name).collect();
         self.sources_only_grew() && keeps_keys(query, keys, &fixed)
@@ -305,7 +366,7 @@ impl Run<'_> {
             outcome,
             mode: self.pinned.mode.clone(),
             place: self.bench.execute.place(),
-            interval: self.pinned.interval,
+            intervals: self.pinned.plan.intervals(),
             inputs: inputs(self.pinned),
             counts,
             expectations: Vec::new(),

@@ -71,7 +71,7 @@ async fn infer<'a>(
                 sources.insert(table.to_string(), empty(Arc::clone(schema)));
             }
         }
-        let query = plan_query(state, job, &sources, example_interval(job)?).await?;
+        let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
         // Parameters of functions and the sink's own columns are checked only here.
         state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
         schemas.insert(name.clone(), table_schema(&query.plan, &query.columns)?);

@@ -1,16 +1,25 @@
 //! From a manifest to what a sink does.
 
-use pulse_core::manifest::{Expectation, Manifest};
+use pulse_core::manifest::{Manifest, Unique};
 use pulse_core::project::Job;
 
+use super::distinct::are_distinct;
 use super::query::JobQuery;
-use crate::sink::{Adjacency, SinkSpec, SortKey, UniqueCheck};
+use crate::sink::{Adjacency, FailAction, SinkSpec, SortKey, UniqueCheck};
 use crate::table::Table;
 
 /// How a job's rows are checked and written.
 pub(super) fn sink_spec(job: &Job, query: &JobQuery, run_id: &str, table: &Table, quarantine: &Table) -> SinkSpec {
     let manifest = &job.manifest;
-    let unique = manifest.unique_in_sink().and_then(|place| unique_check(manifest, &manifest.expect[place]));
+    let unique = manifest.unique_in_sink().and_then(|place| {
+        let expectation = &manifest.expect[place];
+        Some(UniqueCheck {
+            on_fail: expectation.on_fail.into(),
+            ..unique_check(manifest, &expectation.name, expectation.unique.as_ref()?)
+        })
+    });
+    let columns = || Unique { columns: manifest.grain.clone(), keep_first_by: Vec::new() };
+    let grain = sees_grain(manifest, query).then(|| unique_check(manifest, "grain", &columns()));
     SinkSpec {
         run_id: run_id.to_owned(),
         table: table.url().to_string(),
@@ -21,11 +30,18 @@ pub(super) fn sink_spec(job: &Job, query: &JobQuery, run_id: &str, table: &Table
         quarantine: quarantine.url().to_string(),
         checks: query.checks.clone(),
         unique,
+        grain,
     }
 }
 
-fn unique_check(manifest: &Manifest, expectation: &Expectation) -> Option<UniqueCheck> {
-    let unique = expectation.unique.as_ref()?;
+/// Whether the sink is to look for rows that agree in the grain: it can, and nothing else tells.
+fn sees_grain(manifest: &Manifest, query: &JobQuery) -> bool {
+    manifest.orders_by(&manifest.grain)
+        && manifest.stricter_than_grain().next().is_none()
+        && !are_distinct(&query.plan, &manifest.grain)
+}
+
+fn unique_check(manifest: &Manifest, name: &str, unique: &Unique) -> UniqueCheck {
     let mut order: Vec<&String> = Vec::new();
     for column in manifest.partition_by().iter().chain(manifest.order()) {
         if !order.contains(&column) {
@@ -35,13 +51,13 @@ fn unique_check(manifest: &Manifest, expectation: &Expectation) -> Option<Unique
     let columns: Vec<String> =
         order.iter().filter(|column| unique.columns.contains(column)).map(|column| (*column).clone()).collect();
     let leads = order.iter().take(columns.len()).all(|column| columns.contains(column));
-    Some(UniqueCheck {
-        name: expectation.name.clone(),
+    UniqueCheck {
+        name: name.to_owned(),
         columns,
         adjacency: if leads { Adjacency::Proven } else { Adjacency::Watched },
-        on_fail: expectation.on_fail.into(),
+        on_fail: FailAction::Count,
         keep_first_by: unique.keep_first_by.iter().map(|text| sort_key(text)).collect(),
-    })
+    }
 }
 
 fn sort_key(text: &str) -> SortKey {

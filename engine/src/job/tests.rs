@@ -1,5 +1,7 @@
 //! Runs over random small inputs. Whatever comes in which order: a repeated run changes nothing, a table that grew is the table
-//! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`.
+//! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`, or its grain.
+
+mod grain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
@@ -65,7 +68,7 @@ fn jobs_of_every_kind() -> Vec<JobText> {
         ),
         (
             "silver.days",
-            format!("grain = [\"k\"]\n{}[sink.overwrite_partitions]\nby = [\"d\"]\n{small}", by("[\"d\"]")),
+            format!("grain = [\"d\", \"n\"]\n{}[sink.overwrite_partitions]\nby = [\"d\"]\n{small}", by("[\"d\"]")),
             "select k, d, v, row_number() over (partition by d order by k, v) as n from bronze.lines",
         ),
         (
@@ -158,7 +161,7 @@ impl World {
             let id = format!("run-{}", self.runs);
             let options = RunOptions {
                 run_id: &id,
-                asked: None,
+                asked: &Asked::default(),
                 now: now(),
                 begun: None,
                 progress: &|_, _, _| (),

@@ -43,7 +43,8 @@ impl SinkExec {
         for key in spec.input_order() {
             col(&key.column, &schema)?;
         }
-        for column in spec.columns.iter().chain(spec.meeting_columns()) {
+        let grain = spec.grain.iter().flat_map(|grain| &grain.columns);
+        for column in spec.columns.iter().chain(spec.meeting_columns()).chain(grain) {
             col(column, &schema)?;
         }
         let partitions = input.properties().output_partitioning().partition_count();
@@ -58,6 +59,18 @@ impl SinkExec {
 
     pub fn spec(&self) -> &Arc<SinkSpec> {
         &self.spec
+    }
+
+    /// Whether all rows that agree in the grain come to one task, as the plan below has it.
+    pub fn gathers_grain(&self) -> bool {
+        let Some(grain) = &self.spec.grain else { return false };
+        let schema = self.input.schema();
+        let Ok(keys) = grain.columns.iter().map(|name| col(name, &schema)).collect::<Result<Vec<_>>>() else {
+            return false;
+        };
+        let properties = self.input.properties();
+        let wanted = Distribution::KeyPartitioned(keys);
+        properties.output_partitioning().satisfaction(&wanted, properties.equivalence_properties(), true).is_satisfied()
     }
 }
 
@@ -167,4 +180,61 @@ async fn drain(mut task: SinkTask, mut input: SendableRecordBatchStream) -> Resu
 fn to_batch(result: &PartitionResult) -> Result<RecordBatch> {
     let json = serde_json::to_string(result).map_err(|e| DataFusionError::External(Box::new(e)))?;
     Ok(RecordBatch::try_new(result_schema(), vec![Arc::new(StringArray::from(vec![json]))])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::datasource::MemTable;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+    use crate::session::{RuntimeOptions, runtime, session_config, session_state};
+    use crate::sink::{Adjacency, FailAction, SinkNode, UniqueCheck};
+    use crate::store::Stores;
+
+    fn spec(grain: &[&str]) -> SinkSpec {
+        let grain: Vec<String> = grain.iter().map(|name| (*name).to_owned()).collect();
+        SinkSpec {
+            run_id: String::new(),
+            table: "file:///t".to_owned(),
+            columns: grain.clone(),
+            partition_by: Vec::new(),
+            order: grain.clone(),
+            target_file_bytes: 1 << 20,
+            quarantine: "file:///q".to_owned(),
+            checks: Vec::new(),
+            unique: None,
+            grain: Some(UniqueCheck {
+                name: "grain".to_owned(),
+                columns: grain,
+                adjacency: Adjacency::Proven,
+                on_fail: FailAction::Count,
+                keep_first_by: Vec::new(),
+            }),
+        }
+    }
+
+    /// Whether rows of a table of several partitions come to one task if they agree in the grain.
+    async fn gathered(sql: &str, grain: &[&str]) -> bool {
+        let limits = RuntimeOptions { memory_bytes: 64 << 20, spill_dir: None, spill_limit_bytes: 1 << 20 };
+        let runtime = runtime(&limits, &Arc::new(Stores::default())).unwrap();
+        let context =
+            SessionContext::new_with_state(session_state(session_config(SessionConfig::new(), 4, 8192), runtime));
+        let rows = context.sql("select value as k, value % 7 as v from generate_series(1, 100000)").await.unwrap();
+        let batches = rows.collect().await.unwrap();
+        let parts = batches.chunks(3).map(<[RecordBatch]>::to_vec).collect();
+        context.register_table("t", Arc::new(MemTable::try_new(batches[0].schema(), parts).unwrap())).unwrap();
+        let plan = context.state().create_logical_plan(sql).await.unwrap();
+        let plan = SinkNode::plan(plan, Arc::new(spec(grain))).unwrap();
+        let plan = context.state().create_physical_plan(&plan).await.unwrap();
+        plan.downcast_ref::<SinkExec>().unwrap().gathers_grain()
+    }
+
+    #[tokio::test]
+    async fn rows_that_a_window_has_gathered_are_not_compared_between_files() {
+        assert!(gathered("select k, sum(v) over (partition by k order by v) as v from t", &["k", "v"]).await);
+        assert!(!gathered("select k, sum(v) over (partition by v order by k) as n from t", &["k"]).await);
+        assert!(!gathered("select k, v from t", &["k", "v"]).await);
+        assert!(gathered("select k, v from t order by v limit 10", &["k", "v"]).await);
+    }
 }

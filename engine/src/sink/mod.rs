@@ -39,6 +39,8 @@ pub struct SinkSpec {
     pub quarantine: String,
     pub checks: Vec<RowCheck>,
     pub unique: Option<UniqueCheck>,
+    /// Neighbours that agree in the grain are looked for, wherever rows go.
+    pub grain: Option<UniqueCheck>,
 }
 
 /// A condition already evaluated by the plan below, as a boolean column.
@@ -144,6 +146,8 @@ pub struct PartitionResult {
     pub repeated: u64,
     /// Rows that repeat others may have been missed: they did not come in the order of the unique columns.
     pub disordered: bool,
+    /// Rows may agree in the grain: some did, or they did not come in its order.
+    pub grain_in_doubt: bool,
     pub files: Vec<Add>,
     pub quarantine_files: Vec<Add>,
 }

@@ -23,6 +23,7 @@ pub(super) struct SinkTask {
     quarantine: FileWriter,
     quarantine_schema: SchemaRef,
     repeats: Repeats,
+    grain: Repeats,
     result: PartitionResult,
 }
 
@@ -42,7 +43,15 @@ impl SinkTask {
         let quarantine =
             FileWriter::new(&spec.quarantine, store, &quarantine_schema, &[], &[], spec.target_file_bytes)?;
         let result = PartitionResult { failed: vec![0; spec.checks.len()], ..PartitionResult::default() };
-        Ok(Self { spec, table, quarantine, quarantine_schema, repeats: Repeats::default(), result })
+        Ok(Self {
+            spec,
+            table,
+            quarantine,
+            quarantine_schema,
+            repeats: Repeats::default(),
+            grain: Repeats::default(),
+            result,
+        })
     }
 
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -60,6 +69,11 @@ impl SinkTask {
             Some(unique) => self.without_repeats(verdict.kept, &unique).await?,
             None => verdict.kept,
         };
+        // A doubt is cleared on the written files; further ones tell nothing new.
+        if let Some(grain) = self.spec.grain.as_ref().filter(|_| !self.result.grain_in_doubt) {
+            let repeated = self.grain.find(&kept, grain)?;
+            self.result.grain_in_doubt |= repeated.count_set_bits() > 0 || self.grain.disordered();
+        }
         self.result.rows_written += kept.num_rows() as u64;
         self.table.write(&kept).await
     }

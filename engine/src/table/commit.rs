@@ -81,13 +81,17 @@ impl Table {
     /// Writes the commit after `read`, or after what others committed meanwhile if that does not conflict.
     ///
     /// # Errors
-    /// `Unavailable` when the store does not answer, `Invalid` when it refuses, `Conflict` when attempts run out.
+    /// `Unavailable` when the store does not answer, `Invalid` when it refuses or the table requires more of a writer than we do,
+    /// `Conflict` when attempts run out.
     pub async fn commit(
         &self,
         read: Option<&Snapshot>,
         commit: &Commit,
         options: &CommitOptions,
     ) -> Result<CommitOutcome> {
+        if let Some(snapshot) = read {
+            self.refuse_unwritable(snapshot, commit.row_change())?;
+        }
         let attempt = Uuid::new_v4().to_string();
         let bytes = self.commit_bytes(read, commit, &attempt)?;
         let first = read.map_or(0, |snapshot| snapshot.version + 1);
@@ -223,7 +227,7 @@ impl Table {
         }
     }
 
-    async fn checkpoint(&self, version: u64) -> Result<()> {
+    pub(super) async fn checkpoint(&self, version: u64) -> Result<()> {
         use deltalake_core::kernel::Snapshot as DeltaSnapshot;
         let doing = self.doing("checkpoint");
         let delta =

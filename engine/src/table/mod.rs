@@ -5,9 +5,11 @@ mod commit;
 mod file;
 mod half_written;
 mod lake;
+mod log_files;
 mod snapshot;
 mod statistics;
 mod vacuum;
+mod writable;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ pub use commit::{Commit, CommitOptions, CommitOutcome, History, Removal};
 pub use file::{DataFile, OPTIMIZED_TAG, ORDER_TAG, Unneeded};
 pub use lake::Lake;
 pub use snapshot::Snapshot;
+pub use writable::RowChange;
 
 /// One table's place in the lake; it need not exist yet.
 #[derive(Debug, Clone)]

@@ -7,10 +7,11 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
+use delta_kernel::schema::StructType;
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::{Add, Metadata, Snapshot as DeltaSnapshot};
+use deltalake_core::kernel::{Add, Metadata, Protocol, Snapshot as DeltaSnapshot};
 use futures::TryStreamExt;
-use pulse_core::{Error, Result};
+use pulse_core::{Error, ErrorKind, Result};
 
 use super::{DataFile, Table};
 use crate::error::from_delta;
@@ -27,11 +28,19 @@ pub struct Snapshot {
     /// Newest version of every `txn` application id: bookmarks and consumed files.
     pub transactions: HashMap<String, i64>,
     pub(super) metadata: Metadata,
+    pub(super) protocol: Protocol,
+    /// As [`Self::schema`], with what the log says of each column beside its type.
+    pub(super) columns: Arc<StructType>,
 }
 
 impl Snapshot {
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Id of the table, which one that is made again at the same place does not share.
+    pub fn id(&self) -> &str {
+        self.metadata.id()
     }
 
     /// None when a file's statistics lack the count.
@@ -60,10 +69,27 @@ impl Table {
             partition_by: delta.metadata().partition_columns().to_vec(),
             configuration: delta.metadata().configuration().clone().into_iter().collect(),
             metadata: delta.metadata().clone(),
+            protocol: delta.protocol().clone(),
+            columns: delta.schema(),
             schema,
             files,
             transactions,
         }))
+    }
+
+    /// The table at a version that a run once read. None when the log does not reach that version any more, because it was
+    /// cleaned up or because the table was removed and made again.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`]: a log that is there and cannot be read is an error.
+    pub async fn past_snapshot(&self, version: u64) -> Result<Option<Snapshot>> {
+        match self.snapshot(Some(version)).await {
+            Err(error) if error.kind() == ErrorKind::Data && !self.log_files().await?.reach(version) => {
+                log::info!("version {version} of table {} is gone: {error}", self.name());
+                Ok(None)
+            }
+            other => other,
+        }
     }
 
     /// The files of a version as they were added.
@@ -152,7 +178,7 @@ impl Table {
     pub(crate) fn broken(&self, doing: &str, error: DeltaTableError) -> Error {
         let mapped = from_delta(doing, error);
         match mapped.kind() {
-            pulse_core::ErrorKind::Data => Error::data(format!(
+            ErrorKind::Data => Error::data(format!(
                 "{}; the log is damaged: restore `_delta_log` from a backup or remove the table and run its job again",
                 mapped.message()
             )),

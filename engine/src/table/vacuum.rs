@@ -1,6 +1,6 @@
 //! Files that no version within the retention needs any more.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -10,9 +10,10 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt as _};
 use pulse_core::{Error, Result};
 
-use super::Table;
 use super::file::{Unneeded, is_hidden};
 use super::half_written::{half_written, is_half_written};
+use super::log_files::LogFiles;
+use super::{RowChange, Table};
 use crate::error::{from_io, from_store};
 
 /// Deletions asked of the store at once.
@@ -25,8 +26,8 @@ impl Table {
     /// What is in folders or has a name that begins with `_` or `.` is never among them, but for begun entries of the log.
     ///
     /// # Errors
-    /// `Invalid` when the table does not exist, `Data` when its log does not say what belongs to it, `Unavailable` when the
-    /// store does not answer.
+    /// `Invalid` when the table does not exist or has a feature that we do not know, as it may need other files; `Data` when
+    /// its log does not say what belongs to it, `Unavailable` when the store does not answer.
     pub async fn unneeded(&self, since: DateTime<Utc>) -> Result<Vec<Unneeded>> {
         // Listed first: what is committed later is not among these, or its commit is read below.
         let doing = self.doing("list the files of");
@@ -86,7 +87,7 @@ impl Table {
 
     /// Paths of all files of the version that was current at `since`, and of all versions after it.
     async fn needed(&self, since: DateTime<Utc>, objects: &[ObjectMeta]) -> Result<HashSet<String>> {
-        let first = self.first_needed(since, objects)?;
+        let first = LogFiles::among(objects).first_needed(since).ok_or_else(|| self.missing())?;
         let Some(snapshot) = self.snapshot(Some(first)).await? else { return Err(self.missing()) };
         let mut needed = HashSet::new();
         for file in &snapshot.files {
@@ -103,6 +104,7 @@ impl Table {
                 version += 1;
             }
             let Some(newest) = self.snapshot(None).await? else { return Err(self.missing()) };
+            self.refuse_unwritable(&newest, RowChange::Kept)?;
             if newest.version < version {
                 return Ok(needed);
             }
@@ -113,28 +115,6 @@ impl Table {
                     self.doing("vacuum")
                 )));
             }
-        }
-    }
-
-    /// The version that was current at `since`; the oldest that can be read when the log does not reach back so far.
-    fn first_needed(&self, since: DateTime<Utc>, objects: &[ObjectMeta]) -> Result<u64> {
-        let mut entries: BTreeMap<u64, DateTime<Utc>> = BTreeMap::new();
-        let mut checkpoints: Vec<u64> = Vec::new();
-        for object in objects {
-            match log_file(&object.location) {
-                Some(LogFile::Entry(version)) => {
-                    entries.insert(version, object.last_modified);
-                }
-                Some(LogFile::Checkpoint(version)) => checkpoints.push(version),
-                None => {}
-            }
-        }
-        let current = entries.iter().rev().find(|(_, written)| **written <= since).map(|(version, _)| *version);
-        let readable = if entries.contains_key(&0) { Some(0) } else { checkpoints.into_iter().min() };
-        match (current, readable) {
-            (Some(current), Some(readable)) => Ok(current.max(readable)),
-            (None, Some(readable)) => Ok(readable),
-            (_, None) => Err(self.missing()),
         }
     }
 
@@ -151,21 +131,5 @@ impl Table {
 
     fn missing(&self) -> Error {
         Error::invalid(format!("no table lies at {}; `pulse table list` shows what does", self.url()))
-    }
-}
-
-enum LogFile {
-    Entry(u64),
-    Checkpoint(u64),
-}
-
-fn log_file(path: &Path) -> Option<LogFile> {
-    let name = path.as_ref().strip_prefix("_delta_log/")?;
-    let (version, rest) = name.split_once('.')?;
-    let version = version.parse().ok()?;
-    match rest {
-        "json" => Some(LogFile::Entry(version)),
-        _ if rest.starts_with("checkpoint") && rest.ends_with(".parquet") => Some(LogFile::Checkpoint(version)),
-        _ => None,
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
+use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
-use pulse_core::interval::Interval;
 use pulse_core::project::Project;
 use pulse_core::run::{RunError, RunState, TriggerId};
 use pulse_core::settings::Settings;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{Places, SubmitRequest};
-use crate::driver::{Asked, DriveOptions, Driven, Placement, Submission, drive};
+use crate::driver::{DriveOptions, Driven, Interruption, Placement, Submission, drive};
 use crate::ledger::{LeaseKeeper, Limits, Origin, RunStore, SubmissionRecord};
 
 /// Times in a lease's length that a scheduler looks for triggers that nobody drives.
@@ -178,7 +178,7 @@ impl Api {
         let graph = if request.jobs.is_empty() { graph } else { graph.select(&request.jobs)? };
         let placement = self.places.placement(project, lake, request.on)?;
         let options = DriveOptions::new(&self.settings);
-        Ok(Prepared { placement, graph, interval: request.interval, options })
+        Ok(Prepared { placement, graph, asked: request.asked, options })
     }
 
     /// The ledger of a lake, whose triggers are looked after from now on.
@@ -214,15 +214,15 @@ impl Api {
         while known.drivers.try_join_next().is_some() {}
         let api = Arc::clone(self);
         known.drivers.spawn(async move {
-            let Prepared { placement, graph, interval, options } = prepared;
+            let Prepared { placement, graph, asked: wanted, options } = prepared;
             let origin = Origin::Submitted;
-            let submission = Submission { trigger: id.clone(), origin, graph, interval, options };
+            let submission = Submission { trigger: id.clone(), origin, graph, asked: wanted, options };
             let (notices, _) = tokio::sync::mpsc::unbounded_channel();
             let asked = async {
                 if leave.wait_for(|leave| *leave).await.is_err() {
                     std::future::pending::<()>().await;
                 }
-                Asked::Leave
+                Interruption::Leave
             };
             match drive(placement, submission, notices, asked).await {
                 Ok(Driven::Ended(exit)) => log::info!("trigger {id} ended: {exit:?}"),
@@ -248,6 +248,6 @@ impl Api {
 struct Prepared {
     placement: Placement,
     graph: Graph,
-    interval: Option<Interval>,
+    asked: Asked,
     options: DriveOptions,
 }

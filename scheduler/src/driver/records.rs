@@ -189,7 +189,7 @@ fn end(record: &mut RunRecord, at: DateTime<Utc>) {
 /// The trigger sets the state.
 pub(super) fn fill(record: &mut RunRecord, report: &Report) -> RunOutcome {
     record.place = Some(report.place);
-    record.interval = report.interval;
+    record.interval = report.intervals.hull();
     record.inputs.clone_from(&report.inputs);
     record.counts = report.counts.clone();
     record.expectations.clone_from(&report.expectations);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
-use pulse_core::interval::Interval;
+use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::run::{Place, RunId, RunState};
 use pulse_core::{Error, Result};
@@ -37,7 +37,7 @@ pub(super) enum TaskEvent {
 pub(super) struct RunTask {
     pub(super) run: RunId,
     pub(super) placement: Placement,
-    pub(super) interval: Option<Interval>,
+    pub(super) wanted: Asked,
     pub(super) begun: Option<DateTime<Utc>>,
     pub(super) lease: Arc<LeaseKeeper>,
     pub(super) stopped: watch::Receiver<bool>,
@@ -75,7 +75,7 @@ impl RunTask {
 
     async fn work(&self, committing: &AtomicBool, doubtful: &AtomicBool) -> Result<Report> {
         let job = self.run.job();
-        let bench = self.placement.choose(job, self.interval).await?;
+        let bench = self.placement.choose(job, &self.wanted).await?;
         let _ = self.events.send(TaskEvent::Placed { job: job.clone(), place: bench.execute.place() });
         let progress = |done, tasks, _rows| {
             let _ = self.events.send(TaskEvent::Progressed { job: job.clone() });
@@ -99,7 +99,7 @@ impl RunTask {
         let id = self.run.to_string();
         let options = RunOptions {
             run_id: &id,
-            asked: self.interval,
+            asked: &self.wanted,
             now: Utc::now(),
             begun: self.begun,
             progress: &progress,

@@ -77,6 +77,7 @@ impl Tables {
             quarantine: self.table(&format!("{name}__quarantine")).url().to_string(),
             checks: Vec::new(),
             unique: None,
+            grain: None,
         };
         let plan = SinkNode::plan(rows, Arc::new(spec)).unwrap();
         let plan = self.state.create_physical_plan(&plan).await.unwrap();

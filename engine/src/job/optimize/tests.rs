@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use datafusion::execution::SessionState;
@@ -122,7 +123,9 @@ async fn commit(
     partition_by: &[String],
     removes: Vec<DataFile>,
 ) -> u64 {
-    let schema = Arc::new(rows.schema().as_arrow().clone());
+    // As in every table of ours.
+    let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
+    let schema = Arc::new(Schema::new(rows.schema().fields().iter().map(nullable).collect::<Vec<_>>()));
     let spec = SinkSpec {
         run_id: "test".to_owned(),
         table: table.url().to_string(),
@@ -133,6 +136,7 @@ async fn commit(
         quarantine: table.url().to_string(),
         checks: Vec::new(),
         unique: None,
+        grain: None,
     };
     let staged = write(bench, "test", rows, spec, &|_, _, _| ()).await.unwrap();
     let commit = Commit {

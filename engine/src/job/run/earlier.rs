@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pulse_core::Result;
+use pulse_core::interval_set::IntervalSet;
 use serde::de::DeserializeOwned;
 
 use crate::job::Workbench;
@@ -25,7 +26,7 @@ pub(super) async fn committed(
         outcome: Outcome::Committed { version: found.version },
         mode: mode(&found),
         place: bench.execute.place(),
-        interval: None,
+        intervals: IntervalSet::default(),
         inputs: detail(&found, "pulse.inputs"),
         counts: detail(&found, "pulse.counts"),
         expectations: detail(&found, "pulse.expectations"),

@@ -40,6 +40,7 @@ impl Run<'_> {
             quarantine: table.url().to_string(),
             checks: Vec::new(),
             unique: None,
+            grain: None,
         };
         rewrite(self.bench, table, quarantine, files, &dead, spec).await
     }

@@ -94,6 +94,32 @@ impl DeltaScan {
         &self.files
     }
 
+    /// Other files of the same table.
+    #[must_use]
+    pub fn with_files(&self, files: Vec<DataFile>) -> Self {
+        Self { files: Arc::new(files), ..self.clone() }
+    }
+
+    /// Files that may share a value of the leading column of their order with another one; that column.
+    ///
+    /// None when the files have no order in common.
+    pub(crate) fn sharing_leading_values(&self) -> Option<(&str, Vec<DataFile>)> {
+        let leading = common_order(&self.files).first()?;
+        let data_type = self.columns.field_with_name(leading).ok()?.data_type().clone();
+        // The bounds of a file say nothing of its values that are no numbers.
+        let known = !data_type.is_floating();
+        let extents = self.files.iter().map(|file| Extent::of(file, leading, &data_type).filter(|_| known));
+        let clusters = extents.collect::<Option<Vec<_>>>().and_then(|extents| grouping::in_order(&extents));
+        let files = match clusters {
+            Some(clusters) => {
+                let shared = clusters.into_iter().filter(|cluster| cluster.len() > 1).flatten();
+                shared.map(|index| self.files[index].clone()).collect()
+            }
+            None => self.files.to_vec(),
+        };
+        Some((leading, files))
+    }
+
     /// Files that may hold rows on which all `filters` are true.
     ///
     /// # Errors

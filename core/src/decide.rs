@@ -1,0 +1,368 @@
+//! What a run reads and which rows it replaces, decided once: from what was observed of the sources, from the table's bookmarks,
+//! and from what was asked. Planning, running and showing a plan all follow the [`RunPlan`] that comes out.
+//!
+//! The rule that it keeps: after the run, the table is a function of its inputs alone. Replacing everything implies reading
+//! everything: a [`RunPlan::Rebuild`] holds [`AllInputs`], which only this module makes, from all that was observed.
+
+mod bookmarks;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::interval::Interval;
+use crate::interval_set::IntervalSet;
+use crate::manifest::{IntervalUnit, Read, Sink};
+use crate::name::TableName;
+use crate::{Error, Result};
+
+pub use bookmarks::{Bookmarks, TableMark};
+
+/// What is asked of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Compute these units of an interval job, also when they were computed before.
+    pub interval: Option<Interval>,
+    /// Compute all rows and replace all rows of the table.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rebuild: bool,
+    /// Rebuild also when rows of files that are gone are lost.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_loss: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// What matters of a job.
+#[derive(Debug, Clone, Copy)]
+pub struct JobRules<'a> {
+    pub sink: &'a Sink,
+    /// Of a query that uses `$interval_start` and `$interval_end`.
+    pub interval: Option<IntervalRules>,
+    /// Hashes of what the query and its contracts mean, by bookmark.
+    pub meaning: &'a BTreeMap<String, i64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct IntervalRules {
+    pub unit: IntervalUnit,
+    /// Start of the first interval.
+    pub start: DateTime<Utc>,
+    /// Whether rows of one value of the sink's partition columns belong to one interval, as the query shows.
+    pub partitions_within: bool,
+    /// Whether rows of the table were quarantined. Those of one interval cannot be found again.
+    pub has_quarantine: bool,
+}
+
+/// The inputs at the moment of the run.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// By source: path and fingerprint of every file.
+    pub files: BTreeMap<String, BTreeMap<String, i64>>,
+    pub tables: BTreeMap<TableName, ObservedTable>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ObservedTable {
+    pub mark: TableMark,
+    pub read: Read,
+    /// Columns of the groups that are read whole.
+    pub by: Vec<String>,
+    pub since: Since,
+}
+
+/// What happened to a source table since its bookmark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Since {
+    /// It has no bookmark, or the bookmarked version can no longer be compared with.
+    Unknown,
+    Nothing,
+    /// Rows came or went.
+    Changed(Reach),
+}
+
+/// Which intervals of the query the changed rows belong to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// Rows of these times at most.
+    Within(IntervalSet),
+    Anything,
+}
+
+/// What changed in one source of files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileChanges {
+    /// Paths that were never read, and those of `replaced`.
+    pub read: Vec<String>,
+    /// Paths that were read before with other content.
+    pub replaced: Vec<String>,
+}
+
+/// Every file of every source, and the pinned versions of all tables as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllInputs {
+    files: BTreeMap<String, Vec<String>>,
+}
+
+impl AllInputs {
+    fn of(observed: &Observed) -> Self {
+        let paths = |files: &BTreeMap<String, i64>| files.keys().cloned().collect();
+        Self { files: observed.files.iter().map(|(name, files)| (name.clone(), paths(files))).collect() }
+    }
+
+    /// Paths to read of one source.
+    pub fn files(&self, source: &str) -> &[String] {
+        self.files.get(source).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunPlan {
+    Nothing,
+    /// Only what follows from the changes is computed, and only that is replaced.
+    Changes {
+        files: BTreeMap<String, FileChanges>,
+        intervals: IntervalSet,
+        /// Those of `intervals` that the table has rows of, which go.
+        again: IntervalSet,
+    },
+    /// All rows are computed, and they replace all rows of the table.
+    Rebuild {
+        reason: String,
+        inputs: AllInputs,
+        intervals: IntervalSet,
+        /// Files that were read and are gone, as `source/path`: their rows cannot be read again.
+        lost: Vec<String>,
+    },
+}
+
+impl RunPlan {
+    /// Intervals that the run computes; empty for a job without.
+    pub fn intervals(&self) -> IntervalSet {
+        match self {
+            Self::Nothing => IntervalSet::default(),
+            Self::Changes { intervals, .. } | Self::Rebuild { intervals, .. } => intervals.clone(),
+        }
+    }
+}
+
+/// Decides from observations alone; `known` is `None` for a table that does not exist.
+///
+/// # Errors
+/// `Invalid` when an interval is asked for that does not fit the job.
+pub fn decide(
+    job: JobRules<'_>,
+    known: Option<&Bookmarks>,
+    observed: &Observed,
+    asked: &Asked,
+    now: DateTime<Utc>,
+) -> Result<RunPlan> {
+    let none = Bookmarks::default();
+    let work = Work::new(job, known.unwrap_or(&none), asked, now)?;
+    let inputs = AllInputs::of(observed);
+    let Some(known) = known else {
+        let reason = "the table does not exist yet".to_owned();
+        return Ok(RunPlan::Rebuild { reason, inputs, intervals: work.first(), lost: Vec::new() });
+    };
+    let rebuild = |reason: String| rebuild(reason, inputs.clone(), work.all(), known.gone(observed), asked);
+    if asked.rebuild {
+        return rebuild("--rebuild".to_owned());
+    }
+    if let Some(reason) = other_meaning(job, known).or_else(|| other_table(known, observed)) {
+        return rebuild(reason);
+    }
+    let files: BTreeMap<String, FileChanges> =
+        observed.files.iter().map(|(name, files)| (name.clone(), known.file_changes(name, files))).collect();
+    let changed_files = files.iter().find(|(_, changes)| !changes.read.is_empty()).map(|(name, _)| name);
+    let plan = match job.interval {
+        Some(rules) => work.changes(job.sink, rules, changed_files, observed),
+        None => whole(job.sink, changed_files, observed),
+    };
+    match plan {
+        Step::Nothing => Ok(RunPlan::Nothing),
+        Step::Changes { intervals, again } => Ok(RunPlan::Changes { files, intervals, again }),
+        Step::Rebuild(reason) => rebuild(reason),
+    }
+}
+
+/// Rows are not lost unless that is asked for.
+fn rebuild(
+    reason: String,
+    inputs: AllInputs,
+    intervals: IntervalSet,
+    lost: Vec<String>,
+    asked: &Asked,
+) -> Result<RunPlan> {
+    if let [first, ..] = lost.as_slice()
+        && !asked.allow_loss
+    {
+        return Err(Error::data(format!(
+            "{reason}: the table is computed from all inputs, and {} that it was made from are gone, such as raw.{first}; put them \
+             back, or give --allow-loss to lose their rows",
+            if lost.len() == 1 { "1 file".to_owned() } else { format!("{} files", lost.len()) }
+        )));
+    }
+    Ok(RunPlan::Rebuild { reason, inputs, intervals, lost })
+}
+
+enum Step {
+    Nothing,
+    Changes { intervals: IntervalSet, again: IntervalSet },
+    Rebuild(String),
+}
+
+fn other_meaning(job: JobRules<'_>, known: &Bookmarks) -> Option<String> {
+    let (id, _) = job.meaning.iter().find(|(id, hash)| known.differs(id, **hash))?;
+    Some(if id.starts_with(bookmarks::FEED) { "sources.toml changed" } else { "the job changed" }.to_owned())
+}
+
+fn other_table(known: &Bookmarks, observed: &Observed) -> Option<String> {
+    let replaced = |(name, table): &(&TableName, &ObservedTable)| known.is_another(name, &table.mark);
+    let (name, _) = observed.tables.iter().find(replaced)?;
+    Some(format!("{name} was removed and made again"))
+}
+
+/// A job without intervals.
+fn whole(sink: &Sink, changed_files: Option<&String>, observed: &Observed) -> Step {
+    let mut changed = changed_files.is_some();
+    for (name, table) in &observed.tables {
+        match (table.read, &table.since) {
+            (_, Since::Nothing) => {}
+            (Read::All, _) => return Step::Rebuild(format!("{name} changed and is read whole")),
+            (Read::Changed, Since::Unknown) => return Step::Rebuild(not_comparable(name)),
+            (Read::Changed, Since::Changed(_)) => changed = true,
+        }
+    }
+    if let Some(reason) = apart(observed) {
+        return Step::Rebuild(reason);
+    }
+    match (changed, changed_files, sink) {
+        (false, ..) => Step::Nothing,
+        (true, _, Sink::Overwrite {}) => Step::Rebuild("the sink overwrites".to_owned()),
+        // Rows of other files may belong to the same keys or partitions.
+        (true, Some(name), Sink::Merge { .. } | Sink::OverwritePartitions { .. }) => {
+            Step::Rebuild(format!("files of raw.{name} changed, and the sink replaces rows of all files"))
+        }
+        (true, ..) => Step::Changes { intervals: IntervalSet::default(), again: IntervalSet::default() },
+    }
+}
+
+fn not_comparable(name: &TableName) -> String {
+    format!("{name} was not read before, or its last read version is gone")
+}
+
+/// Why two sources that changed at once cannot be read by their changes: groups of one say nothing of those of the other.
+fn apart(observed: &Observed) -> Option<String> {
+    let in_groups = |table: &ObservedTable| table.read == Read::Changed && !table.by.is_empty();
+    let mut changed = observed.tables.iter().filter(|(_, table)| in_groups(table) && table.since != Since::Nothing);
+    let (first, one) = changed.next()?;
+    let same =
+        |other: &ObservedTable| other.by.len() == one.by.len() && other.by.iter().all(|column| one.by.contains(column));
+    let (second, _) = changed.find(|(_, other)| !same(other))?;
+    Some(format!("{first} and {second} changed, which are read by different columns"))
+}
+
+/// Intervals of one job: those that have ended, those that were computed, and those that were asked for.
+struct Work<'a> {
+    known: &'a Bookmarks,
+    unit: Option<IntervalUnit>,
+    due: IntervalSet,
+    asked: IntervalSet,
+}
+
+impl<'a> Work<'a> {
+    fn new(job: JobRules<'_>, known: &'a Bookmarks, asked: &Asked, now: DateTime<Utc>) -> Result<Self> {
+        let Some(rules) = job.interval else {
+            return Ok(Self { known, unit: None, due: IntervalSet::default(), asked: IntervalSet::default() });
+        };
+        let until = rules.unit.floor(now);
+        if let Some(interval) = asked.interval {
+            interval.check_aligned(rules.unit)?;
+            if interval.end > until {
+                return Err(Error::invalid(format!(
+                    "{interval} has not ended: choose an end that is not after {}",
+                    until.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+                )));
+            }
+        }
+        let due = Interval::new(rules.unit.floor(rules.start), until).ok();
+        Ok(Self { known, unit: Some(rules.unit), due: due.into(), asked: asked.interval.into() })
+    }
+
+    /// Of a table that does not exist: what was asked for, else all that is due. The rest stays missing, and the next run fills it.
+    fn first(&self) -> IntervalSet {
+        if self.asked.is_empty() { self.due.clone() } else { self.asked.clone() }
+    }
+
+    /// Of a rebuild: no interval that the table had is lost.
+    fn all(&self) -> IntervalSet {
+        self.due.union(&self.asked).union(&self.known.intervals)
+    }
+
+    /// Computes what is missing or asked for, and what was computed from rows that changed since.
+    fn changes(&self, sink: &Sink, rules: IntervalRules, changed_files: Option<&String>, observed: &Observed) -> Step {
+        let covered = &self.known.intervals;
+        let stale = match self.stale(changed_files, observed) {
+            Ok(stale) => stale.intersection(covered),
+            Err(reason) => return Step::Rebuild(reason),
+        };
+        let missing = if self.asked.is_empty() { self.due.without(covered) } else { self.asked.clone() };
+        let again = stale.union(&missing.intersection(covered));
+        let work = missing.union(&stale);
+        match (work.is_empty(), sink) {
+            (true, _) => Step::Nothing,
+            (false, Sink::Overwrite {}) => Step::Rebuild("the sink overwrites".to_owned()),
+            (false, Sink::Append {}) if !again.is_empty() => {
+                Step::Rebuild(format!("{again} is computed again, and an appending sink cannot find its rows"))
+            }
+            (false, Sink::OverwritePartitions { .. }) if !rules.partitions_within && !covered.is_empty() => {
+                Step::Rebuild("a partition may hold rows of several intervals".to_owned())
+            }
+            (false, _) if rules.has_quarantine && !again.is_empty() => {
+                Step::Rebuild(format!("{again} is computed again, and its rows in the quarantine cannot be found"))
+            }
+            (false, _) => Step::Changes { intervals: work, again },
+        }
+    }
+
+    /// Units whose source rows changed, or why that cannot be known.
+    fn stale(&self, changed_files: Option<&String>, observed: &Observed) -> std::result::Result<IntervalSet, String> {
+        if self.known.intervals.is_empty() {
+            return Ok(IntervalSet::default());
+        }
+        if let Some(name) = changed_files {
+            return Err(format!("files of raw.{name} changed, and any interval may hold their rows"));
+        }
+        let mut stale = IntervalSet::default();
+        for (name, table) in &observed.tables {
+            match &table.since {
+                Since::Nothing => {}
+                Since::Unknown => return Err(not_comparable(name)),
+                Since::Changed(Reach::Anything) => {
+                    return Err(format!("{name} changed, and the query does not filter it by its interval alone"));
+                }
+                Since::Changed(Reach::Within(times)) => stale = stale.union(&self.units(times)),
+            }
+        }
+        Ok(stale)
+    }
+
+    /// Whole units that overlap these times.
+    fn units(&self, times: &IntervalSet) -> IntervalSet {
+        let Some(unit) = self.unit else { return IntervalSet::default() };
+        let whole = |time: Interval| {
+            let last = unit.floor(time.end);
+            let end = if last == time.end { last } else { unit.next(time.end) };
+            Interval { start: unit.floor(time.start), end }
+        };
+        times.iter().map(whole).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

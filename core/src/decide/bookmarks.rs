@@ -1,0 +1,124 @@
+//! What a table's own log says that it was made from, as `txn` actions: an id and a number each.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::DateTime;
+
+use super::{FileChanges, Observed, RunPlan};
+use crate::interval::Interval;
+use crate::interval_set::IntervalSet;
+use crate::name::TableName;
+
+/// Prefix of the contract of a feed.
+pub(super) const FEED: &str = "pulse/feed/";
+const FILE: &str = "pulse/file/";
+const TABLE: &str = "pulse/table/";
+const TABLE_ID: &str = "pulse/table-id/";
+/// Followed by the start of an interval, in microseconds; the number is its end. One that ends where it starts is no more: it was
+/// joined with an earlier one.
+const INTERVAL: &str = "pulse/intervals/";
+/// The end of the only interval that builds before this form knew.
+const CONSUMED_UNTIL: &str = "pulse/interval";
+
+/// Stands for the fingerprint of a file whose rows the table does not hold any more. Fingerprints are not negative.
+const GONE: i64 = -1;
+
+/// One version of one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableMark {
+    pub version: u64,
+    /// Hash of the id in the table's metadata, which a table that is made again does not share. `None` in lakes of builds that did not store it.
+    pub id: Option<i64>,
+}
+
+/// What the table holds, in terms of its inputs.
+#[derive(Debug, Clone, Default)]
+pub struct Bookmarks {
+    pub intervals: IntervalSet,
+    pub(super) numbers: HashMap<String, i64>,
+}
+
+impl Bookmarks {
+    /// From the newest `txn` actions of a log. `start` is that of the job's first interval, which earlier builds did not store.
+    pub fn new(numbers: HashMap<String, i64>, start: Option<DateTime<chrono::Utc>>) -> Self {
+        let stored: Vec<(i64, i64)> =
+            numbers.iter().filter_map(|(id, end)| Some((id.strip_prefix(INTERVAL)?.parse().ok()?, *end))).collect();
+        let time = DateTime::from_timestamp_micros;
+        let interval = |start: i64, end: i64| Interval::new(time(start)?, time(end)?).ok();
+        let intervals = match (stored.is_empty(), numbers.get(CONSUMED_UNTIL), start) {
+            (true, Some(end), Some(start)) => interval(start.timestamp_micros(), *end).into(),
+            _ => stored.into_iter().filter_map(|(start, end)| interval(start, end)).collect(),
+        };
+        Self { intervals, numbers }
+    }
+
+    pub fn table(&self, name: &TableName) -> Option<TableMark> {
+        let version = u64::try_from(*self.numbers.get(&format!("{TABLE}{name}"))?).ok()?;
+        Some(TableMark { version, id: self.numbers.get(&format!("{TABLE_ID}{name}")).copied() })
+    }
+
+    /// Whether the bookmark is of a table that was removed since.
+    pub(super) fn is_another(&self, name: &TableName, now: &TableMark) -> bool {
+        self.table(name).is_some_and(|known| match (known.id, now.id) {
+            (Some(known), Some(now)) => known != now,
+            // A version that the table does not have yet is of a longer log.
+            (None, _) | (_, None) => known.version > now.version,
+        })
+    }
+
+    /// Whether a hash is known, and is another one.
+    pub(super) fn differs(&self, id: &str, hash: i64) -> bool {
+        match self.numbers.get(id) {
+            Some(known) => *known != hash,
+            // A feed that is new only brings new files.
+            None => !id.starts_with(FEED),
+        }
+    }
+
+    pub(super) fn file_changes(&self, source: &str, files: &BTreeMap<String, i64>) -> FileChanges {
+        let known = |path: &String| self.numbers.get(&format!("{FILE}{source}/{path}")).filter(|known| **known != GONE);
+        let read: Vec<String> =
+            files.iter().filter(|(path, now)| known(path) != Some(now)).map(|(path, _)| path.clone()).collect();
+        let replaced = read.iter().filter(|path| known(path).is_some()).cloned().collect();
+        FileChanges { read, replaced }
+    }
+
+    /// Files of the observed sources that were read and are not there any more, as `source/path`.
+    pub fn gone(&self, observed: &Observed) -> Vec<String> {
+        let there = |file: &str| {
+            let Some((source, path)) = file.split_once('/') else { return true };
+            observed.files.get(source).is_none_or(|files| files.contains_key(path))
+        };
+        let read = self.numbers.iter().filter(|(_, fingerprint)| **fingerprint != GONE);
+        let mut gone: Vec<String> =
+            read.filter_map(|(id, _)| id.strip_prefix(FILE)).filter(|file| !there(file)).map(str::to_owned).collect();
+        gone.sort_unstable();
+        gone
+    }
+
+    /// What the commit of a run stores: only numbers that changed.
+    pub fn after(&self, plan: &RunPlan, meaning: &BTreeMap<String, i64>, observed: &Observed) -> Vec<(String, i64)> {
+        let mut numbers: BTreeMap<String, i64> = meaning.clone();
+        for (name, table) in &observed.tables {
+            numbers.insert(format!("{TABLE}{name}"), i64::try_from(table.mark.version).unwrap_or(i64::MAX));
+            numbers.extend(table.mark.id.map(|id| (format!("{TABLE_ID}{name}"), id)));
+        }
+        for (source, files) in &observed.files {
+            numbers.extend(files.iter().map(|(path, fingerprint)| (format!("{FILE}{source}/{path}"), *fingerprint)));
+        }
+        if let RunPlan::Rebuild { lost, .. } = plan {
+            numbers.extend(lost.iter().map(|file| (format!("{FILE}{file}"), GONE)));
+        }
+        let covered = match plan {
+            RunPlan::Nothing => self.intervals.clone(),
+            RunPlan::Changes { intervals, .. } => self.intervals.union(intervals),
+            RunPlan::Rebuild { intervals, .. } => intervals.clone(),
+        };
+        let id = |start: i64| format!("{INTERVAL}{start}");
+        let stored = self.numbers.keys().filter_map(|id| id.strip_prefix(INTERVAL)?.parse().ok());
+        numbers.extend(stored.map(|start: i64| (id(start), start)));
+        let ends = covered.iter().map(|interval| (interval.start.timestamp_micros(), interval.end.timestamp_micros()));
+        numbers.extend(ends.map(|(start, end)| (id(start), end)));
+        numbers.into_iter().filter(|(id, number)| self.numbers.get(id) != Some(number)).collect()
+    }
+}

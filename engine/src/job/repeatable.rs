@@ -1,0 +1,308 @@
+//! Queries that need not yield the same rows when they are repeated: functions of chance or of the time, and limits that cut
+//! through rows of which the order does not say which comes first.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::logical_plan::{DistinctOn, FetchType, SkipType};
+use datafusion::logical_expr::{
+    Distinct, Expr, Limit, LogicalPlan, Projection, SortExpr, Volatility, WindowFunctionDefinition,
+};
+use pulse_core::diagnostic::Diagnostic;
+use pulse_core::manifest::OnFail;
+use pulse_core::project::Job;
+use pulse_core::{Error, Result};
+
+use super::query::find_word;
+use crate::error::from_datafusion;
+
+/// Declared as if they depended on the time of the run, and depend only on options that are the same in each run.
+const STEADY: [&str; 1] = ["spark_cast"];
+
+/// # Errors
+/// `Invalid` with a function or limit for which a repeated run may write other rows.
+pub(super) fn refuse_unrepeatable(plan: &LogicalPlan, job: &Job) -> Result<()> {
+    let mut keys = vec![job.manifest.grain.clone()];
+    let guarded = job.manifest.expect.iter().filter(|expectation| expectation.on_fail == OnFail::Fail);
+    keys.extend(guarded.filter_map(|expectation| expectation.unique.as_ref()).map(|unique| unique.columns.clone()));
+    let problems = problems(plan, &keys).map_err(|e| from_datafusion(&job.query_path(), e))?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let text: Arc<str> = Arc::from(job.query.text.as_str());
+    let diagnostics = problems.into_iter().map(|problem| {
+        let (word, span) = problem.place(&text);
+        let message = format!("`{word}` {}", problem.message);
+        Diagnostic::new(&job.query_path(), &text, span, message).with_help(problem.help)
+    });
+    Err(Error::from_diagnostics(diagnostics.collect()))
+}
+
+/// The first function in an expression that has another value at each call.
+pub(super) fn volatile_function(expression: &Expr) -> Option<String> {
+    let mut found = None;
+    let _ = expression.apply(|expression| {
+        found = function_of(expression).filter(|f| f.volatility == Volatility::Volatile).map(|f| f.name.to_owned());
+        Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Problem {
+    /// What it may be called in the query.
+    words: Vec<String>,
+    /// Goes on after the word.
+    message: String,
+    help: String,
+}
+
+impl Problem {
+    /// Which of the words stands in the query, and where the first time.
+    fn place(&self, text: &str) -> (&str, std::ops::Range<usize>) {
+        let found = self.words.iter().find_map(|word| Some((word.as_str(), find_word(text, word)?)));
+        let first = self.words.first().map_or("", String::as_str);
+        found.unwrap_or((first, 0..text.trim_end().len().min(1)))
+    }
+}
+
+/// `keys` are sets of columns that identify a row of the whole query.
+fn problems(plan: &LogicalPlan, keys: &[Vec<String>]) -> datafusion::error::Result<Vec<Problem>> {
+    let mut problems: Vec<Problem> = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        let mut found = Vec::new();
+        node.apply_expressions(|expression| {
+            expression.apply(|expression| {
+                found.extend(function_problem(expression));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })?;
+        match node {
+            LogicalPlan::Limit(limit) => {
+                let keys = if std::ptr::eq(node, plan) { keys } else { &[] };
+                found.extend(limit_problem(limit, keys));
+            }
+            LogicalPlan::Distinct(Distinct::On(distinct)) => found.extend(distinct_problem(distinct)),
+            _ => {}
+        }
+        problems.extend(found);
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let mut once = Vec::new();
+    for problem in problems {
+        if !once.contains(&problem) {
+            once.push(problem);
+        }
+    }
+    Ok(once)
+}
+
+struct Function<'a> {
+    name: &'a str,
+    aliases: &'a [String],
+    volatility: Volatility,
+}
+
+fn function_of(expression: &Expr) -> Option<Function<'_>> {
+    let (name, aliases, volatility) = match expression {
+        Expr::ScalarFunction(call) => (call.func.name(), call.func.aliases(), call.func.signature().volatility),
+        Expr::HigherOrderFunction(call) => (call.func.name(), call.func.aliases(), call.func.signature().volatility),
+        Expr::AggregateFunction(call) => (call.func.name(), call.func.aliases(), call.func.signature().volatility),
+        Expr::WindowFunction(call) => match &call.fun {
+            WindowFunctionDefinition::AggregateUDF(fun) => (fun.name(), fun.aliases(), fun.signature().volatility),
+            WindowFunctionDefinition::WindowUDF(fun) => (fun.name(), fun.aliases(), fun.signature().volatility),
+        },
+        _ => return None,
+    };
+    Some(Function { name, aliases, volatility })
+}
+
+fn function_problem(expression: &Expr) -> Option<Problem> {
+    let function = function_of(expression)?;
+    let help = match function.volatility {
+        Volatility::Immutable => return None,
+        Volatility::Stable if STEADY.contains(&function.name) => return None,
+        Volatility::Stable => "use a column, or `$interval_end`",
+        Volatility::Volatile => "compute the value from columns of the row",
+    };
+    Some(Problem {
+        words: std::iter::once(function.name.to_owned()).chain(function.aliases.iter().cloned()).collect(),
+        message: "has another value in each run".to_owned(),
+        help: format!("a run that is repeated must yield the same rows: {help}"),
+    })
+}
+
+/// Columns by their place in a schema.
+type Places = BTreeSet<usize>;
+
+fn limit_problem(limit: &Limit, keys: &[Vec<String>]) -> Option<Problem> {
+    if cuts_nothing(limit) {
+        return None;
+    }
+    let schema = limit.input.schema();
+    let place = |name: &String| schema.index_of_column_by_name(None, name);
+    // Rows that agree in all columns are interchangeable.
+    let whole = (0..schema.fields().len()).collect();
+    let keys =
+        keys.iter().filter(|key| !key.is_empty()).filter_map(|key| key.iter().map(place).collect::<Option<Places>>());
+    let mut orders: Vec<Order> = keys.chain([whole]).map(|wanted| order_below(&limit.input, wanted)).collect();
+    if orders.iter().any(|order| order.missing.is_empty()) {
+        return None;
+    }
+    let words = if limit.fetch.is_some() { ["limit", "fetch"].as_slice() } else { &["offset"] };
+    Some(orders.swap_remove(0).problem(words))
+}
+
+/// Which row of each group is kept is the question here, so a key of the table does not help.
+fn distinct_problem(distinct: &DistinctOn) -> Option<Problem> {
+    let schema = distinct.input.schema();
+    let wanted = distinct.select_expr.iter().flat_map(|expression| places_in(expression, schema)).collect();
+    let order: Vec<SortExpr> = distinct.sort_expr.clone().unwrap_or_default();
+    let plain = order.iter().map(|sort| &sort.expr).chain(&distinct.on_expr);
+    let keys: Places = plain.filter_map(|expression| plain_place(expression, schema)).collect();
+    if determines(&distinct.input, &keys, &wanted) {
+        return None;
+    }
+    let order = match order.is_empty() {
+        true => distinct.on_expr.iter().map(|expression| expression.clone().sort(true, false)).collect(),
+        false => order,
+    };
+    Some(Order { missing: names(schema, wanted.difference(&keys)), sorts: order }.problem(&["distinct"]))
+}
+
+/// None or all of its input's rows, whatever their order.
+fn cuts_nothing(limit: &Limit) -> bool {
+    let skips = !matches!(limit.get_skip_type(), Ok(SkipType::Literal(0)));
+    match limit.get_fetch_type() {
+        Ok(FetchType::Literal(Some(0))) => true,
+        Ok(FetchType::Literal(None)) if !skips => true,
+        _ => is_single_row(&limit.input),
+    }
+}
+
+fn is_single_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(_) => true,
+        LogicalPlan::Projection(node) => is_single_row(&node.input),
+        LogicalPlan::Filter(node) => is_single_row(&node.input),
+        LogicalPlan::Sort(node) => is_single_row(&node.input),
+        LogicalPlan::SubqueryAlias(node) => is_single_row(&node.input),
+        LogicalPlan::Limit(limit) => {
+            matches!(limit.get_fetch_type(), Ok(FetchType::Literal(Some(0 | 1)))) || is_single_row(&limit.input)
+        }
+        _ => false,
+    }
+}
+
+/// What rows are sorted by, and names of the columns that it lacks to tell them apart.
+struct Order {
+    sorts: Vec<SortExpr>,
+    missing: Vec<String>,
+}
+
+impl Order {
+    fn problem(self, words: &[&str]) -> Problem {
+        let sorts: Vec<String> = self.sorts.iter().map(sort_text).collect();
+        let why = match sorts.is_empty() {
+            true => "nothing says which come first".to_owned(),
+            false => format!("rows may agree in `{}`", sorts.join(", ")),
+        };
+        let order: Vec<String> = sorts.into_iter().chain(self.missing).collect();
+        Problem {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            message: format!("may keep other rows in each run: {why}"),
+            help: format!("a run that is repeated must yield the same rows: write `order by {}`", order.join(", ")),
+        }
+    }
+}
+
+/// The order of the rows that a limit cuts: a sort below nothing but projections.
+fn order_below(input: &LogicalPlan, mut wanted: Places) -> Order {
+    let mut node = input;
+    while let LogicalPlan::Projection(projection) = node {
+        wanted = through(projection, &wanted);
+        node = &projection.input;
+    }
+    let LogicalPlan::Sort(sort) = node else {
+        return Order { sorts: Vec::new(), missing: names(node.schema(), &wanted) };
+    };
+    let schema = sort.input.schema();
+    let keys: Places = sort.expr.iter().filter_map(|sort| plain_place(&sort.expr, schema)).collect();
+    let missing = match determines(&sort.input, &keys, &wanted) {
+        true => Vec::new(),
+        false => names(schema, wanted.difference(&keys)),
+    };
+    Order { sorts: sort.expr.clone(), missing }
+}
+
+/// Whether rows of `plan` that agree in `keys` agree in `wanted`.
+fn determines(plan: &LogicalPlan, keys: &Places, wanted: &Places) -> bool {
+    let open: Places = wanted.difference(keys).copied().collect();
+    if open.is_empty() {
+        return true;
+    }
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            let schema = projection.input.schema();
+            let keys = keys.iter().filter_map(|key| plain_place(&projection.expr[*key], schema)).collect();
+            determines(&projection.input, &keys, &through(projection, &open))
+        }
+        LogicalPlan::SubqueryAlias(node) => determines(&node.input, keys, &open),
+        LogicalPlan::Filter(node) => determines(&node.input, keys, &open),
+        LogicalPlan::Sort(node) => determines(&node.input, keys, &open),
+        LogicalPlan::Distinct(Distinct::All(input)) => determines(input, keys, &open),
+        LogicalPlan::Aggregate(node) => {
+            let sets = node.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_)));
+            !sets && (0..node.group_expr.len()).all(|place| keys.contains(&place))
+        }
+        _ => false,
+    }
+}
+
+/// Columns of a projection's input that decide on `wanted` of its output.
+fn through(projection: &Projection, wanted: &Places) -> Places {
+    wanted.iter().flat_map(|place| places_in(&projection.expr[*place], projection.input.schema())).collect()
+}
+
+/// A subquery may depend on any column of the row.
+fn places_in(expression: &Expr, schema: &DFSchema) -> Places {
+    let is_subquery = |part: &Expr| matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
+    let places: Option<Places> =
+        expression.column_refs().into_iter().map(|column| schema.maybe_index_of_column(column)).collect();
+    let opaque = expression.exists(|part| Ok(is_subquery(part))).unwrap_or(true);
+    places.filter(|_| !opaque).unwrap_or_else(|| (0..schema.fields().len()).collect())
+}
+
+/// The place of a column that is nothing else; of what is computed from columns, rows may agree that differ in them.
+fn plain_place(expression: &Expr, schema: &DFSchema) -> Option<usize> {
+    match expression {
+        Expr::Column(column) => schema.maybe_index_of_column(column),
+        Expr::Alias(alias) => plain_place(&alias.expr, schema),
+        _ => None,
+    }
+}
+
+fn names<'a>(schema: &DFSchema, places: impl IntoIterator<Item = &'a usize>) -> Vec<String> {
+    let name = |place: &usize| Column::new_unqualified(schema.field(*place).name()).quoted_flat_name();
+    places.into_iter().map(name).collect()
+}
+
+fn sort_text(sort: &SortExpr) -> String {
+    let expression = match &sort.expr {
+        Expr::Column(column) => Column::new_unqualified(&column.name).quoted_flat_name(),
+        other => other.human_display().to_string(),
+    };
+    let direction = if sort.asc { "" } else { " desc" };
+    let nulls = match (sort.asc, sort.nulls_first) {
+        (true, true) => " nulls first",
+        (false, false) => " nulls last",
+        (true, false) | (false, true) => "",
+    };
+    format!("{expression}{direction}{nulls}")
+}
+
+#[cfg(test)]
+mod tests;
