@@ -114,7 +114,7 @@ impl World {
             id: 1,
             comparable_from: 0,
             meaning: 1,
-            now: 3,
+            now: 8,
             numbers: HashMap::new(),
             table: None,
             kept: BTreeMap::new(),
@@ -271,7 +271,8 @@ impl World {
 
     /// What the model makes of a run that succeeded: it looks at the plan only for whether files were given up.
     fn expect(&mut self, plan: &RunPlan, asked: &Asked) {
-        if let RunPlan::Rebuild { .. } = plan {
+        // Rows of files that are gone stay, unless a rebuild may lose them.
+        if matches!(plan, RunPlan::Rebuild { .. }) && asked.allow_loss {
             self.kept.clear();
         }
         self.kept.extend(self.files.iter().map(|(path, (_, rows))| (path.clone(), rows.clone())));
