@@ -46,8 +46,9 @@ IDLE_SECONDS, NEVER_IDLE_SECONDS = 1800, 604_800
 # Periods of the heartbeat's timer and of those who look, on a busy machine.
 HEARTBEAT_SECONDS = 20
 VARIABLES = ["-var", f"settings={json.dumps(SETTINGS)}", "-var", f'scaling={{"min_units":2,"max_units":{MOST_EXECUTORS}}}']
-# Minutes of computing from small files, of which nothing is left: it is cancelled when it has been looked at.
-LOAD_JOBS, LOAD_REPEAT = 3, 250
+# Minutes of computing from small files. It is cancelled after it has been looked at, and a cancelled task ends with its batch: in a
+# build without optimization, a batch has to end well within the 40 s that a leaving node has.
+LOAD_JOBS, LOAD_REPEAT = 3, 70
 LOAD = """select source_file, line, levenshtein(repeat(cast(close as varchar), {0}), repeat(cast(open as varchar), {0})) as distance
 from raw.bars_1m
 """

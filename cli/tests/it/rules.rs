@@ -177,7 +177,7 @@ fn features_that_bind_every_writer_are_refused_by_every_command_that_writes() {
             &["table", "vacuum", "silver.bars"],
         ];
         assert_refused(&scene, "silver.bars", &commands, &[named]);
-        // Whoever reads it does not care.
+        // Readers do not depend on it.
         assert_eq!(scene.count("silver.bars"), 2);
     }
 }

@@ -44,7 +44,7 @@ fn file(scan: &LogicalPlan) -> Option<Places> {
     Some(BTreeSet::from([place(scan, SOURCE_FILE)?]))
 }
 
-/// Sets of columns in each of which no two rows of the plan agree; `leaf` says that of a source of files.
+/// Column sets that are unique keys of the plan's rows. `leaf` returns those of a source of files.
 fn keys(plan: &LogicalPlan, leaf: &dyn Fn(&LogicalPlan) -> Option<Places>) -> Vec<Places> {
     let below = |input: &LogicalPlan| keys(input, leaf);
     match plan {

@@ -1,5 +1,5 @@
 //! Queries that need not yield the same rows when they are repeated: functions of chance or of the time, and limits that cut
-//! through rows of which the order does not say which comes first.
+//! through rows that their order leaves tied.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

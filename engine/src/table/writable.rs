@@ -65,7 +65,7 @@ const HONOURED: [&str; 12] = [
 /// A property of the table, what it turns off with, the least write that it binds, and what it requires.
 type PropertyRule = (&'static str, &'static str, RowChange, &'static str);
 
-/// Any other value than the one that turns it off counts as on, as does a property of which the protocol says nothing.
+/// Any value other than `off` counts as on, also in protocol versions that do not define the property.
 const PROPERTIES: [PropertyRule; 10] = [
     ("delta.appendOnly", "false", RowChange::Replaced, "this run would remove or replace rows"),
     ("delta.enableChangeDataFeed", "false", RowChange::Replaced, "pulse writes no change data for removed rows"),
@@ -84,7 +84,7 @@ const NO_ICEBERG: &str = "pulse does not keep to Iceberg's rules";
 /// Beginning of the properties that hold a condition on each row.
 const CONSTRAINT: &str = "delta.constraints.";
 
-/// Beginnings of keys in a column's metadata, and what they make of the column. They bind whoever adds rows.
+/// Prefixes of keys in a column's metadata, and the rule that each stands for. Writers that add rows have to keep it.
 const COLUMNS: [(&str, &str); 3] = [
     ("delta.invariants", "has an invariant, which pulse does not check: make it an expectation of the job"),
     ("delta.generationExpression", "is generated, which pulse does not do: compute it in the query"),
