@@ -36,6 +36,10 @@ pub struct Manifest {
     /// Checks of rows and of the table, evaluated before the commit.
     #[serde(default)]
     pub expect: Vec<Expectation>,
+    /// Largest share of a run's rows, from 0 to 1, that may be rejected: quarantined by the reader or a `check`, or dropped
+    /// by a `check`. With more the run fails. Without it a run fails all of whose rows were rejected; 1 allows that too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rejected: Option<f64>,
     /// Size that data files are cut at, in MiB.
     #[serde(default = "default_target_file_mib")]
     pub target_file_mib: u32,

@@ -157,6 +157,44 @@ fn rows_are_warned_of_dropped_and_quarantined() {
 }
 
 #[test]
+fn a_run_all_of_whose_rows_were_rejected_fails_unless_it_may() {
+    let scene = scene();
+    let rest =
+        [expect("v is small", "check = \"v < 100\"", "quarantine"), expect("v is known", "check = \"v > 0\"", "drop")]
+            .concat();
+    let read = "read = \"changed\"\nby = [\"k\"]";
+    let text = manifest("[sink.merge]\nkeys = [\"k\"]", read, &rest);
+    scene.job("silver.t", &text, "select k, v from bronze.lines");
+    scene.job("gold.next", "grain = [\"k\"]\n[sink.overwrite]\n", "select k from silver.t");
+    put(&scene, "a", &["1,2024-01-01,1.0"]);
+    scene.run_all();
+    put(&scene, "b", &["x,2024-01-01,1.0", "y,2024-01-01,2.0"]);
+    let texts = [
+        "bronze/lines/job.toml: all 2 rows",
+        "1 x \"`k` is not a number: `x`\"",
+        "`max_rejected = 1.0`",
+        "skipped    silver.t",
+    ];
+    scene.pulse(&["run", "--all"]).fails(1, &texts);
+    assert_eq!(scene.versions()["bronze.lines"], "0");
+    assert!(!scene.versions().contains_key("bronze.lines__quarantine"));
+    // A good row beside them, and they are set apart.
+    put(&scene, "c", &["2,2024-01-01,200.0", "3,2024-01-01,-1.0"]);
+    let texts = ["silver/t/job.toml: all 2 rows", "1 x \"v is known\", 1 x \"v is small\"", "skipped    gold.next"];
+    scene.pulse(&["run", "--all"]).fails(1, &texts);
+    assert_eq!((scene.count("bronze.lines"), scene.count("bronze.lines__quarantine")), (3, 2));
+    assert_eq!(scene.versions()["silver.t"], "0");
+    scene.job("silver.t", &format!("max_rejected = 0.6\n{text}"), "select k, v from bronze.lines");
+    scene.pulse(&["run", "--all"]).fails(1, &["2 of 2 rows", "`max_rejected`, which is 0.6"]);
+    // A limit is none of what makes the rows: the table is not built anew.
+    scene.job("silver.t", &format!("max_rejected = 1.0\n{text}"), "select k, v from bronze.lines");
+    let answer = scene.run_all();
+    assert!(!answer.stderr.contains("the job changed"), "{}", answer.stderr);
+    assert_eq!(scene.rows("silver.t"), ["1,1.0"]);
+    assert_eq!(scene.rows("silver.t__quarantine"), ["2,200.0,v is small,"]);
+}
+
+#[test]
 fn checks_of_the_table_forbid_the_commit() {
     let cases = [
         ("rows = { at_least = 3 }", "\"it\" failed"),

@@ -72,6 +72,10 @@ impl Checks<'_> {
         if let Some(order) = &manifest.order {
             self.columns(&["order".into()], order, "remove it to sort by the grain");
         }
+        if let Some(share) = manifest.max_rejected.filter(|share| !(0.0..=1.0).contains(share)) {
+            let message = format!("`max_rejected` is {share}");
+            self.value(&["max_rejected".into()], message, "use 0 to 1, such as 0.05 for five of a hundred rows");
+        }
         if !TARGET_FILE_MIB.contains(&manifest.target_file_mib) {
             let (least, most) = (TARGET_FILE_MIB.start(), TARGET_FILE_MIB.end());
             let message = format!("`target_file_mib` is {}", manifest.target_file_mib);

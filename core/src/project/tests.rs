@@ -227,6 +227,10 @@ fn the_head_of_a_manifest_is_checked() {
         @r#"silver/bars/job.toml:2:9: the table has no owner (write `owner = ".."` here, or in `[defaults]` of project.toml)"#
     );
     insta::assert_snapshot!(
+        short(job, "target_file_mib = 64", "max_rejected = 5.0"),
+        @"silver/bars/job.toml:6:16: `max_rejected` is 5 (use 0 to 1, such as 0.05 for five of a hundred rows)"
+    );
+    insta::assert_snapshot!(
         short(job, "target_file_mib = 64", "target_file_mib = 0"),
         @"silver/bars/job.toml:6:19: `target_file_mib` is 0 (use 1 to 4096)"
     );

@@ -18,9 +18,11 @@ pub(super) fn meaning(bench: &Workbench, job: &Job) -> Result<BTreeMap<String, i
     Ok(meaning)
 }
 
-/// Changes when the query or the manifest does, except for its words to people; the same in every process and build.
+/// Changes when the query or the manifest does, except for its words to people and its limits, which change no row; the same
+/// in every process and build.
 fn job_version(job: &Job) -> Result<i64> {
-    let manifest = Manifest { owner: String::new(), description: String::new(), ..job.manifest.clone() };
+    let (owner, description) = (String::new(), String::new());
+    let manifest = Manifest { owner, description, max_rejected: None, ..job.manifest.clone() };
     Ok(hash_of(&[&as_json(&manifest)?, &job.query.text]))
 }
 

@@ -8,6 +8,7 @@ mod fixture;
 mod grain;
 mod growth;
 mod interval_scope;
+mod limit;
 mod meaning;
 mod optimize;
 mod pin;

@@ -26,6 +26,7 @@ use super::changes::{State, visible};
 use super::check::{Written, outcomes, refusal};
 use super::grain;
 use super::growth::keeps_keys;
+use super::limit;
 use super::pin::{Mode, Pinned, pin, raw_files};
 use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
 use super::replace::{Dead, Replacement, overlapping, rewrite, text_rows, touched, write};
@@ -34,7 +35,7 @@ use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
 use super::spec::sink_spec;
 use crate::error::from_datafusion;
 use crate::execute::Progress;
-use crate::sink::SinkSpec;
+use crate::sink::{SinkSpec, quarantine_schema};
 use crate::source::delta::DeltaScan;
 use crate::source::file::SOURCE_FILE;
 use crate::step::{Step, reached};
@@ -144,6 +145,8 @@ impl Run<'_> {
         reached(Step::Planned);
         let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
         reached(Step::Staged);
+        let few = self.refuse_rejects(&query, &schema, &staged).await;
+        self.or_discard(few, &staged, &Replacement::default()).await?;
         let scan = self.staged_scan(&schema, &staged.total.files);
         let table = self.replace_in_table(&query, &spec, &scan).await;
         let table = self.or_discard(table, &staged, &Replacement::default()).await?;
@@ -171,6 +174,14 @@ impl Run<'_> {
             self.discard(staged, table).await;
         }
         step
+    }
+
+    async fn refuse_rejects(&self, query: &JobQuery, schema: &SchemaRef, staged: &Staged) -> Result<()> {
+        let schema = quarantine_schema(schema);
+        let files = staged.total.quarantine_files.iter().map(|add| DataFile::from_add(add, &schema)).collect();
+        let target = self.bench.options.target_partition_bytes;
+        let rejects = DeltaScan::of_files(self.pinned.quarantine_table.clone(), &schema, &[], files, target);
+        limit::check(self.bench, self.job, query, &staged.total, &rejects).await
     }
 
     /// What the expectations say of the table as it would be committed.

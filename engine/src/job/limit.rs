@@ -1,0 +1,143 @@
+//! How many of a run's rows may be rejected: a run all of whose rows were says that something is wrong with its source.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use datafusion::datasource::provider_as_source;
+use datafusion::functions_aggregate::count::count_all;
+use datafusion::logical_expr::{LogicalPlanBuilder, ident};
+use pulse_core::manifest::Manifest;
+use pulse_core::project::Job;
+use pulse_core::{Error, Result};
+
+use super::Workbench;
+use super::query::JobQuery;
+use super::replace::collect;
+use crate::error::from_datafusion;
+use crate::sink::{FailAction, PartitionResult, REASON};
+use crate::source::delta::DeltaScan;
+
+/// Reasons that an error names.
+const REASONS: usize = 3;
+const COUNT: &str = "__count";
+
+/// Rejected rows of a run, when there are more than the job allows.
+///
+/// These are lines that the reader rejected and rows that a `check` dropped or quarantined. A row that repeats another is as
+/// good as that one.
+fn too_many(manifest: &Manifest, total: &PartitionResult) -> Option<u64> {
+    let takes_out = manifest.unique_in_sink().is_some_and(|place| manifest.expect[place].removes_rows());
+    let repeated = if takes_out { total.repeated } else { 0 };
+    let rejected = total.rows_in.saturating_sub(total.rows_written).saturating_sub(repeated);
+    #[allow(clippy::cast_precision_loss, reason = "a share of rows, and no run has 2^52 of them")]
+    let is_too_many = match manifest.max_rejected {
+        Some(share) => rejected as f64 > share * total.rows_in as f64,
+        None => rejected == total.rows_in,
+    };
+    (rejected > 0 && is_too_many).then_some(rejected)
+}
+
+/// # Errors
+/// `Data` when more rows were rejected than the job allows, with the most frequent reasons. `quarantined` are the files that
+/// the run wrote to the quarantine.
+pub(super) async fn check(
+    bench: &Workbench,
+    job: &Job,
+    query: &JobQuery,
+    total: &PartitionResult,
+    quarantined: &DeltaScan,
+) -> Result<()> {
+    let Some(rejected) = too_many(&job.manifest, total) else { return Ok(()) };
+    let mut reasons = reasons(bench, job, quarantined).await?;
+    let dropping = query.checks.iter().zip(&total.failed).filter(|(check, _)| check.on_fail == FailAction::Drop);
+    reasons.extend(dropping.filter(|(_, failed)| **failed > 0).map(|(check, failed)| (*failed, check.name.clone())));
+    reasons.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let reasons: Vec<String> =
+        reasons.iter().take(REASONS).map(|(count, reason)| format!("{count} x \"{reason}\"")).collect();
+    let (what, remedy) = match job.manifest.max_rejected {
+        None => (
+            match rejected {
+                1 => "the only row that this run read was rejected".to_owned(),
+                _ => format!("all {rejected} rows that this run read were rejected"),
+            },
+            "correct them where they come from, or set `max_rejected = 1.0` if such a run is to succeed".to_owned(),
+        ),
+        Some(share) => (
+            format!("{rejected} of {} rows that this run read were rejected", total.rows_in),
+            format!("correct them where they come from, or raise `max_rejected`, which is {share}"),
+        ),
+    };
+    Err(Error::data(format!(
+        "{}: {what}: {}; {remedy}; the table stays as it was",
+        job.manifest_path(),
+        reasons.join(", ")
+    )))
+}
+
+/// Reasons of quarantined rows with how often they occur, the most frequent first.
+async fn reasons(bench: &Workbench, job: &Job, quarantined: &DeltaScan) -> Result<Vec<(u64, String)>> {
+    if quarantined.files().is_empty() {
+        return Ok(Vec::new());
+    }
+    let name = format!("{}: reasons of rejected rows", job.name);
+    let plan = LogicalPlanBuilder::scan("rejected", provider_as_source(Arc::new(quarantined.clone())), None)
+        .and_then(|plan| plan.aggregate([ident(REASON)], [count_all().alias(COUNT)]))
+        .and_then(|plan| {
+            plan.sort_with_limit([ident(COUNT).sort(false, false), ident(REASON).sort(true, false)], Some(REASONS))
+        })
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|e| from_datafusion(&name, e))?;
+    let batches = collect(bench, &name, &plan).await?;
+    Ok(batches.iter().flat_map(counted).collect())
+}
+
+fn counted(batch: &RecordBatch) -> Vec<(u64, String)> {
+    let (Some(reasons), Some(counts)) =
+        (batch.column(0).as_string_opt::<i32>(), batch.column(1).as_primitive_opt::<Int64Type>())
+    else {
+        return Vec::new();
+    };
+    let row = |row: usize| {
+        let reason = if reasons.is_null(row) { "" } else { reasons.value(row) };
+        (u64::try_from(counts.value(row)).unwrap_or_default(), reason.to_owned())
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a run fails that wrote, rejected and took out as repeated so many rows.
+    fn fails(rest: &str, written: u64, rejected: u64, repeated: u64) -> bool {
+        let once = "[[expect]]\nname = \"once\"\nunique = { columns = [\"k\"], keep_first_by = [\"v\"] }\non_fail = \"drop\"\n";
+        let manifest: Manifest = toml::from_str(&format!("grain = [\"k\"]\n{rest}[sink.overwrite]\n{once}")).unwrap();
+        let total = PartitionResult {
+            rows_in: written + rejected + repeated,
+            rows_written: written,
+            repeated,
+            ..PartitionResult::default()
+        };
+        too_many(&manifest, &total).is_some()
+    }
+
+    #[test]
+    fn a_run_fails_when_more_of_its_rows_were_rejected_than_it_allows() {
+        for (rest, written, rejected, repeated, expected) in [
+            ("", 0, 2, 0, true),
+            ("", 1, 1000, 0, false),
+            ("", 0, 0, 0, false),
+            ("", 1, 0, 1000, false),
+            ("max_rejected = 1.0\n", 0, 2, 0, false),
+            ("max_rejected = 0.1\n", 9, 1, 0, false),
+            ("max_rejected = 0.1\n", 8, 1, 0, true),
+            ("max_rejected = 0.1\n", 1, 1, 8, false),
+            ("max_rejected = 0.0\n", 1000, 1, 0, true),
+            ("max_rejected = 0.0\n", 1, 0, 9, false),
+            ("max_rejected = 0.0\n", 0, 0, 0, false),
+        ] {
+            assert_eq!(fails(rest, written, rejected, repeated), expected, "{rest}: {written}, {rejected}, {repeated}");
+        }
+    }
+}
