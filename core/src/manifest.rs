@@ -190,10 +190,10 @@ pub struct Expectation {
     /// Number of rows of this run.
     #[serde(default)]
     pub rows: Option<Rows>,
-    /// The newest value of a column is not older than this.
+    /// The newest value of a column, over the table as it would be committed, is not older than this.
     #[serde(default)]
     pub fresh: Option<Fresh>,
-    /// The values of a column occur in another table.
+    /// The values of a column occur in another table, at the version that the run has pinned.
     #[serde(default)]
     pub refers: Option<Refers>,
 }

@@ -1,23 +1,17 @@
 //! Expectations: outcomes from what the sink counted, and checks of the table on the staged files.
 
 use chrono::{DateTime, Utc};
-use datafusion::common::{Column, JoinType};
-use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlanBuilder, ident};
-use datafusion::scalar::ScalarValue;
-use pulse_core::manifest::{Expectation, OnFail, Refers, Unique};
+use pulse_core::manifest::{OnFail, Rows, Unique};
 use pulse_core::project::Job;
 use pulse_core::run::ExpectationOutcome;
 use pulse_core::{Error, Result};
-use std::sync::Arc;
 
-use super::Workbench;
+use super::refers::Referred;
 use super::repeats::Groups;
-use super::replace::{collect, overlapping};
+use super::replace::overlapping;
 use super::report::Staged;
-use crate::error::from_datafusion;
+use super::{Workbench, fresh, refers};
 use crate::source::delta::DeltaScan;
-use crate::table::DataFile;
 
 /// What a run is about to commit.
 pub(super) struct Written<'a> {
@@ -26,6 +20,7 @@ pub(super) struct Written<'a> {
     pub(super) scan: &'a DeltaScan,
     /// Rows that stay in the table beside them.
     pub(super) kept: &'a DeltaScan,
+    pub(super) referred: &'a Referred,
 }
 
 /// One outcome an expectation, in the manifest's order.
@@ -48,10 +43,12 @@ pub(super) async fn outcomes(
             let left_out = if expectation.removes_rows() { repeated } else { 0 };
             (staged.total.rows_written + left_out, repeated)
         } else if let Some(refers) = &expectation.refers {
-            let missing = missing_references(bench, job, refers, scan).await?;
+            let missing = refers::missing(bench, job, refers, scan, written.referred).await?;
             (staged.total.rows_written, missing)
+        } else if let Some(fresh) = &expectation.fresh {
+            (1, u64::from(!fresh::holds(bench, job, fresh, written, now).await?))
         } else {
-            (1, u64::from(!table_holds(expectation, staged, scan, now)))
+            (1, u64::from(!expectation.rows.as_ref().is_none_or(|bounds| enough(bounds, staged.total.rows_written))))
         };
         outcomes.push(ExpectationOutcome {
             name: expectation.name.clone(),
@@ -107,50 +104,6 @@ pub(super) fn refusal(job: &Job, outcomes: &[ExpectationOutcome]) -> Option<Stri
         .then(|| format!("{}: expectation {}; the table stays as it was", job.manifest_path(), failed.join(", ")))
 }
 
-fn table_holds(expectation: &Expectation, staged: &Staged, scan: &DeltaScan, now: DateTime<Utc>) -> bool {
-    let rows = staged.total.rows_written;
-    let enough = expectation.rows.as_ref().is_none_or(|bounds| {
-        bounds.at_least.is_none_or(|least| rows >= least) && bounds.at_most.is_none_or(|most| rows <= most)
-    });
-    let fresh = expectation.fresh.as_ref().is_none_or(|fresh| {
-        let newest = scan.files().iter().filter_map(|file| newest(file, scan, &fresh.column)).max();
-        newest.is_some_and(|newest| (now - newest).num_hours() < i64::from(fresh.hours))
-    });
-    enough && fresh
-}
-
-fn newest(file: &DataFile, scan: &DeltaScan, column: &str) -> Option<DateTime<Utc>> {
-    use datafusion::catalog::TableProvider;
-    let schema = scan.schema();
-    match file.max(column, schema.field_with_name(column).ok()?.data_type())? {
-        ScalarValue::TimestampMicrosecond(Some(micros), _) => DateTime::from_timestamp_micros(micros),
-        ScalarValue::Date32(Some(day)) => DateTime::from_timestamp(i64::from(day) * 86_400, 0),
-        _ => None,
-    }
-}
-
-/// Rows of the staged files whose value does not occur in the other table.
-async fn missing_references(bench: &Workbench, job: &Job, refers: &Refers, scan: &DeltaScan) -> Result<u64> {
-    let (table, column) = refers.target().map_err(Error::invalid)?;
-    let other = bench.lake.table(&table)?;
-    let Some(snapshot) = other.snapshot(None).await? else {
-        return Err(Error::invalid(format!(
-            "{}: table {table} does not exist; run its job first",
-            job.manifest_path()
-        )));
-    };
-    let known = DeltaScan::new(other, &snapshot, bench.options.target_partition_bytes);
-    let failed = |e| from_datafusion(&format!("{}: refers to {}", job.manifest_path(), refers.to), e);
-    let known = LogicalPlanBuilder::scan("known", provider_as_source(Arc::new(known)), None)
-        .and_then(|plan| plan.project([ident(column)]))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(failed)?;
-    let key = |name: &str| vec![Column::from_name(name)];
-    let missing = LogicalPlanBuilder::scan("staged", provider_as_source(Arc::new(scan.clone())), None)
-        .and_then(|plan| plan.project([ident(&refers.column)]))
-        .and_then(|plan| plan.join(known, JoinType::LeftAnti, (key(&refers.column), key(column)), None))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(failed)?;
-    let batches = collect(bench, &format!("{}: references", job.name), &missing).await?;
-    Ok(batches.iter().map(|batch| batch.num_rows() as u64).sum())
+fn enough(bounds: &Rows, rows: u64) -> bool {
+    bounds.at_least.is_none_or(|least| rows >= least) && bounds.at_most.is_none_or(|most| rows <= most)
 }

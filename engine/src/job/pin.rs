@@ -19,6 +19,7 @@ use super::Workbench;
 use super::interval_scope::{IntervalScope, columns_within, times};
 use super::meaning::{hash_of, meaning};
 use super::query::{Sources, logical_plan};
+use super::refers::{self, Referred};
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, ScanOptions, SourceFile, list};
@@ -97,6 +98,8 @@ pub struct Pinned {
     pub own_quarantine: Option<Snapshot>,
     pub files: BTreeMap<String, PinnedFiles>,
     pub tables: BTreeMap<TableName, PinnedTable>,
+    /// What `refers` expectations look into; nothing where nothing is written.
+    pub referred: Referred,
     /// What is read and what is replaced.
     pub plan: RunPlan,
     pub mode: Mode,
@@ -156,6 +159,10 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
     let interval = unit.map(|unit| IntervalRules { unit, start, partitions_within, has_quarantine });
     let rules = JobRules { sink: &job.manifest.sink, interval, meaning: &meaning };
     let plan = decide(rules, target.as_ref().map(|_| &known), &observed, asked, now).map_err(|e| of_job(job, e))?;
+    let referred = match &plan {
+        RunPlan::Nothing => Referred::new(),
+        RunPlan::Changes { .. } | RunPlan::Rebuild { .. } => refers::pin(bench, job, &tables).await?,
+    };
     Ok(Pinned {
         table,
         target,
@@ -164,6 +171,7 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         own_quarantine,
         files: listings.into_iter().map(|(name, listing)| (name.clone(), listing.read_by(&name, &plan))).collect(),
         tables,
+        referred,
         mode: Mode::from(&plan),
         decomposes: facts.scope.decomposes,
         transactions: known.after(&plan, &meaning, &observed),

@@ -107,5 +107,13 @@ pub(super) fn inputs(pinned: &Pinned) -> Vec<InputRecord> {
             bytes: read.iter().map(|file| file.bytes).sum(),
         }
     });
-    files.chain(tables).collect()
+    let referred = pinned.referred.iter().filter(|(name, _)| !pinned.tables.contains_key(name));
+    let referred = referred.map(|(name, (_, snapshot))| InputRecord {
+        source: name.to_string(),
+        version: Some(snapshot.version),
+        files: snapshot.files.len() as u64,
+        rows: snapshot.files.iter().filter_map(DataFile::rows).sum(),
+        bytes: snapshot.bytes(),
+    });
+    files.chain(tables).chain(referred).collect()
 }

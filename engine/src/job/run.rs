@@ -151,7 +151,7 @@ impl Run<'_> {
         let table = self.replace_in_table(&query, &spec, &scan).await;
         let table = self.or_discard(table, &staged, &Replacement::default()).await?;
         let kept = self.kept_scan(&schema, &table);
-        let written = Written { staged: &staged, scan: &scan, kept: &kept };
+        let written = Written { staged: &staged, scan: &scan, kept: &kept, referred: &self.pinned.referred };
         let expectations = self.judge(&query, &written).await;
         let expectations = self.or_discard(expectations, &staged, &table).await?;
         if let Some(message) = refusal(self.job, &expectations) {

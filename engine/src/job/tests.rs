@@ -2,6 +2,7 @@
 //! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`, or its grain.
 
 mod grain;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
