@@ -107,7 +107,8 @@ pub(crate) struct Selection {
     /// Every job of the project.
     #[arg(long, conflicts_with = "jobs")]
     pub(crate) all: bool,
-    /// Start of the interval, `YYYY-MM-DD` or RFC 3339.
+    /// Start of the interval, `YYYY-MM-DD` or RFC 3339. With --all it is that of the jobs that have an `interval`; others
+    /// run as ever.
     #[arg(long, requires = "to")]
     pub(crate) from: Option<String>,
     /// End of the interval, not contained in it.

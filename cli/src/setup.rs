@@ -235,6 +235,8 @@ pub(crate) fn job_options(settings: &Settings) -> JobOptions {
 /// What a user can mend in the project is told at once, before any job runs.
 pub(crate) async fn refuse_mistakes(global: &Global, settings: &Settings, selection: &Selection) -> Result<()> {
     let project = project_without_variables(global)?;
+    let named = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
+    project.check_asked(&named, asked(selection)?.interval)?;
     let jobs: Vec<TableName> = graph(&project, selection)?.order().to_vec();
     check_jobs(&state(settings, &stores(settings))?, &project, &jobs).await
 }

@@ -125,7 +125,7 @@ pub struct Source {
     /// `all` rows of the pinned version, or only those `changed` since the bookmark.
     pub read: Read,
     /// With `changed`: read again every row that agrees in these columns with a changed row, so that the query
-    /// sees whole groups. Without it the query sees the changed rows alone.
+    /// sees whole groups. Without it the query sees the added rows alone, and all rows once some were changed or removed.
     #[serde(default)]
     pub by: Vec<String>,
     /// With `changed`: also read this much before the first changed row, such as `{ column = "ts", days = 3 }`.
@@ -232,7 +232,8 @@ pub enum OnFail {
 }
 
 /// No two rows agree in some columns. `warn` and `fail` compare the run's rows with each other and with those that stay in
-/// the table; `drop` and `quarantine` look at the run's rows alone, and only one expectation of a job may do so.
+/// the table; `drop` and `quarantine` look at the run's rows alone, so that no row may stay that could agree with them, and only
+/// one expectation of a job may do so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unique {

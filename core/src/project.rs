@@ -14,6 +14,7 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::fixture::Fixture;
+use crate::interval::Interval;
 use crate::manifest::Manifest;
 use crate::name::TableName;
 use crate::sources::Sources;
@@ -105,6 +106,32 @@ impl Project {
             (Some(settings), Some(sources)) if problems.is_empty() => Ok(Self { settings, sources, jobs }),
             _ => Err(Error::from_diagnostics(problems)),
         }
+    }
+
+    /// Whether an interval that somebody asks for is of use: to each job that is named, or to one of all jobs when none is.
+    ///
+    /// # Errors
+    /// `Invalid` with the job that has no interval.
+    pub fn check_asked(&self, named: &[TableName], asked: Option<Interval>) -> Result<()> {
+        if asked.is_none() {
+            return Ok(());
+        }
+        let without = |job: &Job| job.manifest.interval.is_none();
+        for name in named {
+            let job = self.job(name)?;
+            if without(job) {
+                return Err(Error::invalid(format!(
+                    "an interval is asked for, and job {name} has none: set `interval` in {}, or run the job without --from and --to",
+                    job.manifest_path()
+                )));
+            }
+        }
+        if named.is_empty() && self.jobs.values().all(without) {
+            return Err(Error::invalid(
+                "an interval is asked for, and no job has one: run them without --from and --to",
+            ));
+        }
+        Ok(())
     }
 
     /// # Errors

@@ -39,7 +39,29 @@ fn an_interval_job_computes_the_days_asked_for() {
     scene.run_all();
     assert!(scene.rows(sums).contains(&"2024-01-03,4".to_owned()), "{:?}", scene.rows(sums));
     scene.pulse(&["run", "gold.daily", "--from", "2024-01-02"]).fails(2, &["--to"]);
+    // Of a job without an interval nothing can be asked for; of all jobs those that have one answer.
+    let bounds = ["--from", "2024-01-02", "--to", "2024-01-03"];
+    for command in ["run", "plan"] {
+        scene.pulse(&[&[command, "bronze.events"], &bounds[..]].concat()).fails(2, &["job bronze.events has none"]);
+    }
+    scene.pulse(&[&["run", "--all"], &bounds[..]].concat()).ok().says(&["gold.daily", "bronze.events"]);
     scene.pulse(&["run", "gold.daily", "--from", "2024-01-02T05:00:00Z", "--to", "2024-01-03"]).fails(1, &["day"]);
+}
+
+#[test]
+fn rows_of_files_are_appended_with_their_file() {
+    let scene = events(CSV);
+    let manifest = "grain = [\"line\"]\n[sink.append]\n";
+    for query in ["select at, line from raw.events", "select line, lower(source_file) as source_file from raw.events"] {
+        scene.job("bronze.events", manifest, query);
+        scene.pulse(&["check"]).fails(2, &["bronze/events/query.sql", "select `source_file`"]);
+    }
+    scene.job(
+        "bronze.events",
+        manifest,
+        "select line, source_file from (select v, line, source_file from raw.events where v > 1)",
+    );
+    scene.pulse(&["check"]).ok();
 }
 
 #[test]

@@ -49,6 +49,13 @@ pub(crate) fn referred_tables(job: &Job) -> Vec<(Diagnostic, TableName)> {
     tables
 }
 
+/// Whether rows that agree in these columns may come with several runs, of which each sees only its own. The rows of a file
+/// come with one.
+fn repeats_come_later(manifest: &Manifest, columns: &[String]) -> bool {
+    let within_file = manifest.sink == (Sink::Append {}) && columns.iter().any(|column| column == "source_file");
+    !columns.is_empty() && manifest.keeps_rows_beside(columns) && !within_file
+}
+
 struct Checks<'a> {
     document: &'a Document<'a>,
     problems: Vec<Diagnostic>,
@@ -140,6 +147,16 @@ impl Checks<'_> {
             }
             if source.lookback.as_ref().is_some_and(|lookback| lookback.days == 0) {
                 self.value(&at("lookback"), "`lookback` of 0 days reads nothing more", "remove it or use 1 and more");
+            }
+            if manifest.sink == (Sink::Append {}) && source.read == Read::Changed {
+                let help = "use `merge`, or remove it: rows that were added are read without it, and where rows were changed or \
+                            removed the table is built anew";
+                for (key, reads_again) in [("by", !source.by.is_empty()), ("lookback", source.lookback.is_some())] {
+                    if reads_again {
+                        let message = format!("with `{key}` rows are read again, and `append` would add them again");
+                        self.key(&at(key), message, help);
+                    }
+                }
             }
             self.duplicates(&at("by"), &source.by);
         }
@@ -247,6 +264,22 @@ impl Checks<'_> {
         } else if expectation.removes_rows() && !manifest.finds(unique) {
             let help = "name all columns of `by` in `unique`, and all columns of `unique` in `order`";
             self.value(&place, "repeated rows would not lie side by side in the table's order", help);
+        } else if expectation.removes_rows() && repeats_come_later(manifest, &unique.columns) {
+            let (message, help) = match &manifest.sink {
+                Sink::Append {} => (
+                    "a row of a later run may repeat one that is in the table, where `append` leaves it".to_owned(),
+                    "use `merge` with these columns as keys, or set `on_fail` to `warn` or `fail`, which look at the table too",
+                ),
+                Sink::Merge { keys } | Sink::OverwritePartitions { by: keys } => (
+                    format!(
+                        "a row of a later run may repeat one that stays in the table, of another {}",
+                        keys.join(", ")
+                    ),
+                    "name all columns that the sink replaces rows by, or set `on_fail` to `warn` or `fail`",
+                ),
+                Sink::Overwrite {} => return,
+            };
+            self.value(&place, message, help);
         } else if !expectation.removes_rows()
             && (!in_sink || manifest.keeps_rows_beside(&unique.columns))
             && let Some(hidden) = unique.columns.iter().find(|column| column.starts_with('_'))

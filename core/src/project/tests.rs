@@ -316,7 +316,10 @@ fn an_expectation_is_one_check() {
     "#);
     insta::assert_snapshot!(
         short(job, check, "unique = { columns = [\"symbol\"] }"),
-        @r#"bronze/bars/job.toml:11:10: which of the repeated rows stays is not said (write `keep_first_by = ["column desc", ..]`, or the choice would differ between runs)"#
+        @r#"
+    bronze/bars/job.toml:11:10: which of the repeated rows stays is not said (write `keep_first_by = ["column desc", ..]`, or the choice would differ between runs)
+    bronze/bars/job.toml:11:22: a row of a later run may repeat one that is in the table, where `append` leaves it (use `merge` with these columns as keys, or set `on_fail` to `warn` or `fail`, which look at the table too)
+    "#
     );
     insta::assert_snapshot!(short(job, check, "unique = { columns = [], keep_first_by = [\"ts down\"] }"), @r"
     bronze/bars/job.toml:11:22: `columns` is empty (name the columns in which no two rows may agree)
@@ -339,7 +342,7 @@ fn an_expectation_is_one_check() {
         "refers = { column = \"symbol\", to = \"bronze.bars.symbol\" }",
     ] {
         let mut files = files();
-        files.insert(job.into(), BRONZE.replace(check, right));
+        files.insert(job.into(), BRONZE.replace(check, right).replace("sink.append", "sink.overwrite"));
         Project::parse(&files).unwrap();
     }
     for empty in ["rows = {}", "rows = { at_least = 2, at_most = 1 }"] {
@@ -363,17 +366,28 @@ fn uniqueness_is_asked_where_it_can_be_seen() {
         error.iter().flat_map(|e| e.diagnostics()).map(|problem| problem.message.clone()).collect()
     };
     let (symbol, first) = ("columns = [\"symbol\"]", "columns = [\"symbol\"], keep_first_by = [\"ts\"]");
-    let append = "[sink.append]";
+    let (append, overwrite) = ("[sink.append]", "[sink.overwrite]");
     let kept = expect("once", first, "drop");
     assert!(
-        problems(append, &[expect("a", symbol, "fail"), kept.clone(), expect("b", "columns = [\"close\"]", "warn")])
+        problems(overwrite, &[expect("a", symbol, "fail"), kept.clone(), expect("b", "columns = [\"close\"]", "warn")])
             .is_empty()
     );
+    // Rows that stay are not looked at, so none may stay that could agree with new ones.
+    let later = "a row of a later run may repeat one that is in the table, where `append` leaves it";
+    let merged = |keys: &str| format!("[sink.merge]\nkeys = {keys}");
+    assert_eq!(problems(append, std::slice::from_ref(&kept)), [later]);
+    assert_eq!(
+        problems(&merged("[\"symbol\", \"ts\"]"), std::slice::from_ref(&kept)),
+        ["a row of a later run may repeat one that stays in the table, of another symbol, ts"]
+    );
+    assert!(problems(&merged("[\"symbol\"]"), std::slice::from_ref(&kept)).is_empty());
+    let in_file = expect("once", "columns = [\"source_file\", \"symbol\"], keep_first_by = [\"ts\"]", "drop");
+    assert!(problems(&format!("order = [\"symbol\", \"source_file\"]\n{append}"), &[in_file]).is_empty());
     let two = [kept.clone(), expect("twice", first, "quarantine")];
-    assert_eq!(problems(append, &two), ["a second `unique` that takes rows out"]);
+    assert_eq!(problems(overwrite, &two), ["a second `unique` that takes rows out"]);
     let apart = "repeated rows would not lie side by side in the table's order";
     let close = expect("close", "columns = [\"close\"], keep_first_by = [\"ts\"]", "drop");
-    assert_eq!(problems(append, &[close]), [apart]);
+    assert_eq!(problems(overwrite, &[close]), [apart]);
     // The same symbol on two days lies in two partitions.
     let by_day = "[sink.overwrite_partitions]\nby = [\"ts\"]";
     assert_eq!(problems(by_day, &[kept]), [apart]);
@@ -490,6 +504,39 @@ fn variables_are_named_when_they_are_missing() {
         with(&[("raw", "x"), ("colour", "x")]).unwrap_err(),
         @"no source of files uses the variable `colour`: the project has `raw`"
     );
+}
+
+#[test]
+fn an_interval_is_asked_of_jobs_that_have_one() {
+    let asked = Some(Interval::parse_bounds("2024-01-01", "2024-01-02").unwrap());
+    let (with, without): (TableName, TableName) = ("silver.bars".parse().unwrap(), "bronze.bars".parse().unwrap());
+    let project = Project::parse(&files()).unwrap();
+    assert!(project.check_asked(std::slice::from_ref(&with), asked).is_ok());
+    assert!(project.check_asked(&[], asked).is_ok());
+    assert!(project.check_asked(std::slice::from_ref(&without), None).is_ok());
+    insta::assert_snapshot!(
+        project.check_asked(&[with, without], asked).unwrap_err(),
+        @"an interval is asked for, and job bronze.bars has none: set `interval` in bronze/bars/job.toml, or run the job without --from and --to"
+    );
+    let mut none = files();
+    none.retain(|path, _| !path.starts_with("silver/"));
+    assert!(Project::parse(&none).unwrap().check_asked(&[], asked).is_err());
+}
+
+#[test]
+fn rows_that_are_read_again_are_not_appended_again() {
+    for (rest, key) in [("by = [\"symbol\"]", "by"), ("lookback = { column = \"ts\", days = 1 }", "lookback")] {
+        let mut files = files();
+        let manifest = format!(
+            "owner = \"o\"\ngrain = [\"symbol\"]\n[source.\"bronze.bars\"]\nread = \"changed\"\n{rest}\n[sink.append]\n"
+        );
+        files.insert("silver/bars/job.toml".into(), manifest);
+        files.insert("silver/bars/query.sql".into(), "select symbol, ts, close from bronze.bars\n".into());
+        files.retain(|path, _| !path.contains("tests/"));
+        let error = Project::parse(&files).unwrap_err();
+        let problem = format!("with `{key}` rows are read again, and `append` would add them again");
+        assert_eq!(error.diagnostics().iter().map(|problem| &problem.message).collect::<Vec<_>>(), [&problem]);
+    }
 }
 
 #[test]

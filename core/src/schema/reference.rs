@@ -171,7 +171,7 @@ mod tests {
         | key | type | default | meaning |
         |---|---|---|---|
         | `read` | [read](#read) | needed | `all` rows of the pinned version, or only those `changed` since the bookmark. |
-        | `by` | list of text | `[]` | With `changed`: read again every row that agrees in these columns with a changed row, so that the query sees whole groups. Without it the query sees the changed rows alone. |
+        | `by` | list of text | `[]` | With `changed`: read again every row that agrees in these columns with a changed row, so that the query sees whole groups. Without it the query sees the added rows alone, and all rows once some were changed or removed. |
         | `lookback` | [lookback](#lookback) |  | With `changed`: also read this much before the first changed row, such as `{ column = "ts", days = 3 }`. |
         "#);
         insta::assert_snapshot!(section("tests/*.toml"), @r#"

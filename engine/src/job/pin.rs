@@ -73,6 +73,12 @@ pub struct PinnedTable {
 }
 
 impl PinnedTable {
+    /// Which of its rows the run has to read. Which rows of the target followed from those that went nobody knows without `by`.
+    fn reads(&self) -> Read {
+        let added_only = self.read.by.is_empty() && self.read.lookback.is_none();
+        if added_only && !self.changes.removed.is_empty() { Read::All } else { self.read.read }
+    }
+
     pub fn added(&self) -> Vec<DataFile> {
         self.changes.added.clone()
     }
@@ -152,7 +158,7 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         Some(unit) => interval_facts(bench, job, unit, &listings, &tables).await?,
         None => IntervalFacts::default(),
     };
-    let observed = observed(&known, &listings, &tables, &facts.scope);
+    let observed = observed(&known, &listings, &tables, &facts.scope, unit);
     let meaning = meaning(bench, job)?;
     let has_quarantine = own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty());
     let partitions_within = facts.partitions_within;
@@ -189,6 +195,7 @@ fn observed(
     listings: &BTreeMap<String, ListedFiles>,
     tables: &BTreeMap<TableName, PinnedTable>,
     scope: &IntervalScope,
+    unit: Option<IntervalUnit>,
 ) -> Observed {
     let marks = |listing: &ListedFiles| {
         listing.files.iter().map(|file| (file.path.clone(), file.fingerprint)).collect::<BTreeMap<_, _>>()
@@ -196,7 +203,7 @@ fn observed(
     let table = |(name, pinned): (&TableName, &PinnedTable)| {
         let observed = ObservedTable {
             mark: pinned.mark(),
-            read: pinned.read.read,
+            read: if unit.is_none() { pinned.reads() } else { pinned.read.read },
             by: pinned.read.by.clone(),
             since: pinned.since(scope.column(&name.to_string()), known.table(name)),
         };

@@ -18,10 +18,12 @@ use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
 use super::conform::conformed;
+use super::distinct::name_their_file;
 use super::rejects::carry_rejects;
 use super::repeatable::{refuse_unrepeatable, volatile_function};
 use crate::error::from_datafusion;
 use crate::sink::{REASON, RowCheck};
+use crate::source::file::SOURCE_FILE;
 
 /// Tables by the name that SQL has for them: `silver.bars_1m`, `raw.bars_1m`.
 pub type Sources = BTreeMap<String, Arc<dyn TableProvider>>;
@@ -64,6 +66,7 @@ pub async fn plan_query(
     let columns = plan.schema().fields().iter().map(|field| field.name().clone()).filter(|name| !name.starts_with('_'));
     let columns: Vec<String> = columns.collect();
     refuse_unknown_columns(job, &plan, &columns)?;
+    refuse_rows_of_no_file(job, &plan, &columns)?;
     let (plan, checks) = with_checks(&context, plan, job)?;
     Ok(JobQuery { plan, columns, checks })
 }
@@ -170,6 +173,20 @@ fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> 
         check("unique", &unique.columns, &all)?;
     }
     Ok(())
+}
+
+/// A file that is corrected has its rows replaced, by the column that names it.
+fn refuse_rows_of_no_file(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
+    let appends = job.manifest.sink == (pulse_core::manifest::Sink::Append {}) && !job.query.files().is_empty();
+    let source_file = [SOURCE_FILE.to_owned()];
+    if !appends || (columns.contains(&source_file[0]) && name_their_file(plan, &source_file)) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{}: rows of files are appended without the file that they come from, so that a corrected file could not replace its \
+         rows; select `{SOURCE_FILE}`",
+        job.query_path()
+    )))
 }
 
 /// The plan cut down to `columns`.

@@ -174,6 +174,7 @@ impl Api {
 
     fn prepare(&self, request: &SubmitRequest, lake: &Lake) -> Result<Prepared> {
         let project = Project::parse(&request.files)?.with_variables(&request.variables)?;
+        project.check_asked(&request.jobs, request.asked.interval)?;
         let graph = Graph::new(&project)?;
         let graph = if request.jobs.is_empty() { graph } else { graph.select(&request.jobs)? };
         let placement = self.places.placement(project, lake, request.on)?;
