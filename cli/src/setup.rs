@@ -16,7 +16,7 @@ use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
-use pulse_engine::job::{JobOptions, Workbench, check_jobs};
+use pulse_engine::job::{JobOptions, Workbench, check_jobs, check_roots};
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
@@ -239,6 +239,11 @@ pub(crate) async fn refuse_mistakes(global: &Global, settings: &Settings, select
     project.check_asked(&named, asked(selection)?.interval)?;
     let jobs: Vec<TableName> = graph(&project, selection)?.order().to_vec();
     check_jobs(&state(settings, &stores(settings))?, &project, &jobs).await
+}
+
+/// As [`refuse_mistakes`], for runs in this process: sources whose root on this machine does not exist.
+pub(crate) fn refuse_missing_roots(project: &Project, selection: &Selection) -> Result<()> {
+    check_roots(project, graph(project, selection)?.order())
 }
 
 pub(crate) fn graph(project: &Project, selection: &Selection) -> Result<Graph> {

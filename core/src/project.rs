@@ -21,6 +21,7 @@ use crate::sources::Sources;
 use crate::sql::{Query, RAW};
 
 pub(crate) use job_checks::referred_tables;
+pub use variables::variables_of;
 
 /// Path below the project's folder, with `/`, to the file's text. Files that are not a project's are ignored.
 pub type ProjectFiles = BTreeMap<String, String>;

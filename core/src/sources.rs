@@ -20,8 +20,12 @@ pub struct Sources {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileSource {
-    /// URL or path of the folder that feeds' paths start at; `$raw` takes the value of `--var raw=URL`.
+    /// URL or path of the folder that feeds' paths start at; `$raw` takes the value of `--var raw=URL`. A folder of this machine must
+    /// exist; in an object store, `plan` and `run` warn of feeds without files.
     pub root: String,
+    /// `root` as sources.toml has it, once variables got their values.
+    #[serde(skip)]
+    pub written_root: Option<String>,
     /// Columns in the order in which the query sees them.
     pub columns: Vec<Column>,
     /// Folders or patterns of files, each with its own contract; the name is the row's `feed`.
@@ -65,7 +69,8 @@ pub enum ColumnType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
-    /// Path below `root`; `{name}` matches a part of a path segment and becomes a column, `*` matches too but does not.
+    /// Path below `root`; `{name}` matches a part of a path segment and becomes a column, `*` matches a part or nothing and does not.
+    /// A value is percent-decoded; `__HIVE_DEFAULT_PARTITION__` is null.
     pub path: String,
     /// What the files hold.
     pub format: Format,

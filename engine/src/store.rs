@@ -1,5 +1,7 @@
 //! Object stores: one cached client per bucket, the same in every process.
 
+mod local;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,11 +9,12 @@ use std::time::Duration;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::object_store::{ObjectStoreRegistry, ObjectStoreUrl};
 use object_store::aws::AmazonS3Builder;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use pulse_core::{Error, Result};
 use url::Url;
+
+pub use local::LocalFiles;
 
 /// Wait before the first further attempt at a request; each further one is a random part of up to `BACKOFF_GROWTH` times the last.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -66,7 +69,7 @@ impl Stores {
 
     fn connect(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         match url.scheme() {
-            "file" => Ok(Arc::new(LocalFileSystem::new())),
+            "file" => Ok(Arc::new(LocalFiles::default())),
             "s3" | "s3a" => self.connect_s3(url),
             scheme => Err(unknown_scheme(url, scheme)),
         }
@@ -116,10 +119,11 @@ pub fn store_path(url: &Url) -> Result<Path> {
     Path::from_url_path(url.path()).map_err(|e| Error::invalid(format!("`{url}` is not a usable path")).with_source(e))
 }
 
-/// A folder's URL from what a user types: a URL or a path, absolute or relative to `base`.
+/// A folder's URL from what a user types: a URL or a path, absolute or relative to `base`. In a URL, `%20` is a space; in a path, every
+/// character is itself.
 ///
 /// # Errors
-/// `Invalid` for text that is neither.
+/// `Invalid` for text that is neither, and for a URL with a query or a fragment, which would not be part of the folder's name.
 pub fn folder_url(text: &str, base: &std::path::Path) -> Result<Url> {
     let url = match Url::parse(text) {
         // A one-letter scheme is a Windows drive; nobody has such a store.
@@ -127,6 +131,11 @@ pub fn folder_url(text: &str, base: &std::path::Path) -> Result<Url> {
         _ => Url::from_directory_path(normalized(&base.join(text)))
             .map_err(|()| Error::invalid(format!("`{text}` is neither a URL nor a path")))?,
     };
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::invalid(format!(
+            "`{text}` is a URL with `?` or `#`: write %3F or %23 for it in a folder's name"
+        )));
+    }
     let folder = if url.path().ends_with('/') {
         url
     } else {

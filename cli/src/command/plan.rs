@@ -22,12 +22,14 @@ struct Line {
     #[serde(rename = "where")]
     place: &'static str,
     why: String,
+    warnings: Vec<String>,
 }
 
 pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     setup::refuse_mistakes(global, &settings, selection).await?;
     let bench = setup::workbench(global, &settings).await?;
+    setup::refuse_missing_roots(&bench.project, selection)?;
     let graph = setup::graph(&bench.project, selection)?;
     let limit = settings.local_limit_mib << 20;
     let mut lines: Vec<Line> = Vec::new();
@@ -49,6 +51,9 @@ pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitC
             ]
         })
         .collect();
+    for line in &lines {
+        line.warnings.iter().for_each(|warning| eprintln!("warning: {}: {warning}", line.job));
+    }
     output::table(&["job", "does", "files", "reads", "where", "why"], &rows, &lines, global.output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -75,6 +80,7 @@ async fn line(
                     "after {}, whose table does not exist yet",
                     waits.map(ToString::to_string).unwrap_or_default()
                 ),
+                warnings: Vec::new(),
             })
         }
         Err(error) => Err(error),
@@ -94,7 +100,8 @@ fn known(name: &TableName, pinned: &Pinned, limit: u64, waits: Option<&TableName
     };
     let files = pinned.files.values().map(|files| files.read.len() as u64).sum::<u64>();
     let place = if pinned.bytes() > limit { "cluster" } else { "in process" };
-    Line { job: name.clone(), does, files, bytes: pinned.bytes(), place, why }
+    let warnings = pinned.files.values().flat_map(|files| files.warnings.clone()).collect();
+    Line { job: name.clone(), does, files, bytes: pinned.bytes(), place, why, warnings }
 }
 
 fn changes(pinned: &Pinned) -> String {

@@ -24,6 +24,7 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
         return run_on_cluster(global, &settings, &options.selection, On::Cluster).await;
     }
     let bench = setup::workbench(global, &settings).await?;
+    setup::refuse_missing_roots(&bench.project, &options.selection)?;
     if options.on == Where::Auto && too_large(&bench, &settings, &options.selection).await? {
         return run_on_cluster(global, &settings, &options.selection, On::Auto).await;
     }

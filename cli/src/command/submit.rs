@@ -1,6 +1,7 @@
 //! `pulse submit`: hand jobs to a scheduler.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -158,9 +159,9 @@ impl Scheduler {
     async fn submit(&self, global: &Global, selection: &Selection, on: On, key: Option<Key>) -> Result<TriggerId> {
         let here = setup::here()?;
         let mut variables = setup::variables(global)?;
-        // The scheduler stands in another folder, perhaps on another machine.
+        // The scheduler stands in another folder. A path stays one, because a URL would give `%` in the rest of a root another meaning.
         for value in variables.values_mut().filter(|value| !value.contains("://")) {
-            *value = folder_url(value, &here)?.to_string();
+            *value = absolute(value, &here)?;
         }
         let jobs = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
         let key = match key {
@@ -214,6 +215,12 @@ impl Scheduler {
         });
         Err(Error::new(refusal.kind, refusal.message.trim_start_matches("error: ")))
     }
+}
+
+fn absolute(path: &str, here: &Path) -> Result<String> {
+    let absolute = folder_url(path, here)?.to_file_path();
+    let text = absolute.ok().and_then(|path| path.to_str().map(str::to_owned));
+    text.ok_or_else(|| Error::invalid(format!("`{path}` has no path in UTF-8")))
 }
 
 fn authority(path: &str) -> Result<reqwest::Certificate> {

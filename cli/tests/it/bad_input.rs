@@ -176,12 +176,26 @@ fn a_missing_folder_is_a_warning() {
     ]);
     assert_eq!(scene.count("gold.indicators_1m"), 1);
     assert_eq!(scene.count("gold.trends"), 0);
+}
 
-    std::fs::remove_dir_all(&scene.raw).unwrap();
-    let gone = Scene::shipped_without_input();
-    std::fs::remove_dir(&gone.raw).unwrap();
-    gone.run_all().says(&["warning: bronze.bars_1m: feed `av_1min_2020q4` has no files"]);
-    assert_eq!(gone.count("silver.bars_1m"), 0);
+#[test]
+fn a_root_that_does_not_exist_is_refused_before_anything_runs() {
+    let mut scene = Scene::shipped();
+    scene.run_all();
+    let tables = scene.versions();
+    let there = scene.raw.clone();
+    scene.raw_at(scene.path("tpyo"));
+    let named = format!("folder `{}` does not exist; its root is `$raw`; correct `--var raw`", scene.raw.display());
+    for command in ["plan", "run"] {
+        scene.pulse(&[command, "--all"]).fails(2, &["raw.bars", &named]);
+        // A job that reads no files is none of theirs.
+        scene.pulse(&[command, "gold.trends"]).ok();
+    }
+    assert_eq!(scene.versions(), tables);
+    scene.raw_at(there.join("intraday/av_1min_2020q4/intraday_1min_WAM.csv"));
+    scene.pulse(&["run", "--all"]).fails(2, &["is not a folder"]);
+    scene.raw_at(there);
+    scene.run_all().says(&["nothing was committed"]);
 }
 
 /// A folder with a file's name and a link to nowhere are no files.

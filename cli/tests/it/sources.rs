@@ -17,6 +17,79 @@ fn events(feed: &str) -> Scene {
 
 const CSV: &str = "path = \"*.csv\"\nformat = { csv = {} }";
 
+/// Sets the modification time, as `cp --preserve`, `rsync --times` and `tar` do.
+fn stamp(scene: &Scene, path: &str) {
+    let file = std::fs::File::options().write(true).open(scene.raw.join(path)).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000)).unwrap();
+}
+
+#[test]
+fn a_file_that_is_corrected_in_place_is_read_again_whatever_its_time() {
+    let scene = events(CSV);
+    let put = |path: &str, v: u8| {
+        scene.put(path, format!("at,v\n2024-01-01 10:00:00,{v}\n"));
+        stamp(&scene, path);
+    };
+    put("a.csv", 1);
+    put("b.csv", 2);
+    scene.run_all();
+    put("a.csv", 3);
+    let plan = scene.pulse(&["plan", "--all"]).ok().stdout;
+    assert!(plan.contains("raw.events: 0 of 2 files are new, 1 changed"), "{plan}");
+    scene.run_all();
+    assert_eq!(scene.rows("(select v, source_file from bronze.events)"), ["2,b.csv", "3,a.csv"]);
+    scene.run_all().says(&["nothing was committed"]);
+}
+
+/// `chmod`, a backup by hard links and a copy of the whole tree leave the content alone.
+#[test]
+fn a_file_that_is_only_touched_is_not_read_again() {
+    let mut scene = events(CSV);
+    scene.job("bronze.events", "grain = [\"v\"]\n[sink.append]\n", "select at, v from raw.events");
+    scene.put("a.csv", "at,v\n2024-01-01 10:00:00,1\n");
+    scene.run_all();
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    std::fs::hard_link(scene.raw.join("a.csv"), scene.path("backup.csv")).unwrap();
+    scene.run_all().says(&["nothing was committed"]);
+    stamp(&scene, "a.csv");
+    scene.run_all().says(&["nothing was committed"]);
+    let copy = scene.path("copy");
+    crate::support::copy_folder(&scene.raw, &copy);
+    scene.raw_at(copy);
+    scene.run_all().says(&["nothing was committed"]);
+    // A commit renews the bookmark of the file that was touched, and the next correction is found by it.
+    scene.put("b.csv", "at,v\n2024-01-01 10:00:00,2\n");
+    scene.run_all();
+    assert_eq!(scene.count("bronze.events"), 2);
+    scene.run_all().says(&["nothing was committed"]);
+    scene.put("a.csv", "at,v\n2024-01-01 10:00:00,3\n");
+    scene.pulse(&["run", "--all"]).fails(1, &["a.csv changed since it was read", "`source_file`"]);
+}
+
+#[test]
+fn files_that_are_gone_are_mentioned_until_their_rows_are() {
+    let scene = events(CSV);
+    for name in ["a", "b"] {
+        scene.put(&format!("{name}.csv"), "at,v\n2024-01-01 10:00:00,1\n");
+    }
+    scene.run_all();
+    std::fs::remove_file(scene.raw.join("a.csv")).unwrap();
+    let stays = "warning: bronze.events: raw.events: 1 file that was read is gone; its rows stay: `a.csv`";
+    scene.pulse(&["plan", "--all"]).ok().says(&[stays]);
+    scene.run_all().says(&[stays, "nothing was committed"]);
+    assert_eq!(scene.count("bronze.events"), 2);
+    let manifest = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";
+    scene.job("bronze.events", manifest, "select at, v + 1 as v, source_file, line from raw.events");
+    scene.run_all().says(&["1 file that was read is gone; its rows go too"]);
+    assert_eq!(scene.rows("(select v, source_file from bronze.events)"), ["2,b.csv"]);
+    let silent = scene.run_all();
+    assert!(!silent.stderr.contains("gone"), "{}", silent.stderr);
+    // It comes back: its rows went, so that it is new.
+    scene.put("a.csv", "at,v\n2024-01-01 10:00:00,1\n");
+    scene.run_all();
+    assert_eq!(scene.rows("(select v, source_file from bronze.events)"), ["2,a.csv", "2,b.csv"]);
+}
+
 #[test]
 fn an_interval_job_computes_the_days_asked_for() {
     let scene = events(CSV);

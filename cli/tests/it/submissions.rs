@@ -103,6 +103,9 @@ fn two_submissions_of_everything_at_once_leave_the_rows_of_one() {
     submitted.wait().ok();
     expected.run_all();
     assert_same_tables(&scene.tables(), &expected.tables());
+    let mut elsewhere = scene.command(&["--var", "raw=tpyo", "submit", "--all"]);
+    cluster.reach(&mut elsewhere);
+    scene.start(elsewhere).wait().fails(2, &["raw.bars", "/tpyo", "does not exist", "`--var raw`"]);
 }
 
 #[test]

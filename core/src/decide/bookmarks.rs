@@ -57,6 +57,16 @@ impl Bookmarks {
         Some(TableMark { version, id: self.numbers.get(&format!("{TABLE_ID}{name}")).copied() })
     }
 
+    /// The bookmark of a file whose rows the table holds.
+    pub fn file(&self, source: &str, path: &str) -> Option<i64> {
+        self.numbers.get(&Self::file_id(source, path)).copied().filter(|known| *known != GONE)
+    }
+
+    /// The id of a file's bookmark.
+    pub fn file_id(source: &str, path: &str) -> String {
+        format!("{FILE}{source}/{path}")
+    }
+
     /// Whether the bookmark is of a table that was removed since.
     pub(super) fn is_another(&self, name: &TableName, now: &TableMark) -> bool {
         self.table(name).is_some_and(|known| match (known.id, now.id) {
@@ -76,9 +86,9 @@ impl Bookmarks {
     }
 
     pub(super) fn file_changes(&self, source: &str, files: &BTreeMap<String, i64>) -> FileChanges {
-        let known = |path: &String| self.numbers.get(&format!("{FILE}{source}/{path}")).filter(|known| **known != GONE);
+        let known = |path: &String| self.file(source, path);
         let read: Vec<String> =
-            files.iter().filter(|(path, now)| known(path) != Some(now)).map(|(path, _)| path.clone()).collect();
+            files.iter().filter(|(path, now)| known(path) != Some(**now)).map(|(path, _)| path.clone()).collect();
         let replaced = read.iter().filter(|path| known(path).is_some()).cloned().collect();
         FileChanges { read, replaced }
     }
@@ -104,7 +114,7 @@ impl Bookmarks {
             numbers.extend(table.mark.id.map(|id| (format!("{TABLE_ID}{name}"), id)));
         }
         for (source, files) in &observed.files {
-            numbers.extend(files.iter().map(|(path, fingerprint)| (format!("{FILE}{source}/{path}"), *fingerprint)));
+            numbers.extend(files.iter().map(|(path, fingerprint)| (Self::file_id(source, path), *fingerprint)));
         }
         if let RunPlan::Rebuild { lost, .. } = plan {
             numbers.extend(lost.iter().map(|file| (format!("{FILE}{file}"), GONE)));

@@ -11,10 +11,7 @@ impl Project {
     pub fn variables(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for source in self.sources.files.values() {
-            names.extend(pieces(&source.root).into_iter().filter_map(|piece| match piece {
-                Piece::Variable(name) => Some(name.to_owned()),
-                Piece::Text(_) => None,
-            }));
+            names.extend(variables_of(&source.root).into_iter().map(str::to_owned));
         }
         names
     }
@@ -33,10 +30,20 @@ impl Project {
         }
         let mut project = self.clone();
         for (name, source) in &mut project.sources.files {
-            source.root = substitute(name, &source.root, values)?;
+            let root = substitute(name, &source.root, values)?;
+            source.written_root = Some(std::mem::replace(&mut source.root, root));
         }
         Ok(project)
     }
+}
+
+/// Names of the variables in a root, in its order.
+pub fn variables_of(root: &str) -> Vec<&str> {
+    let name = |piece| match piece {
+        Piece::Variable(name) => Some(name),
+        Piece::Text(_) => None,
+    };
+    pieces(root).into_iter().filter_map(name).collect()
 }
 
 fn substitute(source: &str, root: &str, values: &BTreeMap<String, String>) -> Result<String> {

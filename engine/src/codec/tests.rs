@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::sink::{Adjacency, FailAction, RowCheck, SortKey, UniqueCheck};
-use crate::source::file::{RawFiles, ReadOptions, ScanOptions, SourceFile};
+use crate::source::file::{Fingerprint, RawFiles, ReadOptions, ScanOptions, SourceFile};
 
 fn there_and_back(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     let codec = PhysicalCodec::default();
@@ -83,7 +83,7 @@ async fn a_scan_of_files_arrives_with_its_groups() {
         feed: "bars".to_owned(),
         path: format!("bars/{symbol}"),
         size: 100,
-        fingerprint: 7,
+        fingerprint: Fingerprint::Content(7),
         captures: [("symbol".to_owned(), symbol.to_owned())].into(),
     };
     let options = ScanOptions {

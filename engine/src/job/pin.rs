@@ -1,5 +1,7 @@
 //! What a run reads: versions and files, pinned before anything is read. A run is a function of these.
 
+mod files;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,9 +24,12 @@ use super::query::{Sources, logical_plan};
 use super::refers::{self, Referred};
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
-use crate::source::file::{RawFiles, ScanOptions, SourceFile, list};
-use crate::store::{folder_url, store_path, store_url};
+use crate::source::file::{RawFiles, ScanOptions, SourceFile};
+use crate::store::{store_path, store_url};
 use crate::table::{Changes, DataFile, Snapshot, Table};
+use files::{ListedFiles, list_files};
+
+pub use files::PinnedFiles;
 
 /// How much of the table a run computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,19 +50,6 @@ impl From<&RunPlan> for Mode {
             RunPlan::Rebuild { reason, .. } => Self::Full { reason: reason.clone() },
         }
     }
-}
-
-/// One source of files.
-#[derive(Debug, Clone)]
-pub struct PinnedFiles {
-    pub root: url::Url,
-    /// Files that the run reads, in the order of feed and path.
-    pub read: Vec<SourceFile>,
-    /// Paths among `read` that were read before with other content.
-    pub replaced: Vec<String>,
-    /// All files of the source at this moment.
-    pub total: usize,
-    pub warnings: Vec<String>,
 }
 
 /// One table at its pinned version.
@@ -111,7 +103,7 @@ pub struct Pinned {
     pub mode: Mode,
     /// Several intervals may be computed by one evaluation of the query.
     pub(super) decomposes: bool,
-    /// Bookmarks that the commit sets.
+    /// Bookmarks that the commit sets; those of files after [`Pinned::with_bookmarks_of_files`].
     pub transactions: Vec<(String, i64)>,
 }
 
@@ -120,6 +112,23 @@ impl Pinned {
     pub fn bytes(&self) -> u64 {
         let files = self.files.values().flat_map(|files| &files.read).map(|file| file.size);
         files.sum::<u64>() + self.tables.values().map(|table| self.table_bytes(table)).sum::<u64>()
+    }
+
+    /// With the bookmarks of files, for which new local files are read. A run that does not commit needs none.
+    ///
+    /// # Errors
+    /// `Conflict` when a file has changed since it was listed, otherwise by the kind of the store's error.
+    pub(super) async fn with_bookmarks_of_files(mut self, bench: &Workbench) -> Result<Self> {
+        if self.mode != Mode::Unchanged {
+            for (name, pinned) in &self.files {
+                let bookmarks = pinned.bookmarks(bench, name).await?;
+                self.transactions.retain(|(id, _)| !bookmarks.contains_key(id));
+                let known = self.target.as_ref().map(|target| &target.transactions);
+                let is_new = |(id, number): &(String, i64)| known.is_none_or(|known| known.get(id) != Some(number));
+                self.transactions.extend(bookmarks.into_iter().filter(is_new));
+            }
+        }
+        Ok(self)
     }
 
     fn table_bytes(&self, table: &PinnedTable) -> u64 {
@@ -131,7 +140,7 @@ impl Pinned {
     }
 }
 
-/// Reads logs and lists folders; no data.
+/// Reads logs and lists folders; data only of local files that may have changed since they were read.
 ///
 /// # Errors
 /// `Invalid` when a source does not exist or cannot be read, `Data` for a broken log or when rows would be lost.
@@ -147,7 +156,7 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
     let known = Bookmarks::new(numbers, unit.map(|_| start));
     let mut listings = BTreeMap::new();
     for name in job.query.files() {
-        listings.insert(name.to_owned(), list_files(bench, name).await?);
+        listings.insert(name.to_owned(), list_files(bench, name, &known).await?);
     }
     let mut tables = BTreeMap::new();
     for name in job.query.tables() {
@@ -165,6 +174,8 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
     let interval = unit.map(|unit| IntervalRules { unit, start, partitions_within, has_quarantine });
     let rules = JobRules { sink: &job.manifest.sink, interval, meaning: &meaning };
     let plan = decide(rules, target.as_ref().map(|_| &known), &observed, asked, now).map_err(|e| of_job(job, e))?;
+    let gone = known.gone(&observed);
+    let files = listings.into_iter().map(|(name, listing)| (name.clone(), listing.read_by(&name, &plan, &gone)));
     let referred = match &plan {
         RunPlan::Nothing => Referred::new(),
         RunPlan::Changes { .. } | RunPlan::Rebuild { .. } => refers::pin(bench, job, &tables).await?,
@@ -175,7 +186,7 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         quarantine_table,
         quarantine,
         own_quarantine,
-        files: listings.into_iter().map(|(name, listing)| (name.clone(), listing.read_by(&name, &plan))).collect(),
+        files: files.collect(),
         tables,
         referred,
         mode: Mode::from(&plan),
@@ -197,9 +208,6 @@ fn observed(
     scope: &IntervalScope,
     unit: Option<IntervalUnit>,
 ) -> Observed {
-    let marks = |listing: &ListedFiles| {
-        listing.files.iter().map(|file| (file.path.clone(), file.fingerprint)).collect::<BTreeMap<_, _>>()
-    };
     let table = |(name, pinned): (&TableName, &PinnedTable)| {
         let observed = ObservedTable {
             mark: pinned.mark(),
@@ -210,7 +218,7 @@ fn observed(
         (name.clone(), observed)
     };
     Observed {
-        files: listings.iter().map(|(name, listing)| (name.clone(), marks(listing))).collect(),
+        files: listings.iter().map(|(name, listing)| (name.clone(), listing.marks.clone())).collect(),
         tables: tables.iter().map(table).collect(),
     }
 }
@@ -308,43 +316,6 @@ pub(super) async fn named_version(table: &Table, newest: &Snapshot, version: u64
             other => other,
         },
     }
-}
-
-/// All files of a source.
-struct ListedFiles {
-    root: url::Url,
-    files: Vec<SourceFile>,
-    warnings: Vec<String>,
-}
-
-impl ListedFiles {
-    fn read_by(self, name: &str, plan: &RunPlan) -> PinnedFiles {
-        let total = self.files.len();
-        let (paths, replaced): (&[String], &[String]) = match plan {
-            RunPlan::Nothing => (&[], &[]),
-            RunPlan::Changes { files, .. } => {
-                files.get(name).map_or((&[], &[]), |changes| (changes.read.as_slice(), changes.replaced.as_slice()))
-            }
-            RunPlan::Rebuild { inputs, .. } => (inputs.files(name), &[]),
-        };
-        let wanted: std::collections::HashSet<&str> = paths.iter().map(String::as_str).collect();
-        let read = self.files.into_iter().filter(|file| wanted.contains(file.path.as_str())).collect();
-        PinnedFiles { root: self.root, read, replaced: replaced.to_vec(), total, warnings: self.warnings }
-    }
-}
-
-async fn list_files(bench: &Workbench, name: &str) -> Result<ListedFiles> {
-    let source = bench
-        .project
-        .sources
-        .files
-        .get(name)
-        .ok_or_else(|| Error::internal(format!("source `raw.{name}` is referenced and not declared")))?;
-    let base = std::env::current_dir().map_err(|e| Error::unavailable("no current folder").with_source(e))?;
-    let root = folder_url(&source.root, &base)?;
-    let store = bench.lake.stores().client(&root)?;
-    let listing = list(store.as_ref(), &store_path(&root)?, source).await?;
-    Ok(ListedFiles { root, files: listing.files, warnings: listing.warnings })
 }
 
 async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option<TableMark>) -> Result<PinnedTable> {

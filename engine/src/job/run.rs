@@ -71,7 +71,7 @@ pub async fn run(bench: &Workbench, job: &Job, options: RunOptions<'_>) -> Resul
     let mut overtaken = String::new();
     for attempt in 1..=bench.options.attempts {
         entering(RunState::Planning)?;
-        let pinned = pin(bench, job, asked, now).await?;
+        let pinned = pin(bench, job, asked, now).await?.with_bookmarks_of_files(bench).await?;
         let run = Run { bench, job, run_id, pinned: &pinned, now };
         if let Some(begun) = begun.or((attempt > 1).then_some(now))
             && let Some(report) = earlier::committed(bench, &pinned.table, run_id, begun).await?

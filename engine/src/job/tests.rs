@@ -4,6 +4,8 @@
 mod grain;
 mod whole;
 
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

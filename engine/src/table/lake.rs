@@ -77,8 +77,12 @@ impl Lake {
             .map_err(|e| Error::invalid(format!("`{layer}` cannot hold tables")).with_source(e))?;
         let store = self.stores.client(&url)?;
         // Not by scheme: delta-rs knows `s3://` only once its own S3 crate is registered. Both kinds of store put if absent.
-        let folder: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&store), store_path(&url)?));
-        let log = default_logstore(folder, store, &url, &StorageConfig::default());
+        let folder: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, store_path(&url)?));
+        // The table's folder is the root of the store that delta-rs sees. The Delta kernel builds URLs from the names of listed
+        // files without encoding them, and so reads another folder where a name in the path contains `%` or a backslash.
+        let mut root = url.clone();
+        root.set_path("/");
+        let log = default_logstore(Arc::clone(&folder), folder, &root, &StorageConfig::default());
         Ok(Table { name: name.clone(), url, log })
     }
 

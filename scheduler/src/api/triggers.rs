@@ -12,6 +12,7 @@ use pulse_core::run::{RunError, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, ErrorKind, Result};
+use pulse_engine::job::check_roots;
 use pulse_engine::table::Lake;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -72,6 +73,8 @@ impl Api {
     pub(super) async fn submit(self: &Arc<Self>, request: SubmitRequest) -> Result<TriggerId> {
         let lake = self.places.lake(&request.lake).await?;
         // What cannot be driven is refused before it is written.
+        let (project, graph) = asked(&request)?;
+        check_roots(&project, graph.order())?;
         let prepared = self.prepare(&request, &lake)?;
         let ledger = self.know(&lake).await?;
         let id = TriggerId::new(Utc::now(), rand::random());
@@ -173,10 +176,7 @@ impl Api {
     }
 
     fn prepare(&self, request: &SubmitRequest, lake: &Lake) -> Result<Prepared> {
-        let project = Project::parse(&request.files)?.with_variables(&request.variables)?;
-        project.check_asked(&request.jobs, request.asked.interval)?;
-        let graph = Graph::new(&project)?;
-        let graph = if request.jobs.is_empty() { graph } else { graph.select(&request.jobs)? };
+        let (project, graph) = asked(request)?;
         let placement = self.places.placement(project, lake, request.on)?;
         let options = DriveOptions::new(&self.settings);
         Ok(Prepared { placement, graph, asked: request.asked, options })
@@ -243,6 +243,14 @@ impl Api {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {
+    let project = Project::parse(&request.files)?.with_variables(&request.variables)?;
+    project.check_asked(&request.jobs, request.asked.interval)?;
+    let graph = Graph::new(&project)?;
+    let graph = if request.jobs.is_empty() { graph } else { graph.select(&request.jobs)? };
+    Ok((project, graph))
 }
 
 /// All that a driver needs.

@@ -43,9 +43,11 @@ pub fn file_source_schema(source: &FileSource) -> SchemaRef {
 /// Placeholders of all feeds' paths, each once, in the order in which they are met.
 pub fn path_columns(source: &FileSource) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for name in source.feed.values().filter_map(|feed| Pattern::parse(&feed.path).ok()).flat_map(Pattern::into_names) {
-        if !names.contains(&name) {
-            names.push(name);
+    for pattern in source.feed.values().filter_map(|feed| Pattern::parse(&feed.path).ok()) {
+        for name in pattern.names() {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
         }
     }
     names

@@ -9,6 +9,7 @@ use pulse_core::sources::FileSource;
 use pulse_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::fingerprint::Fingerprint;
 use super::pattern::Pattern;
 use crate::error::from_store;
 
@@ -20,9 +21,8 @@ pub struct SourceFile {
     pub path: String,
     /// Bytes.
     pub size: u64,
-    /// Changes when the content does; not negative, and the same in every process.
-    pub fingerprint: i64,
-    /// Values of the path's placeholders.
+    pub fingerprint: Fingerprint,
+    /// Values of the path's placeholders, without nulls.
     pub captures: BTreeMap<String, String>,
 }
 
@@ -67,16 +67,6 @@ pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> 
     Ok(Listing { files, warnings })
 }
 
-/// 63 bits of what tells one content of a file from another: the entity tag of an object store, the time of the last
-/// change of a file system (whose tag would change when a tree is copied), and the size.
-pub(super) fn fingerprint(meta: &ObjectMeta) -> i64 {
-    let text = match &meta.e_tag {
-        Some(tag) if tag.starts_with('"') || tag.starts_with("W/\"") => format!("{tag} {}", meta.size),
-        _ => format!("{} {}", meta.last_modified.timestamp_micros(), meta.size),
-    };
-    (fnv1a(text.as_bytes()) >> 1) as i64
-}
-
 /// A path below `root`; the store's own spelling of both is kept.
 pub(super) fn below(root: &Path, path: &str) -> Result<Path> {
     let joined = [root.as_ref(), path].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
@@ -102,7 +92,7 @@ fn source_file(meta: &ObjectMeta, root: &Path, feeds: &[(&str, Pattern)]) -> Res
         )));
     }
     let (feed, path) = (feed.to_owned(), path.to_owned());
-    Ok(Some(SourceFile { feed, path, size: meta.size, fingerprint: fingerprint(meta), captures }))
+    Ok(Some(SourceFile { feed, path, size: meta.size, fingerprint: Fingerprint::of(meta), captures }))
 }
 
 /// The folders to search, none within another.
@@ -118,8 +108,4 @@ fn folders(feeds: &[(&str, Pattern)]) -> Vec<String> {
         }
     }
     folders
-}
-
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

@@ -9,6 +9,8 @@ mod codec;
 mod csv;
 mod data;
 mod decoder;
+mod digest;
+mod fingerprint;
 mod framing;
 mod gzip;
 mod json;
@@ -30,6 +32,8 @@ mod value;
 mod tests;
 
 pub use codec::{try_decode, try_encode};
+pub use digest::digests;
+pub use fingerprint::{Fingerprint, Known, has_digest};
 pub use layout::{FEED, LINE, RAW, REASON, SOURCE_FILE, file_source_schema, is_of_rejected_lines, path_columns};
 pub use listing::{Listing, SourceFile, list};
 pub use physical::RawFileSource;

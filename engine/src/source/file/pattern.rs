@@ -1,18 +1,25 @@
 //! Paths of a feed's files: `intraday/intraday_1min_{symbol}.csv`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use percent_encoding::percent_decode_str;
 use pulse_core::{Error, Result};
+use regex::Regex;
+
+/// Hive and Spark name the folder of rows whose partition column is null so.
+const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A path below a source's root in which `{name}` and `*` stand for a part of one segment.
 ///
-/// A placeholder takes as much of its segment as it can, at least one character, and does not match a segment's
-/// leading dot: such files are hidden. `<pattern>.gz` matches too.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Both take as much of their segment as they can: a placeholder at least one character, `*` also none. Neither matches a
+/// segment's leading dot, because such files are hidden. `<pattern>.gz` matches too.
+#[derive(Debug, Clone)]
 pub(super) struct Pattern {
     text: String,
     segments: Vec<Vec<Token>>,
+    expression: Regex,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,24 +42,17 @@ impl Pattern {
             }
             segments.push(parse_segment(segment).map_err(wrong)?);
         }
-        let pattern = Self { text: text.to_owned(), segments };
-        let names = pattern.clone().into_names();
+        let names = names(&segments);
         for (at, name) in names.iter().enumerate() {
             if names.iter().take(at).any(|other| other == name) {
                 return Err(wrong("a placeholder occurs twice"));
             }
         }
-        Ok(pattern)
+        Ok(Self { text: text.to_owned(), expression: expression(&segments)?, segments })
     }
 
-    pub(super) fn into_names(self) -> Vec<String> {
-        let tokens = self.segments.into_iter().flatten();
-        tokens
-            .filter_map(|token| match token {
-                Token::Placeholder(name) => Some(name),
-                Token::Literal(_) | Token::Star => None,
-            })
-            .collect()
+    pub(super) fn names(&self) -> Vec<&str> {
+        names(&self.segments)
     }
 
     /// The folder that every matching path lies in; empty for the root.
@@ -76,7 +76,7 @@ impl Pattern {
             .sum()
     }
 
-    /// Values of the placeholders, percent-decoded, when `path` matches.
+    /// Values of the placeholders, percent-decoded, when `path` matches; without those that stand for null.
     pub(super) fn captures(&self, path: &str) -> Option<BTreeMap<String, String>> {
         match path.strip_suffix(".gz") {
             Some(inner) if !self.text.ends_with(".gz") => self.matches(inner).or_else(|| self.matches(path)),
@@ -85,17 +85,17 @@ impl Pattern {
     }
 
     fn matches(&self, path: &str) -> Option<BTreeMap<String, String>> {
-        let segments: Vec<&str> = path.split('/').collect();
-        if segments.len() != self.segments.len() {
-            return None;
-        }
-        let mut captures = BTreeMap::new();
-        for (tokens, segment) in self.segments.iter().zip(segments) {
-            if !match_segment(tokens, segment, &mut captures) {
-                return None;
-            }
-        }
-        Some(captures)
+        let captures = self.expression.captures(path).filter(|_| !self.hides(path))?;
+        let values = self.names().into_iter().filter_map(|name| Some((name, captures.name(name)?.as_str())));
+        Some(values.filter_map(|(name, text)| Some((name.to_owned(), value(text)?))).collect())
+    }
+
+    /// Whether a segment begins with a dot that the pattern does not spell out.
+    fn hides(&self, path: &str) -> bool {
+        let hides = |(tokens, text): (&Vec<Token>, &str)| {
+            text.starts_with('.') && !matches!(tokens.first(), Some(Token::Literal(_)))
+        };
+        self.segments.iter().zip(path.split('/')).any(hides)
     }
 }
 
@@ -103,6 +103,16 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+fn names(segments: &[Vec<Token>]) -> Vec<&str> {
+    let tokens = segments.iter().flatten();
+    tokens
+        .filter_map(|token| match token {
+            Token::Placeholder(name) => Some(name.as_str()),
+            Token::Literal(_) | Token::Star => None,
+        })
+        .collect()
 }
 
 fn parse_segment(segment: &str) -> Result<Vec<Token>, &'static str> {
@@ -139,62 +149,25 @@ fn parse_special(text: &str) -> Result<(Token, &str), &'static str> {
     Ok((Token::Placeholder(name.to_owned()), after))
 }
 
-fn match_segment(tokens: &[Token], text: &str, captures: &mut BTreeMap<String, String>) -> bool {
-    let is_hidden = text.starts_with('.') && !matches!(tokens.first(), Some(Token::Literal(_)));
-    !is_hidden && match_tokens(tokens, text, captures)
+/// The pattern as a regular expression of the whole path, with a group for each placeholder.
+fn expression(segments: &[Vec<Token>]) -> Result<Regex> {
+    let segment = |tokens: &Vec<Token>| tokens.iter().map(piece).collect::<String>();
+    let text = segments.iter().map(segment).collect::<Vec<_>>().join("/");
+    Regex::new(&format!("^{text}$")).map_err(|e| Error::invalid("a path is too long for a pattern").with_source(e))
 }
 
-fn match_tokens(tokens: &[Token], text: &str, captures: &mut BTreeMap<String, String>) -> bool {
-    match tokens {
-        [] => text.is_empty(),
-        [Token::Literal(literal), rest @ ..] => {
-            text.strip_prefix(literal.as_str()).is_some_and(|text| match_tokens(rest, text, captures))
-        }
-        [Token::Star, rest @ ..] => splits(text).any(|(_, after)| match_tokens(rest, after, captures)),
-        [Token::Placeholder(name), rest @ ..] => {
-            let taken = splits(text).find(|(_, after)| match_tokens(rest, after, captures));
-            match taken {
-                Some((value, _)) => {
-                    captures.insert(name.clone(), percent_decoded(value));
-                    true
-                }
-                None => false,
-            }
-        }
+fn piece(token: &Token) -> String {
+    match token {
+        Token::Literal(text) => regex::escape(text),
+        Token::Placeholder(name) => format!("(?<{name}>[^/]+)"),
+        Token::Star => "[^/]*".to_owned(),
     }
 }
 
-/// All ways to take at least one character off the front, the longest first.
-fn splits(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8()).rev();
-    ends.filter_map(|end| text.split_at_checked(end))
-}
-
-/// `BRK%2FB` to `BRK/B`; a text that is not percent-encoded UTF-8 stays as it is.
-fn percent_decoded(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.as_bytes();
-    while let [first, rest @ ..] = bytes {
-        match (first, rest) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                decoded.push(hex(*high) << 4 | hex(*low));
-                bytes = after;
-            }
-            _ => {
-                decoded.push(*first);
-                bytes = rest;
-            }
-        }
-    }
-    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
-}
-
-fn hex(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' => digit - b'a' + 10,
-        _ => digit.wrapping_sub(b'A').wrapping_add(10),
-    }
+/// `BRK%2FB` to `BRK/B`; a text that is not percent-encoded UTF-8 stays as it is. `None` is the null of Hive and Spark.
+fn value(text: &str) -> Option<String> {
+    let decoded = || percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned);
+    (text != HIVE_NULL).then(decoded)
 }
 
 #[cfg(test)]
@@ -227,6 +200,16 @@ mod tests {
             ("{date}/{symbol}.csv", "2020-01-02/A.csv", Some(vec![("date", "2020-01-02"), ("symbol", "A")])),
             ("{symbol}.csv", "._A.csv", None),
             ("*.csv", "A.csv", Some(vec![])),
+            ("*.csv", ".csv", None),
+            ("p*.csv", "p.csv", Some(vec![])),
+            ("p*.csv", "p/.csv", None),
+            ("a/x*/p.csv", "a/x/p.csv", Some(vec![])),
+            ("a/*x/p.csv", "a/.x/p.csv", None),
+            ("p*_{n}.csv", "p_1.csv", Some(vec![("n", "1")])),
+            ("a+(b)/{n}[1].csv", "a+(b)/x[1].csv", Some(vec![("n", "x")])),
+            ("a.csv", "abcsv", None),
+            ("d={d}/x.csv", "d=__HIVE_DEFAULT_PARTITION__/x.csv", Some(vec![])),
+            ("d={d}/x.csv", "d=__HIVE_DEFAULT_PARTITION__2/x.csv", Some(vec![("d", "__HIVE_DEFAULT_PARTITION__2")])),
             ("plain.csv", "plain.csv", Some(vec![])),
         ] {
             let expected = expected.map(|pairs: Vec<(&str, &str)>| {

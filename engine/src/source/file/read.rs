@@ -13,8 +13,9 @@ use pulse_core::{Error, Result};
 
 use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
 use super::decoder::{Compression, Decoder};
+use super::fingerprint::Fingerprint;
 use super::layout::Layout;
-use super::listing::{SourceFile, fingerprint};
+use super::listing::SourceFile;
 use super::parquet_file::{self, ObjectReader};
 use super::rows::{Projected, ReadOptions, Rows};
 
@@ -116,8 +117,10 @@ impl TextFile {
     }
 }
 
-fn check_unchanged(meta: &ObjectMeta, file: &SourceFile) -> Result<()> {
-    if fingerprint(meta) == file.fingerprint {
+/// # Errors
+/// `Conflict` when the file is not the one that was listed.
+pub(super) fn check_unchanged(meta: &ObjectMeta, file: &SourceFile) -> Result<()> {
+    if Fingerprint::of(meta) == file.fingerprint {
         return Ok(());
     }
     Err(Error::conflict(format!("file `{}` has changed since it was listed: run the job again", file.path)))

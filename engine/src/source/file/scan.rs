@@ -178,7 +178,8 @@ fn key<'a>(file: &'a SourceFile, column: Option<&String>) -> Option<&'a str> {
 fn grouped(source: &FileSource, mut files: Vec<SourceFile>, target_bytes: u64) -> Vec<Vec<SourceFile>> {
     let column = path_columns(source).into_iter().next();
     let key = |file: &SourceFile| key(file, column.as_ref()).map(str::to_owned);
-    files.sort_by_cached_key(|file| (key(file), file.path.clone()));
+    // Nulls last, as `ASCENDING` says.
+    files.sort_by_cached_key(|file| (key(file).is_none(), key(file), file.path.clone()));
     let mut groups: Vec<Vec<SourceFile>> = Vec::new();
     let mut bytes = 0;
     for file in files {

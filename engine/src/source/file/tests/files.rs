@@ -19,8 +19,11 @@ use pulse_core::ErrorKind;
 use pulse_core::sources::FileSource;
 use serde_json::{Value, json};
 
-use super::super::{Listing, ReadOptions, ScanOptions, SourceFile, list, scan};
+use super::super::{
+    Fingerprint, Known, Listing, ReadOptions, ScanOptions, SourceFile, digests, has_digest, list, scan,
+};
 use super::support::{Row, bars, csv, kept, rejected, rows};
+use crate::store::LocalFiles;
 
 pub(super) fn options(root: &FsPath, target_partition_bytes: u64) -> ScanOptions {
     ScanOptions {
@@ -212,7 +215,7 @@ async fn files_are_listed_per_feed() {
     );
     assert_eq!(listing.warnings.len(), 2);
     assert!(listing.warnings[1].starts_with("feed `gone` has no files"), "{:?}", listing.warnings);
-    assert!(listing.files.iter().all(|file| file.fingerprint >= 0 && file.size == 1));
+    assert!(listing.files.iter().all(|file| file.fingerprint.bookmark(0) >= 0 && file.size == 1));
     let twice = source(json!({ "one": feed("a/{symbol}_1min.csv"), "two": feed("a/{other}_1min.csv") }));
     let root_path = Path::from_absolute_path(root.path()).unwrap();
     let error = list(&LocalFileSystem::new(), &root_path, &twice).await.unwrap_err();
@@ -234,14 +237,70 @@ async fn odd_names_are_read_as_they_are_listed() {
     assert_eq!(symbols, [Some("100%"), Some("B R K"), Some("BRK-B"), Some("BRK/B"), Some("é")]);
 }
 
+/// As [`listed`], through the store that products use.
+async fn listed_with_change_times(root: &FsPath, source: &FileSource) -> Vec<SourceFile> {
+    list(&LocalFiles::default(), &Path::from_absolute_path(root).unwrap(), source).await.unwrap().files
+}
+
 #[tokio::test]
-async fn a_fingerprint_follows_content() {
+async fn a_bookmark_follows_content_whatever_the_times() {
     let root = folder("AAPL", b"one");
-    let source = bars(&csv());
-    let one = listed(root.path(), &source).await.files[0].fingerprint;
-    assert_eq!(listed(root.path(), &source).await.files[0].fingerprint, one);
-    fs::write(root.path().join("bars/AAPL"), b"two, longer").unwrap();
-    assert_ne!(listed(root.path(), &source).await.files[0].fingerprint, one);
+    let (source, path) = (bars(&csv()), root.path().join("bars/AAPL"));
+    let below = Path::from_absolute_path(root.path()).unwrap();
+    let look = async || {
+        let file = listed_with_change_times(root.path(), &source).await.remove(0);
+        (file.fingerprint, digests(&LocalFiles::default(), &below, vec![file]).await.unwrap()["bars/AAPL"])
+    };
+    let stamp = |path: &FsPath| {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000)).unwrap();
+    };
+    // Change times have the kernel's resolution, a few milliseconds.
+    let wait = || std::thread::sleep(std::time::Duration::from_millis(30));
+    stamp(&path);
+    let (fingerprint, digest) = look().await;
+    let bookmark = fingerprint.bookmark(digest);
+    assert_eq!(look().await.0.compared_with(bookmark), Known::Same);
+    let assert_seen = async |same: bool, what: &str| {
+        let (fingerprint, digest) = look().await;
+        assert_eq!(fingerprint.compared_with(bookmark), Known::Unsure, "{what}");
+        assert_eq!(has_digest(bookmark, digest), same, "{what}");
+    };
+    wait();
+    fs::write(&path, b"two").unwrap();
+    stamp(&path);
+    assert_seen(false, "same size and modification time").await;
+    fs::write(&path, b"one").unwrap();
+    assert_seen(true, "written again").await;
+    // Another file in its place, as `rsync --times` puts it.
+    for (content, same) in [(b"six", false), (b"one", true)] {
+        fs::write(root.path().join("new"), content).unwrap();
+        stamp(&root.path().join("new"));
+        wait();
+        fs::rename(root.path().join("new"), &path).unwrap();
+        assert_seen(same, "renamed").await;
+    }
+    fs::hard_link(&path, root.path().join("another")).unwrap();
+    assert_seen(true, "linked").await;
+    fs::write(&path, b"longer").unwrap();
+    assert_seen(false, "longer").await;
+}
+
+#[tokio::test]
+async fn values_of_null_partitions_are_null() {
+    let text = b"time,price,volume,note\n2020-12-21 09:31:00,20.5,737,x\n";
+    let root = tempfile::tempdir().unwrap();
+    for name in ["MSFT", "__HIVE_DEFAULT_PARTITION__", "AAPL"] {
+        fs::create_dir_all(root.path().join("bars")).unwrap();
+        fs::write(root.path().join("bars").join(name), text).unwrap();
+    }
+    let source = Arc::new(bars(&csv()));
+    let files = listed(root.path(), &source).await.files;
+    for bytes in [1, u64::MAX] {
+        let batch = run(scan(&source, files.clone(), &options(root.path(), bytes)).unwrap()).await;
+        let symbols: Vec<Option<&str>> = batch.column_by_name("symbol").unwrap().as_string::<i32>().iter().collect();
+        assert_eq!(symbols, [Some("AAPL"), Some("MSFT"), None]);
+    }
 }
 
 fn parquet_bytes(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
@@ -311,7 +370,7 @@ pub(super) fn symbol_file(symbol: &str, size: u64) -> SourceFile {
         feed: "bars".to_owned(),
         path: format!("bars/{symbol}"),
         size,
-        fingerprint: 0,
+        fingerprint: Fingerprint::Content(7),
         captures: [("symbol".to_owned(), symbol.to_owned())].into(),
     }
 }

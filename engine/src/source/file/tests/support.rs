@@ -7,6 +7,7 @@ use pulse_core::sources::{FileSource, Format};
 use serde_json::{Value, json};
 
 use super::super::decoder::{Compression, Decoder};
+use super::super::fingerprint::Fingerprint;
 use super::super::layout::Layout;
 use super::super::listing::SourceFile;
 use super::super::rows::{Projected, ReadOptions, Rows};
@@ -66,7 +67,7 @@ pub(super) fn file() -> SourceFile {
         feed: "bars".to_owned(),
         path: "bars/AAPL".to_owned(),
         size: 0,
-        fingerprint: 0,
+        fingerprint: Fingerprint::Content(7),
         captures: [("symbol".to_owned(), "AAPL".to_owned())].into(),
     }
 }

@@ -1,0 +1,162 @@
+//! Which files a source has, and which of them a run reads, by what the bookmarks say of them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use pulse_core::decide::{Bookmarks, RunPlan};
+use pulse_core::{Error, Result};
+
+use crate::job::Workbench;
+use crate::job::roots::existing_root;
+use crate::source::file::{Known, Listing, SourceFile, digests, has_digest, list};
+use crate::store::store_path;
+
+/// Files that a warning names.
+const NAMED: usize = 3;
+
+/// One source of files.
+#[derive(Debug, Clone)]
+pub struct PinnedFiles {
+    pub root: url::Url,
+    /// Files that the run reads, in the order of feed and path.
+    pub read: Vec<SourceFile>,
+    /// Paths among `read` that were read before with other content.
+    pub replaced: Vec<String>,
+    /// Paths that were read before and are not there any more.
+    pub gone: Vec<String>,
+    /// All files of the source at this moment.
+    pub total: usize,
+    pub warnings: Vec<String>,
+    /// Bookmarks of files with another status and the content that was read, by path.
+    renewed: Vec<(String, i64)>,
+}
+
+/// All files of a source, compared with the table's bookmarks.
+pub(super) struct ListedFiles {
+    pub(super) root: url::Url,
+    files: Vec<SourceFile>,
+    /// By path: the bookmark of a file with the content that was read, and for others a number that no bookmark of the file is.
+    pub(super) marks: BTreeMap<String, i64>,
+    renewed: Vec<(String, i64)>,
+    warnings: Vec<String>,
+}
+
+/// Lists the source's files, and reads those whose status says that they may have changed.
+///
+/// # Errors
+/// `Invalid` when the root does not exist, otherwise as [`list`] and [`digests`].
+pub(super) async fn list_files(bench: &Workbench, name: &str, known: &Bookmarks) -> Result<ListedFiles> {
+    let source = bench
+        .project
+        .sources
+        .files
+        .get(name)
+        .ok_or_else(|| Error::internal(format!("source `raw.{name}` is referenced and not declared")))?;
+    let root = existing_root(name, source)?;
+    let (store, folder) = (bench.lake.stores().client(&root)?, store_path(&root)?);
+    let listing = list(store.as_ref(), &folder, source).await?;
+    let unsure = listing.files.iter().filter(|file| is_unsure(file, known.file(name, &file.path))).cloned().collect();
+    let digests = digests(store.as_ref(), &folder, unsure).await?;
+    Ok(compared(root, listing, |path| known.file(name, path), &digests))
+}
+
+fn is_unsure(file: &SourceFile, bookmark: Option<i64>) -> bool {
+    bookmark.is_some_and(|bookmark| file.fingerprint.compared_with(bookmark) == Known::Unsure)
+}
+
+/// `digests` are of the files whose status differs.
+fn compared(
+    root: url::Url,
+    listing: Listing,
+    bookmark_of: impl Fn(&str) -> Option<i64>,
+    digests: &HashMap<String, u32>,
+) -> ListedFiles {
+    let (mut marks, mut renewed) = (BTreeMap::new(), Vec::new());
+    for file in &listing.files {
+        let digest = digests.get(&file.path).copied();
+        let now = file.fingerprint.bookmark(digest.unwrap_or_default());
+        let mark = match bookmark_of(&file.path).map(|known| (known, file.fingerprint.compared_with(known))) {
+            Some((known, Known::Same)) => known,
+            Some((known, Known::Unsure)) if digest.is_some_and(|digest| has_digest(known, digest)) => {
+                renewed.push((file.path.clone(), now));
+                known
+            }
+            Some((_, Known::Unsure | Known::Changed)) | None => now,
+        };
+        marks.insert(file.path.clone(), mark);
+    }
+    ListedFiles { root, files: listing.files, marks, renewed, warnings: listing.warnings }
+}
+
+impl ListedFiles {
+    /// `gone` are all files that were read and are not there any more, as `source/path`.
+    pub(super) fn read_by(self, name: &str, plan: &RunPlan, gone: &[String]) -> PinnedFiles {
+        let total = self.files.len();
+        let (paths, replaced): (&[String], &[String]) = match plan {
+            RunPlan::Nothing => (&[], &[]),
+            RunPlan::Changes { files, .. } => {
+                files.get(name).map_or((&[], &[]), |changes| (changes.read.as_slice(), changes.replaced.as_slice()))
+            }
+            RunPlan::Rebuild { inputs, .. } => (inputs.files(name), &[]),
+        };
+        let wanted: HashSet<&str> = paths.iter().map(String::as_str).collect();
+        let read = self.files.into_iter().filter(|file| wanted.contains(file.path.as_str())).collect();
+        let of_source = |file: &String| Some(file.strip_prefix(name)?.strip_prefix('/')?.to_owned());
+        let gone: Vec<String> = gone.iter().filter_map(of_source).collect();
+        let mut warnings = self.warnings;
+        warnings.extend(gone_warning(name, &gone, plan));
+        PinnedFiles {
+            root: self.root,
+            read,
+            replaced: replaced.to_vec(),
+            gone,
+            total,
+            warnings,
+            renewed: self.renewed,
+        }
+    }
+}
+
+impl PinnedFiles {
+    /// Bookmarks that a commit sets, by id; reads the files that the run reads.
+    ///
+    /// # Errors
+    /// As [`digests`].
+    pub(super) async fn bookmarks(&self, bench: &Workbench, name: &str) -> Result<BTreeMap<String, i64>> {
+        let (store, folder) = (bench.lake.stores().client(&self.root)?, store_path(&self.root)?);
+        let files = self.read.iter().filter(|file| file.fingerprint.needs_digest()).cloned().collect();
+        Ok(self.with_digests(name, &digests(store.as_ref(), &folder, files).await?))
+    }
+
+    fn with_digests(&self, name: &str, digests: &HashMap<String, u32>) -> BTreeMap<String, i64> {
+        let bookmark =
+            |file: &SourceFile| file.fingerprint.bookmark(digests.get(&file.path).copied().unwrap_or_default());
+        let renewed = self.renewed.iter().map(|(path, bookmark)| (Bookmarks::file_id(name, path), *bookmark));
+        let read = self.read.iter().map(|file| (Bookmarks::file_id(name, &file.path), bookmark(file)));
+        renewed.chain(read).collect()
+    }
+}
+
+fn gone_warning(name: &str, gone: &[String], plan: &RunPlan) -> Option<String> {
+    let (files, whose) = match gone.len() {
+        0 => return None,
+        1 => ("1 file that was read is gone".to_owned(), "its"),
+        count => (format!("{count} files that were read are gone"), "their"),
+    };
+    let rows = match plan {
+        RunPlan::Rebuild { .. } => "rows go too, because all rows are replaced",
+        RunPlan::Nothing | RunPlan::Changes { .. } => "rows stay",
+    };
+    Some(format!("raw.{name}: {files}; {whose} {rows}: {}", some(gone)))
+}
+
+/// The first few by name.
+fn some(paths: &[String]) -> String {
+    let named = paths.iter().take(NAMED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+    match paths.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

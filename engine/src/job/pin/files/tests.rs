@@ -1,0 +1,170 @@
+use chrono::DateTime;
+use object_store::ObjectMeta;
+use object_store::path::Path;
+use proptest::collection::btree_map;
+use proptest::prelude::*;
+use pulse_core::decide::{Asked, JobRules, Observed, decide};
+use pulse_core::manifest::Sink;
+
+use super::*;
+use crate::source::file::Fingerprint;
+
+/// Modification time, content and change time.
+type State = (u8, u8, u8);
+
+fn meta(path: &str, (modified, content, changed): State) -> ObjectMeta {
+    ObjectMeta {
+        location: Path::from(path),
+        last_modified: DateTime::from_timestamp(1_700_000_000 + i64::from(modified), 0).unwrap(),
+        // Two contents of each size.
+        size: u64::from(content / 2),
+        e_tag: Some("1f-2-3".to_owned()),
+        version: Some(format!("{changed}.000000000")),
+    }
+}
+
+fn file(path: &str, state: State) -> SourceFile {
+    let meta = meta(path, state);
+    let fingerprint = Fingerprint::of(&meta);
+    SourceFile { feed: "f".to_owned(), path: path.to_owned(), size: meta.size, fingerprint, captures: BTreeMap::new() }
+}
+
+fn digest((_, content, _): State) -> u32 {
+    u32::from(content) + 77
+}
+
+/// What the table knows, and whether all of it is computed again.
+#[derive(Clone, Copy)]
+struct Past<'a> {
+    bookmarks: &'a HashMap<String, i64>,
+    rebuilt: bool,
+}
+
+/// As [`list_files`], which reads no file whose status is known, and the decision.
+fn pinned(files: &BTreeMap<String, State>, past: Past<'_>) -> PinnedFiles {
+    let known = Bookmarks::new(past.bookmarks.clone(), None);
+    let listed: Vec<SourceFile> = files.iter().map(|(path, state)| file(path, *state)).collect();
+    let unsure = listed.iter().filter(|file| is_unsure(file, known.file("s", &file.path)));
+    let digests = unsure.map(|file| (file.path.clone(), digest(files[&file.path]))).collect();
+    let listing = Listing { files: listed, warnings: Vec::new() };
+    let root = url::Url::parse("file:///raw/").unwrap();
+    let listed = compared(root, listing, |path| known.file("s", path), &digests);
+    let observed = Observed { files: BTreeMap::from([("s".to_owned(), listed.marks.clone())]), ..Observed::default() };
+    let (sink, meaning) = (Sink::Append {}, BTreeMap::new());
+    let rules = JobRules { sink: &sink, interval: None, meaning: &meaning };
+    let asked = Asked { rebuild: past.rebuilt, allow_loss: true, interval: None };
+    let plan = decide(rules, Some(&known), &observed, &asked, chrono::Utc::now()).unwrap();
+    listed.read_by("s", &plan, &known.gone(&observed))
+}
+
+/// Bookmarks that a commit sets after it has read `files`.
+fn committed(pinned: &PinnedFiles, files: &BTreeMap<String, State>, rebuilt: bool) -> BTreeMap<String, i64> {
+    let digests = pinned.read.iter().map(|file| (file.path.clone(), digest(files[&file.path]))).collect();
+    let mut bookmarks = pinned.with_digests("s", &digests);
+    let gone = pinned.gone.iter().filter(|_| rebuilt).map(|path| (Bookmarks::file_id("s", path), -1));
+    bookmarks.extend(gone);
+    bookmarks
+}
+
+/// Bookmarks of a table that has read `files`; `formerly` by a build that knew modification time and size only.
+fn bookmarks(files: &BTreeMap<String, State>, formerly: bool) -> HashMap<String, i64> {
+    let number = |path: &str, state: State| {
+        let known = meta(path, state);
+        let known = if formerly { ObjectMeta { version: None, ..known } } else { known };
+        Fingerprint::of(&known).bookmark(digest(state))
+    };
+    let mut all: HashMap<_, _> =
+        files.iter().map(|(path, state)| (format!("pulse/file/s/{path}"), number(path, *state))).collect();
+    // Of another source, and of another kind.
+    all.insert("pulse/file/ss/gone.csv".to_owned(), 1);
+    all.insert("pulse/table/bronze.s".to_owned(), 1);
+    all
+}
+
+fn paths(files: &[SourceFile]) -> Vec<&str> {
+    files.iter().map(|file| file.path.as_str()).collect()
+}
+
+fn folder() -> impl Strategy<Value = BTreeMap<String, State>> {
+    btree_map("[a-e]", (0..2_u8, 0..4_u8, 0..3_u8), 0..5)
+}
+
+proptest! {
+    #[test]
+    fn a_run_reads_what_differs_and_names_what_is_gone(
+        before in folder(), now in folder(), formerly: bool, rebuilt: bool,
+    ) {
+        // A file system gives another content another change time.
+        let honest = |path: &str, state: &State| {
+            before.get(path).is_none_or(|old| old.1 == state.1 || old.2 != state.2)
+        };
+        prop_assume!(now.iter().all(|(path, state)| honest(path, state)));
+        let known = bookmarks(&before, formerly);
+        let pinned = pinned(&now, Past { bookmarks: &known, rebuilt });
+        let differs = |path: &str, state: &State| match before.get(path) {
+            Some(old) if formerly && !rebuilt => (old.0, old.1 / 2) != (state.0, state.1 / 2),
+            Some(old) if !rebuilt => old.1 != state.1,
+            _ => true,
+        };
+        let expected: Vec<&str> =
+            now.iter().filter(|(path, state)| differs(path, state)).map(|(path, _)| path.as_str()).collect();
+        prop_assert_eq!(paths(&pinned.read), expected);
+        let replaced: Vec<&str> =
+            paths(&pinned.read).into_iter().filter(|path| !rebuilt && before.contains_key(*path)).collect();
+        prop_assert_eq!(&pinned.replaced, &replaced);
+        let gone: Vec<&String> = before.keys().filter(|path| !now.contains_key(*path)).collect();
+        prop_assert_eq!(pinned.gone.iter().collect::<Vec<_>>(), gone);
+    }
+
+    /// After a commit the same folder is unchanged, whichever build wrote the bookmarks before.
+    #[test]
+    fn a_commit_leaves_nothing_to_read(before in folder(), now in folder(), formerly: bool, rebuilt: bool) {
+        let mut known = bookmarks(&before, formerly);
+        let first = pinned(&now, Past { bookmarks: &known, rebuilt });
+        known.extend(committed(&first, &now, rebuilt));
+        let past = Past { bookmarks: &known, rebuilt: false };
+        let second = pinned(&now, past);
+        prop_assert_eq!(paths(&second.read), Vec::<&str>::new());
+        prop_assert!(committed(&second, &now, false).is_empty());
+        prop_assert_eq!(&second.gone, &(if rebuilt { Vec::new() } else { first.gone }));
+        // What went with a rebuild and comes back is new, and replaces nothing.
+        let back = pinned(&before, past);
+        for path in before.keys().filter(|path| !now.contains_key(*path) && rebuilt) {
+            prop_assert!(paths(&back.read).contains(&path.as_str()) && !back.replaced.contains(path));
+        }
+    }
+
+    /// Every content of the same size and modification time is found, once this build has read the file.
+    #[test]
+    fn a_correction_is_found_whatever_its_time(state in (0..2_u8, 0..4_u8, 0..3_u8)) {
+        let now = BTreeMap::from([("a".to_owned(), state)]);
+        let first = pinned(&now, Past { bookmarks: &HashMap::new(), rebuilt: false });
+        let known: HashMap<_, _> = committed(&first, &now, false).into_iter().collect();
+        let past = Past { bookmarks: &known, rebuilt: false };
+        let corrected = BTreeMap::from([("a".to_owned(), (state.0, state.1 ^ 1, state.2 + 1))]);
+        prop_assert_eq!(pinned(&corrected, past).replaced, ["a"]);
+        let touched = BTreeMap::from([("a".to_owned(), (state.0, state.1, state.2 + 1))]);
+        let pinned = pinned(&touched, past);
+        prop_assert!(pinned.read.is_empty());
+        prop_assert_eq!(committed(&pinned, &touched, false).len(), 1);
+    }
+}
+
+#[test]
+fn the_first_three_files_that_are_gone_are_named() {
+    let warning = |count: u8, rebuilt: bool| {
+        let files: BTreeMap<String, State> = (0..count).map(|n| (format!("{n}.csv"), (0, 0, 0))).collect();
+        let known = bookmarks(&files, false);
+        pinned(&BTreeMap::new(), Past { bookmarks: &known, rebuilt }).warnings.pop()
+    };
+    assert_eq!(warning(0, false), None);
+    assert_eq!(warning(1, false).unwrap(), "raw.s: 1 file that was read is gone; its rows stay: `0.csv`");
+    assert_eq!(
+        warning(5, false).unwrap(),
+        "raw.s: 5 files that were read are gone; their rows stay: `0.csv`, `1.csv`, `2.csv` and 2 more"
+    );
+    assert_eq!(
+        warning(2, true).unwrap(),
+        "raw.s: 2 files that were read are gone; their rows go too, because all rows are replaced: `0.csv`, `1.csv`"
+    );
+}

@@ -1,0 +1,120 @@
+//! Where sources of files lie: a folder that does not exist is a typing error more often than a source without files.
+
+use std::path::{Path, PathBuf};
+
+use pulse_core::name::TableName;
+use pulse_core::project::Project;
+use pulse_core::sources::FileSource;
+use pulse_core::{Error, Result};
+use url::Url;
+
+use crate::store::folder_url;
+
+/// Refuses jobs over sources whose root on this machine does not exist. In an object store, a folder without files and one
+/// that does not exist are the same: there only the feeds' warnings say that nothing was found.
+///
+/// # Errors
+/// `Invalid` with the source, its root, and the variables in it.
+pub fn check_roots(project: &Project, jobs: &[TableName]) -> Result<()> {
+    for job in jobs {
+        for name in project.job(job)?.query.files() {
+            if let Some(source) = project.sources.files.get(name) {
+                existing_root(name, source)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The URL of a source's root.
+///
+/// # Errors
+/// As [`check_roots`].
+pub(super) fn existing_root(name: &str, source: &FileSource) -> Result<Url> {
+    let base = std::env::current_dir().map_err(|e| Error::unavailable("no current folder").with_source(e))?;
+    let root = folder_url(&source.root, &base)?;
+    match root.to_file_path() {
+        Ok(path) if root.scheme() == "file" && !path.is_dir() => Err(missing(name, source, &plain(&path))),
+        _ => Ok(root),
+    }
+}
+
+fn missing(name: &str, source: &FileSource, path: &Path) -> Error {
+    let what = if path.exists() { "is not a folder" } else { "does not exist" };
+    let path = path.display();
+    let written = source.written_root.as_deref().unwrap_or(&source.root);
+    let place = match source.root == path.to_string() {
+        true => String::new(),
+        false => format!(" ({path})"),
+    };
+    let remedy = match pulse_core::project::variables_of(written).as_slice() {
+        [] => "correct `root` in sources.toml".to_owned(),
+        variables => {
+            let options = variables.iter().map(|name| format!("`--var {name}`")).collect::<Vec<_>>().join(" or ");
+            format!("its root is `{written}`; correct {options}, or `root` in sources.toml")
+        }
+    };
+    Error::invalid(format!("raw.{name}: folder `{}`{place} {what}; {remedy}", source.root))
+}
+
+/// Without the last slash, behind which a file would not be seen.
+fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pulse_core::ErrorKind;
+    use pulse_core::project::ProjectFiles;
+
+    use super::*;
+
+    fn check(root: &str, raw: &str) -> Result<()> {
+        let sources = format!(
+            "[files.s]\nroot = \"{root}\"\ncolumns = [{{ name = \"x\", type = \"bigint\" }}]\n[files.s.feed.a]\n\
+             path = \"*.csv\"\nformat = {{ csv = {{}} }}\n"
+        );
+        let text = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+        let files = ProjectFiles::from([
+            text("project.toml", "name = \"t\"\n[defaults]\nowner = \"t\"\n"),
+            text("sources.toml", &sources),
+            text("bronze/s/job.toml", "grain = [\"x\"]\n[sink.append]\n"),
+            text("bronze/s/query.sql", "select x from raw.s"),
+        ]);
+        let project = Project::parse(&files)?;
+        let values: BTreeMap<String, String> =
+            project.variables().into_iter().map(|name| (name, raw.to_owned())).collect();
+        let project = project.with_variables(&values)?;
+        check_roots(&project, &["bronze.s".parse()?])
+    }
+
+    #[test]
+    fn a_root_that_does_not_exist_is_named_with_its_variable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        std::fs::write(folder.path().join("file"), "x").unwrap();
+        std::fs::create_dir(folder.path().join("100%25 #?")).unwrap();
+        for (root, raw, wrong) in [
+            ("$raw", path.to_owned(), None),
+            ("$raw/100%25 #?", path.to_owned(), None),
+            ("$raw", "s3://nobody-looks-there/x".to_owned(), None),
+            ("$raw/file", path.to_owned(), Some(vec!["is not a folder", "`--var raw`"])),
+            ("$raw/tpyo", path.to_owned(), Some(vec!["raw.s: folder `", "/tpyo` does not exist", "`$raw/tpyo`"])),
+            ("$raw", format!("file://{path}/tpyo"), Some(vec!["does not exist", "`--var raw`"])),
+            ("tpyo", String::new(), Some(vec!["`tpyo` (/", "does not exist; correct `root` in sources.toml"])),
+        ] {
+            let answer = check(root, &raw);
+            let Some(texts) = wrong else {
+                answer.unwrap();
+                continue;
+            };
+            let error = answer.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            for text in texts {
+                assert!(error.message().contains(text), "{text}: {error}");
+            }
+        }
+    }
+}
