@@ -97,8 +97,8 @@ fn code(text: &str) -> Vec<&str> {
             continue;
         }
         let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
-        let item = lines.by_ref().take_while(|line| *line != end && !line.ends_with(';'));
-        item.for_each(drop);
+        let is_whole = lines.next().is_none_or(|first| first.ends_with(';'));
+        let _ = is_whole || lines.by_ref().any(|line| line == end);
     }
     code.retain(|line| !line.trim_start().starts_with("//"));
     code
