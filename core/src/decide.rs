@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::interval::Interval;
 use crate::interval_set::IntervalSet;
 use crate::manifest::{IntervalUnit, Read, Sink};
+use crate::meaning::Meaning;
 use crate::name::TableName;
 use crate::{Error, Result};
 
@@ -43,8 +44,7 @@ pub struct JobRules<'a> {
     pub sink: &'a Sink,
     /// Of a query that uses `$interval_start` and `$interval_end`.
     pub interval: Option<IntervalRules>,
-    /// Hashes of what the query and its contracts mean, by bookmark.
-    pub meaning: &'a BTreeMap<String, i64>,
+    pub meaning: &'a Meaning,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +173,8 @@ pub fn decide(
     if asked.rebuild {
         return rebuild("--rebuild".to_owned());
     }
-    if let Some(reason) = other_meaning(job, known).or_else(|| other_table(known, observed)) {
+    if let Some(reason) = job.meaning.change(&known.numbers).map(str::to_owned).or_else(|| other_table(known, observed))
+    {
         return rebuild(reason);
     }
     let files: BTreeMap<String, FileChanges> =
@@ -214,11 +215,6 @@ enum Step {
     Nothing,
     Changes { intervals: IntervalSet, again: IntervalSet },
     Rebuild(String),
-}
-
-fn other_meaning(job: JobRules<'_>, known: &Bookmarks) -> Option<String> {
-    let (id, _) = job.meaning.iter().find(|(id, hash)| known.differs(id, **hash))?;
-    Some(if id.starts_with(bookmarks::FEED) { "sources.toml changed" } else { "the job changed" }.to_owned())
 }
 
 fn other_table(known: &Bookmarks, observed: &Observed) -> Option<String> {

@@ -44,6 +44,8 @@ enum Event {
     },
     LoseHistory,
     EditJob,
+    /// The job is written otherwise, and means the same.
+    Reformat,
     NextDay,
     Run {
         from: u8,
@@ -67,6 +69,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (keys(), 0_u8..9).prop_map(|(keys, value)| Event::Recreate { keys, value }),
         1 => Just(Event::LoseHistory),
         1 => Just(Event::EditJob),
+        1 => Just(Event::Reformat),
         2 => Just(Event::NextDay),
         8 => (0_u8..8, 1_u8..4, any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.2), prop::bool::weighted(0.2)).prop_map(
             |(from, length, asked, rebuild, allow_loss, killed)| Event::Run { from, length, asked, rebuild, allow_loss, killed }
@@ -94,7 +97,9 @@ struct World {
     versions: Vec<Vec<Row>>,
     id: i64,
     comparable_from: usize,
+    /// What the job means, and how it is written.
     meaning: i64,
+    layout: i64,
     now: u8,
     numbers: HashMap<String, i64>,
     table: Option<Vec<Row>>,
@@ -114,6 +119,7 @@ impl World {
             id: 1,
             comparable_from: 0,
             meaning: 1,
+            layout: 1,
             now: 8,
             numbers: HashMap::new(),
             table: None,
@@ -153,7 +159,11 @@ impl World {
                 self.id += 1;
             }
             Event::LoseHistory => self.comparable_from = self.versions.len(),
-            Event::EditJob => self.meaning += 1,
+            Event::EditJob => {
+                self.meaning += 1;
+                self.layout += 1;
+            }
+            Event::Reformat => self.layout += 1,
             Event::NextDay => self.now = self.now.saturating_add(1).min(30),
             Event::Run { .. } => {}
         }
@@ -206,7 +216,7 @@ impl World {
     fn run(&mut self, asked: &Asked, killed: bool) -> bool {
         let known = self.bookmarks();
         let observed = self.observed(&known);
-        let meaning = BTreeMap::from([("pulse/job".to_owned(), self.meaning)]);
+        let meaning = Meaning::test(self.layout, &self.meaning.to_string());
         let interval = matches!(self.kind, Kind::Days { .. }).then_some(IntervalRules {
             unit: IntervalUnit::Day,
             start: day(0),
@@ -372,7 +382,7 @@ fn the_intervals_of_an_earlier_build_go_on() {
     let mark = TableMark { version: 4, id: Some(77) };
     let table = ObservedTable { mark, read: Read::All, by: Vec::new(), since: Since::Nothing };
     let observed = Observed { tables: BTreeMap::from([("bronze.t".parse().unwrap(), table)]), ..Observed::default() };
-    let meaning = BTreeMap::from([("pulse/job".to_owned(), 1)]);
+    let meaning = Meaning::test(1, "");
     let sink = Sink::Append {};
     let rules =
         IntervalRules { unit: IntervalUnit::Day, start: day(1), partitions_within: true, has_quarantine: false };
@@ -392,7 +402,7 @@ fn what_has_not_ended_cannot_be_asked_for() {
     let sink = Sink::Append {};
     let rules =
         IntervalRules { unit: IntervalUnit::Day, start: day(0), partitions_within: true, has_quarantine: false };
-    let meaning = BTreeMap::new();
+    let meaning = Meaning::default();
     let job = JobRules { sink: &sink, interval: Some(rules), meaning: &meaning };
     let asked = Asked { interval: Some(days(2, 9)), ..Asked::default() };
     let error = decide(job, None, &Observed::default(), &asked, day(5)).unwrap_err();

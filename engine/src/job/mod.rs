@@ -10,7 +10,6 @@ mod grain;
 mod growth;
 mod interval_scope;
 mod limit;
-mod meaning;
 mod optimize;
 mod pin;
 mod query;
@@ -45,7 +44,7 @@ pub use refers::Referred;
 pub use report::{Outcome, Report};
 pub use roots::check_roots;
 pub use run::{Entering, RunOptions, committed, preview, run};
-pub use schema::{check_jobs, infer_schemas};
+pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, infer_schemas};
 pub use vacuum::unneeded;
 
 /// What all runs of a process share.

@@ -11,15 +11,16 @@ use pulse_core::commit::pair::{NAMED_ID, Named, SETTLES_ID};
 use pulse_core::decide::{
     Asked, Bookmarks, IntervalRules, JobRules, Observed, ObservedTable, Reach, RunPlan, Since, TableMark, decide,
 };
+use pulse_core::fnv::hash_of;
 use pulse_core::interval::parse_stamp;
 use pulse_core::manifest::{IntervalUnit, Read, Sink, Source};
+use pulse_core::meaning::Meaning;
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
 use pulse_core::{Error, ErrorKind, Result};
 
 use super::Workbench;
 use super::interval_scope::{IntervalScope, columns_within, times};
-use super::meaning::{hash_of, meaning};
 use super::query::{Sources, logical_plan};
 use super::refers::{self, Referred};
 use crate::error::from_datafusion;
@@ -168,7 +169,7 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         None => IntervalFacts::default(),
     };
     let observed = observed(&known, &listings, &tables, &facts.scope, unit);
-    let meaning = meaning(bench, job)?;
+    let meaning = Meaning::of(&bench.project, job)?;
     let has_quarantine = own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty());
     let partitions_within = facts.partitions_within;
     let interval = unit.map(|unit| IntervalRules { unit, start, partitions_within, has_quarantine });

@@ -104,15 +104,7 @@ impl ListedFiles {
         let gone: Vec<String> = gone.iter().filter_map(of_source).collect();
         let mut warnings = self.warnings;
         warnings.extend(gone_warning(name, &gone, plan));
-        PinnedFiles {
-            root: self.root,
-            read,
-            replaced: replaced.to_vec(),
-            gone,
-            total,
-            warnings,
-            renewed: self.renewed,
-        }
+        PinnedFiles { root: self.root, read, replaced: replaced.to_vec(), gone, total, warnings, renewed: self.renewed }
     }
 }
 
