@@ -8,6 +8,7 @@ mod bad_project;
 mod changes;
 mod cluster;
 mod crash;
+mod former_lake;
 mod histories;
 mod jobs;
 mod late;

@@ -79,14 +79,36 @@ fn rust_names_no_job_and_jobs_hold_no_rust() {
         let sources = files(&root().join(folder)).into_iter().filter(|path| !path.to_string_lossy().contains("tests"));
         for path in sources {
             let text = fs::read_to_string(&path).unwrap();
-            let code =
-                text.split("#[cfg(test)]").next().unwrap().lines().filter(|line| !line.trim_start().starts_with("//"));
-            for line in code {
+            for line in code(&text) {
                 let named = names.iter().find(|name| name.contains('_') && line.contains(name.as_str()));
                 assert_eq!(named, None, "{}: {line}", path.display());
             }
         }
     }
+}
+
+/// Lines of a file without comments and without items that only tests have.
+fn code(text: &str) -> Vec<&str> {
+    let mut lines = text.lines();
+    let mut code = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            code.push(line);
+            continue;
+        }
+        let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
+        let item = lines.by_ref().take_while(|line| *line != end && !line.ends_with(';'));
+        item.for_each(drop);
+    }
+    code.retain(|line| !line.trim_start().starts_with("//"));
+    code
+}
+
+#[test]
+fn code_goes_on_after_what_only_tests_have() {
+    let text =
+        "a\n#[cfg(test)]\nmod tests;\nb // c\n    #[cfg(test)]\n    fn d() {\n        e();\n    }\n    // f\n    g";
+    assert_eq!(code(text), ["a", "b // c", "    g"]);
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

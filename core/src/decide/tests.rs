@@ -1,8 +1,10 @@
 //! Random histories: what the plans make of a table is compared with the query over all inputs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use super::*;
 
@@ -327,46 +329,72 @@ fn sinks() -> [Sink; 4] {
     ]
 }
 
-const KINDS: [Kind; 5] = [
-    Kind::Files,
-    Kind::Table(Read::All),
-    Kind::Table(Read::Changed),
-    Kind::Days { reach: true },
-    Kind::Days { reach: false },
-];
+/// Random histories of one kind of source, over every sink. `PULSE_TEST_HISTORIES` sets how many, `PULSE_TEST_SEED` repeats a failure.
+fn histories(kind: Kind) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("PULSE_TEST_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let cases = number("PULSE_TEST_HISTORIES").unwrap_or(1_000) as u32;
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let histories = (prop::sample::select(sinks().to_vec()), any::<bool>(), prop::collection::vec(event(), 1..14));
+    let result = runner
+        .run(&histories, |(sink, partitions_within, events)| World::new(kind, sink, partitions_within).follow(&events));
+    if let Err(failure) = result {
+        panic!("PULSE_TEST_SEED={seed} PULSE_TEST_HISTORIES={cases}: {failure}");
+    }
+}
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn after_every_run_the_table_is_the_query_over_all_inputs(
-        kind in prop::sample::select(&KINDS[..]),
-        sink in prop::sample::select(sinks().to_vec()),
-        partitions_within in any::<bool>(),
-        events in prop::collection::vec(event(), 1..14),
-    ) {
-        let mut world = World::new(kind, sink, partitions_within);
-        for event in &events {
-            world.change(event);
+impl World {
+    /// After every run that succeeds the table is the query over all inputs, and one that fails leaves it as it was.
+    fn follow(mut self, events: &[Event]) -> std::result::Result<(), TestCaseError> {
+        for event in events {
+            self.change(event);
             let Event::Run { from, length, asked, rebuild, allow_loss, killed } = *event else { continue };
             let asked = Asked { interval: asked.then(|| days(from, from + length)), rebuild, allow_loss };
-            let before = world.table.clone();
-            if !world.run(&asked, killed) || killed {
-                prop_assert_eq!(&before, &world.table);
+            let before = self.table.clone();
+            if !self.run(&asked, killed) || killed {
+                prop_assert_eq!(&before, &self.table);
                 continue;
             }
-            let mut table = world.table.clone().unwrap_or_default();
+            let mut table = self.table.clone().unwrap_or_default();
             table.sort();
-            prop_assert_eq!(table, world.model());
+            prop_assert_eq!(table, self.model());
             // The same again finds nothing to do, unless it is asked for.
-            let known = world.bookmarks();
-            let settled = world.numbers.clone();
+            let settled = self.numbers.clone();
             if asked.interval.is_none() && !asked.rebuild {
-                prop_assert!(world.run(&Asked::default(), false));
-                prop_assert_eq!(&settled, &world.numbers, "{:?}", known);
+                prop_assert!(self.run(&Asked::default(), false));
+                prop_assert_eq!(&settled, &self.numbers);
             }
         }
+        Ok(())
     }
+}
+
+#[test]
+fn histories_of_files() {
+    histories(Kind::Files);
+}
+
+#[test]
+fn histories_of_a_table_that_is_read_whole() {
+    histories(Kind::Table(Read::All));
+}
+
+#[test]
+fn histories_of_a_table_that_is_read_by_its_changes() {
+    histories(Kind::Table(Read::Changed));
+}
+
+#[test]
+fn histories_of_a_table_by_day() {
+    histories(Kind::Days { reach: true });
+}
+
+#[test]
+fn histories_of_a_table_whose_changed_days_are_not_known() {
+    histories(Kind::Days { reach: false });
 }
 
 /// A lake of a build that stored one number for all intervals, and no ids of tables.

@@ -7,6 +7,7 @@ mod whole;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -250,16 +251,21 @@ fn steps(values: std::ops::Range<i64>, keys: std::ops::Range<i64>, lines: usize)
     vec(step, 1..4)
 }
 
-/// The same inputs at every run of the tests.
+/// Other inputs at every run of the tests; `PULSE_TEST_SEED` repeats a failure.
 fn check<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value)) {
+    let seed = std::env::var("PULSE_TEST_SEED")
+        .map_or_else(|_| RandomState::new().build_hasher().finish(), |seed| seed.parse().unwrap());
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 64, ..ProptestConfig::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    runner
-        .run(&strategy, |value| {
-            property(value);
-            Ok(())
-        })
-        .unwrap();
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let result = runner.run(&strategy, |value| {
+        property(value);
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("PULSE_TEST_SEED={seed}: {failure}");
+    }
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -268,7 +274,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     threads.unwrap().block_on(async { tokio::time::timeout(LIMIT, future).await.expect("it hangs") })
 }
 
-/// Seeds are fixed; more cases are for a person's patience.
+/// `PROPTEST_CASES` sets another number.
 fn cases(usual: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
