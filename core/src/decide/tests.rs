@@ -352,7 +352,8 @@ impl World {
         for event in events {
             self.change(event);
             let Event::Run { from, length, asked, rebuild, allow_loss, killed } = *event else { continue };
-            let asked = Asked { interval: asked.then(|| days(from, from + length)), rebuild, allow_loss };
+            let missing_only = length == 2;
+            let asked = Asked { interval: asked.then(|| days(from, from + length)), missing_only, rebuild, allow_loss };
             let before = self.table.clone();
             if !self.run(&asked, killed) || killed {
                 prop_assert_eq!(&before, &self.table);
@@ -435,4 +436,23 @@ fn what_has_not_ended_cannot_be_asked_for() {
     let asked = Asked { interval: Some(days(2, 9)), ..Asked::default() };
     let error = decide(job, None, &Observed::default(), &asked, day(5)).unwrap_err();
     insta::assert_snapshot!(error, @"[1970-01-03, 1970-01-10) has not ended: choose an end that is not after 1970-01-06T00:00:00Z");
+}
+
+#[test]
+fn a_backfill_computes_what_was_not_computed() {
+    let sink = Sink::Append {};
+    let rules =
+        IntervalRules { unit: IntervalUnit::Day, start: day(0), partitions_within: true, has_quarantine: false };
+    let meaning = Meaning::default();
+    let job = JobRules { sink: &sink, interval: Some(rules), meaning: &meaning };
+    let known = Bookmarks { intervals: [days(1, 2), days(3, 4)].into_iter().collect(), ..Bookmarks::default() };
+    let plan = |from, to, missing_only| {
+        let asked = Asked { interval: Some(days(from, to)), missing_only, ..Asked::default() };
+        decide(job, Some(&known), &Observed::default(), &asked, day(9)).unwrap()
+    };
+    let RunPlan::Changes { intervals, again, .. } = plan(0, 5, true) else { panic!("nothing is replaced") };
+    assert_eq!(intervals, [days(0, 1), days(2, 3), days(4, 5)].into_iter().collect());
+    assert!(again.is_empty());
+    assert_eq!(plan(3, 4, true), RunPlan::Nothing);
+    assert!(matches!(plan(3, 4, false), RunPlan::Rebuild { .. }), "an appending sink cannot compute a day again");
 }

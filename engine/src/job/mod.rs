@@ -23,6 +23,7 @@ mod roots;
 mod run;
 mod schema;
 mod spec;
+mod used;
 mod vacuum;
 
 use std::sync::Arc;
@@ -38,7 +39,7 @@ use crate::table::{CommitOptions, Lake};
 pub use conform::normalized;
 pub use fixture::run_fixture;
 pub use optimize::{Optimized, optimize};
-pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, pin};
+pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, computed_intervals, pin};
 pub use query::{JobQuery, Sources, plan_query};
 pub use refers::Referred;
 pub use report::{Outcome, Report};

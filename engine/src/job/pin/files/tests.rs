@@ -53,7 +53,7 @@ fn pinned(files: &BTreeMap<String, State>, past: Past<'_>) -> PinnedFiles {
     let observed = Observed { files: BTreeMap::from([("s".to_owned(), listed.marks.clone())]), ..Observed::default() };
     let (sink, meaning) = (Sink::Append {}, Meaning::default());
     let rules = JobRules { sink: &sink, interval: None, meaning: &meaning };
-    let asked = Asked { rebuild: past.rebuilt, allow_loss: true, interval: None };
+    let asked = Asked { rebuild: past.rebuilt, allow_loss: true, ..Asked::default() };
     let plan = decide(rules, Some(&known), &observed, &asked, chrono::Utc::now()).unwrap();
     listed.read_by("s", &plan, &known.gone(&observed))
 }
