@@ -330,6 +330,7 @@ fn sinks() -> [Sink; 4] {
 }
 
 /// Random histories of one kind of source, over every sink. `PULSE_TEST_HISTORIES` sets how many, `PULSE_TEST_SEED` repeats a failure.
+#[expect(clippy::disallowed_methods, reason = "no setting of the product")]
 fn histories(kind: Kind) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seed = number("PULSE_TEST_SEED").unwrap_or_else(|| RandomState::new().build_hasher().finish());
