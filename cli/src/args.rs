@@ -165,8 +165,8 @@ pub(crate) struct BackfillOptions {
     /// the others.
     #[arg(long)]
     pub(crate) downstream: bool,
-    /// Length of the span of one run: hours, days, months or years, such as `12h`, `7d`, `1mo` or `1y`. A day for hours, a week for
-    /// days, and a year for months and years unless it is given.
+    /// Length of the span of one run of the job: hours, days, months or years, such as `12h`, `7d`, `1mo` or `1y`. A day for
+    /// hours, a week for days, and a year for months and years unless it is given.
     #[arg(long)]
     pub(crate) chunk: Option<Chunk>,
     /// Compute again what was computed before. If it is cut off, it says from where to continue.

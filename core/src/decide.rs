@@ -252,7 +252,7 @@ fn whole(sink: &Sink, changed_files: Option<&String>, observed: &Observed) -> St
 }
 
 fn not_comparable(name: &TableName) -> String {
-    format!("{name} was not read before, or its last read version cannot be compared with")
+    format!("{name} was not read before, or what was read is gone or of other types")
 }
 
 /// Why two sources that changed at once cannot be read by their changes: groups of one say nothing of those of the other.

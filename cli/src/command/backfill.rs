@@ -14,7 +14,7 @@ use pulse_core::name::TableName;
 use pulse_core::project::Job;
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
-use pulse_core::{Error, ErrorKind, Result};
+use pulse_core::{ErrorKind, Result};
 use pulse_engine::job::{Workbench, check_jobs, check_roots, computed_intervals, pin, preview};
 use serde::Serialize;
 
