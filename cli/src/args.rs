@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use pulse_core::backfill::Chunk;
 
 /// Batch jobs over Delta tables: one SQL statement and one manifest make one table.
 #[derive(Debug, Parser)]
@@ -12,6 +14,17 @@ pub(crate) struct Arguments {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// Ends the process when they cannot be understood, as with `--help`.
+    pub(crate) fn of_command_line() -> Self {
+        let matches = Self::command().get_matches();
+        let source = matches.subcommand().and_then(|(_, matches)| matches.value_source("lake"));
+        let mut arguments = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        arguments.global.names_lake = source == Some(ValueSource::CommandLine);
+        arguments
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -34,6 +47,9 @@ pub(crate) struct Global {
     /// A setting, such as `memory_mib=512`; may be repeated. docs/reference/settings.md lists them.
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
+    /// Whether the command line names the lake.
+    #[arg(skip)]
+    pub(crate) names_lake: bool,
     /// Say more; twice also says why.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -58,12 +74,16 @@ pub(crate) enum Output {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Parse, resolve and plan every job; touches no data.
+    /// Parse, resolve and plan every job; touches no data. With `--lake` on the command line, also compare the jobs' columns with
+    /// those of the lake's tables, and report columns that a run would lose.
     Check,
     /// Show what a run would do: what changed, files and bytes to read, where it would run. Reads logs, no data.
     Plan(Selection),
     /// Run jobs in the order of their dependencies, independent ones side by side.
     Run(RunOptions),
+    /// Compute the intervals of a span of time that a job's table lacks, or with --restate all of them. Shows what it will do,
+    /// asks, and works in chunks, of which each is a run. Runs in this process.
+    Backfill(BackfillOptions),
     /// Hand jobs to a scheduler and print the trigger's id.
     Submit(SubmitOptions),
     /// Be a process of a cluster.
@@ -129,6 +149,32 @@ pub(crate) struct RunOptions {
     /// Where: in this process, on the scheduler's executors, or by the bytes to read (`local_limit_mib`).
     #[arg(long, default_value = "auto", env = "PULSE_ON")]
     pub(crate) on: Where,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BackfillOptions {
+    /// A job with an `interval`, such as `gold.daily`.
+    pub(crate) job: String,
+    /// Start of the span, `YYYY-MM-DD` or RFC 3339.
+    #[arg(long)]
+    pub(crate) from: String,
+    /// End of the span, not contained in it.
+    #[arg(long)]
+    pub(crate) to: String,
+    /// Then the jobs that read the table, and those that read theirs: the same span of those with an `interval`, and a run of
+    /// the others.
+    #[arg(long)]
+    pub(crate) downstream: bool,
+    /// Length of the span of one run of the job: hours, days, months or years, such as `12h`, `7d`, `1mo` or `1y`. A day for
+    /// hours, a week for days, and a year for months and years unless it is given.
+    #[arg(long)]
+    pub(crate) chunk: Option<Chunk>,
+    /// Compute again what was computed before. If it is cut off, it says from where to continue.
+    #[arg(long)]
+    pub(crate) restate: bool,
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -238,7 +284,7 @@ pub(crate) const WEEK_HOURS: u32 = 7 * 24;
 pub(crate) enum TableAction {
     /// All tables of the lake.
     List,
-    /// Columns, size and bookmarks of one table.
+    /// Columns and size of one table; of a job with an `interval`, also which intervals were computed and which are missing.
     Show { name: String },
     /// Commits of one table, newest first.
     History {

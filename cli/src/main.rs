@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+mod agree;
 mod args;
 #[cfg(feature = "aws")]
 mod aws;
@@ -20,8 +21,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clap::Parser as _;
-use pulse_core::{Error, ErrorKind};
+use pulse_core::Error;
 
 use args::{Arguments, Command};
 
@@ -35,7 +35,7 @@ const STACK_BYTES: usize = 32 << 20;
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::of_command_line();
     keep_quiet_of_known_panics();
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Error)
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         output::error(&error);
-        ExitCode::from(exit_code(&error))
+        ExitCode::from(output::exit_code(&error))
     })
 }
 
@@ -79,22 +79,12 @@ fn keep_quiet_of_known_panics() {
     }));
 }
 
-/// 2 for what the user can mend in what was typed, 1 for everything else.
-fn exit_code(error: &Error) -> u8 {
-    match error.kind() {
-        ErrorKind::Invalid => 2,
-        ErrorKind::Cancelled => 130,
-        ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::Data | ErrorKind::Exhausted | ErrorKind::Internal => {
-            1
-        }
-    }
-}
-
 async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
     let global = arguments.global;
     match arguments.command {
         Command::Check => command::check::check(&global).await,
         Command::Plan(selection) => command::plan::plan(&global, &selection).await,
+        Command::Backfill(options) => command::backfill::backfill(&global, &options).await,
         Command::Run(options) => command::run::run(&global, &options).await,
         Command::Submit(options) => command::submit::submit(&global, &options).await,
         Command::Serve(role) => command::serve::serve(&global, role).await,

@@ -1,11 +1,12 @@
 //! What people and programs read.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow;
-use pulse_core::{Error, Result};
+use pulse_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::args::Output;
@@ -22,6 +23,27 @@ pub(crate) fn error(error: &Error) {
     }
     let text = text.trim_end();
     eprintln!("{text}{causes}");
+}
+
+/// All of them, and the exit code of the first; none when there are none.
+pub(crate) fn errors<'a>(errors: impl IntoIterator<Item = &'a Error>) -> Option<ExitCode> {
+    let mut code = None;
+    for error in errors {
+        self::error(error);
+        code.get_or_insert(ExitCode::from(exit_code(error)));
+    }
+    code
+}
+
+/// 2 for what the user can mend in what was typed, 1 for everything else.
+pub(crate) fn exit_code(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::Invalid => 2,
+        ErrorKind::Cancelled => 130,
+        ErrorKind::Conflict | ErrorKind::Unavailable | ErrorKind::Data | ErrorKind::Exhausted | ErrorKind::Internal => {
+            1
+        }
+    }
 }
 
 /// Text to stdout; a reader that went away is no error.

@@ -234,11 +234,16 @@ pub(crate) fn job_options(settings: &Settings) -> JobOptions {
 
 /// What a user can mend in the project is told at once, before any job runs.
 pub(crate) async fn refuse_mistakes(global: &Global, settings: &Settings, selection: &Selection) -> Result<()> {
+    refuse_asked(global, selection)?;
     let project = project_without_variables(global)?;
-    let named = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
-    project.check_asked(&named, asked(selection)?.interval)?;
     let jobs: Vec<TableName> = graph(&project, selection)?.order().to_vec();
     check_jobs(&state(settings, &stores(settings))?, &project, &jobs).await
+}
+
+/// An interval that is of no use to the jobs that are asked for.
+pub(crate) fn refuse_asked(global: &Global, selection: &Selection) -> Result<()> {
+    let named = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
+    project_without_variables(global)?.check_asked(&named, asked(selection)?.interval)
 }
 
 /// As [`refuse_mistakes`], for runs in this process: sources whose root on this machine does not exist.
@@ -260,5 +265,5 @@ pub(crate) fn asked(selection: &Selection) -> Result<Asked> {
         (Some(from), Some(to)) => Some(Interval::parse_bounds(from, to)?),
         _ => None,
     };
-    Ok(Asked { interval, rebuild: selection.rebuild, allow_loss: selection.allow_loss })
+    Ok(Asked { interval, missing_only: false, rebuild: selection.rebuild, allow_loss: selection.allow_loss })
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::interval::Interval;
 use crate::interval_set::IntervalSet;
 use crate::manifest::{IntervalUnit, Read, Sink};
+use crate::meaning::Meaning;
 use crate::name::TableName;
 use crate::{Error, Result};
 
@@ -24,6 +25,9 @@ pub use bookmarks::{Bookmarks, TableMark};
 pub struct Asked {
     /// Compute these units of an interval job, also when they were computed before.
     pub interval: Option<Interval>,
+    /// Of `interval`, only what was not computed before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub missing_only: bool,
     /// Compute all rows and replace all rows of the table.
     #[serde(default, skip_serializing_if = "is_false")]
     pub rebuild: bool,
@@ -43,8 +47,7 @@ pub struct JobRules<'a> {
     pub sink: &'a Sink,
     /// Of a query that uses `$interval_start` and `$interval_end`.
     pub interval: Option<IntervalRules>,
-    /// Hashes of what the query and its contracts mean, by bookmark.
-    pub meaning: &'a BTreeMap<String, i64>,
+    pub meaning: &'a Meaning,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +176,8 @@ pub fn decide(
     if asked.rebuild {
         return rebuild("--rebuild".to_owned());
     }
-    if let Some(reason) = other_meaning(job, known).or_else(|| other_table(known, observed)) {
+    if let Some(reason) = job.meaning.change(&known.numbers).map(str::to_owned).or_else(|| other_table(known, observed))
+    {
         return rebuild(reason);
     }
     let files: BTreeMap<String, FileChanges> =
@@ -216,11 +220,6 @@ enum Step {
     Rebuild(String),
 }
 
-fn other_meaning(job: JobRules<'_>, known: &Bookmarks) -> Option<String> {
-    let (id, _) = job.meaning.iter().find(|(id, hash)| known.differs(id, **hash))?;
-    Some(if id.starts_with(bookmarks::FEED) { "sources.toml changed" } else { "the job changed" }.to_owned())
-}
-
 fn other_table(known: &Bookmarks, observed: &Observed) -> Option<String> {
     let replaced = |(name, table): &(&TableName, &ObservedTable)| known.is_another(name, &table.mark);
     let (name, _) = observed.tables.iter().find(replaced)?;
@@ -253,7 +252,7 @@ fn whole(sink: &Sink, changed_files: Option<&String>, observed: &Observed) -> St
 }
 
 fn not_comparable(name: &TableName) -> String {
-    format!("{name} was not read before, or its last read version is gone")
+    format!("{name} was not read before, or what was read is gone or of other types")
 }
 
 /// Why two sources that changed at once cannot be read by their changes: groups of one say nothing of those of the other.
@@ -273,12 +272,14 @@ struct Work<'a> {
     unit: Option<IntervalUnit>,
     due: IntervalSet,
     asked: IntervalSet,
+    missing_only: bool,
 }
 
 impl<'a> Work<'a> {
     fn new(job: JobRules<'_>, known: &'a Bookmarks, asked: &Asked, now: DateTime<Utc>) -> Result<Self> {
         let Some(rules) = job.interval else {
-            return Ok(Self { known, unit: None, due: IntervalSet::default(), asked: IntervalSet::default() });
+            let none = IntervalSet::default();
+            return Ok(Self { known, unit: None, due: none.clone(), asked: none, missing_only: false });
         };
         let until = rules.unit.floor(now);
         if let Some(interval) = asked.interval {
@@ -291,7 +292,8 @@ impl<'a> Work<'a> {
             }
         }
         let due = Interval::new(rules.unit.floor(rules.start), until).ok();
-        Ok(Self { known, unit: Some(rules.unit), due: due.into(), asked: asked.interval.into() })
+        let missing_only = asked.missing_only;
+        Ok(Self { known, unit: Some(rules.unit), due: due.into(), asked: asked.interval.into(), missing_only })
     }
 
     /// Of a table that does not exist: what was asked for, else all that is due. The rest stays missing, and the next run fills it.
@@ -311,7 +313,11 @@ impl<'a> Work<'a> {
             Ok(stale) => stale.intersection(covered),
             Err(reason) => return Step::Rebuild(reason),
         };
-        let missing = if self.asked.is_empty() { self.due.without(covered) } else { self.asked.clone() };
+        let missing = match (self.asked.is_empty(), self.missing_only) {
+            (true, _) => self.due.without(covered),
+            (false, true) => self.asked.without(covered),
+            (false, false) => self.asked.clone(),
+        };
         let again = stale.union(&missing.intersection(covered));
         let work = missing.union(&stale);
         match (work.is_empty(), sink) {

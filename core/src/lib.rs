@@ -1,17 +1,20 @@
 //! Nouns and decisions of pulse: no I/O, no clock, no async, no DataFusion.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod backfill;
 pub mod commit;
 pub mod decide;
 pub mod diagnostic;
 mod document;
 pub mod error;
 pub mod fixture;
+pub mod fnv;
 pub mod graph;
 pub mod interval;
 pub mod interval_set;
 pub mod lease;
 pub mod manifest;
+pub mod meaning;
 pub mod name;
 pub mod project;
 pub mod retry;

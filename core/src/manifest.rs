@@ -28,6 +28,10 @@ pub struct Manifest {
     /// Order of rows within a data file; the grain when absent.
     #[serde(default)]
     pub order: Option<Vec<String>>,
+    /// Columns of the table that the query yields under another name: the new name, and the one that the table has, such as
+    /// `{ price = "px" }`. A rebuild may then drop the former name; a column that is lost otherwise is an error.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub renamed: BTreeMap<String, String>,
     /// How each source is read; a source that is not named is read whole.
     #[serde(default)]
     pub source: BTreeMap<String, Source>,

@@ -2,18 +2,20 @@
 
 use std::process::ExitCode;
 
-use pulse_core::Result;
-use pulse_engine::job::infer_schemas;
+use pulse_core::{Error, Result};
+use pulse_engine::job::{check_tables, infer_each};
 
 use crate::args::Global;
 use crate::{output, setup};
 
+/// Every mistake of every job; the exit code is that of the first.
 pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     let project = setup::project_without_variables(global)?;
     let state = setup::state(&settings, &setup::stores(&settings))?;
-    let schemas = infer_schemas(&state, &project).await?;
-    let rows: Vec<Vec<String>> = schemas
+    let inferred = infer_each(&state, &project).await?;
+    let rows: Vec<Vec<String>> = inferred
+        .schemas
         .iter()
         .map(|(name, schema)| {
             let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -21,7 +23,18 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
         })
         .collect();
     let values: Vec<_> = rows.iter().map(|row| serde_json::json!({"job": row[0], "columns": row[2]})).collect();
-    output::table(&["job", "columns", ""], &rows, &values, global.output)?;
-    eprintln!("{} jobs are in order", schemas.len());
-    Ok(ExitCode::SUCCESS)
+    let mut mistakes: Vec<Error> = inferred.mistakes.into_iter().map(|(_, mistake)| mistake).collect();
+    if global.names_lake {
+        let lake = setup::lake(global, &settings).await?;
+        mistakes.extend(check_tables(&lake, &project, &inferred.schemas).await?);
+    }
+    let Some(code) = output::errors(&mistakes) else {
+        output::table(&["job", "columns", ""], &rows, &values, global.output)?;
+        eprintln!("{} jobs are in order", rows.len());
+        return Ok(ExitCode::SUCCESS);
+    };
+    for (name, upstream) in &inferred.blocked {
+        eprintln!("not checked: {name} reads {upstream}, which cannot be planned");
+    }
+    Ok(code)
 }

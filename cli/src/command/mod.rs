@@ -1,5 +1,6 @@
 //! A file a command.
 
+pub(crate) mod backfill;
 pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod generate;

@@ -1,12 +1,15 @@
 //! `pulse plan`
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use chrono::Utc;
 use pulse_core::decide::Asked;
+use pulse_core::manifest::{Read, Sink};
 use pulse_core::name::TableName;
+use pulse_core::project::Job;
 use pulse_core::{Error, Result};
-use pulse_engine::job::{Mode, Pinned, Workbench, preview};
+use pulse_engine::job::{Mode, Pinned, Workbench, check_each, check_roots, preview};
 use serde::Serialize;
 
 use crate::args::{Global, Selection};
@@ -16,7 +19,7 @@ use crate::{output, setup};
 #[derive(Debug, Serialize)]
 struct Line {
     job: TableName,
-    does: String,
+    does: Does,
     files: u64,
     bytes: u64,
     #[serde(rename = "where")]
@@ -25,65 +28,106 @@ struct Line {
     warnings: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Does {
+    Nothing,
+    Changes,
+    Everything,
+    /// It cannot be planned.
+    Error,
+    /// It reads the table of a job that cannot be planned.
+    Blocked,
+}
+
+impl Does {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Changes => "changes",
+            Self::Everything => "everything",
+            Self::Error => "error",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+impl Line {
+    fn new(job: &TableName, does: Does, why: String) -> Self {
+        Self { job: job.clone(), does, files: 0, bytes: 0, place: "", why, warnings: Vec::new() }
+    }
+}
+
+/// Every job has its line, also one that cannot be planned; the exit code is that of the first error.
 pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    setup::refuse_mistakes(global, &settings, selection).await?;
+    setup::refuse_asked(global, selection)?;
     let bench = setup::workbench(global, &settings).await?;
-    setup::refuse_missing_roots(&bench.project, selection)?;
     let graph = setup::graph(&bench.project, selection)?;
+    let asked = setup::asked(selection)?;
     let limit = settings.local_limit_mib << 20;
+    let checked = check_each(&bench.state, &bench.project, graph.order()).await?;
+    let mut errors: BTreeMap<TableName, Error> = checked.mistakes.into_iter().collect();
     let mut lines: Vec<Line> = Vec::new();
     for name in graph.order() {
-        let waits = graph.upstream(name).find(|up| lines.iter().any(|line| line.job == **up && line.does != "nothing"));
-        lines.push(line(&bench, name, &setup::asked(selection)?, limit, waits).await?);
+        let stopped = checked.blocked.get(name).or_else(|| not_planned(&lines, graph.upstream(name)));
+        let line = match (errors.get(name), stopped) {
+            (Some(error), _) => Line::new(name, Does::Error, in_a_line(error)),
+            (None, Some(up)) => Line::new(name, Does::Blocked, format!("after {up}, which cannot be planned")),
+            (None, None) => match line(&bench, name, &asked, limit, &runs(&lines, graph.upstream(name))).await {
+                Ok(line) => line,
+                Err(error) => Line::new(name, Does::Error, in_a_line(errors.entry(name.clone()).or_insert(error))),
+            },
+        };
+        lines.push(line);
     }
+    print(&lines, global)?;
+    Ok(output::errors(errors.values()).unwrap_or(ExitCode::SUCCESS))
+}
+
+/// The first upstream job that cannot be planned.
+fn not_planned<'a>(lines: &[Line], mut upstream: impl Iterator<Item = &'a TableName>) -> Option<&'a TableName> {
+    let stops = |name: &TableName| {
+        lines.iter().any(|line| line.job == *name && matches!(line.does, Does::Error | Does::Blocked))
+    };
+    upstream.find(|name| stops(name))
+}
+
+/// Upstream jobs that do something first.
+fn runs<'a>(lines: &[Line], upstream: impl Iterator<Item = &'a TableName>) -> Vec<&'a TableName> {
+    let runs = |name: &&TableName| lines.iter().any(|line| line.job == **name && line.does != Does::Nothing);
+    upstream.filter(runs).collect()
+}
+
+fn in_a_line(error: &Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+fn print(lines: &[Line], global: &Global) -> Result<()> {
     let rows: Vec<Vec<String>> = lines
         .iter()
         .map(|line| {
-            let files = output::count(line.files);
-            vec![
-                line.job.to_string(),
-                line.does.clone(),
-                files,
-                output::size(line.bytes),
-                line.place.to_owned(),
-                line.why.clone(),
-            ]
+            let (files, bytes) = (output::count(line.files), output::size(line.bytes));
+            let word = line.does.word().to_owned();
+            vec![line.job.to_string(), word, files, bytes, line.place.to_owned(), line.why.clone()]
         })
         .collect();
-    for line in &lines {
+    for line in lines {
         line.warnings.iter().for_each(|warning| eprintln!("warning: {}: {warning}", line.job));
     }
-    output::table(&["job", "does", "files", "reads", "where", "why"], &rows, &lines, global.output)?;
-    Ok(ExitCode::SUCCESS)
+    output::table(&["job", "does", "files", "reads", "where", "why"], &rows, lines, global.output)
 }
 
-async fn line(
-    bench: &Workbench,
-    name: &TableName,
-    asked: &Asked,
-    limit: u64,
-    waits: Option<&TableName>,
-) -> Result<Line> {
+async fn line(bench: &Workbench, name: &TableName, asked: &Asked, limit: u64, waits: &[&TableName]) -> Result<Line> {
+    check_roots(&bench.project, std::slice::from_ref(name))?;
     let job = bench.project.job(name)?;
-    match preview(bench, job, asked, Utc::now()).await {
-        Ok(pinned) => Ok(known(name, &pinned, limit, waits)),
+    match (preview(bench, job, asked, Utc::now()).await, waits) {
+        (Ok(pinned), _) => Ok(known(job, &pinned, limit, waits)),
         // What it reads is made by a job that this plan runs first.
-        Err(error) if waits.is_some() && error.kind() == pulse_core::ErrorKind::Invalid && missing_source(&error) => {
-            Ok(Line {
-                job: name.clone(),
-                does: "everything".to_owned(),
-                files: 0,
-                bytes: 0,
-                place: "",
-                why: format!(
-                    "after {}, whose table does not exist yet",
-                    waits.map(ToString::to_string).unwrap_or_default()
-                ),
-                warnings: Vec::new(),
-            })
+        (Err(error), [first, ..]) if error.kind() == pulse_core::ErrorKind::Invalid && missing_source(&error) => {
+            Ok(Line::new(name, Does::Everything, format!("after {first}, whose table does not exist yet")))
         }
-        Err(error) => Err(error),
+        (Err(error), _) => Err(error),
     }
 }
 
@@ -91,17 +135,42 @@ fn missing_source(error: &Error) -> bool {
     error.message().contains("does not exist in")
 }
 
-fn known(name: &TableName, pinned: &Pinned, limit: u64, waits: Option<&TableName>) -> Line {
-    let (does, why) = match (&pinned.mode, waits) {
-        (Mode::Unchanged, Some(up)) => ("changes".to_owned(), format!("after {up}, what it will have changed")),
-        (Mode::Unchanged, None) => ("nothing".to_owned(), "no source changed".to_owned()),
-        (Mode::Incremental, _) => ("changes".to_owned(), changes(pinned)),
-        (Mode::Full { reason }, _) => ("everything".to_owned(), reason.clone()),
+fn known(job: &Job, pinned: &Pinned, limit: u64, waits: &[&TableName]) -> Line {
+    let waits: Vec<&TableName> = waits.iter().copied().filter(|up| job.query.tables().contains(*up)).collect();
+    let (does, why) = match (&pinned.mode, waits.iter().find_map(|up| rebuilds_after(job, up))) {
+        (Mode::Full { reason }, _) => (Does::Everything, reason.clone()),
+        (Mode::Unchanged | Mode::Incremental, Some(reason)) => (Does::Everything, reason),
+        (Mode::Unchanged, None) if waits.is_empty() => (Does::Nothing, "no source changed".to_owned()),
+        (Mode::Unchanged, None) => (Does::Changes, after(&waits)),
+        (Mode::Incremental, None) => {
+            let later = (!waits.is_empty()).then(|| after(&waits));
+            (Does::Changes, std::iter::once(changes(pinned)).chain(later).collect::<Vec<_>>().join("; "))
+        }
     };
     let files = pinned.files.values().map(|files| files.read.len() as u64).sum::<u64>();
-    let place = if pinned.bytes() > limit { "cluster" } else { "in process" };
+    let bytes = match does {
+        Does::Everything => pinned.bytes().max(pinned.tables.values().map(|table| table.now.bytes()).sum()),
+        _ => pinned.bytes(),
+    };
+    let place = if bytes > limit { "cluster" } else { "in process" };
     let warnings = pinned.files.values().flat_map(|files| files.warnings.clone()).collect();
-    Line { job: name.clone(), does, files, bytes: pinned.bytes(), place, why, warnings }
+    Line { job: job.name.clone(), does, files, bytes, place, why, warnings }
+}
+
+/// Why the job computes everything once a job that it reads has changed its table.
+fn rebuilds_after(job: &Job, up: &TableName) -> Option<String> {
+    let read = job.manifest.source.get(&up.to_string()).map_or(Read::All, |source| source.read);
+    match (job.manifest.interval, &job.manifest.sink, read) {
+        (Some(_), ..) => None,
+        (None, Sink::Overwrite {}, _) => Some(format!("after {up}, and the sink overwrites")),
+        (None, _, Read::All) => Some(format!("after {up}, which it reads whole")),
+        (None, _, Read::Changed) => None,
+    }
+}
+
+fn after(waits: &[&TableName]) -> String {
+    let names: Vec<String> = waits.iter().map(ToString::to_string).collect();
+    format!("after {}, what it will have changed", names.join(" and "))
 }
 
 fn changes(pinned: &Pinned) -> String {

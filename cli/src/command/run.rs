@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use chrono::Utc;
+use pulse_core::decide::Asked;
+use pulse_core::graph::Graph;
 use pulse_core::run::TriggerId;
 use pulse_core::settings::Settings;
+use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, Result};
 use pulse_engine::job::{Workbench, pin};
 use pulse_scheduler::api::On;
@@ -12,9 +15,9 @@ use pulse_scheduler::driver::{DriveOptions, Driven, Interruption, Placement, Sub
 use pulse_scheduler::ledger::Origin;
 
 use super::submit::run_on_cluster;
-use crate::args::{Global, RunOptions, Selection, Where};
+use crate::args::{Global, Output, RunOptions, Selection, Where};
 use crate::interrupt::interrupted;
-use crate::watch::{summary, watch};
+use crate::watch::{Watched, summary, watch};
 use crate::{output, setup};
 
 pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCode> {
@@ -28,32 +31,51 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
     if options.on == Where::Auto && too_large(&bench, &settings, &options.selection).await? {
         return run_on_cluster(global, &settings, &options.selection, On::Auto).await;
     }
+    let graph = setup::graph(&bench.project, &options.selection)?;
+    let (id, exit, watched) = drive_here(bench, &settings, graph, setup::asked(&options.selection)?).await?;
+    if let Some(watched) = watched {
+        eprint!("{}", summary(&watched));
+        print_records(global, &watched)?;
+    }
+    eprintln!("trigger {id}; `pulse runs show {id}` tells more");
+    Ok(ExitCode::from(exit.code()))
+}
+
+/// One line of JSON for each run, where that is asked for.
+pub(crate) fn print_records(global: &Global, watched: &Watched) -> Result<()> {
+    if global.output == Output::Json {
+        for record in &watched.records {
+            output::line(&record.to_json()?);
+        }
+    }
+    Ok(())
+}
+
+/// Drives a trigger in this process, and shows its runs.
+pub(crate) async fn drive_here(
+    bench: Workbench,
+    settings: &Settings,
+    graph: Graph,
+    asked: Asked,
+) -> Result<(TriggerId, TriggerExit, Option<Watched>)> {
     let submission = Submission {
         trigger: TriggerId::new(Utc::now(), rand::random()),
         origin: Origin::Here,
-        graph: setup::graph(&bench.project, &options.selection)?,
-        asked: setup::asked(&options.selection)?,
-        options: DriveOptions::new(&settings),
+        graph,
+        asked,
+        options: DriveOptions::new(settings),
     };
     let id = submission.trigger.clone();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let watching = tokio::spawn(watch(receiver));
-    let asked = async {
+    let cancelled = async {
         interrupted().await;
         Interruption::Cancel
     };
-    let driven = drive(Placement::Fixed(Box::new(bench)), submission, sender, asked).await?;
-    if let Ok(watched) = watching.await {
-        eprint!("{}", summary(&watched));
-        if global.output == crate::args::Output::Json {
-            for record in &watched.records {
-                output::line(&record.to_json()?);
-            }
-        }
-    }
-    eprintln!("trigger {id}; `pulse runs show {id}` tells more");
+    let driven = drive(Placement::Fixed(Box::new(bench)), submission, sender, cancelled).await?;
+    let watched = watching.await.ok();
     match driven {
-        Driven::Ended(exit) => Ok(ExitCode::from(exit.code())),
+        Driven::Ended(exit) => Ok((id, exit, watched)),
         // Nobody else knows of this trigger.
         Driven::Elsewhere | Driven::Left => Err(Error::internal(format!("another process drives trigger {id}"))),
     }

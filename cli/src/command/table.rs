@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use pulse_core::interval::{Interval, parse_stamp};
+use pulse_core::interval_set::IntervalSet;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
-use pulse_engine::job::{Workbench, optimize as optimize_table, unneeded};
+use pulse_engine::job::{Workbench, computed_intervals, optimize as optimize_table, unneeded};
 use pulse_engine::table::{Lake, Snapshot, Table};
 use serde_json::json;
 
@@ -19,7 +21,7 @@ pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCo
     let lake = setup::lake(global, &settings).await?;
     match action {
         TableAction::List => list(&lake, global.output).await?,
-        TableAction::Show { name } => show(&lake, &name, global.output).await?,
+        TableAction::Show { name } => show(global, &lake, &name).await?,
         TableAction::History { name, limit } => history(&lake, &name, limit, global.output).await?,
         TableAction::Optimize { name, target_mib } => optimize(global, &settings, &name, target_mib).await?,
         TableAction::Vacuum { name, retain, dry_run, force } => {
@@ -59,7 +61,7 @@ async fn list(lake: &Lake, output: Output) -> Result<()> {
     output::table(&["table", "version", "rows", "files", "size"], &rows, &values, output)
 }
 
-async fn show(lake: &Lake, name: &str, output: Output) -> Result<()> {
+async fn show(global: &Global, lake: &Lake, name: &str) -> Result<()> {
     let (table, snapshot) = open(lake, name).await?;
     let rows: Vec<Vec<String>> = snapshot
         .schema
@@ -68,7 +70,7 @@ async fn show(lake: &Lake, name: &str, output: Output) -> Result<()> {
         .map(|field| vec![field.name().clone(), field.data_type().to_string()])
         .collect();
     let values: Vec<_> = rows.iter().map(|row| json!({"column": row[0], "type": row[1]})).collect();
-    output::table(&["column", "type"], &rows, &values, output)?;
+    output::table(&["column", "type"], &rows, &values, global.output)?;
     eprintln!(
         "{} version {}: {} rows in {} files, {}; at {}",
         table.name(),
@@ -78,6 +80,26 @@ async fn show(lake: &Lake, name: &str, output: Output) -> Result<()> {
         output::size(snapshot.bytes()),
         table.url()
     );
+    intervals(global, table.name(), &snapshot)
+}
+
+/// Intervals of the job that writes the table, if the project has it.
+fn intervals(global: &Global, name: &TableName, snapshot: &Snapshot) -> Result<()> {
+    // A lake can be looked after where its project is not, or is not in order.
+    let project = setup::project_without_variables(global).ok();
+    let manifest = project.as_ref().and_then(|project| project.jobs.get(name)).map(|job| &job.manifest);
+    let start = manifest.and_then(|manifest| manifest.start.as_deref()).map(parse_stamp).transpose()?;
+    let computed = computed_intervals(snapshot, start);
+    let or_none = |set: &IntervalSet| if set.is_empty() { "none".to_owned() } else { set.to_string() };
+    match manifest.and_then(|manifest| manifest.interval).zip(start) {
+        Some((unit, start)) => {
+            let due = Interval::new(unit.floor(start), unit.floor(Utc::now())).ok();
+            let missing = IntervalSet::from(due).without(&computed);
+            eprintln!("intervals computed: {}\nintervals missing: {}", or_none(&computed), or_none(&missing));
+        }
+        None if computed.is_empty() => {}
+        None => eprintln!("intervals computed: {}; which are missing, its job tells (--project)", or_none(&computed)),
+    }
     Ok(())
 }
 

@@ -319,50 +319,6 @@ fn a_column_that_is_added_comes_with_the_rebuild() {
 }
 
 #[test]
-fn a_column_that_goes_or_changes_its_type_is_refused_with_a_remedy() {
-    let scene = scene();
-    let text = manifest("[sink.overwrite]", "read = \"all\"", "");
-    scene.job("silver.t", &text, "select k, d, v from bronze.lines");
-    put(&scene, "a", &["1,2024-01-01,1.0"]);
-    scene.run_all();
-    for (query, yields, has) in [
-        ("select k, d from bronze.lines", "yields no such column", "has v Float64"),
-        ("select k, d, cast(v as bigint) as v from bronze.lines", "yields v Int64", "has v Float64"),
-    ] {
-        scene.job("silver.t", &text, query);
-        let texts =
-            ["silver/t/query.sql: the query does not fit the table silver.t", yields, has, "remove the table's folder"];
-        scene.pulse(&["plan", "--all"]).fails(2, &texts);
-        scene.pulse(&["run", "--all"]).fails(1, &texts);
-        assert_eq!(scene.rows("silver.t"), ["1,2024-01-01,1.0"]);
-        assert_eq!(scene.versions()["silver.t"], "0");
-    }
-    std::fs::remove_dir_all(scene.lake.join("silver/t")).unwrap();
-    scene.run_all();
-    assert_eq!(scene.rows("silver.t"), ["1,2024-01-01,1"]);
-}
-
-/// A query that was not edited can yield other columns too, when it selects whatever its source has.
-#[test]
-fn columns_that_come_from_above_ask_for_an_edit() {
-    let scene = scene();
-    let query = |columns: &str| format!("select {columns} from bronze.lines");
-    scene.job("silver.t", &manifest("[sink.append]", CHANGED, ""), &query("k, v"));
-    let next =
-        "grain = [\"k\"]\n[source.\"silver.t\"]\nread = \"changed\"\nby = [\"k\"]\n[sink.merge]\nkeys = [\"k\"]\n";
-    scene.job("gold.next", next, "select * from silver.t");
-    put(&scene, "a", &["1,2024-01-01,1.0"]);
-    scene.run_all();
-    scene.job("silver.t", &manifest("[sink.append]", CHANGED, ""), &query("k, v, d"));
-    scene
-        .pulse(&["run", "--all"])
-        .fails(1, &["gold/next/query.sql", "yields d Date32", "name the columns in the query"]);
-    scene.job("gold.next", next, "select k, v, d from silver.t");
-    scene.run_all();
-    assert_eq!(scene.rows("gold.next"), ["1,1.0,2024-01-01"]);
-}
-
-#[test]
 fn a_table_can_be_partitioned_later_and_keeps_its_order_of_columns() {
     let scene = scene();
     let read = "read = \"changed\"\nby = [\"d\"]";

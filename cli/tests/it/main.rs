@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod backfill;
 mod bad_input;
 mod bad_lake;
 mod bad_project;
 mod changes;
 mod cluster;
 mod crash;
+mod evolution;
 mod former_lake;
 mod histories;
 mod jobs;

@@ -7,10 +7,9 @@ use chrono::DateTime;
 use super::{FileChanges, Observed, RunPlan};
 use crate::interval::Interval;
 use crate::interval_set::IntervalSet;
+use crate::meaning::Meaning;
 use crate::name::TableName;
 
-/// Prefix of the contract of a feed.
-pub(super) const FEED: &str = "pulse/feed/";
 const FILE: &str = "pulse/file/";
 const TABLE: &str = "pulse/table/";
 const TABLE_ID: &str = "pulse/table-id/";
@@ -76,15 +75,6 @@ impl Bookmarks {
         })
     }
 
-    /// Whether a hash is known, and is another one.
-    pub(super) fn differs(&self, id: &str, hash: i64) -> bool {
-        match self.numbers.get(id) {
-            Some(known) => *known != hash,
-            // A feed that is new only brings new files.
-            None => !id.starts_with(FEED),
-        }
-    }
-
     pub(super) fn file_changes(&self, source: &str, files: &BTreeMap<String, i64>) -> FileChanges {
         let known = |path: &String| self.file(source, path);
         let read: Vec<String> =
@@ -107,8 +97,8 @@ impl Bookmarks {
     }
 
     /// What the commit of a run stores: only numbers that changed.
-    pub fn after(&self, plan: &RunPlan, meaning: &BTreeMap<String, i64>, observed: &Observed) -> Vec<(String, i64)> {
-        let mut numbers: BTreeMap<String, i64> = meaning.clone();
+    pub fn after(&self, plan: &RunPlan, meaning: &Meaning, observed: &Observed) -> Vec<(String, i64)> {
+        let mut numbers: BTreeMap<String, i64> = meaning.numbers().collect();
         for (name, table) in &observed.tables {
             numbers.insert(format!("{TABLE}{name}"), i64::try_from(table.mark.version).unwrap_or(i64::MAX));
             numbers.extend(table.mark.id.map(|id| (format!("{TABLE_ID}{name}"), id)));

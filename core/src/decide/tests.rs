@@ -46,6 +46,8 @@ enum Event {
     },
     LoseHistory,
     EditJob,
+    /// The job is written otherwise, and means the same.
+    Reformat,
     NextDay,
     Run {
         from: u8,
@@ -69,6 +71,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (keys(), 0_u8..9).prop_map(|(keys, value)| Event::Recreate { keys, value }),
         1 => Just(Event::LoseHistory),
         1 => Just(Event::EditJob),
+        1 => Just(Event::Reformat),
         2 => Just(Event::NextDay),
         8 => (0_u8..8, 1_u8..4, any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.2), prop::bool::weighted(0.2)).prop_map(
             |(from, length, asked, rebuild, allow_loss, killed)| Event::Run { from, length, asked, rebuild, allow_loss, killed }
@@ -96,7 +99,9 @@ struct World {
     versions: Vec<Vec<Row>>,
     id: i64,
     comparable_from: usize,
+    /// What the job means, and how it is written.
     meaning: i64,
+    layout: i64,
     now: u8,
     numbers: HashMap<String, i64>,
     table: Option<Vec<Row>>,
@@ -116,6 +121,7 @@ impl World {
             id: 1,
             comparable_from: 0,
             meaning: 1,
+            layout: 1,
             now: 8,
             numbers: HashMap::new(),
             table: None,
@@ -155,7 +161,11 @@ impl World {
                 self.id += 1;
             }
             Event::LoseHistory => self.comparable_from = self.versions.len(),
-            Event::EditJob => self.meaning += 1,
+            Event::EditJob => {
+                self.meaning += 1;
+                self.layout += 1;
+            }
+            Event::Reformat => self.layout += 1,
             Event::NextDay => self.now = self.now.saturating_add(1).min(30),
             Event::Run { .. } => {}
         }
@@ -208,7 +218,7 @@ impl World {
     fn run(&mut self, asked: &Asked, killed: bool) -> bool {
         let known = self.bookmarks();
         let observed = self.observed(&known);
-        let meaning = BTreeMap::from([("pulse/job".to_owned(), self.meaning)]);
+        let meaning = Meaning::test(self.layout, &self.meaning.to_string());
         let interval = matches!(self.kind, Kind::Days { .. }).then_some(IntervalRules {
             unit: IntervalUnit::Day,
             start: day(0),
@@ -343,7 +353,8 @@ impl World {
         for event in events {
             self.change(event);
             let Event::Run { from, length, asked, rebuild, allow_loss, killed } = *event else { continue };
-            let asked = Asked { interval: asked.then(|| days(from, from + length)), rebuild, allow_loss };
+            let missing_only = length == 2;
+            let asked = Asked { interval: asked.then(|| days(from, from + length)), missing_only, rebuild, allow_loss };
             let before = self.table.clone();
             if !self.run(&asked, killed) || killed {
                 prop_assert_eq!(&before, &self.table);
@@ -401,7 +412,7 @@ fn the_intervals_of_an_earlier_build_go_on() {
     let mark = TableMark { version: 4, id: Some(77) };
     let table = ObservedTable { mark, read: Read::All, by: Vec::new(), since: Since::Nothing };
     let observed = Observed { tables: BTreeMap::from([("bronze.t".parse().unwrap(), table)]), ..Observed::default() };
-    let meaning = BTreeMap::from([("pulse/job".to_owned(), 1)]);
+    let meaning = Meaning::test(1, "");
     let sink = Sink::Append {};
     let rules =
         IntervalRules { unit: IntervalUnit::Day, start: day(1), partitions_within: true, has_quarantine: false };
@@ -421,9 +432,28 @@ fn what_has_not_ended_cannot_be_asked_for() {
     let sink = Sink::Append {};
     let rules =
         IntervalRules { unit: IntervalUnit::Day, start: day(0), partitions_within: true, has_quarantine: false };
-    let meaning = BTreeMap::new();
+    let meaning = Meaning::default();
     let job = JobRules { sink: &sink, interval: Some(rules), meaning: &meaning };
     let asked = Asked { interval: Some(days(2, 9)), ..Asked::default() };
     let error = decide(job, None, &Observed::default(), &asked, day(5)).unwrap_err();
     insta::assert_snapshot!(error, @"[1970-01-03, 1970-01-10) has not ended: choose an end that is not after 1970-01-06T00:00:00Z");
+}
+
+#[test]
+fn a_backfill_computes_what_was_not_computed() {
+    let sink = Sink::Append {};
+    let rules =
+        IntervalRules { unit: IntervalUnit::Day, start: day(0), partitions_within: true, has_quarantine: false };
+    let meaning = Meaning::default();
+    let job = JobRules { sink: &sink, interval: Some(rules), meaning: &meaning };
+    let known = Bookmarks { intervals: [days(1, 2), days(3, 4)].into_iter().collect(), ..Bookmarks::default() };
+    let plan = |from, to, missing_only| {
+        let asked = Asked { interval: Some(days(from, to)), missing_only, ..Asked::default() };
+        decide(job, Some(&known), &Observed::default(), &asked, day(9)).unwrap()
+    };
+    let RunPlan::Changes { intervals, again, .. } = plan(0, 5, true) else { panic!("nothing is replaced") };
+    assert_eq!(intervals, [days(0, 1), days(2, 3), days(4, 5)].into_iter().collect());
+    assert!(again.is_empty());
+    assert_eq!(plan(3, 4, true), RunPlan::Nothing);
+    assert!(matches!(plan(3, 4, false), RunPlan::Rebuild { .. }), "an appending sink cannot compute a day again");
 }

@@ -79,6 +79,14 @@ impl Checks<'_> {
         if let Some(order) = &manifest.order {
             self.columns(&["order".into()], order, "remove it to sort by the grain");
         }
+        if let Some(name) = manifest.renamed.iter().find(|(new, former)| new == former).map(|(new, _)| new) {
+            let place = ["renamed".into(), name.as_str().into()];
+            self.value(
+                &place,
+                format!("`{name}` is renamed to itself"),
+                "write the new name, and then the one that the table has",
+            );
+        }
         if let Some(share) = manifest.max_rejected.filter(|share| !(0.0..=1.0).contains(share)) {
             let message = format!("`max_rejected` is {share}");
             self.value(&["max_rejected".into()], message, "use 0 to 1, such as 0.05 for five of a hundred rows");

@@ -126,6 +126,10 @@ pub(super) fn changed_groups(pinned: &PinnedTable, target_bytes: u64) -> Result<
     let failed = |e| from_datafusion(&format!("plan the changes of table {}", pinned.table.name()), e);
     let scan = |name: &str, files: Vec<DataFile>| {
         LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(of_files(pinned, files, target_bytes))), None)
+            .and_then(|rows| match &pinned.compared {
+                Some(columns) => rows.project(columns.iter().map(ident)),
+                None => Ok(rows),
+            })
             .and_then(LogicalPlanBuilder::build)
             .map_err(failed)
     };

@@ -10,7 +10,6 @@ mod grain;
 mod growth;
 mod interval_scope;
 mod limit;
-mod meaning;
 mod optimize;
 mod pin;
 mod query;
@@ -24,6 +23,7 @@ mod roots;
 mod run;
 mod schema;
 mod spec;
+mod used;
 mod vacuum;
 
 use std::sync::Arc;
@@ -39,13 +39,13 @@ use crate::table::{CommitOptions, Lake};
 pub use conform::normalized;
 pub use fixture::run_fixture;
 pub use optimize::{Optimized, optimize};
-pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, pin};
+pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, computed_intervals, pin};
 pub use query::{JobQuery, Sources, plan_query};
 pub use refers::Referred;
 pub use report::{Outcome, Report};
 pub use roots::check_roots;
 pub use run::{Entering, RunOptions, committed, preview, run};
-pub use schema::{check_jobs, infer_schemas};
+pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, infer_schemas};
 pub use vacuum::unneeded;
 
 /// What all runs of a process share.

@@ -3,7 +3,7 @@
 mod files;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -11,17 +11,20 @@ use pulse_core::commit::pair::{NAMED_ID, Named, SETTLES_ID};
 use pulse_core::decide::{
     Asked, Bookmarks, IntervalRules, JobRules, Observed, ObservedTable, Reach, RunPlan, Since, TableMark, decide,
 };
+use pulse_core::fnv::hash_of;
 use pulse_core::interval::parse_stamp;
+use pulse_core::interval_set::IntervalSet;
 use pulse_core::manifest::{IntervalUnit, Read, Sink, Source};
+use pulse_core::meaning::Meaning;
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
 use pulse_core::{Error, ErrorKind, Result};
 
 use super::Workbench;
 use super::interval_scope::{IntervalScope, columns_within, times};
-use super::meaning::{hash_of, meaning};
 use super::query::{Sources, logical_plan};
 use super::refers::{self, Referred};
+use super::used::used_columns;
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, ScanOptions, SourceFile};
@@ -60,6 +63,8 @@ pub struct PinnedTable {
     pub now: Snapshot,
     /// The version that the last run has read; none for a first run or when it can no longer be read.
     pub before: Option<Snapshot>,
+    /// Columns by which rows of the two versions are compared; all when none are named.
+    pub(super) compared: Option<Vec<String>>,
     /// From `before` to `now`; without `before`, all of `now` is added.
     changes: Changes,
 }
@@ -69,6 +74,11 @@ impl PinnedTable {
     fn reads(&self) -> Read {
         let added_only = self.read.by.is_empty() && self.read.lookback.is_none();
         if added_only && !self.changes.removed.is_empty() { Read::All } else { self.read.read }
+    }
+
+    /// Whether rows that came are compared with those that went.
+    fn is_compared(&self) -> bool {
+        self.read.read == Read::Changed && !self.read.by.is_empty() && !self.changes.removed.is_empty()
     }
 
     pub fn added(&self) -> Vec<DataFile> {
@@ -163,12 +173,19 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         let pinned = pin_table(bench, job, &name, known.table(&name)).await?;
         tables.insert(name, pinned);
     }
+    if unit.is_none() && tables.values().any(PinnedTable::is_compared) {
+        let used = used_columns(bench, job, &whole_sources(bench, &listings, &tables)?).await?;
+        for (name, pinned) in tables.iter_mut().filter(|(_, pinned)| pinned.is_compared()) {
+            let used = used.get(&name.to_string()).into_iter().flatten();
+            pinned.compared = Some(used.chain(&pinned.read.by).cloned().collect::<BTreeSet<_>>().into_iter().collect());
+        }
+    }
     let facts = match unit {
         Some(unit) => interval_facts(bench, job, unit, &listings, &tables).await?,
         None => IntervalFacts::default(),
     };
     let observed = observed(&known, &listings, &tables, &facts.scope, unit);
-    let meaning = meaning(bench, job)?;
+    let meaning = Meaning::of(&bench.project, job)?;
     let has_quarantine = own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty());
     let partitions_within = facts.partitions_within;
     let interval = unit.map(|unit| IntervalRules { unit, start, partitions_within, has_quarantine });
@@ -237,6 +254,21 @@ async fn interval_facts(
     listings: &BTreeMap<String, ListedFiles>,
     tables: &BTreeMap<TableName, PinnedTable>,
 ) -> Result<IntervalFacts> {
+    let plan = logical_plan(&bench.state, job, &whole_sources(bench, listings, tables)?).await?;
+    let failed = |e| from_datafusion(&job.query_path(), e);
+    let partitions_within = match &job.manifest.sink {
+        Sink::OverwritePartitions { by } => columns_within(&plan, by, unit).map_err(failed)?,
+        Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => true,
+    };
+    Ok(IntervalFacts { scope: IntervalScope::of(&plan, unit).map_err(failed)?, partitions_within })
+}
+
+/// Tables at their pinned versions, and no files: enough to plan by.
+fn whole_sources(
+    bench: &Workbench,
+    listings: &BTreeMap<String, ListedFiles>,
+    tables: &BTreeMap<TableName, PinnedTable>,
+) -> Result<Sources> {
     let mut sources = Sources::new();
     for (name, listing) in listings {
         sources.insert(format!("raw.{name}"), Arc::new(raw_files(bench, name, &listing.root, Vec::new())?));
@@ -245,13 +277,7 @@ async fn interval_facts(
         let target = bench.options.target_partition_bytes;
         sources.insert(name.to_string(), Arc::new(DeltaScan::new(pinned.table.clone(), &pinned.now, target)));
     }
-    let plan = logical_plan(&bench.state, job, &sources).await?;
-    let failed = |e| from_datafusion(&job.query_path(), e);
-    let partitions_within = match &job.manifest.sink {
-        Sink::OverwritePartitions { by } => columns_within(&plan, by, unit).map_err(failed)?,
-        Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => true,
-    };
-    Ok(IntervalFacts { scope: IntervalScope::of(&plan, unit).map_err(failed)?, partitions_within })
+    Ok(sources)
 }
 
 /// Some files of a source, as a table.
@@ -342,15 +368,24 @@ async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option
         None => None,
     };
     let changes = match &before {
+        // A value of another type is another value in every row.
+        Some(before) if !same_types(before, &now) => None,
         Some(before) => table.changes(before, &now).await?,
         None => None,
     };
     Ok(match changes {
-        Some(changes) => PinnedTable { table, read, now, before, changes },
+        Some(changes) => PinnedTable { table, read, now, before, compared: None, changes },
         None => {
             let changes = Changes { added: now.files.clone(), removed: Vec::new() };
-            PinnedTable { table, read, now, before: None, changes }
+            PinnedTable { table, read, now, before: None, compared: None, changes }
         }
+    })
+}
+
+/// Whether the columns that both versions have are of one type.
+fn same_types(before: &Snapshot, now: &Snapshot) -> bool {
+    before.schema.fields().iter().all(|known| {
+        now.schema.field_with_name(known.name()).map_or(true, |field| field.data_type() == known.data_type())
     })
 }
 
@@ -378,6 +413,11 @@ impl PinnedTable {
         });
         Since::Changed(reach.map_or(Reach::Anything, Reach::Within))
     }
+}
+
+/// What the table's bookmarks say was computed. `start` is that of the job's first interval, which earlier builds did not store.
+pub fn computed_intervals(snapshot: &Snapshot, start: Option<DateTime<Utc>>) -> IntervalSet {
+    Bookmarks::new(snapshot.transactions.clone(), start).intervals
 }
 
 pub(super) fn same_columns(left: &[String], right: &[String]) -> bool {

@@ -89,6 +89,9 @@ pub(super) async fn rewrite(
         return Ok(Replacement::default());
     }
     let failed = |e| from_datafusion(&format!("rewrite files of table {}", table.name()), e);
+    // A column that the table does not have yet is null in its rows, which it is in files without it.
+    let known = |column: &String| snapshot.schema.field_with_name(column).is_ok();
+    let spec = SinkSpec { columns: spec.columns.iter().filter(|column| known(column)).cloned().collect(), ..spec };
     let living = LogicalPlanBuilder::scan(
         "target",
         provider_as_source(Arc::new(scan(bench, table, snapshot, files.clone()))),

@@ -72,7 +72,7 @@ pub async fn run(bench: &Workbench, job: &Job, options: RunOptions<'_>) -> Resul
     for attempt in 1..=bench.options.attempts {
         entering(RunState::Planning)?;
         let pinned = pin(bench, job, asked, now).await?.with_bookmarks_of_files(bench).await?;
-        let run = Run { bench, job, run_id, pinned: &pinned, now };
+        let run = Run { bench, job, run_id, pinned: &pinned, asked, now };
         if let Some(begun) = begun.or((attempt > 1).then_some(now))
             && let Some(report) = earlier::committed(bench, &pinned.table, run_id, begun).await?
         {
@@ -105,7 +105,7 @@ pub async fn committed(bench: &Workbench, job: &Job, run_id: &str, begun: DateTi
 /// As [`run`] before it executes.
 pub async fn preview(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>) -> Result<Pinned> {
     let pinned = pin(bench, job, asked, now).await?;
-    let run = Run { bench, job, run_id: "preview", pinned: &pinned, now };
+    let run = Run { bench, job, run_id: "preview", pinned: &pinned, asked, now };
     run.refuse_unwritable()?;
     run.schema(&run.query(State::Now).await?)?;
     Ok(pinned)
@@ -121,6 +121,7 @@ struct Run<'a> {
     job: &'a Job,
     run_id: &'a str,
     pinned: &'a Pinned,
+    asked: &'a Asked,
     now: DateTime<Utc>,
 }
 
@@ -208,7 +209,8 @@ impl Run<'_> {
         let schema = table_schema(&query.plan, &query.columns)?;
         if let Some(target) = &self.pinned.target {
             match self.pinned.mode {
-                // No row of the table stays, so that the same commit can give it further columns.
+                // No row of the table stays, so that the same commit can give it other columns.
+                Mode::Full { .. } if self.asked.rebuild => {}
                 Mode::Full { .. } => refuse_lost_columns(self.job, &schema, &target.schema)?,
                 Mode::Incremental | Mode::Unchanged => refuse_other_columns(self.job, &schema, &target.schema)?,
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::SessionState;
@@ -17,6 +17,7 @@ use pulse_core::{Error, Result};
 use super::query::{Sources, plan_query};
 use crate::error::from_datafusion;
 use crate::source::file::file_source_schema;
+use crate::table::Lake;
 
 /// The columns that a job's table has, by its query alone.
 pub(super) fn table_schema(plan: &LogicalPlan, columns: &[String]) -> Result<SchemaRef> {
@@ -33,7 +34,34 @@ pub(super) fn table_schema(plan: &LogicalPlan, columns: &[String]) -> Result<Sch
 /// # Errors
 /// `Invalid` with the place of the first mistake of a job.
 pub async fn infer_schemas(state: &SessionState, project: &Project) -> Result<BTreeMap<TableName, SchemaRef>> {
+    infer(state, project, Graph::new(project)?.order()).await?.all()
+}
+
+/// As [`infer_schemas`], with the mistakes of every job.
+///
+/// # Errors
+/// `Invalid` when jobs read each other in a cycle.
+pub async fn infer_each(state: &SessionState, project: &Project) -> Result<Inferred> {
     infer(state, project, Graph::new(project)?.order()).await
+}
+
+/// What planning says of each job.
+#[derive(Debug, Default)]
+pub struct Inferred {
+    pub schemas: BTreeMap<TableName, SchemaRef>,
+    /// In the order of the jobs' dependencies.
+    pub mistakes: Vec<(TableName, Error)>,
+    /// Jobs that read the table of one that cannot be planned, and that one.
+    pub blocked: BTreeMap<TableName, TableName>,
+}
+
+impl Inferred {
+    fn all(self) -> Result<BTreeMap<TableName, SchemaRef>> {
+        match self.mistakes.into_iter().next() {
+            Some((_, mistake)) => Err(mistake),
+            None => Ok(self.schemas),
+        }
+    }
 }
 
 /// Mistakes in jobs and in those that they read from, found before anything runs.
@@ -41,6 +69,14 @@ pub async fn infer_schemas(state: &SessionState, project: &Project) -> Result<BT
 /// # Errors
 /// As [`infer_schemas`].
 pub async fn check_jobs(state: &SessionState, project: &Project, jobs: &[TableName]) -> Result<()> {
+    check_each(state, project, jobs).await?.all().map(|_| ())
+}
+
+/// As [`check_jobs`], with the mistakes of every job.
+///
+/// # Errors
+/// As [`infer_each`].
+pub async fn check_each(state: &SessionState, project: &Project, jobs: &[TableName]) -> Result<Inferred> {
     let mut needed: BTreeSet<TableName> = BTreeSet::new();
     let mut open = jobs.to_vec();
     while let Some(name) = open.pop() {
@@ -49,34 +85,71 @@ pub async fn check_jobs(state: &SessionState, project: &Project, jobs: &[TableNa
         }
     }
     let graph = Graph::new(project)?;
-    infer(state, project, graph.order().iter().filter(|name| needed.contains(name))).await.map(|_| ())
+    infer(state, project, graph.order().iter().filter(|name| needed.contains(name))).await
+}
+
+/// Tables whose columns a run of their job would not keep, each with the remedy. Reads logs, no data.
+///
+/// # Errors
+/// By the kind of the store's error.
+pub async fn check_tables(
+    lake: &Lake,
+    project: &Project,
+    schemas: &BTreeMap<TableName, SchemaRef>,
+) -> Result<Vec<Error>> {
+    let mut mistakes = Vec::new();
+    for (name, schema) in schemas {
+        if let Some(table) = lake.table(name)?.snapshot(None).await? {
+            mistakes.extend(refuse_lost_columns(project.job(name)?, schema, &table.schema).err());
+        }
+    }
+    Ok(mistakes)
 }
 
 async fn infer<'a>(
     state: &SessionState,
     project: &Project,
     names: impl IntoIterator<Item = &'a TableName>,
-) -> Result<BTreeMap<TableName, SchemaRef>> {
-    let mut schemas: BTreeMap<TableName, SchemaRef> = BTreeMap::new();
+) -> Result<Inferred> {
+    let mut inferred = Inferred::default();
     for name in names {
         let job = project.job(name)?;
-        let mut sources = Sources::new();
-        for file in job.query.files() {
-            if let Some(source) = project.sources.files.get(file) {
-                sources.insert(format!("raw.{file}"), empty(file_source_schema(source)));
-            }
+        let unknown = |table: &TableName| {
+            inferred.blocked.contains_key(table) || inferred.mistakes.iter().any(|(name, _)| name == table)
+        };
+        if let Some(table) = job.query.tables().into_iter().find(unknown) {
+            inferred.blocked.insert(name.clone(), table);
+            continue;
         }
-        for table in job.query.tables() {
-            if let Some(schema) = schemas.get(&table) {
-                sources.insert(table.to_string(), empty(Arc::clone(schema)));
-            }
+        match schema_of(state, project, job, &inferred.schemas).await {
+            Ok(schema) => drop(inferred.schemas.insert(name.clone(), schema)),
+            Err(mistake) => inferred.mistakes.push((name.clone(), mistake)),
         }
-        let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
-        // Parameters of functions and the sink's own columns are checked only here.
-        state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
-        schemas.insert(name.clone(), table_schema(&query.plan, &query.columns)?);
     }
-    Ok(schemas)
+    Ok(inferred)
+}
+
+async fn schema_of(
+    state: &SessionState,
+    project: &Project,
+    job: &Job,
+    schemas: &BTreeMap<TableName, SchemaRef>,
+) -> Result<SchemaRef> {
+    let mut sources = Sources::new();
+    for file in job.query.files() {
+        if let Some(source) = project.sources.files.get(file) {
+            sources.insert(format!("raw.{file}"), empty(file_source_schema(source)));
+        }
+    }
+    for table in job.query.tables() {
+        if let Some(schema) = schemas.get(&table) {
+            sources.insert(table.to_string(), empty(Arc::clone(schema)));
+        }
+    }
+    let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
+    // Parameters of functions and the sink's own columns are checked only here.
+    state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
+    table_schema(&query.plan, &query.columns)
 }
 
 fn empty(schema: SchemaRef) -> Arc<dyn TableProvider> {
@@ -90,47 +163,65 @@ fn example_interval(job: &Job) -> Result<Option<Interval>> {
     }
 }
 
-/// For a run that leaves rows in the table.
+/// For a run that leaves rows in the table. Further columns are null in these.
 ///
 /// # Errors
-/// `Invalid` naming the columns that differ.
+/// `Invalid` naming the columns of the table that are gone or have another type.
 pub(super) fn refuse_other_columns(job: &Job, query: &Schema, table: &Schema) -> Result<()> {
-    if missing(query, table).is_empty() && missing(table, query).is_empty() {
-        return Ok(());
-    }
-    let help = "name the columns in the query; a query that was edited builds its table anew, and may add columns";
-    Err(misfit(job, query, table, help))
+    let kept = |known: &Field, now: &Field| known.data_type() == now.data_type();
+    refuse(job, query, table, |known| query.field_with_name(known.name()).is_ok_and(|now| kept(known, now)))
 }
 
-/// For a run that replaces all rows, and with them may add columns.
+/// For a run that replaces all rows, and with them may add columns, widen their types, and rename those of `renamed`.
 ///
 /// # Errors
 /// `Invalid` naming the columns of the table that are gone or have another type: readers rely on them.
 pub(super) fn refuse_lost_columns(job: &Job, query: &Schema, table: &Schema) -> Result<()> {
-    if missing(table, query).is_empty() {
+    let renamed = |known: &Field| {
+        let is_new = |new: &&String| table.field_with_name(new).is_err();
+        let new = job.manifest.renamed.iter().find(|(_, former)| *former == known.name()).map(|(new, _)| new);
+        new.filter(is_new).unwrap_or(known.name()).clone()
+    };
+    refuse(job, query, table, |known| {
+        let now = query.field_with_name(known.name()).or_else(|_| query.field_with_name(&renamed(known)));
+        now.is_ok_and(|now| holds(now.data_type(), known.data_type()))
+    })
+}
+
+/// Whether each value of the narrow type is one of the wide type.
+fn holds(wide: &DataType, narrow: &DataType) -> bool {
+    use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64};
+    match (narrow, wide) {
+        (Int8, Int16 | Int32 | Int64) | (Int16, Int32 | Int64) | (Int32, Int64) | (Float32, Float64) => true,
+        (Decimal128(digits, scale), Decimal128(wide_digits, wide_scale)) => {
+            let whole = |digits: &u8, scale: &i8| i16::from(*digits) - i16::from(*scale);
+            scale <= wide_scale && whole(digits, scale) <= whole(wide_digits, wide_scale)
+        }
+        _ => wide == narrow,
+    }
+}
+
+fn refuse(job: &Job, query: &Schema, table: &Schema, is_kept: impl Fn(&Field) -> bool) -> Result<()> {
+    let lost: Vec<&Field> = table.fields().iter().map(AsRef::as_ref).filter(|known| !is_kept(known)).collect();
+    if lost.is_empty() {
         return Ok(());
     }
-    let help = "columns may be added, and neither be taken away nor change their type: cast in the query, select the new \
-                one under another name, or remove the table's folder to build it anew";
-    Err(misfit(job, query, table, help))
-}
-
-fn misfit(job: &Job, query: &Schema, table: &Schema, help: &str) -> Error {
-    let or_none = |text: String| if text.is_empty() { "no such column".to_owned() } else { text };
-    Error::invalid(format!(
-        "{}: the query does not fit the table {}: the query yields {}, the table has {}; {help}",
+    let named = |field: &Field| format!("{} {}", field.name(), field.data_type());
+    let becomes = lost.iter().map(|known| match query.field_with_name(known.name()) {
+        Ok(now) => named(now),
+        Err(_) => format!("no column {}", known.name()),
+    });
+    let (becomes, known): (Vec<_>, Vec<_>) = becomes.zip(lost.iter().map(|known| named(known))).unzip();
+    Err(Error::invalid(format!(
+        "{}: the query does not fit the table {}: the query yields {}, the table has {}; keep these columns in the query, or \
+         let `pulse run {} --rebuild` replace the table; its earlier versions stay as they are",
         job.query_path(),
         job.name,
-        or_none(missing(query, table)),
-        or_none(missing(table, query))
-    ))
+        becomes.join(", "),
+        known.join(", "),
+        job.name
+    )))
 }
 
-/// Columns of `schema` that `other` does not have, or not in the same type.
-fn missing(schema: &Schema, other: &Schema) -> String {
-    let differs = |field: &&Arc<Field>| {
-        other.field_with_name(field.name()).map_or(true, |known| known.data_type() != field.data_type())
-    };
-    let fields = schema.fields().iter().filter(differs).map(|f| format!("{} {}", f.name(), f.data_type()));
-    fields.collect::<Vec<_>>().join(", ")
-}
+#[cfg(test)]
+mod tests;

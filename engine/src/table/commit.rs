@@ -42,7 +42,7 @@ pub struct Commit {
     pub transactions: Vec<(String, i64)>,
     /// Further keys of `commitInfo`.
     pub details: BTreeMap<String, Value>,
-    /// The table's columns from this commit on; other ones than it has only in a commit that replaces all rows.
+    /// The table's columns from this commit on. Rows that stay have none but further ones, which are null in them.
     pub schema: SchemaRef,
     pub partition_by: Vec<String>,
     /// Milliseconds since the epoch, UTC.

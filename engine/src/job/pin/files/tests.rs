@@ -5,6 +5,7 @@ use proptest::collection::btree_map;
 use proptest::prelude::*;
 use pulse_core::decide::{Asked, JobRules, Observed, decide};
 use pulse_core::manifest::Sink;
+use pulse_core::meaning::Meaning;
 
 use super::*;
 use crate::source::file::Fingerprint;
@@ -50,9 +51,9 @@ fn pinned(files: &BTreeMap<String, State>, past: Past<'_>) -> PinnedFiles {
     let root = url::Url::parse("file:///raw/").unwrap();
     let listed = compared(root, listing, |path| known.file("s", path), &digests);
     let observed = Observed { files: BTreeMap::from([("s".to_owned(), listed.marks.clone())]), ..Observed::default() };
-    let (sink, meaning) = (Sink::Append {}, BTreeMap::new());
+    let (sink, meaning) = (Sink::Append {}, Meaning::default());
     let rules = JobRules { sink: &sink, interval: None, meaning: &meaning };
-    let asked = Asked { rebuild: past.rebuilt, allow_loss: true, interval: None };
+    let asked = Asked { rebuild: past.rebuilt, allow_loss: true, ..Asked::default() };
     let plan = decide(rules, Some(&known), &observed, &asked, chrono::Utc::now()).unwrap();
     listed.read_by("s", &plan, &known.gone(&observed))
 }

@@ -1,0 +1,116 @@
+//! What a job means: the query without its layout, and what decides rows of the manifest and of the contracts that it reads. A
+//! table's log keeps it as numbers; with other ones the table is computed from all inputs.
+//!
+//! A part of a job has two numbers there. The *exact* one, of all builds before this form, covers the text of the query and every
+//! field. The number of the *meaning* covers [`canonical::job`] or [`canonical::feed`] and the exact number beside which it was
+//! stored: when an earlier build commits, it moves the exact number alone, and what was stored of the meaning is void.
+
+mod canonical;
+mod exact;
+
+use std::collections::HashMap;
+
+use crate::Result;
+use crate::fnv::hash_of;
+use crate::project::{Job, Project};
+
+/// Version of the canonical form. With another one, numbers of the former form must still be computed and compared.
+const SCHEME: u32 = 1;
+
+/// All parts of one job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Meaning(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Part {
+    name: PartName,
+    exact: i64,
+    /// Canonical form of what decides rows.
+    text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum PartName {
+    Job,
+    /// `source/feed`
+    Feed(String),
+}
+
+impl Meaning {
+    /// The job, and the contract of each feed that it reads. Not where the feeds' files lie: a folder may move, and its files are
+    /// known by what they hold.
+    ///
+    /// # Errors
+    /// `Internal` when a manifest is not JSON.
+    pub fn of(project: &Project, job: &Job) -> Result<Self> {
+        let mut parts = vec![Part { name: PartName::Job, exact: exact::job(job)?, text: canonical::job(job) }];
+        for name in job.query.files() {
+            let Some(source) = project.sources.files.get(name) else { continue };
+            for (feed, contract) in &source.feed {
+                parts.push(Part {
+                    name: PartName::Feed(format!("{name}/{feed}")),
+                    exact: exact::feed(source, contract)?,
+                    text: canonical::feed(source, contract),
+                });
+            }
+        }
+        Ok(Self(parts))
+    }
+
+    /// Why the table does not hold what the job means now.
+    pub(crate) fn change(&self, stored: &HashMap<String, i64>) -> Option<&'static str> {
+        let part = self.0.iter().find(|part| part.differs(stored))?;
+        Some(match part.name {
+            PartName::Job => "the job changed",
+            PartName::Feed(_) => "sources.toml changed",
+        })
+    }
+
+    /// What a commit stores, by id.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (String, i64)> {
+        self.0.iter().flat_map(|part| [(part.name.exact_id(), part.exact), (part.name.id(), part.number(part.exact))])
+    }
+
+    /// A job of one part.
+    #[cfg(test)]
+    pub(crate) fn test(exact: i64, text: &str) -> Self {
+        Self(vec![Part { name: PartName::Job, exact, text: text.to_owned() }])
+    }
+}
+
+impl Part {
+    fn differs(&self, stored: &HashMap<String, i64>) -> bool {
+        match (stored.get(&self.name.exact_id()), &self.name) {
+            (Some(exact), _) => {
+                *exact != self.exact && stored.get(&self.name.id()).copied() != Some(self.number(*exact))
+            }
+            (None, PartName::Job) => true,
+            // A feed that is new only brings new files.
+            (None, PartName::Feed(_)) => false,
+        }
+    }
+
+    /// The number of this meaning beside an exact number.
+    fn number(&self, exact: i64) -> i64 {
+        hash_of(&[&self.text, &exact.to_string()])
+    }
+}
+
+impl PartName {
+    fn exact_id(&self) -> String {
+        match self {
+            Self::Job => "pulse/job".to_owned(),
+            Self::Feed(feed) => format!("pulse/feed/{feed}"),
+        }
+    }
+
+    fn id(&self) -> String {
+        match self {
+            Self::Job => format!("pulse/meaning/{SCHEME}"),
+            Self::Feed(feed) => format!("pulse/meaning/{SCHEME}/{feed}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

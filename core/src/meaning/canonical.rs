@@ -1,0 +1,226 @@
+//! The canonical form: a JSON array of strings a line, whose first is the name of the field. A field with its default has no line.
+//! Every struct is taken apart without `..`, so that a new field does not compile before somebody has said whether it decides rows.
+
+use sqlparser::dialect::GenericDialect;
+use sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::manifest::{Expectation, IntervalUnit, Manifest, OnFail, Read, Refers, Rows, Sink, Source, Unique};
+use crate::project::Job;
+use crate::sources::{Bar, BarLabel, Column, ColumnType, Feed, FileSource, Format};
+
+/// The query, and the fields of the manifest that decide which rows the table holds.
+pub(super) fn job(job: &Job) -> String {
+    let mut lines = Lines::default();
+    lines.add("query", &words(&job.query.text));
+    lines.manifest(&job.manifest);
+    lines.text
+}
+
+/// What decides the rows that a feed's files yield.
+pub(super) fn feed(source: &FileSource, feed: &Feed) -> String {
+    let FileSource { root: _, written_root: _, columns, feed: _ } = source;
+    let mut lines = Lines::default();
+    columns.iter().for_each(|column| lines.column(column));
+    lines.feed(feed);
+    lines.text
+}
+
+/// The tokens of a text in SQL. Equal words are equal queries to the parser: it looks neither at white space and comments nor at
+/// the case of keywords, and names without quotes mean their lower case.
+pub(super) fn words(text: &str) -> Vec<String> {
+    // The text has parsed before.
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else { return vec![text.to_owned()] };
+    tokens.iter().filter_map(word).collect()
+}
+
+fn word(token: &Token) -> Option<String> {
+    match token {
+        // A statement stands alone, so that a semicolon can only end it.
+        Token::Whitespace(_) | Token::EOF | Token::SemiColon => None,
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
+        Token::Word(word) => Some(format!("\"{}\"", word.value)),
+        token => Some(token.to_string()),
+    }
+}
+
+#[derive(Default)]
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn add<T: AsRef<str>>(&mut self, field: &str, values: &[T]) {
+        let values: Vec<&str> = std::iter::once(field).chain(values.iter().map(AsRef::as_ref)).collect();
+        self.text.push_str(&serde_json::Value::from(values).to_string());
+        self.text.push('\n');
+    }
+
+    /// A list that belongs to `owner`, unless it is empty.
+    fn list(&mut self, field: &str, owner: &str, values: &[String]) {
+        if !values.is_empty() {
+            let all: Vec<&str> = std::iter::once(owner).chain(values.iter().map(String::as_str)).collect();
+            self.add(field, &all);
+        }
+    }
+
+    fn manifest(&mut self, manifest: &Manifest) {
+        let Manifest {
+            owner: _,
+            description: _,
+            interval,
+            // Says which intervals are due, and not what rows they hold.
+            start: _,
+            grain,
+            order: _,
+            // Says what may become of the table's former columns, and nothing of the query's.
+            renamed: _,
+            source,
+            sink,
+            expect,
+            max_rejected: _,
+            target_file_mib: _,
+        } = manifest;
+        if let Some(unit) = interval {
+            self.add("interval", &[unit_name(*unit)]);
+        }
+        self.add("grain", grain);
+        self.sink(sink);
+        for (name, source) in source {
+            self.source(name, source);
+        }
+        let removing: Vec<&Expectation> = expect.iter().filter(|expectation| expectation.removes_rows()).collect();
+        // Rows that are equal in `keep_first_by` lie in this order.
+        if removing.iter().any(|expectation| expectation.unique.is_some()) && manifest.order() != grain.as_slice() {
+            self.add("order", manifest.order());
+        }
+        for (place, expectation) in removing.into_iter().enumerate() {
+            self.expectation(&place.to_string(), expectation);
+        }
+    }
+
+    fn sink(&mut self, sink: &Sink) {
+        match sink {
+            Sink::Append {} => self.add("sink", &["append"]),
+            Sink::Overwrite {} => self.add("sink", &["overwrite"]),
+            Sink::OverwritePartitions { by } => {
+                self.add("sink", &["overwrite_partitions"]);
+                self.add("sink.by", by);
+            }
+            Sink::Merge { keys } => {
+                self.add("sink", &["merge"]);
+                self.add("sink.keys", keys);
+            }
+        }
+    }
+
+    fn source(&mut self, name: &str, source: &Source) {
+        let Source { read, by, lookback } = source;
+        match read {
+            Read::All => {}
+            Read::Changed => self.add("source.read", &[name, "changed"]),
+        }
+        self.list("source.by", name, by);
+        if let Some(lookback) = lookback {
+            self.add("source.lookback", &[name, &lookback.column, &lookback.days.to_string()]);
+        }
+    }
+
+    /// One that takes rows out of the table.
+    fn expectation(&mut self, place: &str, expectation: &Expectation) {
+        let Expectation { name, on_fail, check, unique, rows, fresh, refers } = expectation;
+        let action = match on_fail {
+            OnFail::Warn => "warn",
+            OnFail::Drop => "drop",
+            OnFail::Quarantine => "quarantine",
+            OnFail::Fail => "fail",
+        };
+        self.add("expect", &[place, name, action]);
+        if let Some(check) = check {
+            self.list("expect.check", place, &words(check));
+        }
+        if let Some(Unique { columns, keep_first_by }) = unique {
+            self.list("expect.unique", place, columns);
+            let one_space = |text: &String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            self.list("expect.keep_first_by", place, &keep_first_by.iter().map(one_space).collect::<Vec<_>>());
+        }
+        if let Some(Rows { at_least, at_most }) = rows {
+            let bound = |bound: &Option<u64>| bound.map(|bound| bound.to_string()).unwrap_or_default();
+            self.add("expect.rows", &[place, &bound(at_least), &bound(at_most)]);
+        }
+        if let Some(fresh) = fresh {
+            self.add("expect.fresh", &[place, &fresh.column, &fresh.hours.to_string()]);
+        }
+        if let Some(Refers { column, to }) = refers {
+            self.add("expect.refers", &[place, column, to]);
+        }
+    }
+
+    fn column(&mut self, column: &Column) {
+        let Column { name, data_type, required } = column;
+        self.add("column", &[name, type_name(*data_type)]);
+        if *required {
+            self.add("column.required", &[name]);
+        }
+    }
+
+    fn feed(&mut self, feed: &Feed) {
+        let Feed { path, format, rename, time_zone, bar } = feed;
+        self.add("path", &[path]);
+        self.format(format);
+        for (column, field) in rename {
+            self.add("rename", &[column, field]);
+        }
+        if time_zone != "UTC" {
+            self.add("time_zone", &[time_zone]);
+        }
+        if let Some(Bar { column, label, seconds }) = bar {
+            let label = match label {
+                BarLabel::Start => "start",
+                BarLabel::End => "end",
+            };
+            self.add("bar", &[column, label, &seconds.to_string()]);
+        }
+    }
+
+    fn format(&mut self, format: &Format) {
+        match format {
+            Format::Csv { delimiter } => {
+                self.add("format", &["csv"]);
+                if *delimiter != ',' {
+                    self.add("format.delimiter", &[delimiter.to_string()]);
+                }
+            }
+            Format::JsonLines {} => self.add("format", &["json_lines"]),
+            Format::Json { records, key } => {
+                self.add("format", &["json"]);
+                if !records.is_empty() {
+                    self.add("format.records", &[records]);
+                }
+                if let Some(key) = key {
+                    self.add("format.key", &[key]);
+                }
+            }
+            Format::Parquet {} => self.add("format", &["parquet"]),
+        }
+    }
+}
+
+fn unit_name(unit: IntervalUnit) -> &'static str {
+    match unit {
+        IntervalUnit::Hour => "hour",
+        IntervalUnit::Day => "day",
+        IntervalUnit::Month => "month",
+        IntervalUnit::Year => "year",
+    }
+}
+
+fn type_name(data_type: ColumnType) -> &'static str {
+    match data_type {
+        ColumnType::String => "string",
+        ColumnType::Boolean => "boolean",
+        ColumnType::Bigint => "bigint",
+        ColumnType::Double => "double",
+        ColumnType::Date => "date",
+        ColumnType::Timestamp => "timestamp",
+    }
+}

@@ -1,0 +1,25 @@
+//! Numbers of the text of a job, as every build before [`super`] computed them: lakes hold them, so they stay as they are. A
+//! field that is new to a manifest is not in them while it has its default.
+
+use std::collections::BTreeMap;
+
+use crate::fnv::hash_of;
+use crate::manifest::Manifest;
+use crate::project::Job;
+use crate::sources::{Feed, FileSource};
+use crate::{Error, Result};
+
+/// The text of the query, and the manifest except for its words to people and its limits.
+pub(super) fn job(job: &Job) -> Result<i64> {
+    let (owner, description, renamed) = <(String, String, BTreeMap<_, _>)>::default();
+    let manifest = Manifest { owner, description, renamed, max_rejected: None, ..job.manifest.clone() };
+    Ok(hash_of(&[&as_json(&manifest)?, &job.query.text]))
+}
+
+pub(super) fn feed(source: &FileSource, feed: &Feed) -> Result<i64> {
+    Ok(hash_of(&[&as_json(&source.columns)?, &as_json(feed)?]))
+}
+
+fn as_json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| Error::internal("a manifest is not JSON").with_source(e))
+}
