@@ -1,6 +1,5 @@
 //! `pulse cluster`
 
-use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
@@ -10,6 +9,7 @@ use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 
 use crate::args::{ClusterAction, Global, Output};
+use crate::consent::agree;
 use crate::{output, setup};
 
 pub(crate) async fn cluster(global: &Global, action: ClusterAction) -> Result<ExitCode> {
@@ -155,23 +155,4 @@ async fn down(clusters: &Clusters, id: &str, yes: bool) -> Result<()> {
     clusters.down(id).await?;
     eprintln!("cluster {id} is ending; tables stay");
     Ok(())
-}
-
-/// # Errors
-/// `Cancelled` for no, `Invalid` where nobody can be asked.
-fn agree(yes: bool) -> Result<()> {
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::invalid("nobody can be asked here: say --yes"));
-    }
-    eprint!("go on? [y/N] ");
-    let _ = std::io::stderr().flush();
-    let mut answer = String::new();
-    let _ = std::io::stdin().read_line(&mut answer);
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Error::cancelled("nothing was changed")),
-    }
 }

@@ -100,14 +100,18 @@ fn known(name: &TableName, pinned: &Pinned, limit: u64, waits: Option<&TableName
     };
     let files = pinned.files.values().map(|files| files.read.len() as u64).sum::<u64>();
     let place = if pinned.bytes() > limit { "cluster" } else { "in process" };
-    let warnings = pinned.files.values().flat_map(|files| files.warnings.clone()).collect();
-    Line { job: name.clone(), does, files, bytes: pinned.bytes(), place, why, warnings }
+    Line { job: name.clone(), does, files, bytes: pinned.bytes(), place, why, warnings: pinned.warnings() }
 }
 
 fn changes(pinned: &Pinned) -> String {
-    let files = pinned.files.iter().filter(|(_, files)| !files.read.is_empty()).map(|(name, files)| {
+    let files = pinned.files.iter().filter(|(_, files)| !files.read.is_empty() || !files.removed.is_empty());
+    let files = files.map(|(name, files)| {
+        let removed = match files.removed.len() {
+            0 => String::new(),
+            count => format!(", rows of {count} that are gone are removed"),
+        };
         format!(
-            "raw.{name}: {} of {} files are new, {} changed",
+            "raw.{name}: {} of {} files are new, {} changed{removed}",
             files.read.len() - files.replaced.len(),
             files.total,
             files.replaced.len()

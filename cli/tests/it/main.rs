@@ -9,6 +9,7 @@ mod changes;
 mod cluster;
 mod crash;
 mod former_lake;
+mod gone;
 mod histories;
 mod jobs;
 mod late;
