@@ -299,6 +299,16 @@ pub(crate) enum TableAction {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
         target_mib: Option<u32>,
     },
+    /// Remove the rows of raw files that are gone from a table that appends them.
+    Forget {
+        name: String,
+        /// As `plan` names them: the path below the source's root, or `raw.SOURCE/PATH`.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Delete files of one table that no version within the retention needs.
     Vacuum {
         name: String,

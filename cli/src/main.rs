@@ -11,6 +11,7 @@ mod aws;
 #[path = "aws_absent.rs"]
 mod aws;
 mod command;
+mod consent;
 mod generate;
 mod interrupt;
 mod output;

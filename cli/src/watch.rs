@@ -59,9 +59,9 @@ pub(crate) async fn watch(mut notices: UnboundedReceiver<Notice>) -> Watched {
                     bar.finish_and_clear();
                 }
                 let (warnings, mode) = reported.remove(&record.job).unzip();
-                lines(&record, &warnings.unwrap_or_default(), mode.as_ref(), error.as_deref())
-                    .into_iter()
-                    .for_each(say);
+                // A run that failed reports nothing.
+                let warnings = warnings.unwrap_or_else(|| record.warnings.clone());
+                lines(&record, &warnings, mode.as_ref(), error.as_deref()).into_iter().for_each(say);
                 records.push(*record);
             }
         }

@@ -5,6 +5,7 @@
 //! everything: a [`RunPlan::Rebuild`] holds [`AllInputs`], which only this module makes, from all that was observed.
 
 mod bookmarks;
+mod gone;
 
 use std::collections::BTreeMap;
 
@@ -16,9 +17,13 @@ use crate::interval_set::IntervalSet;
 use crate::manifest::{IntervalUnit, Read, Sink};
 use crate::meaning::Meaning;
 use crate::name::TableName;
+use crate::sources::OnMissing;
 use crate::{Error, Result};
 
 pub use bookmarks::{Bookmarks, TableMark};
+pub use gone::forget;
+
+use gone::{Gone, rebuild};
 
 /// What is asked of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +71,8 @@ pub struct IntervalRules {
 pub struct Observed {
     /// By source: path and fingerprint of every file.
     pub files: BTreeMap<String, BTreeMap<String, i64>>,
+    /// By source: what is asked to become of rows of files that are gone; they stay if nothing is said.
+    pub on_missing: BTreeMap<String, OnMissing>,
     pub tables: BTreeMap<TableName, ObservedTable>,
 }
 
@@ -103,6 +110,8 @@ pub struct FileChanges {
     pub read: Vec<String>,
     /// Paths that were read before with other content.
     pub replaced: Vec<String>,
+    /// Paths that are gone, whose rows go too.
+    pub removed: Vec<String>,
 }
 
 /// Every file of every source, and the pinned versions of all tables as a whole.
@@ -145,6 +154,21 @@ pub enum RunPlan {
 }
 
 impl RunPlan {
+    /// Files that are gone and have no rows in the table any more after the run, as `source/path`.
+    fn without_rows(&self) -> impl Iterator<Item = String> {
+        let files: Vec<String> = match self {
+            Self::Nothing => Vec::new(),
+            Self::Changes { files, .. } => {
+                let of = |(source, changes): (&String, &FileChanges)| -> Vec<String> {
+                    changes.removed.iter().map(|path| format!("{source}/{path}")).collect()
+                };
+                files.iter().flat_map(of).collect()
+            }
+            Self::Rebuild { lost, .. } => lost.clone(),
+        };
+        files.into_iter()
+    }
+
     /// Intervals that the run computes; empty for a job without.
     pub fn intervals(&self) -> IntervalSet {
         match self {
@@ -166,13 +190,14 @@ pub fn decide(
     now: DateTime<Utc>,
 ) -> Result<RunPlan> {
     let none = Bookmarks::default();
+    let gone = known.map(|known| Gone::new(known, observed)).unwrap_or_default();
     let work = Work::new(job, known.unwrap_or(&none), asked, now)?;
     let inputs = AllInputs::of(observed);
     let Some(known) = known else {
         let reason = "the table does not exist yet".to_owned();
         return Ok(RunPlan::Rebuild { reason, inputs, intervals: work.first(), lost: Vec::new() });
     };
-    let rebuild = |reason: String| rebuild(reason, inputs.clone(), work.all(), known.gone(observed), asked);
+    let rebuild = |reason: String| rebuild(reason, inputs.clone(), work.all(), &gone, asked);
     if asked.rebuild {
         return rebuild("--rebuild".to_owned());
     }
@@ -180,38 +205,27 @@ pub fn decide(
     {
         return rebuild(reason);
     }
-    let files: BTreeMap<String, FileChanges> =
-        observed.files.iter().map(|(name, files)| (name.clone(), known.file_changes(name, files))).collect();
-    let changed_files = files.iter().find(|(_, changes)| !changes.read.is_empty()).map(|(name, _)| name);
+    gone.refuse_failing()?;
+    let of = |(name, files): (&String, &BTreeMap<String, i64>)| {
+        let removed = gone.removed_of(name);
+        (name.clone(), FileChanges { removed, ..known.file_changes(name, files) })
+    };
+    let files: BTreeMap<String, FileChanges> = observed.files.iter().map(of).collect();
+    let changed_files =
+        files.iter().find_map(|(name, changes)| match (changes.read.as_slice(), changes.removed.as_slice()) {
+            ([], []) => None,
+            ([], [_, ..]) => Some(format!("files of raw.{name} are gone")),
+            ([_, ..], _) => Some(format!("files of raw.{name} changed")),
+        });
     let plan = match job.interval {
-        Some(rules) => work.changes(job.sink, rules, changed_files, observed),
-        None => whole(job.sink, changed_files, observed),
+        Some(rules) => work.changes(job.sink, rules, changed_files.as_deref(), observed),
+        None => whole(job.sink, changed_files.as_deref(), observed),
     };
     match plan {
         Step::Nothing => Ok(RunPlan::Nothing),
         Step::Changes { intervals, again } => Ok(RunPlan::Changes { files, intervals, again }),
         Step::Rebuild(reason) => rebuild(reason),
     }
-}
-
-/// Rows are not lost unless that is asked for.
-fn rebuild(
-    reason: String,
-    inputs: AllInputs,
-    intervals: IntervalSet,
-    lost: Vec<String>,
-    asked: &Asked,
-) -> Result<RunPlan> {
-    if let [first, ..] = lost.as_slice()
-        && !asked.allow_loss
-    {
-        return Err(Error::data(format!(
-            "{reason}: the table is computed from all inputs, and {} that it was made from are gone, such as raw.{first}; put them \
-             back, or give --allow-loss to lose their rows",
-            if lost.len() == 1 { "1 file".to_owned() } else { format!("{} files", lost.len()) }
-        )));
-    }
-    Ok(RunPlan::Rebuild { reason, inputs, intervals, lost })
 }
 
 enum Step {
@@ -227,7 +241,7 @@ fn other_table(known: &Bookmarks, observed: &Observed) -> Option<String> {
 }
 
 /// A job without intervals.
-fn whole(sink: &Sink, changed_files: Option<&String>, observed: &Observed) -> Step {
+fn whole(sink: &Sink, changed_files: Option<&str>, observed: &Observed) -> Step {
     let mut changed = changed_files.is_some();
     for (name, table) in &observed.tables {
         match (table.read, &table.since) {
@@ -244,8 +258,8 @@ fn whole(sink: &Sink, changed_files: Option<&String>, observed: &Observed) -> St
         (false, ..) => Step::Nothing,
         (true, _, Sink::Overwrite {}) => Step::Rebuild("the sink overwrites".to_owned()),
         // Rows of other files may belong to the same keys or partitions.
-        (true, Some(name), Sink::Merge { .. } | Sink::OverwritePartitions { .. }) => {
-            Step::Rebuild(format!("files of raw.{name} changed, and the sink replaces rows of all files"))
+        (true, Some(what), Sink::Merge { .. } | Sink::OverwritePartitions { .. }) => {
+            Step::Rebuild(format!("{what}, and the sink replaces rows of all files"))
         }
         (true, ..) => Step::Changes { intervals: IntervalSet::default(), again: IntervalSet::default() },
     }
@@ -307,7 +321,7 @@ impl<'a> Work<'a> {
     }
 
     /// Computes what is missing or asked for, and what was computed from rows that changed since.
-    fn changes(&self, sink: &Sink, rules: IntervalRules, changed_files: Option<&String>, observed: &Observed) -> Step {
+    fn changes(&self, sink: &Sink, rules: IntervalRules, changed_files: Option<&str>, observed: &Observed) -> Step {
         let covered = &self.known.intervals;
         let stale = match self.stale(changed_files, observed) {
             Ok(stale) => stale.intersection(covered),
@@ -337,12 +351,12 @@ impl<'a> Work<'a> {
     }
 
     /// Units whose source rows changed, or why that cannot be known.
-    fn stale(&self, changed_files: Option<&String>, observed: &Observed) -> std::result::Result<IntervalSet, String> {
+    fn stale(&self, changed_files: Option<&str>, observed: &Observed) -> std::result::Result<IntervalSet, String> {
         if self.known.intervals.is_empty() {
             return Ok(IntervalSet::default());
         }
-        if let Some(name) = changed_files {
-            return Err(format!("files of raw.{name} changed, and any interval may hold their rows"));
+        if let Some(what) = changed_files {
+            return Err(format!("{what}, and any interval may hold their rows"));
         }
         let mut stale = IntervalSet::default();
         for (name, table) in &observed.tables {

@@ -34,11 +34,13 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     /// Where in the user's files, when it is about them.
     diagnostics: Vec<Diagnostic>,
+    /// What was noticed before it, and did not cause it.
+    warnings: Vec<String>,
 }
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None, diagnostics: Vec::new() }
+        Self { kind, message: message.into(), source: None, diagnostics: Vec::new(), warnings: Vec::new() }
     }
 
     /// `Invalid`, with everything that is wrong in the user's files: one line each as the message.
@@ -79,6 +81,17 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// With what was noticed before the error, and did not cause it.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings = warnings;
+        self
+    }
+
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     pub fn kind(&self) -> ErrorKind {

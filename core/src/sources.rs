@@ -28,8 +28,31 @@ pub struct FileSource {
     pub written_root: Option<String>,
     /// Columns in the order in which the query sees them.
     pub columns: Vec<Column>,
+    /// What becomes of the rows of files that were read and are gone.
+    #[serde(default, skip_serializing_if = "OnMissing::is_default")]
+    pub on_missing: OnMissing,
     /// Folders or patterns of files, each with its own contract; the name is the row's `feed`.
     pub feed: BTreeMap<String, Feed>,
+}
+
+/// What becomes of the rows of files that were read and are gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMissing {
+    /// The default: they stay. `plan` and `run` say which files are gone, and a run that would lose their rows needs `--allow-loss`.
+    #[default]
+    Keep,
+    /// The next run removes them.
+    Remove,
+    /// `plan` and `run` fail until the files are back, or `pulse table forget` has removed the rows.
+    Fail,
+}
+
+impl OnMissing {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One column of a source of files.
@@ -41,7 +64,7 @@ pub struct Column {
     /// What a field's text is read as; one that cannot be goes to quarantine with its row.
     #[serde(rename = "type")]
     pub data_type: ColumnType,
-    /// A row in which it is empty goes to quarantine.
+    /// A row in which it is empty goes to quarantine. A column that is not required is null in rows of files that do not have it.
     #[serde(default)]
     pub required: bool,
 }
@@ -77,9 +100,12 @@ pub struct Feed {
     /// Column name to the file's own field name, where they differ.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
-    /// IANA name of the zone of stamps without an offset.
+    /// IANA name of the zone of stamps without an offset. A stamp that its clock skipped goes to quarantine with its row.
     #[serde(default = "utc")]
     pub time_zone: String,
+    /// How a stamp is read that the zone's clock shows twice, when it is set back.
+    #[serde(default, skip_serializing_if = "Ambiguous::is_default")]
+    pub ambiguous: Ambiguous,
     /// What a bar's stamp labels; stamps become the bar's start.
     #[serde(default)]
     pub bar: Option<Bar>,
@@ -118,6 +144,32 @@ impl Feed {
             }
         }
         Ok(names)
+    }
+}
+
+/// How a stamp is read that a clock shows twice, because it is set back by an hour at the end of daylight saving time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ambiguous {
+    /// The default: by the order of the rows. Rows of one file that agree in all `string` columns are one series. Where its stamps ascend, or descend,
+    /// but for one step back within the hour that occurs twice, this step tells its first occurrence from the second. Other rows
+    /// with such a stamp go to quarantine.
+    #[default]
+    ByOrder,
+    /// As `by_order`, for series in which no time occurs twice: two rows with an equal stamp in that hour are the step, too.
+    ByStrictOrder,
+    /// The first time that the clock shows it.
+    Earlier,
+    /// The second time.
+    Later,
+    /// Every row with such a stamp goes to quarantine.
+    Reject,
+}
+
+impl Ambiguous {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -186,6 +238,7 @@ mod tests {
             format: Format::Parquet {},
             rename: BTreeMap::new(),
             time_zone: utc(),
+            ambiguous: Ambiguous::default(),
             bar: None,
         };
         feed.path_columns().map(|names| names.into_iter().map(str::to_owned).collect())

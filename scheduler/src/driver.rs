@@ -309,6 +309,7 @@ impl Driver {
                 records::fill(self.record_of(job), &report)
             }
             Err(error) => {
+                self.record_of(job).warnings = error.warnings().to_vec();
                 let outcome = match error.kind() {
                     ErrorKind::Cancelled => RunOutcome::Cancelled,
                     kind => RunOutcome::Failed { kind },

@@ -153,8 +153,7 @@ fn known(job: &Job, pinned: &Pinned, limit: u64, waits: &[&TableName]) -> Line {
         _ => pinned.bytes(),
     };
     let place = if bytes > limit { "cluster" } else { "in process" };
-    let warnings = pinned.files.values().flat_map(|files| files.warnings.clone()).collect();
-    Line { job: job.name.clone(), does, files, bytes, place, why, warnings }
+    Line { job: job.name.clone(), does, files, bytes, place, why, warnings: pinned.warnings() }
 }
 
 /// Why the job computes everything once a job that it reads has changed its table.
@@ -174,9 +173,14 @@ fn after(waits: &[&TableName]) -> String {
 }
 
 fn changes(pinned: &Pinned) -> String {
-    let files = pinned.files.iter().filter(|(_, files)| !files.read.is_empty()).map(|(name, files)| {
+    let files = pinned.files.iter().filter(|(_, files)| !files.read.is_empty() || !files.removed.is_empty());
+    let files = files.map(|(name, files)| {
+        let removed = match files.removed.len() {
+            0 => String::new(),
+            count => format!(", rows of {count} that are gone are removed"),
+        };
         format!(
-            "raw.{name}: {} of {} files are new, {} changed",
+            "raw.{name}: {} of {} files are new, {} changed{removed}",
             files.read.len() - files.replaced.len(),
             files.total,
             files.replaced.len()

@@ -9,11 +9,14 @@ use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
-use pulse_engine::job::{Workbench, computed_intervals, optimize as optimize_table, unneeded};
+use pulse_engine::job::{
+    Outcome, Workbench, computed_intervals, forget as forget_files, forgettable, optimize as optimize_table, unneeded,
+};
 use pulse_engine::table::{Lake, Snapshot, Table};
 use serde_json::json;
 
 use crate::args::{Global, Output, TableAction, WEEK_HOURS};
+use crate::consent::agree;
 use crate::{output, setup};
 
 pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCode> {
@@ -24,6 +27,7 @@ pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCo
         TableAction::Show { name } => show(global, &lake, &name).await?,
         TableAction::History { name, limit } => history(&lake, &name, limit, global.output).await?,
         TableAction::Optimize { name, target_mib } => optimize(global, &settings, &name, target_mib).await?,
+        TableAction::Forget { name, files, yes } => forget(global, &settings, &name, &files, yes).await?,
         TableAction::Vacuum { name, retain, dry_run, force } => {
             let since = since(retain, force, &settings)?;
             let (table, _) = open(&lake, &name).await?;
@@ -145,6 +149,23 @@ async fn optimize(global: &Global, settings: &Settings, name: &str, target_mib: 
             output::size(done.bytes_added)
         ),
         None => eprintln!("{name}: no files can become fewer; nothing was committed"),
+    }
+    Ok(())
+}
+
+async fn forget(global: &Global, settings: &Settings, name: &str, files: &[String], yes: bool) -> Result<()> {
+    let name: TableName = name.parse()?;
+    let bench = setup::workbench(global, settings).await?;
+    let job = bench.project.job(&name)?;
+    let found = forgettable(&bench, job, files, Utc::now()).await?;
+    found.files.iter().for_each(|file| eprintln!("{file}"));
+    eprintln!("{name}: the {} rows of these files will be removed", output::count(found.rows));
+    agree(yes)?;
+    match forget_files(&bench, job, files, Utc::now()).await?.outcome {
+        Outcome::Committed { version } => {
+            eprintln!("{name} version {version}: {} rows removed", output::count(found.rows))
+        }
+        Outcome::Unchanged | Outcome::ExpectationFailed { .. } => eprintln!("{name}: nothing was removed"),
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod cluster;
 mod crash;
 mod evolution;
 mod former_lake;
+mod gone;
 mod histories;
 mod jobs;
 mod late;

@@ -80,7 +80,7 @@ impl Bookmarks {
         let read: Vec<String> =
             files.iter().filter(|(path, now)| known(path) != Some(**now)).map(|(path, _)| path.clone()).collect();
         let replaced = read.iter().filter(|path| known(path).is_some()).cloned().collect();
-        FileChanges { read, replaced }
+        FileChanges { read, replaced, removed: Vec::new() }
     }
 
     /// Files of the observed sources that were read and are not there any more, as `source/path`.
@@ -96,6 +96,11 @@ impl Bookmarks {
         gone
     }
 
+    /// What the commit of a plan of [`super::forget`] stores.
+    pub fn after_forgetting(plan: &RunPlan) -> Vec<(String, i64)> {
+        plan.without_rows().map(|file| (format!("{FILE}{file}"), GONE)).collect()
+    }
+
     /// What the commit of a run stores: only numbers that changed.
     pub fn after(&self, plan: &RunPlan, meaning: &Meaning, observed: &Observed) -> Vec<(String, i64)> {
         let mut numbers: BTreeMap<String, i64> = meaning.numbers().collect();
@@ -106,9 +111,7 @@ impl Bookmarks {
         for (source, files) in &observed.files {
             numbers.extend(files.iter().map(|(path, fingerprint)| (Self::file_id(source, path), *fingerprint)));
         }
-        if let RunPlan::Rebuild { lost, .. } = plan {
-            numbers.extend(lost.iter().map(|file| (format!("{FILE}{file}"), GONE)));
-        }
+        numbers.extend(plan.without_rows().map(|file| (format!("{FILE}{file}"), GONE)));
         let covered = match plan {
             RunPlan::Nothing => self.intervals.clone(),
             RunPlan::Changes { intervals, .. } => self.intervals.union(intervals),

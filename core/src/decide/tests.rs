@@ -49,6 +49,9 @@ enum Event {
     /// The job is written otherwise, and means the same.
     Reformat,
     NextDay,
+    Forget {
+        path: u8,
+    },
     Run {
         from: u8,
         length: u8,
@@ -73,6 +76,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::EditJob),
         1 => Just(Event::Reformat),
         2 => Just(Event::NextDay),
+        1 => (0_u8..4).prop_map(|path| Event::Forget { path }),
         8 => (0_u8..8, 1_u8..4, any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.2), prop::bool::weighted(0.2)).prop_map(
             |(from, length, asked, rebuild, allow_loss, killed)| Event::Run { from, length, asked, rebuild, allow_loss, killed }
         ),
@@ -94,6 +98,7 @@ struct World {
     kind: Kind,
     sink: Sink,
     partitions_within: bool,
+    on_missing: OnMissing,
     files: BTreeMap<String, (i64, Vec<Row>)>,
     /// Rows of every version of the source table.
     versions: Vec<Vec<Row>>,
@@ -111,11 +116,12 @@ struct World {
 }
 
 impl World {
-    fn new(kind: Kind, sink: Sink, partitions_within: bool) -> Self {
+    fn new(kind: Kind, sink: Sink, partitions_within: bool, on_missing: OnMissing) -> Self {
         Self {
             kind,
             sink,
             partitions_within,
+            on_missing,
             files: BTreeMap::new(),
             versions: vec![Vec::new()],
             id: 1,
@@ -167,7 +173,7 @@ impl World {
             }
             Event::Reformat => self.layout += 1,
             Event::NextDay => self.now = self.now.saturating_add(1).min(30),
-            Event::Run { .. } => {}
+            Event::Run { .. } | Event::Forget { .. } => {}
         }
     }
 
@@ -197,6 +203,7 @@ impl World {
         };
         let marks = self.files.iter().map(|(path, (fingerprint, _))| (path.clone(), *fingerprint)).collect();
         observed.files.insert("x".to_owned(), marks);
+        observed.on_missing.insert("x".to_owned(), self.on_missing);
         observed
     }
 
@@ -237,6 +244,23 @@ impl World {
         true
     }
 
+    /// Files whose rows the table holds, and that are gone.
+    fn gone(&self) -> impl Iterator<Item = &String> {
+        self.kept.keys().filter(|path| !self.files.contains_key(*path))
+    }
+
+    /// Whether the rows of a file were forgotten, which only those that are gone can be.
+    fn forget(&mut self, path: u8) -> bool {
+        let known = self.bookmarks();
+        let path = format!("f{path}.csv");
+        let Ok(plan) = forget(&known, &self.observed(&known), &[format!("x/{path}")]) else { return false };
+        let mut table = self.carried_out(&known, &plan);
+        std::mem::swap(self.table.get_or_insert_default(), &mut table);
+        self.numbers.extend(Bookmarks::after_forgetting(&plan));
+        self.kept.remove(&path);
+        true
+    }
+
     fn carried_out(&self, known: &Bookmarks, plan: &RunPlan) -> Vec<Row> {
         let now = self.versions.last().cloned().unwrap_or_default();
         let mut table = self.table.clone().unwrap_or_default();
@@ -250,9 +274,9 @@ impl World {
             },
             RunPlan::Changes { files, intervals, again } => match self.kind {
                 Kind::Files => {
-                    let changes = &files["x"];
+                    let changes = files.get("x").cloned().unwrap_or_default();
                     assert!(matches!(self.sink, Sink::Append {}), "others replace what they did not read");
-                    table.retain(|row| !changes.replaced.contains(&row.0));
+                    table.retain(|row| !changes.replaced.contains(&row.0) && !changes.removed.contains(&row.0));
                     table.extend(changes.read.iter().flat_map(of));
                 }
                 Kind::Table(_) => {
@@ -284,7 +308,7 @@ impl World {
     /// What the model makes of a run that succeeded: it looks at the plan only for whether files were given up.
     fn expect(&mut self, plan: &RunPlan, asked: &Asked) {
         // Rows of files that are gone stay, unless a rebuild may lose them.
-        if matches!(plan, RunPlan::Rebuild { .. }) && asked.allow_loss {
+        if (matches!(plan, RunPlan::Rebuild { .. }) && asked.allow_loss) || self.on_missing == OnMissing::Remove {
             self.kept.clear();
         }
         self.kept.extend(self.files.iter().map(|(path, (_, rows))| (path.clone(), rows.clone())));
@@ -339,9 +363,12 @@ fn histories(kind: Kind) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let histories = (prop::sample::select(sinks().to_vec()), any::<bool>(), prop::collection::vec(event(), 1..14));
-    let result = runner
-        .run(&histories, |(sink, partitions_within, events)| World::new(kind, sink, partitions_within).follow(&events));
+    let on_missing = prop::sample::select(vec![OnMissing::Keep, OnMissing::Remove, OnMissing::Fail]);
+    let events = prop::collection::vec(event(), 1..14);
+    let histories = (prop::sample::select(sinks().to_vec()), any::<bool>(), on_missing, events);
+    let result = runner.run(&histories, |(sink, partitions_within, on_missing, events)| {
+        World::new(kind, sink, partitions_within, on_missing).follow(&events)
+    });
     if let Err(failure) = result {
         panic!("PULSE_TEST_SEED={seed} PULSE_TEST_HISTORIES={cases}: {failure}");
     }
@@ -352,11 +379,28 @@ impl World {
     fn follow(mut self, events: &[Event]) -> std::result::Result<(), TestCaseError> {
         for event in events {
             self.change(event);
+            if let (Event::Forget { path }, Kind::Files, Sink::Append {}) = (event, self.kind, &self.sink) {
+                let is_gone = self.gone().any(|gone| *gone == format!("f{path}.csv"));
+                prop_assert_eq!(self.forget(*path), is_gone);
+                let mut table = self.table.clone().unwrap_or_default();
+                table.sort();
+                prop_assert!(!is_gone || table == self.model());
+            }
             let Event::Run { from, length, asked, rebuild, allow_loss, killed } = *event else { continue };
             let missing_only = length == 2;
             let asked = Asked { interval: asked.then(|| days(from, from + length)), missing_only, rebuild, allow_loss };
             let before = self.table.clone();
-            if !self.run(&asked, killed) || killed {
+            let is_gone = self.gone().next().is_some();
+            let succeeded = self.run(&asked, killed);
+            if self.kind == Kind::Files {
+                match self.on_missing {
+                    OnMissing::Remove => prop_assert!(succeeded),
+                    OnMissing::Keep => prop_assert!(succeeded || (is_gone && !allow_loss)),
+                    OnMissing::Fail if allow_loss => prop_assert!(succeeded || is_gone),
+                    OnMissing::Fail => prop_assert_eq!(succeeded, !is_gone),
+                }
+            }
+            if !succeeded || killed {
                 prop_assert_eq!(&before, &self.table);
                 continue;
             }

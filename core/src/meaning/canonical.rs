@@ -6,7 +6,7 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::manifest::{Expectation, IntervalUnit, Manifest, OnFail, Read, Refers, Rows, Sink, Source, Unique};
 use crate::project::Job;
-use crate::sources::{Bar, BarLabel, Column, ColumnType, Feed, FileSource, Format};
+use crate::sources::{Ambiguous, Bar, BarLabel, Column, ColumnType, Feed, FileSource, Format};
 
 /// The query, and the fields of the manifest that decide which rows the table holds.
 pub(super) fn job(job: &Job) -> String {
@@ -18,7 +18,8 @@ pub(super) fn job(job: &Job) -> String {
 
 /// What decides the rows that a feed's files yield.
 pub(super) fn feed(source: &FileSource, feed: &Feed) -> String {
-    let FileSource { root: _, written_root: _, columns, feed: _ } = source;
+    // What becomes of rows of files that are gone is decided beside what the rows are.
+    let FileSource { root: _, written_root: _, columns, on_missing: _, feed: _ } = source;
     let mut lines = Lines::default();
     columns.iter().for_each(|column| lines.column(column));
     lines.feed(feed);
@@ -164,7 +165,7 @@ impl Lines {
     }
 
     fn feed(&mut self, feed: &Feed) {
-        let Feed { path, format, rename, time_zone, bar } = feed;
+        let Feed { path, format, rename, time_zone, ambiguous, bar } = feed;
         self.add("path", &[path]);
         self.format(format);
         for (column, field) in rename {
@@ -172,6 +173,13 @@ impl Lines {
         }
         if time_zone != "UTC" {
             self.add("time_zone", &[time_zone]);
+        }
+        match ambiguous {
+            Ambiguous::ByOrder => {}
+            Ambiguous::ByStrictOrder => self.add("ambiguous", &["by_strict_order"]),
+            Ambiguous::Earlier => self.add("ambiguous", &["earlier"]),
+            Ambiguous::Later => self.add("ambiguous", &["later"]),
+            Ambiguous::Reject => self.add("ambiguous", &["reject"]),
         }
         if let Some(Bar { column, label, seconds }) = bar {
             let label = match label {

@@ -44,7 +44,7 @@ pub use query::{JobQuery, Sources, plan_query};
 pub use refers::Referred;
 pub use report::{Outcome, Report};
 pub use roots::check_roots;
-pub use run::{Entering, RunOptions, committed, preview, run};
+pub use run::{Entering, Forgettable, RunOptions, committed, forget, forgettable, preview, run};
 pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, infer_schemas};
 pub use vacuum::unneeded;
 

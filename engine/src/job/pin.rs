@@ -1,6 +1,7 @@
 //! What a run reads: versions and files, pinned before anything is read. A run is a function of these.
 
 mod files;
+mod gone;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,15 @@ use crate::table::{Changes, DataFile, Snapshot, Table};
 use files::{ListedFiles, list_files};
 
 pub use files::PinnedFiles;
+pub(super) use gone::{RowsOfFiles, count_rows};
+
+/// What is to become of the table.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    Run(&'a Asked),
+    /// The rows of these files go, which are gone: `raw.source/path`, or the path alone.
+    Forget(&'a [String]),
+}
 
 /// How much of the table a run computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +134,11 @@ impl Pinned {
         files.sum::<u64>() + self.tables.values().map(|table| self.table_bytes(table)).sum::<u64>()
     }
 
+    /// What a person should know of the sources.
+    pub fn warnings(&self) -> Vec<String> {
+        self.files.values().flat_map(|files| files.warnings.clone()).collect()
+    }
+
     /// With the bookmarks of files, for which new local files are read. A run that does not commit needs none.
     ///
     /// # Errors
@@ -155,6 +170,11 @@ impl Pinned {
 /// # Errors
 /// `Invalid` when a source does not exist or cannot be read, `Data` for a broken log or when rows would be lost.
 pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>) -> Result<Pinned> {
+    pin_for(bench, job, Wanted::Run(asked), now).await
+}
+
+/// As [`pin`].
+pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, now: DateTime<Utc>) -> Result<Pinned> {
     let table = bench.lake.table(&job.name)?;
     let quarantine_table = bench.lake.table(&job.name.quarantine())?;
     let target = table.snapshot(None).await?;
@@ -184,20 +204,30 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         Some(unit) => interval_facts(bench, job, unit, &listings, &tables).await?,
         None => IntervalFacts::default(),
     };
-    let observed = observed(&known, &listings, &tables, &facts.scope, unit);
+    let observed = Observed {
+        on_missing: gone::on_missing(bench, &listings),
+        ..observed(&known, &listings, &tables, &facts.scope, unit)
+    };
     let meaning = Meaning::of(&bench.project, job)?;
     let has_quarantine = own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty());
     let partitions_within = facts.partitions_within;
     let interval = unit.map(|unit| IntervalRules { unit, start, partitions_within, has_quarantine });
     let rules = JobRules { sink: &job.manifest.sink, interval, meaning: &meaning };
-    let plan = decide(rules, target.as_ref().map(|_| &known), &observed, asked, now).map_err(|e| of_job(job, e))?;
+    let plan = match wanted {
+        Wanted::Run(asked) => gone::refuse_empty_root(&listings, &known, &observed, asked)
+            .and_then(|()| decide(rules, target.as_ref().map(|_| &known), &observed, asked, now)),
+        Wanted::Forget(names) => {
+            gone::named(job, &known, names).and_then(|files| pulse_core::decide::forget(&known, &observed, &files))
+        }
+    };
+    let plan = plan.map_err(|e| of_job(job, e))?;
     let gone = known.gone(&observed);
     let files = listings.into_iter().map(|(name, listing)| (name.clone(), listing.read_by(&name, &plan, &gone)));
     let referred = match &plan {
         RunPlan::Nothing => Referred::new(),
         RunPlan::Changes { .. } | RunPlan::Rebuild { .. } => refers::pin(bench, job, &tables).await?,
     };
-    Ok(Pinned {
+    let mut pinned = Pinned {
         table,
         target,
         quarantine_table,
@@ -208,9 +238,14 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         referred,
         mode: Mode::from(&plan),
         decomposes: facts.scope.decomposes,
-        transactions: known.after(&plan, &meaning, &observed),
+        transactions: match wanted {
+            Wanted::Run(_) => known.after(&plan, &meaning, &observed),
+            Wanted::Forget(_) => Bookmarks::after_forgetting(&plan),
+        },
         plan,
-    })
+    };
+    gone::warn(bench, &mut pinned).await?;
+    Ok(pinned)
 }
 
 fn of_job(job: &Job, error: Error) -> Error {
@@ -237,6 +272,7 @@ fn observed(
     Observed {
         files: listings.iter().map(|(name, listing)| (name.clone(), listing.marks.clone())).collect(),
         tables: tables.iter().map(table).collect(),
+        ..Observed::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod commit;
 mod earlier;
+mod forget;
 mod pair;
 mod quarantine;
 mod refuse;
@@ -27,7 +28,7 @@ use super::check::{Written, outcomes, refusal};
 use super::grain;
 use super::growth::keeps_keys;
 use super::limit;
-use super::pin::{Mode, Pinned, pin, raw_files};
+use super::pin::{Mode, Pinned, Wanted, pin, pin_for, raw_files};
 use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
 use super::replace::{Dead, Replacement, overlapping, rewrite, text_rows, touched, write};
 use super::report::{Outcome, Report, Staged, inputs};
@@ -40,6 +41,8 @@ use crate::source::delta::DeltaScan;
 use crate::source::file::SOURCE_FILE;
 use crate::step::{Step, reached};
 use crate::table::{DataFile, Snapshot};
+
+pub use forget::{Forgettable, forget, forgettable};
 
 /// Told as a run goes from one state to the next; an error stops it there.
 pub type Entering<'a> = &'a (dyn Fn(RunState) -> Result<()> + Sync);
@@ -67,11 +70,16 @@ pub struct RunOptions<'a> {
 /// By kind: `Invalid` input, `Data`, `Unavailable`, `Exhausted`, `Conflict` when every attempt was overtaken. Whatever the
 /// error, no reader sees anything of the run.
 pub async fn run(bench: &Workbench, job: &Job, options: RunOptions<'_>) -> Result<Report> {
+    run_for(bench, job, Wanted::Run(options.asked), options).await
+}
+
+/// As [`run`], for what is `wanted` instead of what the options ask.
+async fn run_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, options: RunOptions<'_>) -> Result<Report> {
     let RunOptions { run_id, asked, now, begun, progress, entering } = options;
     let mut overtaken = String::new();
     for attempt in 1..=bench.options.attempts {
         entering(RunState::Planning)?;
-        let pinned = pin(bench, job, asked, now).await?.with_bookmarks_of_files(bench).await?;
+        let pinned = pin_for(bench, job, wanted, now).await?.with_bookmarks_of_files(bench).await?;
         let run = Run { bench, job, run_id, pinned: &pinned, asked, now };
         if let Some(begun) = begun.or((attempt > 1).then_some(now))
             && let Some(report) = earlier::committed(bench, &pinned.table, run_id, begun).await?
@@ -79,7 +87,8 @@ pub async fn run(bench: &Workbench, job: &Job, options: RunOptions<'_>) -> Resul
             run.settle().await?;
             return Ok(report);
         }
-        match run.attempt(progress, entering).await? {
+        let attempted = run.attempt(progress, entering).await;
+        match attempted.map_err(|error| error.with_warnings(pinned.warnings()))? {
             Attempt::Done(report) => return Ok(Report { attempt, ..*report }),
             Attempt::Overtaken { reason } => overtaken = reason,
         }
@@ -341,16 +350,18 @@ impl Run<'_> {
         self.sources_only_grew() && keeps_keys(query, keys, &fixed)
     }
 
-    /// Rows of files whose content changed since they were read.
+    /// Rows of files whose content changed since they were read, and of those that are gone and whose rows go too.
     fn dead_files(&self, target: &Snapshot) -> Result<Option<Dead>> {
+        let files = self.pinned.files.values();
         let replaced: Vec<String> =
-            self.pinned.files.values().flat_map(|files| files.replaced.iter().cloned()).collect();
+            files.flat_map(|files| files.replaced.iter().chain(&files.removed).cloned()).collect();
         if replaced.is_empty() {
             return Ok(None);
         }
         if target.schema.field_with_name(SOURCE_FILE).is_err() {
             return Err(Error::data(format!(
-                "{} changed since it was read, and table {} has no column `{SOURCE_FILE}` to find its rows by; select it",
+                "{} changed since it was read, or is gone, and table {} has no column `{SOURCE_FILE}` to find its rows by; select it, \
+                 or compute the table anew with --rebuild",
                 replaced[0], self.job.name
             )));
         }
@@ -383,7 +394,7 @@ impl Run<'_> {
             inputs: inputs(self.pinned),
             counts,
             expectations: Vec::new(),
-            warnings: self.pinned.files.values().flat_map(|files| files.warnings.clone()).collect(),
+            warnings: self.pinned.warnings(),
             attempt: 1,
         }
     }

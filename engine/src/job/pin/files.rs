@@ -2,16 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use pulse_core::decide::{Bookmarks, RunPlan};
+use pulse_core::decide::{Bookmarks, FileChanges, RunPlan};
 use pulse_core::{Error, Result};
 
 use crate::job::Workbench;
 use crate::job::roots::existing_root;
 use crate::source::file::{Known, Listing, SourceFile, digests, has_digest, list};
 use crate::store::store_path;
-
-/// Files that a warning names.
-const NAMED: usize = 3;
 
 /// One source of files.
 #[derive(Debug, Clone)]
@@ -23,6 +20,8 @@ pub struct PinnedFiles {
     pub replaced: Vec<String>,
     /// Paths that were read before and are not there any more.
     pub gone: Vec<String>,
+    /// Paths among `gone` whose rows the run removes.
+    pub removed: Vec<String>,
     /// All files of the source at this moment.
     pub total: usize,
     pub warnings: Vec<String>,
@@ -91,20 +90,27 @@ impl ListedFiles {
     /// `gone` are all files that were read and are not there any more, as `source/path`.
     pub(super) fn read_by(self, name: &str, plan: &RunPlan, gone: &[String]) -> PinnedFiles {
         let total = self.files.len();
-        let (paths, replaced): (&[String], &[String]) = match plan {
-            RunPlan::Nothing => (&[], &[]),
-            RunPlan::Changes { files, .. } => {
-                files.get(name).map_or((&[], &[]), |changes| (changes.read.as_slice(), changes.replaced.as_slice()))
+        let FileChanges { read, replaced, removed } = match plan {
+            RunPlan::Nothing => FileChanges::default(),
+            RunPlan::Changes { files, .. } => files.get(name).cloned().unwrap_or_default(),
+            RunPlan::Rebuild { inputs, .. } => {
+                FileChanges { read: inputs.files(name).to_vec(), ..FileChanges::default() }
             }
-            RunPlan::Rebuild { inputs, .. } => (inputs.files(name), &[]),
         };
-        let wanted: HashSet<&str> = paths.iter().map(String::as_str).collect();
+        let wanted: HashSet<&str> = read.iter().map(String::as_str).collect();
         let read = self.files.into_iter().filter(|file| wanted.contains(file.path.as_str())).collect();
         let of_source = |file: &String| Some(file.strip_prefix(name)?.strip_prefix('/')?.to_owned());
         let gone: Vec<String> = gone.iter().filter_map(of_source).collect();
-        let mut warnings = self.warnings;
-        warnings.extend(gone_warning(name, &gone, plan));
-        PinnedFiles { root: self.root, read, replaced: replaced.to_vec(), gone, total, warnings, renewed: self.renewed }
+        PinnedFiles {
+            root: self.root,
+            read,
+            replaced,
+            gone,
+            removed,
+            total,
+            warnings: self.warnings,
+            renewed: self.renewed,
+        }
     }
 }
 
@@ -125,28 +131,6 @@ impl PinnedFiles {
         let renewed = self.renewed.iter().map(|(path, bookmark)| (Bookmarks::file_id(name, path), *bookmark));
         let read = self.read.iter().map(|file| (Bookmarks::file_id(name, &file.path), bookmark(file)));
         renewed.chain(read).collect()
-    }
-}
-
-fn gone_warning(name: &str, gone: &[String], plan: &RunPlan) -> Option<String> {
-    let (files, whose) = match gone.len() {
-        0 => return None,
-        1 => ("1 file that was read is gone".to_owned(), "its"),
-        count => (format!("{count} files that were read are gone"), "their"),
-    };
-    let rows = match plan {
-        RunPlan::Rebuild { .. } => "rows go too, because all rows are replaced",
-        RunPlan::Nothing | RunPlan::Changes { .. } => "rows stay",
-    };
-    Some(format!("raw.{name}: {files}; {whose} {rows}: {}", some(gone)))
-}
-
-/// The first few by name.
-fn some(paths: &[String]) -> String {
-    let named = paths.iter().take(NAMED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
-    match paths.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
     }
 }
 

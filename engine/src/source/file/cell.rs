@@ -56,6 +56,7 @@ pub(super) enum Fault {
     NotDate,
     NotStamp,
     Gap,
+    Repeated,
     OutOfRange,
     WrongType,
 }
@@ -65,6 +66,7 @@ impl From<StampError> for Fault {
         match error {
             StampError::Malformed => Self::NotStamp,
             StampError::Gap => Self::Gap,
+            StampError::Repeated => Self::Repeated,
             StampError::OutOfRange => Self::OutOfRange,
         }
     }

@@ -4,9 +4,12 @@
 //! within the limit or the file, goes on behind a closing quote, or has too few or too many fields) costs its first
 //! line only, and reading resumes at the next: a stray quote does not swallow what follows.
 
+use std::borrow::Cow;
+
 use memchr::{memchr, memchr_iter};
 use pulse_core::{Error, Result};
 
+use super::absent::{Names, places};
 use super::cell::Fault;
 use super::framing::{Front, Input, Records, is_blank};
 use super::quoted::{Quoted, Record};
@@ -40,10 +43,18 @@ pub(super) struct CsvRecords {
 #[derive(Debug)]
 enum Header {
     Expected,
-    /// For each field of a record, the column that it goes to.
-    Read(Vec<Option<usize>>),
+    Read(Fields),
     /// Why no line of the file can be read.
     Broken(String),
+}
+
+/// Where a record's fields go.
+#[derive(Debug)]
+struct Fields {
+    /// For each field of a record, the column that it goes to.
+    targets: Vec<Option<usize>>,
+    /// Columns that the file does not have.
+    absent: Vec<usize>,
 }
 
 /// Why a record is not a row.
@@ -142,7 +153,7 @@ impl CsvRecords {
     fn plain_line(&mut self, line: &[u8]) {
         if !is_blank(line) {
             match self.fields(line) {
-                Ok(()) => self.rows.keep(self.line),
+                Ok(()) => self.rows.keep(self.line, || line),
                 Err(wrong) => self.reject_line(line, &wrong),
             }
         }
@@ -151,7 +162,7 @@ impl CsvRecords {
 
     #[inline]
     fn fields(&mut self, line: &[u8]) -> Result<(), Wrong> {
-        let Header::Read(targets) = &self.header else { return Err(Wrong::Count) };
+        let Header::Read(Fields { targets, absent }) = &self.header else { return Err(Wrong::Count) };
         let mut rest = Some(line);
         for (field, target) in targets.iter().enumerate() {
             let text = rest.ok_or(Wrong::Count)?;
@@ -163,7 +174,11 @@ impl CsvRecords {
             };
             rest = text.get(length + 1..);
         }
-        if rest.is_some() { Err(Wrong::Count) } else { Ok(()) }
+        if rest.is_some() {
+            return Err(Wrong::Count);
+        }
+        self.rows.leave_null(absent);
+        Ok(())
     }
 
     /// A line that is not plain or not a row. `None` when it starts a record that goes on beyond `rest`.
@@ -184,7 +199,7 @@ impl CsvRecords {
             match text_fault(line) {
                 Some(reason) => self.rows.reject(self.line, reason, line),
                 None => match self.fields(line) {
-                    Ok(()) => self.rows.keep(self.line),
+                    Ok(()) => self.rows.keep(self.line, || line),
                     Err(wrong) => self.reject_line(line, &wrong),
                 },
             }
@@ -228,7 +243,7 @@ impl CsvRecords {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let is_one_line = text.len() == line.len();
         let targets = match &self.header {
-            Header::Read(targets) => targets,
+            Header::Read(Fields { targets, .. }) => targets,
             Header::Expected | Header::Broken(_) => {
                 self.read_header(text);
                 self.line += newlines.max(1);
@@ -249,7 +264,7 @@ impl CsvRecords {
     }
 
     fn quoted_row(&mut self, text: &[u8]) {
-        let Header::Read(targets) = &self.header else { return };
+        let Header::Read(Fields { targets, absent }) = &self.header else { return };
         for (field, target) in targets.iter().enumerate() {
             let Some(at) = target else { continue };
             let value = self.quoted.field(field);
@@ -259,7 +274,8 @@ impl CsvRecords {
                 return;
             }
         }
-        self.rows.keep(self.line);
+        self.rows.leave_null(absent);
+        self.rows.keep(self.line, || text);
     }
 
     fn reject_quotes(&mut self, line: &[u8], reason: &str) {
@@ -271,7 +287,7 @@ impl CsvRecords {
 
     fn read_header(&mut self, text: &[u8]) {
         match self.targets() {
-            Ok(targets) => self.header = Header::Read(targets),
+            Ok(fields) => self.header = Header::Read(fields),
             Err(reason) => {
                 self.rows.reject(self.line, reason.clone(), text);
                 self.header = Header::Broken(reason);
@@ -279,21 +295,20 @@ impl CsvRecords {
         }
     }
 
-    fn targets(&self) -> Result<Vec<Option<usize>>, String> {
-        let mut targets: Vec<Option<usize>> = vec![None; self.quoted.count()];
-        for (at, column) in self.rows.columns.iter().enumerate() {
-            let mut found =
-                (0..targets.len()).filter(|field| self.quoted.field(*field).trim_ascii() == column.field().as_bytes());
-            match (found.next(), found.next()) {
-                (None, _) => return Err(format!("the header has no field `{}`", column.field())),
-                (Some(_), Some(_)) => return Err(format!("the header has the field `{}` twice", column.field())),
-                (Some(field), None) => match targets.get_mut(field) {
-                    Some(target @ None) => *target = Some(at),
-                    _ => return Err(format!("two columns are read from the field `{}`", column.field())),
-                },
+    fn targets(&self) -> Result<Fields, String> {
+        let names: Vec<Cow<'_, str>> = (0..self.quoted.count())
+            .map(|field| String::from_utf8_lossy(self.quoted.field(field).trim_ascii()))
+            .collect();
+        let names: Vec<&str> = names.iter().map(Cow::as_ref).collect();
+        let places = places(&self.rows.columns, &names, Names::OF_CSV)?;
+        let mut targets = vec![None; names.len()];
+        for (column, place) in places.iter().enumerate() {
+            if let Some(target) = place.and_then(|field| targets.get_mut(field)) {
+                *target = Some(column);
             }
         }
-        Ok(targets)
+        let absent = places.iter().enumerate().filter(|(_, place)| place.is_none()).map(|(column, _)| column);
+        Ok(Fields { targets, absent: absent.collect() })
     }
 
     fn count_reason(&self) -> String {
@@ -302,7 +317,7 @@ impl CsvRecords {
 
     fn expected(&self) -> usize {
         match &self.header {
-            Header::Read(targets) => targets.len(),
+            Header::Read(Fields { targets, .. }) => targets.len(),
             Header::Expected | Header::Broken(_) => 0,
         }
     }
@@ -312,7 +327,7 @@ impl CsvRecords {
     fn reject_line(&mut self, line: &[u8], wrong: &Wrong) {
         let values: Vec<&[u8]> = line.split(|byte| *byte == self.delimiter).collect();
         let target = match (wrong, &self.header) {
-            (Wrong::Value { field, fault }, Header::Read(targets)) if values.len() == targets.len() => {
+            (Wrong::Value { field, fault }, Header::Read(Fields { targets, .. })) if values.len() == targets.len() => {
                 targets.get(*field).copied().flatten().map(|column| (column, *field, *fault))
             }
             _ => None,

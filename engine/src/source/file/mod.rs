@@ -3,6 +3,7 @@
 //! A row that is not what the source declares does not stop the others: it is in the output too, with no declared value, and with
 //! `_reason` and `_raw` saying why and what. A file that cannot be read at all is an error.
 
+mod absent;
 mod cell;
 mod chunks;
 mod codec;
@@ -23,6 +24,7 @@ mod pattern;
 mod physical;
 mod quoted;
 mod read;
+mod repeated;
 mod rows;
 mod scan;
 mod stamp;

@@ -1,6 +1,7 @@
 //! Rows of Parquet files, column by name, each value held to what the source declares.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -9,7 +10,9 @@ use arrow::datatypes::{
 };
 use pulse_core::{Error, Result};
 
+use super::absent::{Names, places};
 use super::cell::Cell;
+use super::repeated::Occurrences;
 use super::rows::Rows;
 
 /// Turns the batches of one Parquet file into rows.
@@ -24,31 +27,44 @@ impl ParquetRows {
         Self { rows, row: 1 }
     }
 
-    /// Where the declared columns are in the file.
+    /// Where the declared columns are in the file; `None` for one that the file does not have.
     ///
     /// # Errors
-    /// A reason when the file lacks one.
-    pub(super) fn places(&self, schema: &Schema) -> Result<Vec<usize>, String> {
-        let columns = self.rows.columns.iter();
-        columns
-            .map(|column| {
-                schema.index_of(column.field()).map_err(|_| format!("the file has no column `{}`", column.field()))
-            })
-            .collect()
+    /// A reason when the file cannot be read without one.
+    pub(super) fn places(&self, schema: &Schema) -> Result<Vec<Option<usize>>, String> {
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        places(&self.rows.columns, &names, Names::OF_PARQUET)
     }
 
-    /// Takes the next batch of the file.
+    /// Takes the next batch of the file, whose rows [`ParquetRows::take`] returns.
     ///
     /// # Errors
-    /// `Internal` when the rows cannot be put together.
-    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<Option<RecordBatch>> {
+    /// `Internal` when the batch has other columns than its file.
+    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         let places = self.places(&batch.schema()).map_err(Error::internal)?;
-        let columns: Vec<Values> = places.iter().map(|place| Values::new(batch.column(*place))).collect();
+        let columns: Vec<Option<Values>> =
+            places.iter().map(|place| place.map(|place| Values::new(batch.column(place)))).collect();
         for row in 0..batch.num_rows() {
             self.push_row(batch, &columns, row);
             self.row += 1;
         }
+        Ok(())
+    }
+
+    /// # Errors
+    /// `Internal` when the rows cannot be put together.
+    pub(super) fn take(&mut self) -> Result<Option<RecordBatch>> {
         self.rows.take()
+    }
+
+    /// See [`Rows::take_occurrences`].
+    pub(super) fn take_occurrences(&mut self) -> Option<Occurrences> {
+        self.rows.take_occurrences()
+    }
+
+    /// See [`Rows::set_occurrences`].
+    pub(super) fn set_occurrences(&mut self, occurrences: Arc<Occurrences>) {
+        self.rows.set_occurrences(occurrences);
     }
 
     /// Rejects what cannot be read from here on.
@@ -64,15 +80,15 @@ impl ParquetRows {
         &self.rows
     }
 
-    fn push_row(&mut self, batch: &RecordBatch, columns: &[Values], row: usize) {
+    fn push_row(&mut self, batch: &RecordBatch, columns: &[Option<Values>], row: usize) {
         for (at, values) in columns.iter().enumerate() {
-            let cell = values.cell(row);
+            let cell = values.as_ref().map_or(Cell::Null, |values| values.cell(row));
             if let Some(Err(fault)) = self.rows.columns.get_mut(at).map(|column| column.push_cell(&cell)) {
                 let raw = json_of(&batch.slice(row, 1));
                 return self.rows.reject_value(self.row, at, fault, &cell.shown(), raw.as_bytes());
             }
         }
-        self.rows.keep(self.row);
+        self.rows.keep(self.row, || json_of(&batch.slice(row, 1)));
     }
 }
 

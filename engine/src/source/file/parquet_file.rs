@@ -23,6 +23,8 @@ use pulse_core::Result;
 use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
 use super::gzip::Inflater;
 use super::parquet::ParquetRows;
+use super::read::Again;
+use super::repeated::Occurrences;
 use super::rows::Rows;
 
 /// Why a file yields no batches: the reason of its one rejected row, or the store's failure.
@@ -41,13 +43,13 @@ impl From<ParquetError> for Unread {
 ///
 /// # Errors
 /// `Unavailable` when the store does not answer.
-pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics) -> Result<Batches> {
+pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics, again: Again) -> Result<Batches> {
     let location = object.location.clone();
     metrics.bytes_scanned.add(usize::try_from(object.size).unwrap_or(usize::MAX));
     let mut rows = ParquetRows::new(rows);
     match open_stream(object, &rows).await {
         Ok(batches) => {
-            let file = ParquetFile { batches: Some(batches), rows, metrics, location };
+            let file = ParquetFile { batches: Some(batches), rows, metrics, location, again };
             let batches = stream::try_unfold(file, |mut file| async move {
                 let batch = file.next_batch().await?;
                 Ok(batch.map(|batch| (batch, file)))
@@ -62,11 +64,40 @@ pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics)
     }
 }
 
-/// Reads a compressed file whole, since its end says where everything is.
+/// What the order of a file's rows says of its stamps; `rows` are of [`Rows::surveyed`].
 ///
 /// # Errors
 /// `Unavailable` when the store does not answer.
-pub(super) async fn open_compressed(mut chunks: Chunks, rows: Rows, metrics: ReadMetrics) -> Result<Batches> {
+pub(super) async fn survey(object: ObjectReader, rows: Rows) -> Result<Occurrences> {
+    let location = object.location.clone();
+    let mut rows = ParquetRows::new(rows);
+    match open_stream(object, &rows).await {
+        Ok(mut batches) => {
+            while let Some(batch) = batches.next().await {
+                match batch {
+                    Ok(batch) => rows.push(&batch)?,
+                    Err(error) if is_store_error(&error) => return Err(unreadable(&location, error)),
+                    Err(_) => break,
+                }
+                rows.take()?;
+            }
+        }
+        Err(Unread::Store(error)) => return Err(unreadable(&location, error)),
+        Err(Unread::Content(_)) => {}
+    }
+    Ok(rows.take_occurrences().unwrap_or_default())
+}
+
+/// Reads a compressed file whole, since its end says where everything is. `surveyed` are rows of the same file.
+///
+/// # Errors
+/// `Unavailable` when the store does not answer.
+pub(super) async fn open_compressed(
+    mut chunks: Chunks,
+    rows: Rows,
+    surveyed: Rows,
+    metrics: ReadMetrics,
+) -> Result<Batches> {
     let limit = rows.options().max_object_bytes;
     let mut inflater = Inflater::new();
     let mut content = Vec::new();
@@ -89,7 +120,7 @@ pub(super) async fn open_compressed(mut chunks: Chunks, rows: Rows, metrics: Rea
     let batches = match broken {
         Some(reason) => rows.break_off(&reason)?.into_iter().collect(),
         None if content.is_empty() => Vec::new(),
-        None => read_whole(Bytes::from(content), &mut rows)?,
+        None => read_whole(Bytes::from(content), &mut rows, surveyed)?,
     };
     metrics.rejected_rows.add(rows.rows().rejected());
     Ok(stream::iter(batches).map(Ok).boxed())
@@ -111,28 +142,45 @@ fn open_whole(content: Bytes, rows: &ParquetRows) -> Result<ParquetRecordBatchRe
 /// Only the declared columns.
 fn declared<T>(builder: ArrowReaderBuilder<T>, rows: &ParquetRows) -> Result<ArrowReaderBuilder<T>, Unread> {
     let places = rows.places(builder.schema()).map_err(Unread::Content)?;
-    let mask = ProjectionMask::roots(builder.parquet_schema(), places);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), places.into_iter().flatten());
     Ok(builder.with_batch_size(rows.rows().options().batch_rows).with_projection(mask))
 }
 
-fn read_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Vec<RecordBatch>> {
+pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows) -> Result<Vec<RecordBatch>> {
+    let mut surveyed = Some(surveyed);
     let mut batches = Vec::new();
-    match open_whole(content, rows) {
-        Ok(reader) => {
-            for batch in reader {
-                match batch {
-                    Ok(batch) => batches.extend(rows.push(&batch)?),
-                    Err(error) => {
-                        batches.extend(rows.break_off(&unreadable_content(&error))?);
-                        break;
-                    }
-                }
+    let reader = match open_whole(content.clone(), rows) {
+        Ok(reader) => reader,
+        Err(Unread::Content(reason)) => return Ok(rows.break_off(&reason)?.into_iter().collect()),
+        Err(Unread::Store(error)) => return Ok(rows.break_off(&unreadable_content(&error))?.into_iter().collect()),
+    };
+    for batch in reader {
+        match batch {
+            Ok(batch) => rows.push(&batch)?,
+            Err(error) => {
+                batches.extend(rows.break_off(&unreadable_content(&error))?);
+                break;
             }
         }
-        Err(Unread::Content(reason)) => batches.extend(rows.break_off(&reason)?),
-        Err(Unread::Store(error)) => batches.extend(rows.break_off(&unreadable_content(&error))?),
+        if rows.rows().needs_occurrences()
+            && let Some(surveyed) = surveyed.take()
+        {
+            rows.set_occurrences(Arc::new(survey_whole(content.clone(), surveyed)?));
+        }
+        batches.extend(rows.take()?);
     }
     Ok(batches)
+}
+
+fn survey_whole(content: Bytes, rows: Rows) -> Result<Occurrences> {
+    let mut rows = ParquetRows::new(rows);
+    if let Ok(reader) = open_whole(content, &rows) {
+        for batch in reader.map_while(|batch| batch.ok()) {
+            rows.push(&batch)?;
+            rows.take()?;
+        }
+    }
+    Ok(rows.take_occurrences().unwrap_or_default())
 }
 
 /// A file half-way read; without `batches` at its end.
@@ -141,6 +189,7 @@ struct ParquetFile {
     rows: ParquetRows,
     metrics: ReadMetrics,
     location: Path,
+    again: Again,
 }
 
 impl ParquetFile {
@@ -149,7 +198,13 @@ impl ParquetFile {
             let before = self.rows.rows().rejected();
             let batch = match batches.next().await {
                 None => return Ok(None),
-                Some(Ok(batch)) => self.rows.push(&batch)?,
+                Some(Ok(batch)) => {
+                    self.rows.push(&batch)?;
+                    if self.rows.rows().needs_occurrences() {
+                        self.rows.set_occurrences(self.again.occurrences().await?);
+                    }
+                    self.rows.take()?
+                }
                 Some(Err(error)) if is_store_error(&error) => return Err(unreadable(&self.location, error)),
                 Some(Err(error)) => {
                     self.batches = None;

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use datafusion::physical_plan::metrics::Count;
+use futures::future::BoxFuture;
 use futures::stream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
-use pulse_core::sources::{FileSource, Format};
+use pulse_core::sources::{Feed, FileSource, Format};
 use pulse_core::{Error, Result};
 
 use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
@@ -17,6 +19,7 @@ use super::fingerprint::Fingerprint;
 use super::layout::Layout;
 use super::listing::SourceFile;
 use super::parquet_file::{self, ObjectReader};
+use super::repeated::Occurrences;
 use super::rows::{Projected, ReadOptions, Rows};
 
 /// Reads files of one source.
@@ -33,25 +36,81 @@ pub(super) struct Reader {
 impl Reader {
     /// # Errors
     /// `Conflict` when the file is not the one that was listed, `Unavailable` or `Invalid` when the store does not give it.
-    pub(super) async fn open(&self, store: Arc<dyn ObjectStore>, location: Path, file: &SourceFile) -> Result<Batches> {
-        let feed = self.source.feed.get(&file.feed).ok_or_else(|| {
-            Error::internal(format!("file `{}` belongs to the feed `{}`, which is unknown", file.path, file.feed))
-        })?;
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        store: Arc<dyn ObjectStore>,
+        location: Path,
+        file: &SourceFile,
+    ) -> Result<Batches> {
+        let again = Again { reader: Arc::clone(self), store, location, file: file.clone() };
+        let feed = self.feed(file)?;
         let rows = || Rows::new(&self.layout, feed, file, &self.projection, &self.options);
         let metrics = self.metrics.clone();
         let compression = Compression::of(&file.path);
         if let (Format::Parquet {}, Compression::None) = (&feed.format, compression) {
-            let meta = store.head(&location).await.map_err(|error| unreadable(&location, error))?;
-            check_unchanged(&meta, file)?;
-            return parquet_file::open(ObjectReader::new(store, location, meta.size), rows()?, metrics).await;
+            return parquet_file::open(again.object().await?, rows()?, metrics, again).await;
         }
-        let response = store.get(&location).await.map_err(|error| unreadable(&location, error))?;
-        check_unchanged(&response.meta, file)?;
-        let chunks = Chunks::new(location, response, metrics.bytes_scanned.clone());
+        let chunks = again.chunks().await?;
         match Decoder::new(rows()?, &feed.format, compression)? {
-            Some(decoder) => Ok(text(TextFile::new(chunks, decoder, metrics))),
-            None => parquet_file::open_compressed(chunks, rows()?, metrics).await,
+            Some(decoder) => Ok(text(TextFile::new(chunks, decoder, metrics, Some(again)))),
+            None => parquet_file::open_compressed(chunks, rows()?, again.surveyed()?, metrics).await,
         }
+    }
+
+    fn feed(&self, file: &SourceFile) -> Result<&Feed> {
+        self.source.feed.get(&file.feed).ok_or_else(|| {
+            Error::internal(format!("file `{}` belongs to the feed `{}`, which is unknown", file.path, file.feed))
+        })
+    }
+}
+
+/// A file that is being read, and may have to be read a second time for the order of its stamps.
+#[derive(Debug)]
+pub(super) struct Again {
+    reader: Arc<Reader>,
+    store: Arc<dyn ObjectStore>,
+    location: Path,
+    file: SourceFile,
+}
+
+impl Again {
+    /// What the order of all rows says of stamps that the feed's clock shows twice. Reads the whole file.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub(super) fn occurrences(&self) -> BoxFuture<'_, Result<Arc<Occurrences>>> {
+        async {
+            let format = &self.reader.feed(&self.file)?.format;
+            let compression = Compression::of(&self.file.path);
+            if let (Format::Parquet {}, Compression::None) = (format, compression) {
+                return parquet_file::survey(self.object().await?, self.surveyed()?).await.map(Arc::new);
+            }
+            let Some(decoder) = Decoder::new(self.surveyed()?, format, compression)? else {
+                return Err(Error::internal("a compressed Parquet file is read as a whole"));
+            };
+            let metrics = ReadMetrics { rejected_rows: Count::new(), ..self.reader.metrics.clone() };
+            let mut file = TextFile::new(self.chunks().await?, decoder, metrics, None);
+            while file.next_batch().await?.is_some() {}
+            Ok(Arc::new(file.decoder.rows().take_occurrences().unwrap_or_default()))
+        }
+        .boxed()
+    }
+
+    fn surveyed(&self) -> Result<Rows> {
+        let Reader { layout, options, .. } = self.reader.as_ref();
+        Rows::surveyed(layout, self.reader.feed(&self.file)?, &self.file, options)
+    }
+
+    async fn chunks(&self) -> Result<Chunks> {
+        let response = self.store.get(&self.location).await.map_err(|error| unreadable(&self.location, error))?;
+        check_unchanged(&response.meta, &self.file)?;
+        Ok(Chunks::new(self.location.clone(), response, self.reader.metrics.bytes_scanned.clone()))
+    }
+
+    async fn object(&self) -> Result<ObjectReader> {
+        let meta = self.store.head(&self.location).await.map_err(|error| unreadable(&self.location, error))?;
+        check_unchanged(&meta, &self.file)?;
+        Ok(ObjectReader::new(Arc::clone(&self.store), self.location.clone(), meta.size))
     }
 }
 
@@ -72,6 +131,8 @@ struct TextFile {
     chunk: Bytes,
     stage: Stage,
     rejected: usize,
+    /// None in a second reading.
+    again: Option<Again>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +144,8 @@ enum Stage {
 }
 
 impl TextFile {
-    fn new(chunks: Chunks, decoder: Decoder, metrics: ReadMetrics) -> Self {
-        Self { chunks, decoder, metrics, chunk: Bytes::new(), stage: Stage::Reading, rejected: 0 }
+    fn new(chunks: Chunks, decoder: Decoder, metrics: ReadMetrics, again: Option<Again>) -> Self {
+        Self { chunks, decoder, metrics, chunk: Bytes::new(), stage: Stage::Reading, rejected: 0, again }
     }
 
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
@@ -104,8 +165,15 @@ impl TextFile {
             let is_done = self.stage == Stage::Done;
             let rows = self.decoder.rows();
             if is_done || rows.is_full() {
-                let rejected = rows.rejected();
+                if rows.needs_occurrences()
+                    && let Some(again) = &self.again
+                {
+                    let occurrences = again.occurrences().await?;
+                    self.decoder.rows().set_occurrences(occurrences);
+                }
+                let rows = self.decoder.rows();
                 let batch = rows.take()?;
+                let rejected = rows.rejected();
                 self.metrics.rejected_rows.add(rejected - self.rejected);
                 self.rejected = rejected;
                 if batch.is_some() {

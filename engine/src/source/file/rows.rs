@@ -1,16 +1,18 @@
 //! The batch under construction: kept and rejected rows of one file.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, StringBuilder, new_null_array};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use pulse_core::sources::{ColumnType, Feed};
+use pulse_core::sources::{Ambiguous, Column, ColumnType, Feed};
 use pulse_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Fault;
 use super::layout::Layout;
 use super::listing::SourceFile;
+use super::repeated::{Occurrence, Occurrences, Survey};
 use super::value::{ColumnBuilder, Wanted};
 
 /// Text that makes a batch full before its rows do: 8 MiB, so that long lines do not pile up.
@@ -57,6 +59,29 @@ pub(super) struct Rows {
     rejects: Vec<Reject>,
     reject_bytes: usize,
     rejected: usize,
+    repeats: Repeats,
+}
+
+/// Stamps that the feed's clock shows twice.
+#[derive(Debug, Default)]
+struct Repeats {
+    /// Columns whose stamps the order of rows tells apart.
+    columns: Vec<usize>,
+    /// Rows of this batch with such a stamp.
+    unclear: Vec<Unclear>,
+    /// What the order of the whole file says, once it is asked for.
+    occurrences: Option<Arc<Occurrences>>,
+    /// Finds that out, in a reading of its own.
+    survey: Option<Survey>,
+}
+
+#[derive(Debug)]
+struct Unclear {
+    row: usize,
+    line: i64,
+    column: usize,
+    later_by: i64,
+    raw: String,
 }
 
 #[derive(Debug)]
@@ -95,8 +120,11 @@ impl Rows {
             layout.path_columns.iter().map(|name| file.captures.get(name).cloned()).collect();
         origin.push(Some(file.feed.clone()));
         origin.push(Some(file.path.clone()));
+        let columns: Vec<ColumnBuilder> = columns.collect::<Result<_>>()?;
+        let by_order = columns.iter().enumerate().filter(|(_, column)| column.goes_by_order()).map(|(at, _)| at);
+        let repeats = Repeats { columns: by_order.collect(), ..Repeats::default() };
         Ok(Self {
-            columns: columns.collect::<Result<_>>()?,
+            columns,
             origin,
             projection: projection.iter().map(|wanted| wanted.column).collect(),
             schema: Arc::new(Schema::new(fields)),
@@ -108,7 +136,36 @@ impl Rows {
             rejects: Vec::new(),
             reject_bytes: 0,
             rejected: 0,
+            repeats,
         })
+    }
+
+    /// Rows of `file` that are read for the order of their stamps alone.
+    ///
+    /// # Errors
+    /// As [`Rows::new`].
+    pub(super) fn surveyed(layout: &Layout, feed: &Feed, file: &SourceFile, options: &ReadOptions) -> Result<Self> {
+        let seen = |column: &Column| matches!(column.data_type, ColumnType::String | ColumnType::Timestamp);
+        let seen = layout.columns.iter().enumerate().filter(|(_, column)| seen(column));
+        let seen: Vec<Projected> =
+            seen.map(|(at, column)| Projected { column: at, name: column.name.clone() }).collect();
+        let mut rows = Self::new(layout, feed, file, &seen, options)?;
+        rows.repeats.survey = Some(Survey::new(feed.ambiguous == Ambiguous::ByStrictOrder));
+        Ok(rows)
+    }
+
+    /// What the order of all rows says. `None` unless made by [`Rows::surveyed`].
+    pub(super) fn take_occurrences(&mut self) -> Option<Occurrences> {
+        self.repeats.survey.take().map(Survey::finish)
+    }
+
+    /// Whether the next batch has stamps whose meaning the order of the whole file decides, which is not known yet.
+    pub(super) fn needs_occurrences(&self) -> bool {
+        !self.repeats.unclear.is_empty() && self.repeats.occurrences.is_none()
+    }
+
+    pub(super) fn set_occurrences(&mut self, occurrences: Arc<Occurrences>) {
+        self.repeats.occurrences = Some(occurrences);
     }
 
     pub(super) fn options(&self) -> &ReadOptions {
@@ -130,10 +187,71 @@ impl Rows {
         texts.map(ColumnBuilder::text_bytes).sum()
     }
 
+    /// Nulls of the row under construction in columns that the file does not have.
+    #[inline]
+    pub(super) fn leave_null(&mut self, absent: &[usize]) {
+        for at in absent {
+            if let Some(column) = self.columns.get_mut(*at) {
+                column.keep_null();
+            }
+        }
+    }
+
     /// Ends a row whose values were pushed into every column.
     #[inline]
-    pub(super) fn keep(&mut self, line: i64) {
+    pub(super) fn keep<R: AsRef<[u8]>>(&mut self, line: i64, raw: impl FnOnce() -> R) {
+        if !self.repeats.columns.is_empty() {
+            self.look_at_stamps(line, raw);
+        }
         self.lines.push(line);
+    }
+
+    #[inline]
+    fn look_at_stamps<R: AsRef<[u8]>>(&mut self, line: i64, raw: impl FnOnce() -> R) {
+        let row = self.lines.len();
+        let columns = &mut self.columns;
+        if let Some(survey) = &mut self.repeats.survey {
+            let series = series(columns, &self.text_columns, row);
+            for at in &self.repeats.columns {
+                let Some(column) = columns.get_mut(*at) else { continue };
+                let repeat = column.take_repeat();
+                if let Some(instant) = column.instant(row) {
+                    survey.add((line, *at), series, instant, repeat);
+                }
+            }
+            return;
+        }
+        let mut repeats =
+            self.repeats.columns.iter().filter_map(|at| Some((*at, columns.get_mut(*at)?.take_repeat()?)));
+        if let Some(first) = repeats.next() {
+            let raw = cut(raw().as_ref(), self.options.max_raw_bytes);
+            let all = std::iter::once(first).chain(repeats);
+            for (column, later_by) in all {
+                self.reject_bytes += raw.len();
+                self.repeats.unclear.push(Unclear { row, line, column, later_by, raw: raw.clone() });
+            }
+        }
+    }
+
+    /// Gives stamps that occur twice the meaning that the file's order says, and rejects rows of which it says nothing.
+    fn clear_up(&mut self) {
+        let occurrences = self.repeats.occurrences.clone().unwrap_or_default();
+        for Unclear { row, line, column: at, later_by, raw } in std::mem::take(&mut self.repeats.unclear) {
+            let Some(column) = self.columns.get_mut(at) else { continue };
+            match occurrences.of(line, at) {
+                Some(Occurrence::First) => {}
+                Some(Occurrence::Second) => column.move_instant(row, later_by),
+                None => {
+                    // A second stamp of a rejected row.
+                    let Some(instant) = column.instant(row) else { continue };
+                    let reason = column.unclear(instant);
+                    self.columns.iter_mut().for_each(|column| column.make_null(row));
+                    self.rejects.push(Reject { row, reason, raw });
+                    self.rejected += 1;
+                }
+            }
+        }
+        self.rejects.sort_by_key(|reject| reject.row);
     }
 
     /// Ends a row that is not what the source declares; values that were pushed for it are dropped.
@@ -143,6 +261,7 @@ impl Rows {
         for column in &mut self.columns {
             column.truncate(row);
             column.keep_null();
+            column.take_repeat();
         }
         let (reason, raw) = (reason.into(), cut(raw, self.options.max_raw_bytes));
         self.reject_bytes += reason.len() + raw.len();
@@ -167,6 +286,9 @@ impl Rows {
         if rows == 0 {
             return Ok(None);
         }
+        if !self.repeats.unclear.is_empty() {
+            self.clear_up();
+        }
         let lines = std::mem::replace(&mut self.lines, Vec::with_capacity(rows));
         let rejects = std::mem::take(&mut self.rejects);
         self.reject_bytes = 0;
@@ -189,6 +311,15 @@ impl Rows {
             .map(Some)
             .map_err(|error| Error::internal("columns of a file's rows have one length").with_source(error))
     }
+}
+
+/// Stands for the texts of a row: rows that agree in them are in one series.
+fn series(columns: &[ColumnBuilder], texts: &[usize], row: usize) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    for column in texts.iter().filter_map(|at| columns.get(*at)) {
+        column.text(row).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn repeated(value: Option<&str>, rows: usize) -> ArrayRef {

@@ -2,6 +2,7 @@
 
 use chrono::{MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
+use pulse_core::sources::Ambiguous;
 use pulse_core::{Error, Result};
 
 const MICROS: i64 = 1_000_000;
@@ -20,14 +21,20 @@ pub(super) enum StampError {
     Malformed,
     /// The clock skipped over it.
     Gap,
+    /// The clock showed it twice, and such stamps are not wanted.
+    Repeated,
     /// Before year 1 or after year 9999, in UTC.
     OutOfRange,
 }
 
-/// Reads wall-clock stamps of one zone. An hour that occurs twice means its first occurrence.
+/// Reads wall-clock stamps of one zone.
 #[derive(Debug, Clone)]
 pub(super) struct Stamps {
     zone: Tz,
+    ambiguous: Ambiguous,
+    /// Microseconds from the first to the second occurrence of the stamp that was read last, where order has to say which it is. Its
+    /// first one was returned.
+    repeat: Option<i64>,
     /// The last date's text and what it means: rows of one day usually follow one another.
     last_date: [u8; 10],
     last_day: Day,
@@ -46,8 +53,20 @@ struct Day {
 const NO_DAY: Day = Day { number: i64::MIN, start: None };
 
 impl Stamps {
-    pub(super) fn new(zone: Tz) -> Self {
-        Self { zone, last_date: [0; 10], last_day: NO_DAY, days: vec![NO_DAY; REMEMBERED_DAYS] }
+    pub(super) fn new(zone: Tz, ambiguous: Ambiguous) -> Self {
+        let days = vec![NO_DAY; REMEMBERED_DAYS];
+        Self { zone, ambiguous, repeat: None, last_date: [0; 10], last_day: NO_DAY, days }
+    }
+
+    /// Whether the order of rows may have to say what a stamp means.
+    pub(super) fn go_by_order(&self) -> bool {
+        self.zone != Tz::UTC && matches!(self.ambiguous, Ambiguous::ByOrder | Ambiguous::ByStrictOrder)
+    }
+
+    /// Microseconds from the first to the second occurrence, when the last stamp occurs twice and only its first was returned.
+    #[inline]
+    pub(super) fn take_repeat(&mut self) -> Option<i64> {
+        self.repeat.take()
     }
 
     /// # Errors
@@ -111,8 +130,14 @@ impl Stamps {
         self.zone.name()
     }
 
+    /// What the zone's clock shows at an instant, for a person's eyes.
+    pub(super) fn wall_clock(&self, micros: i64) -> String {
+        let instant = chrono::DateTime::from_timestamp_micros(micros);
+        instant.map(|at| at.with_timezone(&self.zone).format("%F %T%.f").to_string()).unwrap_or_default()
+    }
+
     #[inline]
-    fn instant(&self, day: Day, time_micros: i64) -> Result<i64, StampError> {
+    fn instant(&mut self, day: Day, time_micros: i64) -> Result<i64, StampError> {
         match day.start {
             Some(start) => Ok(start + time_micros),
             None => self.instant_on_changing_day(day.number, time_micros),
@@ -120,11 +145,19 @@ impl Stamps {
     }
 
     #[cold]
-    fn instant_on_changing_day(&self, day: i64, time_micros: i64) -> Result<i64, StampError> {
+    fn instant_on_changing_day(&mut self, day: i64, time_micros: i64) -> Result<i64, StampError> {
         let wall = day * DAY_SECONDS + time_micros / MICROS;
         let offset = match self.offset(wall) {
             MappedLocalTime::Single(offset) => offset,
-            MappedLocalTime::Ambiguous(one, other) => one.max(other),
+            MappedLocalTime::Ambiguous(one, other) => match self.ambiguous {
+                Ambiguous::Earlier => one.max(other),
+                Ambiguous::Later => one.min(other),
+                Ambiguous::Reject => return Err(StampError::Repeated),
+                Ambiguous::ByOrder | Ambiguous::ByStrictOrder => {
+                    self.repeat = Some((one - other).abs() * MICROS);
+                    one.max(other)
+                }
+            },
             MappedLocalTime::None => return Err(StampError::Gap),
         };
         Ok((wall - offset) * MICROS + time_micros % MICROS)
@@ -263,7 +296,7 @@ mod tests {
     use super::*;
 
     fn new_york() -> Stamps {
-        Stamps::new(chrono_tz::America::New_York)
+        Stamps::new(chrono_tz::America::New_York, Ambiguous::Earlier)
     }
 
     fn utc(text: &str) -> i64 {
@@ -335,7 +368,7 @@ mod tests {
     #[test]
     fn every_hour_of_many_days_agrees_with_chrono() {
         for zone in [chrono_tz::America::New_York, chrono_tz::Australia::Lord_Howe, chrono_tz::Asia::Tehran] {
-            let mut stamps = Stamps::new(zone);
+            let mut stamps = Stamps::new(zone, Ambiguous::Earlier);
             let first = NaiveDate::from_ymd_opt(2015, 1, 1).unwrap().and_hms_opt(0, 0, 0).unwrap();
             for half_hour in 0..48 * 800 {
                 let wall = first + chrono::TimeDelta::minutes(30 * half_hour);

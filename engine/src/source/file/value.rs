@@ -1,5 +1,7 @@
 //! Text and values of files to typed columns.
 
+mod pushed;
+
 use std::borrow::Cow;
 
 use arrow::array::ArrayRef;
@@ -57,10 +59,11 @@ impl ColumnBuilder {
             ColumnType::Double => (Kind::Double, Data::Double(Vec::new())),
             ColumnType::Date => (Kind::Date, Data::Date(Vec::new())),
             ColumnType::Timestamp => {
-                let stamps = Stamps::new(Stamps::zone(&feed.time_zone)?);
+                let stamps = Stamps::new(Stamps::zone(&feed.time_zone)?, feed.ambiguous);
                 (Kind::Timestamp(Box::new(stamps), bar_shift_seconds(feed, column)), Data::Timestamp(Vec::new()))
             }
         };
+        let by_order = matches!(&kind, Kind::Timestamp(stamps, _) if stamps.go_by_order());
         Ok(Self {
             name: column.name.clone(),
             field: field_name(feed, column).to_owned(),
@@ -68,6 +71,8 @@ impl ColumnBuilder {
             kind,
             values: match wanted {
                 Wanted::Kept => Some(Values { data, valid: Vec::new() }),
+                // Of two instants that a stamp may mean, one is chosen later.
+                Wanted::CheckedOnly if by_order => Some(Values { data, valid: Vec::new() }),
                 Wanted::CheckedOnly => None,
             },
         })
@@ -76,6 +81,11 @@ impl ColumnBuilder {
     /// The column's name in the feed's files.
     pub(super) fn field(&self) -> &str {
         &self.field
+    }
+
+    /// Whether a row needs a value of this column.
+    pub(super) fn is_required(&self) -> bool {
+        self.required
     }
 
     /// Reads the field that `line` starts with, without quotes, up to `delimiter` or the end; returns its length.
@@ -250,9 +260,18 @@ impl ColumnBuilder {
                 format!("`{field}`: {value} does not exist in {}", stamps.zone_name())
             }
             (Fault::Gap, _) => format!("`{field}`: {value} does not exist"),
+            (Fault::Repeated, Kind::Timestamp(stamps, _)) => {
+                format!("`{field}`: {value} occurs twice in {}", stamps.zone_name())
+            }
+            (Fault::Repeated, _) => format!("`{field}`: {value} occurs twice"),
             (Fault::OutOfRange, _) => format!("`{field}` is outside the years 1 to 9999: `{value}`"),
             (Fault::WrongType, _) => format!("`{field}` is not {}: `{value}`", self.expected()),
         }
+    }
+
+    /// Whether the order of rows may have to say what its stamps mean.
+    pub(super) fn goes_by_order(&self) -> bool {
+        matches!(&self.kind, Kind::Timestamp(stamps, _) if stamps.go_by_order())
     }
 
     fn expected(&self) -> &'static str {

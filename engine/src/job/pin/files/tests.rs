@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use pulse_core::decide::{Asked, JobRules, Observed, decide};
 use pulse_core::manifest::Sink;
 use pulse_core::meaning::Meaning;
+use pulse_core::sources::OnMissing;
 
 use super::*;
 use crate::source::file::Fingerprint;
@@ -152,20 +153,25 @@ proptest! {
 }
 
 #[test]
-fn the_first_three_files_that_are_gone_are_named() {
-    let warning = |count: u8, rebuilt: bool| {
-        let files: BTreeMap<String, State> = (0..count).map(|n| (format!("{n}.csv"), (0, 0, 0))).collect();
-        let known = bookmarks(&files, false);
-        pinned(&BTreeMap::new(), Past { bookmarks: &known, rebuilt }).warnings.pop()
-    };
-    assert_eq!(warning(0, false), None);
-    assert_eq!(warning(1, false).unwrap(), "raw.s: 1 file that was read is gone; its rows stay: `0.csv`");
-    assert_eq!(
-        warning(5, false).unwrap(),
-        "raw.s: 5 files that were read are gone; their rows stay: `0.csv`, `1.csv`, `2.csv` and 2 more"
-    );
-    assert_eq!(
-        warning(2, true).unwrap(),
-        "raw.s: 2 files that were read are gone; their rows go too, because all rows are replaced: `0.csv`, `1.csv`"
-    );
+fn an_empty_object_store_removes_no_rows_without_permission() {
+    use super::super::gone::refuse_empty_root;
+    let known = Bookmarks::new(bookmarks(&BTreeMap::from([("a".to_owned(), (0, 0, 0))]), false), None);
+    for (root, on_missing, listed, allow_loss, refused) in [
+        ("s3://bucket/raw/", OnMissing::Remove, vec![], false, true),
+        ("s3://bucket/raw/", OnMissing::Remove, vec![], true, false),
+        ("s3://bucket/raw/", OnMissing::Remove, vec![file("b", (0, 0, 0))], false, false),
+        ("s3://bucket/raw/", OnMissing::Keep, vec![], false, false),
+        ("file:///raw/", OnMissing::Remove, vec![], false, false),
+    ] {
+        let listing = Listing { files: listed, warnings: Vec::new() };
+        let listed = compared(url::Url::parse(root).unwrap(), listing, |_| None, &HashMap::new());
+        let observed = Observed {
+            files: BTreeMap::from([("s".to_owned(), listed.marks.clone())]),
+            on_missing: BTreeMap::from([("s".to_owned(), on_missing)]),
+            ..Observed::default()
+        };
+        let asked = Asked { allow_loss, ..Asked::default() };
+        let answer = refuse_empty_root(&BTreeMap::from([("s".to_owned(), listed)]), &known, &observed, &asked);
+        assert_eq!(answer.is_err(), refused, "{root} {on_missing:?}");
+    }
 }

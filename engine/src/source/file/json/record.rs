@@ -24,7 +24,7 @@ pub(super) fn read_record(rows: &mut Rows, line: i64, text: &[u8], key: Option<(
             return rows.reject_value(line, at, fault, &cell.shown(), text);
         }
     }
-    rows.keep(line);
+    rows.keep(line, || text);
 }
 
 fn parse<'a>(seed: RecordSeed<'_, 'a>, text: &'a [u8]) -> serde_json::Result<Option<Vec<Cell<'a>>>> {

@@ -122,7 +122,7 @@ fn values_of_each_type() {
         ("date", "2021-02-29", bad),
         ("date", "0000-01-01", bad),
         ("date", "2021-02-28 00:00:00", bad),
-        ("timestamp", "2020-11-01 01:30:00", Some("2020-11-01T05:30:00Z")),
+        ("timestamp", "2020-11-01 01:30:00", bad),
         ("timestamp", "2020-07-01T09:30", Some("2020-07-01T13:30:00Z")),
         ("timestamp", "2020-07-01 09:30:00.25+02:00", Some("2020-07-01T07:30:00.250Z")),
         ("timestamp", "2020-07-01", bad),
@@ -140,7 +140,12 @@ fn values_of_each_type() {
 #[test]
 fn a_broken_header_costs_every_line() {
     for (header, reason) in [
-        ("time,price,note", "the header has no field `volume`"),
+        ("price,volume,note", "the header has no field `time`"),
+        (
+            "time,price, Volume,note",
+            "the header has no field `volume` but `Volume`: name it in `rename` of the feed, or declare a column that is read from \
+             `Volume`",
+        ),
         ("time;price;volume;note", "the header has no field `time`"),
         ("time,price,volume,volume,note", "the header has the field `volume` twice"),
         ("TIME,price,volume,note", "the header has no field `time`"),

@@ -303,7 +303,7 @@ async fn values_of_null_partitions_are_null() {
     }
 }
 
-fn parquet_bytes(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+pub(super) fn parquet_bytes(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
     let batch =
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
@@ -353,11 +353,16 @@ async fn parquet_columns_are_held_to_their_types() {
 async fn a_file_that_is_not_parquet_is_one_rejected_row() {
     let source = || bars(&json!({ "parquet": {} }));
     let whole = parquet_bars();
-    let lacks = parquet_bytes(vec![("time", Arc::new(Int64Array::from(vec![1])))]);
+    let lacks = parquet_bytes(vec![("price", Arc::new(Int64Array::from(vec![1])))]);
+    let alike = parquet_bytes(vec![
+        ("time", Arc::new(Int64Array::from(vec![1]))),
+        ("Price", Arc::new(Int64Array::from(vec![1]))),
+    ]);
     for (bytes, reason) in [
         (b"time,price\n".to_vec(), "not readable as Parquet"),
         (whole[..whole.len() - 20].to_vec(), "not readable as Parquet"),
-        (lacks, "the file has no column `price`"),
+        (lacks, "the file has no column `time`"),
+        (alike, "the file has no column `price` but `Price`"),
     ] {
         let rows = read_folder(folder("AAPL", &bytes).path(), source()).await;
         assert_eq!((rows.len(), rows[0].line), (1, 1));

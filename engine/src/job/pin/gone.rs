@@ -1,0 +1,271 @@
+//! Files that were read and are gone: how many rows the table has of them, and what becomes of these.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use datafusion::common::{Column, JoinType, NullEquality};
+use datafusion::datasource::provider_as_source;
+use datafusion::functions_aggregate::count::count_all;
+use datafusion::logical_expr::{LogicalPlanBuilder, ident};
+use pulse_core::decide::{Asked, Bookmarks, Observed, RunPlan};
+use pulse_core::project::Job;
+use pulse_core::sources::OnMissing;
+use pulse_core::{Error, Result};
+
+use super::Pinned;
+use super::files::ListedFiles;
+use crate::error::from_datafusion;
+use crate::job::Workbench;
+use crate::job::replace::{collect, text_rows};
+use crate::source::delta::DeltaScan;
+use crate::source::file::SOURCE_FILE;
+use crate::table::{DataFile, Snapshot};
+
+/// Files that a warning names.
+const NAMED: usize = 3;
+/// Bytes of files that are searched for a warning: a landing folder whose files expire should not slow down every run.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// Rows of a table that come from some files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::job) enum RowsOfFiles {
+    Counted(u64),
+    /// More may lie in files that were not searched.
+    AtLeast(u64),
+    /// The table does not say which file a row is from.
+    Unknown,
+}
+
+/// By source.
+pub(super) fn on_missing(bench: &Workbench, listings: &BTreeMap<String, ListedFiles>) -> BTreeMap<String, OnMissing> {
+    let source = |name: &String| Some((name.clone(), bench.project.sources.files.get(name)?.on_missing));
+    listings.keys().filter_map(source).collect()
+}
+
+/// In an object store a root that is misspelled looks like one whose files are all gone. Their rows are not removed on that ground.
+///
+/// # Errors
+/// `Data` when all files of a source that removes rows are gone.
+pub(super) fn refuse_empty_root(
+    listings: &BTreeMap<String, ListedFiles>,
+    known: &Bookmarks,
+    observed: &Observed,
+    asked: &Asked,
+) -> Result<()> {
+    for (name, listing) in listings {
+        let removes = observed.on_missing.get(name) == Some(&OnMissing::Remove);
+        let is_local = listing.root.scheme() == "file";
+        let reads = |file: &String| file.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        if removes
+            && !is_local
+            && !asked.allow_loss
+            && listing.marks.is_empty()
+            && known.gone(observed).iter().any(reads)
+        {
+            return Err(Error::data(format!(
+                "raw.{name}: nothing is left below {}, and `on_missing = \"remove\"` would remove all rows of its files; correct the root, \
+                 or give --allow-loss if its files are gone",
+                listing.root
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Files as the bookmarks have them, by what a person calls them: `raw.source/path`, or the path alone.
+///
+/// # Errors
+/// `Invalid` when the table has not read one, or two sources have it.
+pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String]) -> Result<Vec<String>> {
+    let sources = job.query.files();
+    let find = |name: &String| {
+        let of_source = |source: &&str| {
+            let path = name.strip_prefix("raw.").and_then(|name| name.strip_prefix(source)?.strip_prefix('/'));
+            [path, Some(name.as_str())].into_iter().flatten().find(|path| known.file(source, path).is_some())
+        };
+        let found = sources.iter().filter_map(|source| Some(format!("{source}/{}", of_source(source)?)));
+        match found.collect::<Vec<_>>().as_slice() {
+            [] => Err(Error::invalid(format!(
+                "the table has not read a file `{name}`, or has forgotten it; `pulse plan` names files that are gone"
+            ))),
+            [file] => Ok(file.clone()),
+            [one, other, ..] => Err(Error::invalid(format!("`{name}` may be raw.{one} or raw.{other}: write which"))),
+        }
+    };
+    names.iter().map(find).collect()
+}
+
+/// Adds what a person should know of files that are gone to the warnings of their sources.
+///
+/// # Errors
+/// When files of the table cannot be read.
+pub(super) async fn warn(bench: &Workbench, pinned: &mut Pinned) -> Result<()> {
+    let mut warnings = Vec::new();
+    for (name, files) in pinned.files.iter().filter(|(_, files)| !files.gone.is_empty()) {
+        let rows = count_rows(bench, pinned, &files.gone, MOST_BYTES).await?;
+        let fate = match &pinned.plan {
+            RunPlan::Rebuild { .. } => Fate::Replaced,
+            RunPlan::Changes { .. } if !files.removed.is_empty() => Fate::Removed,
+            RunPlan::Nothing | RunPlan::Changes { .. } => Fate::Kept,
+        };
+        warnings.push((name.clone(), sentence(name, &files.gone, rows, fate)));
+    }
+    for (name, warning) in warnings {
+        pinned.files.entry(name).and_modify(|files| files.warnings.push(warning));
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Removed,
+    Replaced,
+}
+
+fn sentence(name: &str, gone: &[String], rows: RowsOfFiles, fate: Fate) -> String {
+    let (files, whose, of) = match gone.len() {
+        1 => ("1 file that was read is gone".to_owned(), "its", "it"),
+        count => (format!("{count} files that were read are gone"), "their", "them"),
+    };
+    let goes = |one: bool| match (fate, one) {
+        (Fate::Kept, true) => "stays",
+        (Fate::Kept, false) => "stay",
+        (Fate::Removed, true) => "is removed",
+        (Fate::Removed, false) => "are removed",
+        (Fate::Replaced, true) => "goes too, because all rows are replaced",
+        (Fate::Replaced, false) => "go too, because all rows are replaced",
+    };
+    let rows = match rows {
+        RowsOfFiles::Counted(0) => format!("the table has no rows of {of}"),
+        RowsOfFiles::Counted(1) => format!("{whose} only row {}", goes(true)),
+        RowsOfFiles::Counted(rows) => format!("{whose} {rows} rows {}", goes(false)),
+        RowsOfFiles::AtLeast(rows) => format!("{whose} rows {}, at least {rows}", goes(false)),
+        RowsOfFiles::Unknown => {
+            format!("{whose} rows {}; how many is not known, as the table has no column `{SOURCE_FILE}`", goes(false))
+        }
+    };
+    format!("raw.{name}: {files}; {rows}: {}", some(gone))
+}
+
+/// The first few by name.
+fn some(paths: &[String]) -> String {
+    let named = paths.iter().take(NAMED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+    match paths.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// Rows of the table that come from `paths`, by its statistics where these say so. Of other files at most `most_bytes` are searched.
+///
+/// # Errors
+/// When files of the table cannot be read.
+pub(in crate::job) async fn count_rows(
+    bench: &Workbench,
+    pinned: &Pinned,
+    paths: &[String],
+    most_bytes: u64,
+) -> Result<RowsOfFiles> {
+    let has_column = |snapshot: &&Snapshot| snapshot.schema.field_with_name(SOURCE_FILE).is_ok();
+    let Some(snapshot) = pinned.target.as_ref().filter(has_column) else { return Ok(RowsOfFiles::Unknown) };
+    let wanted: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
+    let mut rows = 0;
+    let mut unclear = Vec::new();
+    for file in &snapshot.files {
+        match holds(file, snapshot, &wanted) {
+            Holds::Nothing => {}
+            Holds::Only(all) => rows += all,
+            Holds::Perhaps => unclear.push(file.clone()),
+        }
+    }
+    if unclear.iter().map(|file| file.bytes).sum::<u64>() > most_bytes {
+        return Ok(RowsOfFiles::AtLeast(rows));
+    }
+    let target = bench.options.target_partition_bytes;
+    let scan = DeltaScan::of_files(pinned.table.clone(), &snapshot.schema, &snapshot.partition_by, unclear, target);
+    Ok(RowsOfFiles::Counted(rows + search(bench, scan, paths).await?))
+}
+
+enum Holds {
+    Nothing,
+    /// All of its rows are wanted.
+    Only(u64),
+    Perhaps,
+}
+
+fn holds(file: &DataFile, snapshot: &Snapshot, wanted: &BTreeSet<&str>) -> Holds {
+    let Ok(field) = snapshot.schema.field_with_name(SOURCE_FILE) else { return Holds::Nothing };
+    let bounds = (file.min(SOURCE_FILE, field.data_type()), file.max(SOURCE_FILE, field.data_type()));
+    let (Some(min), Some(max)) = bounds else { return Holds::Perhaps };
+    let (Some(Some(min)), Some(Some(max))) = (min.try_as_str(), max.try_as_str()) else { return Holds::Perhaps };
+    if min > max || wanted.range::<&str, _>(min..=max).next().is_none() {
+        return Holds::Nothing;
+    }
+    match (min == max && file.null_count(SOURCE_FILE) == Some(0), file.rows()) {
+        (true, Some(rows)) => Holds::Only(rows),
+        _ => Holds::Perhaps,
+    }
+}
+
+async fn search(bench: &Workbench, scan: DeltaScan, paths: &[String]) -> Result<u64> {
+    if scan.files().is_empty() {
+        return Ok(0);
+    }
+    let doing = "count rows of files that are gone";
+    let gone =
+        LogicalPlanBuilder::from(text_rows(SOURCE_FILE, paths)?).alias("gone").and_then(LogicalPlanBuilder::build);
+    let failed = |e| from_datafusion(doing, e);
+    let keys = || vec![Column::from_name(SOURCE_FILE)];
+    let plan = LogicalPlanBuilder::scan("target", provider_as_source(Arc::new(scan)), None)
+        .and_then(|plan| plan.project([ident(SOURCE_FILE)]))
+        .and_then(|plan| {
+            plan.join_detailed(gone?, JoinType::LeftSemi, (keys(), keys()), None, NullEquality::NullEqualsNothing)
+        })
+        .and_then(|plan| plan.aggregate(Vec::<datafusion::logical_expr::Expr>::new(), [count_all().alias("rows")]))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(failed)?;
+    let batches = collect(bench, doing, &plan).await?;
+    let counts = batches.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
+    Ok(counts.flat_map(|counts| counts.iter().flatten()).map(|count| u64::try_from(count).unwrap_or_default()).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_gone_are_named_with_their_rows_and_what_becomes_of_these() {
+        let say = |count: usize, rows: RowsOfFiles, fate: Fate| {
+            let gone: Vec<String> = (0..count).map(|n| format!("{n}.csv")).collect();
+            sentence("s", &gone, rows, fate)
+        };
+        for (said, expected) in [
+            (
+                say(1, RowsOfFiles::Counted(1), Fate::Kept),
+                "raw.s: 1 file that was read is gone; its only row stays: `0.csv`",
+            ),
+            (
+                say(1, RowsOfFiles::Counted(0), Fate::Kept),
+                "raw.s: 1 file that was read is gone; the table has no rows of it: `0.csv`",
+            ),
+            (
+                say(5, RowsOfFiles::Counted(12), Fate::Removed),
+                "raw.s: 5 files that were read are gone; their 12 rows are removed: `0.csv`, `1.csv`, `2.csv` and 2 more",
+            ),
+            (
+                say(2, RowsOfFiles::AtLeast(7), Fate::Kept),
+                "raw.s: 2 files that were read are gone; their rows stay, at least 7: `0.csv`, `1.csv`",
+            ),
+            (
+                say(2, RowsOfFiles::Unknown, Fate::Replaced),
+                "raw.s: 2 files that were read are gone; their rows go too, because all rows are replaced; how many is not known, as \
+                 the table has no column `source_file`: `0.csv`, `1.csv`",
+            ),
+        ] {
+            assert_eq!(said, expected);
+        }
+    }
+}
