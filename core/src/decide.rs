@@ -64,6 +64,8 @@ pub struct Observed {
     /// By source: path and fingerprint of every file.
     pub files: BTreeMap<String, BTreeMap<String, i64>>,
     pub tables: BTreeMap<TableName, ObservedTable>,
+    /// Why the query over what changed may not yield what the change makes of the whole; `None` where it is proven to.
+    pub unproven: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -238,7 +240,7 @@ fn whole(sink: &Sink, changed_files: Option<&String>, observed: &Observed) -> St
             (Read::Changed, Since::Changed(_)) => changed = true,
         }
     }
-    if let Some(reason) = apart(observed) {
+    if let Some(reason) = apart(observed).or_else(|| observed.unproven.clone().filter(|_| changed)) {
         return Step::Rebuild(reason);
     }
     match (changed, changed_files, sink) {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pulse_core::Result;
-use pulse_engine::job::infer_schemas;
+use pulse_engine::job::{infer_schemas, unproven_increments};
 
 use crate::args::Global;
 use crate::{output, setup};
@@ -13,6 +13,9 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
     let project = setup::project_without_variables(global)?;
     let state = setup::state(&settings, &setup::stores(&settings))?;
     let schemas = infer_schemas(&state, &project).await?;
+    for (name, reasons) in unproven_increments(&state, &project, &schemas).await? {
+        reasons.iter().for_each(|reason| eprintln!("warning: {name}: {reason}"));
+    }
     let rows: Vec<Vec<String>> = schemas
         .iter()
         .map(|(name, schema)| {

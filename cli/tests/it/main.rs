@@ -9,6 +9,7 @@ mod changes;
 mod cluster;
 mod crash;
 mod histories;
+mod increments;
 mod jobs;
 mod late;
 mod maintenance;

@@ -8,6 +8,7 @@ mod fixture;
 mod fresh;
 mod grain;
 mod growth;
+mod increment;
 mod interval_scope;
 mod limit;
 mod meaning;
@@ -45,7 +46,7 @@ pub use refers::Referred;
 pub use report::{Outcome, Report};
 pub use roots::check_roots;
 pub use run::{Entering, RunOptions, committed, preview, run};
-pub use schema::{check_jobs, infer_schemas};
+pub use schema::{check_jobs, infer_schemas, unproven_increments};
 pub use vacuum::unneeded;
 
 /// What all runs of a process share.

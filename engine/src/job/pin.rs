@@ -1,6 +1,7 @@
 //! What a run reads: versions and files, pinned before anything is read. A run is a function of these.
 
 mod files;
+mod increments;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -18,16 +19,17 @@ use pulse_core::project::Job;
 use pulse_core::{Error, ErrorKind, Result};
 
 use super::Workbench;
+use super::increment::Increment;
 use super::interval_scope::{IntervalScope, columns_within, times};
 use super::meaning::{hash_of, meaning};
-use super::query::{Sources, logical_plan};
+use super::query::logical_plan;
 use super::refers::{self, Referred};
 use crate::error::from_datafusion;
-use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, ScanOptions, SourceFile};
 use crate::store::{store_path, store_url};
 use crate::table::{Changes, DataFile, Snapshot, Table};
 use files::{ListedFiles, list_files};
+use increments::{increment_of, whole_sources};
 
 pub use files::PinnedFiles;
 
@@ -101,6 +103,8 @@ pub struct Pinned {
     /// What is read and what is replaced.
     pub plan: RunPlan,
     pub mode: Mode,
+    /// Which rows of the table give way, in an incremental run of a job without intervals.
+    pub(super) increment: Increment,
     /// Several intervals may be computed by one evaluation of the query.
     pub(super) decomposes: bool,
     /// Bookmarks that the commit sets; those of files after [`Pinned::with_bookmarks_of_files`].
@@ -167,7 +171,14 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         Some(unit) => interval_facts(bench, job, unit, &listings, &tables).await?,
         None => IntervalFacts::default(),
     };
-    let observed = observed(&known, &listings, &tables, &facts.scope, unit);
+    let mut observed = observed(&known, &listings, &tables, &facts.scope, unit);
+    let mut increment = Increment::default();
+    if unit.is_none() && target.is_some() {
+        match increment_of(bench, job, &observed, &listings, &tables).await? {
+            Ok(proven) => increment = proven,
+            Err(reason) => observed.unproven = Some(reason),
+        }
+    }
     let meaning = meaning(bench, job)?;
     let has_quarantine = own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty());
     let partitions_within = facts.partitions_within;
@@ -190,6 +201,7 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         tables,
         referred,
         mode: Mode::from(&plan),
+        increment,
         decomposes: facts.scope.decomposes,
         transactions: known.after(&plan, &meaning, &observed),
         plan,
@@ -220,6 +232,7 @@ fn observed(
     Observed {
         files: listings.iter().map(|(name, listing)| (name.clone(), listing.marks.clone())).collect(),
         tables: tables.iter().map(table).collect(),
+        unproven: None,
     }
 }
 
@@ -237,15 +250,7 @@ async fn interval_facts(
     listings: &BTreeMap<String, ListedFiles>,
     tables: &BTreeMap<TableName, PinnedTable>,
 ) -> Result<IntervalFacts> {
-    let mut sources = Sources::new();
-    for (name, listing) in listings {
-        sources.insert(format!("raw.{name}"), Arc::new(raw_files(bench, name, &listing.root, Vec::new())?));
-    }
-    for (name, pinned) in tables {
-        let target = bench.options.target_partition_bytes;
-        sources.insert(name.to_string(), Arc::new(DeltaScan::new(pinned.table.clone(), &pinned.now, target)));
-    }
-    let plan = logical_plan(&bench.state, job, &sources).await?;
+    let plan = logical_plan(&bench.state, job, &whole_sources(bench, listings, tables)?).await?;
     let failed = |e| from_datafusion(&job.query_path(), e);
     let partitions_within = match &job.manifest.sink {
         Sink::OverwritePartitions { by } => columns_within(&plan, by, unit).map_err(failed)?,

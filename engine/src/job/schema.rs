@@ -10,10 +10,12 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
+use pulse_core::manifest::Read;
 use pulse_core::name::TableName;
 use pulse_core::project::{Job, Project};
 use pulse_core::{Error, Result};
 
+use super::increment::unproven;
 use super::query::{Sources, plan_query};
 use crate::error::from_datafusion;
 use crate::source::file::file_source_schema;
@@ -60,23 +62,49 @@ async fn infer<'a>(
     let mut schemas: BTreeMap<TableName, SchemaRef> = BTreeMap::new();
     for name in names {
         let job = project.job(name)?;
-        let mut sources = Sources::new();
-        for file in job.query.files() {
-            if let Some(source) = project.sources.files.get(file) {
-                sources.insert(format!("raw.{file}"), empty(file_source_schema(source)));
-            }
-        }
-        for table in job.query.tables() {
-            if let Some(schema) = schemas.get(&table) {
-                sources.insert(table.to_string(), empty(Arc::clone(schema)));
-            }
-        }
+        let sources = empty_sources(project, job, &schemas);
         let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
         // Parameters of functions and the sink's own columns are checked only here.
         state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
         schemas.insert(name.clone(), table_schema(&query.plan, &query.columns)?);
     }
     Ok(schemas)
+}
+
+/// By job: why it reads all rows of a source although it asks for those that changed.
+///
+/// # Errors
+/// As [`infer_schemas`], which `schemas` come from.
+pub async fn unproven_increments(
+    state: &SessionState,
+    project: &Project,
+    schemas: &BTreeMap<TableName, SchemaRef>,
+) -> Result<BTreeMap<TableName, BTreeSet<String>>> {
+    let mut found = BTreeMap::new();
+    for (name, job) in &project.jobs {
+        if job.manifest.source.values().any(|source| source.read == Read::Changed) {
+            let sources = empty_sources(project, job, schemas);
+            let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
+            found.insert(name.clone(), unproven(job, &query));
+        }
+    }
+    found.retain(|_, reasons| !reasons.is_empty());
+    Ok(found)
+}
+
+fn empty_sources(project: &Project, job: &Job, schemas: &BTreeMap<TableName, SchemaRef>) -> Sources {
+    let mut sources = Sources::new();
+    for file in job.query.files() {
+        if let Some(source) = project.sources.files.get(file) {
+            sources.insert(format!("raw.{file}"), empty(file_source_schema(source)));
+        }
+    }
+    for table in job.query.tables() {
+        if let Some(schema) = schemas.get(&table) {
+            sources.insert(table.to_string(), empty(Arc::clone(schema)));
+        }
+    }
+    sources
 }
 
 fn empty(schema: SchemaRef) -> Arc<dyn TableProvider> {
