@@ -74,6 +74,8 @@ pub struct Observed {
     /// By source: what is asked to become of rows of files that are gone; they stay if nothing is said.
     pub on_missing: BTreeMap<String, OnMissing>,
     pub tables: BTreeMap<TableName, ObservedTable>,
+    /// Why the query over what changed may not yield what the change makes of the whole; `None` where it is proven to.
+    pub unproven: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -251,7 +253,7 @@ fn whole(sink: &Sink, changed_files: Option<&str>, observed: &Observed) -> Step 
             (Read::Changed, Since::Changed(_)) => changed = true,
         }
     }
-    if let Some(reason) = apart(observed) {
+    if let Some(reason) = apart(observed).or_else(|| observed.unproven.clone().filter(|_| changed)) {
         return Step::Rebuild(reason);
     }
     match (changed, changed_files, sink) {

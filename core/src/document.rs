@@ -177,7 +177,7 @@ mod tests {
           = help: did you mean `day`?
         "#);
         insta::assert_snapshot!(wrong(&format!("{HEAD}[sink.merge]\nkey = [\"x\"]\n")), @r#"
-        error: unknown key `key`, expected `keys`
+        error: unknown key `key`, expected `keys`, `latest_by`
          --> silver/x/job.toml:4:1
           |
         4 | key = ["x"]

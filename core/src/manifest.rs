@@ -63,9 +63,20 @@ impl Manifest {
         }
     }
 
+    /// Which row of a key `merge` keeps; empty where a key has one row.
+    pub fn latest_by(&self) -> &[String] {
+        match &self.sink {
+            Sink::Merge { latest_by, .. } => latest_by,
+            Sink::Append {} | Sink::Overwrite {} | Sink::OverwritePartitions { .. } => &[],
+        }
+    }
+
     /// The place in `expect` of the `unique` that the sink enforces while it writes: the one that takes rows out, or the
-    /// first that can. The others are counted on the written files.
+    /// first that can. The others are counted on the written files, as all are where `latest_by` takes rows out.
     pub fn unique_in_sink(&self) -> Option<usize> {
+        if !self.latest_by().is_empty() {
+            return None;
+        }
         let removes = |expectation: &Expectation| expectation.unique.is_some() && expectation.removes_rows();
         self.expect.iter().position(removes).or_else(|| {
             let can = |expectation: &Expectation| expectation.unique.as_ref().is_some_and(|unique| self.finds(unique));
@@ -98,7 +109,7 @@ impl Manifest {
             Sink::Append {} => true,
             Sink::Overwrite {} => false,
             Sink::OverwritePartitions { by } => !within(by),
-            Sink::Merge { keys } => !within(keys),
+            Sink::Merge { keys, .. } => !within(keys),
         }
     }
 }
@@ -130,9 +141,11 @@ pub struct Source {
     pub read: Read,
     /// With `changed`: read again every row that agrees in these columns with a changed row, so that the query
     /// sees whole groups. Without it the query sees the added rows alone, and all rows once some were changed or removed.
+    /// Where the query or the sink looks across these groups, a run reads all rows; `pulse check` says so, and which `by` would do.
     #[serde(default)]
     pub by: Vec<String>,
-    /// With `changed`: also read this much before the first changed row, such as `{ column = "ts", days = 3 }`.
+    /// With `changed`: also read this much before the first changed row, such as `{ column = "ts", days = 3 }`. The first rows
+    /// of these lack the rows before them, so that a run reads all rows; use `by`.
     #[serde(default)]
     pub lookback: Option<Lookback>,
 }
@@ -170,10 +183,15 @@ pub enum Sink {
         /// Columns that the table is partitioned by.
         by: Vec<String>,
     },
-    /// A row with an equal key is replaced, others are added; keys whose source rows are gone are deleted.
+    /// The table holds the query's rows, each key once; keys whose source rows are gone are deleted.
     Merge {
         /// Columns of the key.
         keys: Vec<String>,
+        /// Which of several rows of a key stays: the greatest by these columns, compared one after the other, such as
+        /// `["ts", "line"]`; the least by one with `desc`. A null counts as less than all values. Rows that agree in all of
+        /// these columns must be equal. Without it, a key with several rows is an error.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        latest_by: Vec<String>,
     },
 }
 

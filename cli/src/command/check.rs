@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pulse_core::{Error, Result};
-use pulse_engine::job::{check_tables, infer_each};
+use pulse_engine::job::{check_tables, infer_each, unproven_increments};
 
 use crate::args::Global;
 use crate::{output, setup};
@@ -14,6 +14,9 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
     let project = setup::project_without_variables(global)?;
     let state = setup::state(&settings, &setup::stores(&settings))?;
     let inferred = infer_each(&state, &project).await?;
+    for (name, reasons) in unproven_increments(&state, &project, &inferred.schemas).await? {
+        reasons.iter().for_each(|reason| eprintln!("warning: {name}: {reason}"));
+    }
     let rows: Vec<Vec<String>> = inferred
         .schemas
         .iter()

@@ -13,6 +13,7 @@ mod evolution;
 mod former_lake;
 mod gone;
 mod histories;
+mod increments;
 mod jobs;
 mod late;
 mod maintenance;

@@ -140,7 +140,7 @@ fn rows_of_files_are_appended_with_their_file() {
 }
 
 #[test]
-fn a_lookback_shows_the_rows_before_the_first_change() {
+fn a_lookback_leaves_no_row_without_those_before_it() {
     let scene = events(CSV);
     let manifest = "grain = [\"at\"]\n[source.\"bronze.events\"]\nread = \"changed\"\n\
                     lookback = { column = \"at\", days = 2 }\n[sink.merge]\nkeys = [\"at\"]\n";
@@ -158,8 +158,9 @@ fn a_lookback_shows_the_rows_before_the_first_change() {
     scene.run_all();
     scene.put("b.csv", "at,v\n2024-01-05 00:00:00,16\n");
     scene.run_all();
-    // 5 January sees 3 and 4 January, which did not change; 1 January is outside and its value stands.
+    // 5 January sees 3 and 4 January, which did not change. 3 January still sees the two days before it.
     assert_eq!(scene.value("select v from gold.rolling where at = timestamp '2024-01-05T00:00:00Z'"), "28");
+    assert_eq!(scene.value("select v from gold.rolling where at = timestamp '2024-01-03T00:00:00Z'"), "7");
     assert_eq!(scene.value("select v from gold.rolling where at = timestamp '2024-01-01T00:00:00Z'"), "1");
     assert_eq!(scene.count("gold.rolling"), 5);
 }

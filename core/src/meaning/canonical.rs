@@ -107,9 +107,12 @@ impl Lines {
                 self.add("sink", &["overwrite_partitions"]);
                 self.add("sink.by", by);
             }
-            Sink::Merge { keys } => {
+            Sink::Merge { keys, latest_by } => {
                 self.add("sink", &["merge"]);
                 self.add("sink.keys", keys);
+                if !latest_by.is_empty() {
+                    self.add("sink.latest_by", &latest_by.iter().map(one_space).collect::<Vec<_>>());
+                }
             }
         }
     }
@@ -141,7 +144,6 @@ impl Lines {
         }
         if let Some(Unique { columns, keep_first_by }) = unique {
             self.list("expect.unique", place, columns);
-            let one_space = |text: &String| text.split_whitespace().collect::<Vec<_>>().join(" ");
             self.list("expect.keep_first_by", place, &keep_first_by.iter().map(one_space).collect::<Vec<_>>());
         }
         if let Some(Rows { at_least, at_most }) = rows {
@@ -211,6 +213,10 @@ impl Lines {
             Format::Parquet {} => self.add("format", &["parquet"]),
         }
     }
+}
+
+fn one_space(text: &String) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn unit_name(unit: IntervalUnit) -> &'static str {

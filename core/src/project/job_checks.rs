@@ -18,6 +18,7 @@ pub(super) fn check(manifest: &Manifest, document: &Document<'_>, query: &Query,
     let mut checks = Checks { document, problems: Vec::new() };
     checks.head(manifest);
     checks.sink(&manifest.sink);
+    checks.latest_by(manifest);
     checks.sources(manifest, query);
     checks.interval(manifest, query, query_path);
     let mut names = BTreeSet::new();
@@ -105,10 +106,28 @@ impl Checks<'_> {
                 let place = ["sink".into(), "overwrite_partitions".into(), "by".into()];
                 self.columns(&place, by, "name the columns that the table is partitioned by");
             }
-            Sink::Merge { keys } => {
+            Sink::Merge { keys, .. } => {
                 let place = ["sink".into(), "merge".into(), "keys".into()];
                 self.columns(&place, keys, "name the columns by which a row replaces another, usually the grain");
             }
+        }
+    }
+
+    /// Rows of a key are compared as neighbours, while they are written.
+    fn latest_by(&mut self, manifest: &Manifest) {
+        let Sink::Merge { keys, latest_by } = &manifest.sink else { return };
+        if latest_by.is_empty() {
+            return;
+        }
+        let place = ["sink".into(), "merge".into(), "latest_by".into()];
+        self.orders(&place, latest_by);
+        if manifest.order().iter().take(keys.len()).any(|column| !keys.contains(column)) {
+            let help = format!("let `order` begin with {}", keys.join(", "));
+            self.key(&place, "rows of a key would not lie side by side in the table's order", &help);
+        }
+        if manifest.interval.is_some() {
+            let help = "remove `interval` and filter nothing by it; `read = \"changed\"` reads what is new";
+            self.key(&place, "`latest_by` compares rows of all intervals, and a run sees some", help);
         }
     }
 
@@ -236,7 +255,8 @@ impl Checks<'_> {
                 let help = "write `keep_first_by = [\"column desc\", ..]`, or the choice would differ between runs";
                 self.value(&at("unique"), "which of the repeated rows stays is not said", help);
             }
-            self.sort_columns(index, &unique.keep_first_by);
+            let place = [Step::Key("expect"), index.into(), "unique".into(), "keep_first_by".into()];
+            self.orders(&place, &unique.keep_first_by);
         }
         if removes_rows && (expectation.rows.is_some() || expectation.fresh.is_some()) {
             let help = "it is about the table and not about a row: use `warn` or `fail`";
@@ -278,7 +298,7 @@ impl Checks<'_> {
                     "a row of a later run may repeat one that is in the table, where `append` leaves it".to_owned(),
                     "use `merge` with these columns as keys, or set `on_fail` to `warn` or `fail`, which look at the table too",
                 ),
-                Sink::Merge { keys } | Sink::OverwritePartitions { by: keys } => (
+                Sink::Merge { keys, .. } | Sink::OverwritePartitions { by: keys } => (
                     format!(
                         "a row of a later run may repeat one that stays in the table, of another {}",
                         keys.join(", ")
@@ -297,13 +317,13 @@ impl Checks<'_> {
         }
     }
 
-    fn sort_columns(&mut self, index: usize, columns: &[String]) {
+    /// Columns with or without a direction.
+    fn orders(&mut self, place: &[Step<'_>], columns: &[String]) {
         for (item, text) in columns.iter().enumerate() {
             let words: Vec<&str> = text.split_whitespace().collect();
             if !matches!(words[..], [_] | [_, "asc" | "desc"]) {
-                let place = [Step::Key("expect"), index.into(), "unique".into(), "keep_first_by".into(), item.into()];
                 self.value(
-                    &place,
+                    &[place, &[item.into()]].concat(),
                     format!("`{text}` is not an order"),
                     "write `column`, `column asc` or `column desc`",
                 );

@@ -352,6 +352,34 @@ fn an_expectation_is_one_check() {
     }
 }
 
+#[test]
+fn the_latest_row_is_found_among_neighbours() {
+    let problems = |head: &str, latest: &str, rest: &str, query: &str| -> Vec<String> {
+        let mut files = files();
+        let sink = format!("[sink.merge]\nkeys = [\"symbol\"]\nlatest_by = {latest}\n");
+        files.insert("bronze/bars/job.toml".into(), format!("owner = \"o\"\n{head}\n{sink}{rest}"));
+        files.insert("bronze/bars/query.sql".into(), query.to_owned());
+        let error = Project::parse(&files).err();
+        error.iter().flat_map(|e| e.diagnostics()).map(|problem| problem.message.clone()).collect()
+    };
+    let (plain, grain) = ("select symbol, ts, close from raw.bars", "grain = [\"symbol\"]");
+    for (head, latest) in [(grain, "[\"ts\"]"), ("grain = [\"symbol\", \"ts\"]", "[\"ts desc\", \"close asc\"]")] {
+        assert!(problems(head, latest, "", plain).is_empty(), "{head} {latest}");
+    }
+    assert_eq!(problems(grain, "[\"ts down\"]", "", plain), ["`ts down` is not an order"]);
+    let apart = "rows of a key would not lie side by side in the table's order";
+    assert_eq!(problems("grain = [\"symbol\"]\norder = [\"ts\", \"symbol\"]", "[\"ts\"]", "", plain), [apart]);
+    let of_intervals = "select symbol, ts, close from raw.bars where ts >= $interval_start and ts < $interval_end";
+    assert_eq!(
+        problems("grain = [\"symbol\"]\ninterval = \"day\"\nstart = \"2024-01-01\"", "[\"ts\"]", "", of_intervals),
+        ["`latest_by` compares rows of all intervals, and a run sees some"]
+    );
+    // One rule says which of the rows of a key stays.
+    let once = "[[expect]]\nname = \"once\"\nunique = { columns = [\"symbol\"], keep_first_by = [\"ts\"] }\non_fail = \"drop\"\n";
+    assert_eq!(problems(grain, "[\"ts\"]", once, plain), ["a second `unique` that takes rows out"]);
+    assert!(problems(grain, "[\"ts\"]", &once.replace("drop", "fail"), plain).is_empty());
+}
+
 /// What the sink cannot see it may not be asked to take out.
 #[test]
 fn uniqueness_is_asked_where_it_can_be_seen() {

@@ -155,7 +155,7 @@ mod tests {
         | `"quarantine"` | Counted, left out, kept in `<table>__quarantine`. |
         | `"fail"` | The run fails and the table stays as it was. |
         "#);
-        insta::assert_snapshot!(section("sink"), @r"
+        insta::assert_snapshot!(section("sink"), @r#"
         How the query's rows reach the table.
 
         | table | keys | meaning |
@@ -163,16 +163,16 @@ mod tests {
         | `append` |  | Rows are added. Of a source of files that changed, the rows of its earlier content are replaced. |
         | `overwrite` |  | The table holds exactly the query's rows. |
         | `overwrite_partitions` | `by` (list of text): Columns that the table is partitioned by. | The partitions that occur in the query's rows are replaced whole. |
-        | `merge` | `keys` (list of text): Columns of the key. | A row with an equal key is replaced, others are added; keys whose source rows are gone are deleted. |
-        ");
+        | `merge` | `keys` (list of text): Columns of the key.<br>`latest_by` (list of text): Which of several rows of a key stays: the greatest by these columns, compared one after the other, such as `["ts", "line"]`; the least by one with `desc`. A null counts as less than all values. Rows that agree in all of these columns must be equal. Without it, a key with several rows is an error. | The table holds the query's rows, each key once; keys whose source rows are gone are deleted. |
+        "#);
         insta::assert_snapshot!(section("source"), @r#"
         How one source is read.
 
         | key | type | default | meaning |
         |---|---|---|---|
         | `read` | [read](#read) | needed | `all` rows of the pinned version, or only those `changed` since the bookmark. |
-        | `by` | list of text | `[]` | With `changed`: read again every row that agrees in these columns with a changed row, so that the query sees whole groups. Without it the query sees the added rows alone, and all rows once some were changed or removed. |
-        | `lookback` | [lookback](#lookback) |  | With `changed`: also read this much before the first changed row, such as `{ column = "ts", days = 3 }`. |
+        | `by` | list of text | `[]` | With `changed`: read again every row that agrees in these columns with a changed row, so that the query sees whole groups. Without it the query sees the added rows alone, and all rows once some were changed or removed. Where the query or the sink looks across these groups, a run reads all rows; `pulse check` says so, and which `by` would do. |
+        | `lookback` | [lookback](#lookback) |  | With `changed`: also read this much before the first changed row, such as `{ column = "ts", days = 3 }`. The first rows of these lack the rows before them, so that a run reads all rows; use `by`. |
         "#);
         insta::assert_snapshot!(section("tests/*.toml"), @r#"
         One test of a job. Rows are TOML tables; what is not in a row is null. Values take the types of the tables' columns.

@@ -44,7 +44,7 @@ fn spec() -> SinkSpec {
             columns: vec!["symbol".to_owned()],
             adjacency: Adjacency::Watched,
             on_fail: FailAction::Drop,
-            keep_first_by: vec![SortKey { column: "ts".to_owned(), descending: true }],
+            keep_first_by: vec![SortKey { column: "ts".to_owned(), descending: true, nulls_first: true }],
         }),
         grain: Some(UniqueCheck {
             name: "grain".to_owned(),

@@ -2,6 +2,7 @@
 //! rows may agree.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::JoinType;
@@ -82,27 +83,32 @@ fn of_groups(aggregate: &Aggregate) -> Option<Places> {
 /// A key stays one while each of its columns goes through, under whatever name.
 fn of_projection(projection: &Projection, keys: &[Places]) -> Vec<Places> {
     let origins: Vec<Option<usize>> =
-        projection.expr.iter().map(|expression| origin(expression, &projection.input)).collect();
+        projection.expr.iter().map(|expression| shown_column(expression, &projection.input)).collect();
     let target = |wanted: &usize| origins.iter().position(|origin| origin.as_ref() == Some(wanted));
     keys.iter().filter_map(|key| key.iter().map(target).collect()).collect()
 }
 
 /// The input's column that an expression shows, with a value for each of its values.
-fn origin(expression: &Expr, input: &LogicalPlan) -> Option<usize> {
+pub(super) fn shown_column(expression: &Expr, input: &LogicalPlan) -> Option<usize> {
     match expression {
         Expr::Column(column) => input.schema().maybe_index_of_column(column),
-        Expr::Alias(alias) => origin(&alias.expr, input),
+        Expr::Alias(alias) => shown_column(&alias.expr, input),
         Expr::Cast(cast) => {
-            let inner = origin(&cast.expr, input)?;
+            let inner = shown_column(&cast.expr, input)?;
             keeps_values_apart(input.schema().field(inner).data_type(), cast.field.data_type()).then_some(inner)
         }
         _ => None,
     }
 }
 
-fn keeps_values_apart(from: &DataType, to: &DataType) -> bool {
+pub(super) fn keeps_values_apart(from: &DataType, to: &DataType) -> bool {
+    // The wall clock of another zone shows one time twice when it is set back.
+    let is_utc = |zone: &Option<Arc<str>>| zone.as_deref().is_none_or(|zone| zone == "UTC" || zone == "+00:00");
     match (from, to) {
-        (DataType::Timestamp(from, _), DataType::Timestamp(TimeUnit::Microsecond, _)) => *from != TimeUnit::Nanosecond,
+        (DataType::Timestamp(from, zone), DataType::Timestamp(TimeUnit::Microsecond, other)) => {
+            let same_clock = zone.is_some() == other.is_some() || (is_utc(zone) && is_utc(other));
+            *from != TimeUnit::Nanosecond && same_clock
+        }
         _ => from == to || (from.is_string() && to.is_string()) || (from.is_integer() && to.is_integer()),
     }
 }
@@ -141,7 +147,7 @@ fn joined_columns(join: &Join) -> (Places, Places) {
     let mut places = (Places::new(), Places::new());
     for (a, b) in join.on.iter().map(|(a, b)| (a, b)).chain(equal) {
         for (a, b) in [(a, b), (b, a)] {
-            if let (Some(left), Some(right)) = (origin(a, &join.left), origin(b, &join.right)) {
+            if let (Some(left), Some(right)) = (shown_column(a, &join.left), shown_column(b, &join.right)) {
                 places.0.insert(left);
                 places.1.insert(right);
                 break;
@@ -153,8 +159,6 @@ fn joined_columns(join: &Join) -> (Places, Places) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::datatypes::{Field, Schema};
     use datafusion::datasource::MemTable;
     use datafusion::prelude::{SessionConfig, SessionContext};

@@ -81,7 +81,8 @@ fn seen(job: &Job, query: &JobQuery, written: &Written<'_>, outcomes: &[Expectat
             && !job.query.files().is_empty()
             && name_their_file(&query.plan, &manifest.grain)
     };
-    Seen { among_new, beside_kept: checked || !manifest.keeps_rows_beside(&manifest.grain) || of_other_files() }
+    let replaced = !written.keys_may_meet && !manifest.keeps_rows_beside(&manifest.grain);
+    Seen { among_new, beside_kept: checked || replaced || of_other_files() }
 }
 
 /// Whether the sink looked for neighbours that agree in the grain.
@@ -111,11 +112,16 @@ async fn refuse(bench: &Workbench, job: &Job, groups: &Groups, place: &str) -> R
     let columns = manifest.grain.join(", ");
     let examples = groups.examples(bench, EXAMPLES).await?.join("; ");
     let keys = if count == 1 { "1 key is".to_owned() } else { format!("{count} keys are") };
+    let remedy = match manifest.sink {
+        Sink::Merge { .. } => "`latest_by = [..]` in `[sink.merge]`",
+        Sink::Append {} | Sink::Overwrite {} | Sink::OverwritePartitions { .. } => {
+            "`unique = { columns = [..], keep_first_by = [..] }` and `on_fail = \"drop\"`"
+        }
+    };
     let such = if count > EXAMPLES as u64 { "such as " } else { "" };
     Err(Error::data(format!(
         "{}: the grain ({columns}) identifies a row, and {keys} {place}: {such}{examples}; let the query yield one row a key, \
-         say which one stays with `unique = {{ columns = [..], keep_first_by = [..] }}` and `on_fail = \"drop\"`, or name \
-         further columns in `grain`; the table stays as it was",
+         say which one stays with {remedy}, or name further columns in `grain`; the table stays as it was",
         job.manifest_path()
     )))
 }

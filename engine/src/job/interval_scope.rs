@@ -86,7 +86,7 @@ fn micros(value: &ScalarValue) -> Option<DateTime<Utc>> {
     }
 }
 
-fn name(table: &TableReference) -> String {
+pub(super) fn name(table: &TableReference) -> String {
     match table.schema() {
         Some(schema) => format!("{schema}.{}", table.table()),
         None => table.table().to_owned(),

@@ -27,7 +27,8 @@ const COUNT: &str = "__count";
 /// These are lines that the reader rejected and rows that a `check` dropped or quarantined. A row that repeats another is as
 /// good as that one.
 fn too_many(manifest: &Manifest, total: &PartitionResult) -> Option<u64> {
-    let takes_out = manifest.unique_in_sink().is_some_and(|place| manifest.expect[place].removes_rows());
+    let takes_out = !manifest.latest_by().is_empty()
+        || manifest.unique_in_sink().is_some_and(|place| manifest.expect[place].removes_rows());
     let repeated = if takes_out { total.repeated } else { 0 };
     let rejected = total.rows_in.saturating_sub(total.rows_written).saturating_sub(repeated);
     #[allow(clippy::cast_precision_loss, reason = "a share of rows, and no run has 2^52 of them")]

@@ -8,6 +8,7 @@ mod fixture;
 mod fresh;
 mod grain;
 mod growth;
+mod increment;
 mod interval_scope;
 mod limit;
 mod optimize;
@@ -45,7 +46,7 @@ pub use refers::Referred;
 pub use report::{Outcome, Report};
 pub use roots::check_roots;
 pub use run::{Entering, Forgettable, RunOptions, committed, forget, forgettable, preview, run};
-pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, infer_schemas};
+pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, infer_schemas, unproven_increments};
 pub use vacuum::unneeded;
 
 /// What all runs of a process share.

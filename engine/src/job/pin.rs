@@ -2,6 +2,7 @@
 
 mod files;
 mod gone;
+mod increments;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,16 +23,17 @@ use pulse_core::project::Job;
 use pulse_core::{Error, ErrorKind, Result};
 
 use super::Workbench;
+use super::increment::Increment;
 use super::interval_scope::{IntervalScope, columns_within, times};
-use super::query::{Sources, logical_plan};
+use super::query::logical_plan;
 use super::refers::{self, Referred};
 use super::used::used_columns;
 use crate::error::from_datafusion;
-use crate::source::delta::DeltaScan;
 use crate::source::file::{RawFiles, ScanOptions, SourceFile};
 use crate::store::{store_path, store_url};
 use crate::table::{Changes, DataFile, Snapshot, Table};
 use files::{ListedFiles, list_files};
+use increments::{increment_of, whole_sources};
 
 pub use files::PinnedFiles;
 pub(super) use gone::{RowsOfFiles, count_rows};
@@ -121,6 +123,8 @@ pub struct Pinned {
     /// What is read and what is replaced.
     pub plan: RunPlan,
     pub mode: Mode,
+    /// Which rows of the table give way, in an incremental run of a job without intervals.
+    pub(super) increment: Increment,
     /// Several intervals may be computed by one evaluation of the query.
     pub(super) decomposes: bool,
     /// Bookmarks that the commit sets; those of files after [`Pinned::with_bookmarks_of_files`].
@@ -204,10 +208,17 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
         Some(unit) => interval_facts(bench, job, unit, &listings, &tables).await?,
         None => IntervalFacts::default(),
     };
-    let observed = Observed {
+    let mut observed = Observed {
         on_missing: gone::on_missing(bench, &listings),
         ..observed(&known, &listings, &tables, &facts.scope, unit)
     };
+    let mut increment = Increment::default();
+    if unit.is_none() && target.is_some() {
+        match increment_of(bench, job, &observed, &listings, &tables).await? {
+            Ok(proven) => increment = proven,
+            Err(reason) => observed.unproven = Some(reason),
+        }
+    }
     let meaning = Meaning::of(&bench.project, job)?;
     let has_quarantine = own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty());
     let partitions_within = facts.partitions_within;
@@ -237,6 +248,7 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
         tables,
         referred,
         mode: Mode::from(&plan),
+        increment,
         decomposes: facts.scope.decomposes,
         transactions: match wanted {
             Wanted::Run(_) => known.after(&plan, &meaning, &observed),
@@ -297,23 +309,6 @@ async fn interval_facts(
         Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => true,
     };
     Ok(IntervalFacts { scope: IntervalScope::of(&plan, unit).map_err(failed)?, partitions_within })
-}
-
-/// Tables at their pinned versions, and no files: enough to plan by.
-fn whole_sources(
-    bench: &Workbench,
-    listings: &BTreeMap<String, ListedFiles>,
-    tables: &BTreeMap<TableName, PinnedTable>,
-) -> Result<Sources> {
-    let mut sources = Sources::new();
-    for (name, listing) in listings {
-        sources.insert(format!("raw.{name}"), Arc::new(raw_files(bench, name, &listing.root, Vec::new())?));
-    }
-    for (name, pinned) in tables {
-        let target = bench.options.target_partition_bytes;
-        sources.insert(name.to_string(), Arc::new(DeltaScan::new(pinned.table.clone(), &pinned.now, target)));
-    }
-    Ok(sources)
 }
 
 /// Some files of a source, as a table.

@@ -21,8 +21,9 @@ use super::conform::conformed;
 use super::distinct::name_their_file;
 use super::rejects::carry_rejects;
 use super::repeatable::{refuse_unrepeatable, volatile_function};
+use super::spec::sort_key;
 use crate::error::from_datafusion;
-use crate::sink::{REASON, RowCheck};
+use crate::sink::{FailAction, REASON, RowCheck};
 use crate::source::file::SOURCE_FILE;
 
 /// Tables by the name that SQL has for them: `silver.bars_1m`, `raw.bars_1m`.
@@ -165,7 +166,11 @@ fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> 
     check("grain", &manifest.grain, &written)?;
     check("order", manifest.order.as_deref().unwrap_or_default(), &all)?;
     match &manifest.sink {
-        Sink::Merge { keys } => check("keys", keys, &written)?,
+        Sink::Merge { keys, latest_by } => {
+            check("keys", keys, &written)?;
+            let latest: Vec<String> = latest_by.iter().map(|text| sort_key(text).column).collect();
+            check("latest_by", &latest, &written)?;
+        }
         Sink::OverwritePartitions { by } => check("by", by, &written)?,
         Sink::Append {} | Sink::Overwrite {} => {}
     }
@@ -209,6 +214,15 @@ pub(super) fn without_rejects(plan: LogicalPlan) -> Result<LogicalPlan> {
         .filter(col(REASON).is_null())
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| from_datafusion("leave out rejected lines", e))
+}
+
+/// Only rows that no check takes out.
+pub(super) fn without_failures(plan: LogicalPlan, checks: &[RowCheck]) -> Result<LogicalPlan> {
+    let removing = checks.iter().filter(|check| check.on_fail != FailAction::Count);
+    removing
+        .fold(Ok(LogicalPlanBuilder::from(plan)), |plan, check| plan?.filter(ident(&check.column)))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|e| from_datafusion("leave out rows that fail a check", e))
 }
 
 /// Points at the word in the query that DataFusion complains about, where it says which.

@@ -10,7 +10,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::functions_aggregate::sum::sum;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ident, lit};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, Operator, binary_expr, ident, lit};
 use pulse_core::{Error, Result};
 
 use super::Workbench;
@@ -46,6 +46,37 @@ impl Groups {
             groups(rows, columns)?.join_detailed(kept, JoinType::LeftSemi, keys, None, NullEquality::NullEqualsNull)
         });
         Self::new(name, columns, plan)
+    }
+
+    /// Keys of rows that agree in `order` with a row of the same key in `kept`, and differ from it in another of `columns`.
+    pub(super) fn differing(
+        name: String,
+        rows: &DeltaScan,
+        kept: &DeltaScan,
+        keys: &[String],
+        order: &[String],
+        columns: &[String],
+    ) -> Result<Self> {
+        let plan = (|| {
+            let same: Vec<&String> = keys.iter().chain(order).collect();
+            let beside = |column: &str| format!("__kept_{column}");
+            let kept = scan("kept", kept, columns)?
+                .project(columns.iter().map(|column| ident(column).alias(beside(column))))?
+                .build()?;
+            let on = (
+                same.iter().map(|column| Column::from_name(column.as_str())).collect::<Vec<_>>(),
+                same.iter().map(|column| Column::from_name(beside(column))).collect::<Vec<_>>(),
+            );
+            let others = columns.iter().filter(|column| !same.contains(column));
+            let differs = others.fold(lit(false), |any, column| {
+                any.or(binary_expr(ident(column), Operator::IsDistinctFrom, ident(beside(column))))
+            });
+            scan("staged", rows, columns)?
+                .join_detailed(kept, JoinType::Inner, on, None, NullEquality::NullEqualsNull)?
+                .filter(differs)?
+                .aggregate(keys.iter().map(ident), [(count_all() + lit(1_i64)).alias(ROWS)])
+        })();
+        Self::new(name, keys, plan)
     }
 
     fn new(name: String, columns: &[String], plan: DataFusionResult<LogicalPlanBuilder>) -> Result<Self> {

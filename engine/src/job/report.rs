@@ -58,6 +58,7 @@ impl Staged {
             total.rows_rejected += result.rows_rejected;
             total.repeated += result.repeated;
             total.disordered |= result.disordered;
+            total.tied |= result.tied;
             total.grain_in_doubt |= result.grain_in_doubt;
             for (sum, failed) in total.failed.iter_mut().zip(result.failed) {
                 *sum += failed;

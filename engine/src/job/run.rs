@@ -3,6 +3,7 @@
 mod commit;
 mod earlier;
 mod forget;
+mod latest;
 mod pair;
 mod quarantine;
 mod refuse;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use deltalake_core::kernel::Add;
 use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::interval::Interval;
@@ -27,9 +28,10 @@ use super::changes::{State, visible};
 use super::check::{Written, outcomes, refusal};
 use super::grain;
 use super::growth::keeps_keys;
+use super::increment::Increment;
 use super::limit;
 use super::pin::{Mode, Pinned, Wanted, pin, pin_for, raw_files};
-use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
+use super::query::{JobQuery, Sources, plan_query, project, without_failures, without_rejects};
 use super::replace::{Dead, Replacement, overlapping, rewrite, text_rows, touched, write};
 use super::report::{Outcome, Report, Staged, inputs};
 use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
@@ -151,17 +153,24 @@ impl Run<'_> {
         let query = self.query(State::Now).await?;
         let schema = self.schema(&query)?;
         entering(RunState::Running)?;
-        let spec = sink_spec(self.job, &query, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
+        let compared = self.compared(&query)?;
+        let spec = sink_spec(self.job, &compared, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
         reached(Step::Planned);
-        let staged = write(self.bench, &self.job.name.to_string(), query.plan.clone(), spec.clone(), progress).await?;
+        let staged = write(self.bench, &self.job.name.to_string(), compared.plan, spec.clone(), progress).await?;
+        let staged = self.counted(staged);
         reached(Step::Staged);
         let few = self.refuse_rejects(&query, &schema, &staged).await;
         self.or_discard(few, &staged, &Replacement::default()).await?;
         let scan = self.staged_scan(&schema, &staged.total.files);
+        let tied = self.refuse_ties(&query, &staged, &scan).await;
+        self.or_discard(tied, &staged, &Replacement::default()).await?;
         let table = self.replace_in_table(&query, &spec, &scan).await;
         let table = self.or_discard(table, &staged, &Replacement::default()).await?;
         let kept = self.kept_scan(&schema, &table);
-        let written = Written { staged: &staged, scan: &scan, kept: &kept, referred: &self.pinned.referred };
+        let keys_may_meet = self.pinned.mode == Mode::Incremental
+            && matches!(self.pinned.increment, Increment::FormerKeys | Increment::Nothing);
+        let written =
+            Written { staged: &staged, scan: &scan, kept: &kept, referred: &self.pinned.referred, keys_may_meet };
         let expectations = self.judge(&query, &written).await;
         let expectations = self.or_discard(expectations, &staged, &table).await?;
         if let Some(message) = refusal(self.job, &expectations) {
@@ -324,9 +333,10 @@ impl Run<'_> {
                 let removes = touched(self.bench, table, target, target.files.clone(), &dead).await?;
                 Ok(Replacement { removes, adds: Vec::new() })
             }
-            Sink::Merge { keys } => {
+            Sink::Merge { .. } if self.pinned.increment == Increment::Nothing => Ok(Replacement::default()),
+            Sink::Merge { keys, .. } => {
                 let dead = [self.dead_keys(query, staged, keys).await?];
-                let candidates = match self.keeps_keys(query, keys) {
+                let candidates = match self.pinned.increment == Increment::Earlier || self.keeps_keys(query, keys) {
                     true => overlapping(&target.files, staged, keys),
                     false => target.files.clone(),
                 };
@@ -374,12 +384,20 @@ impl Run<'_> {
         let staged = LogicalPlanBuilder::scan("staged", provider_as_source(Arc::new(staged.clone())), None)
             .and_then(LogicalPlanBuilder::build)
             .map_err(failed)?;
-        let mut rows = LogicalPlanBuilder::from(project(staged, keys)?);
-        if !self.keeps_keys(query, keys) {
-            let before = self.query(State::Before).await?;
-            rows = rows.union(project(without_rejects(before.plan)?, keys)?).map_err(failed)?;
+        let mut rows = project(staged, keys)?;
+        if self.pinned.increment == Increment::FormerKeys {
+            rows = self.former_keys(keys).await?;
+        } else if self.pinned.increment != Increment::Earlier && !self.keeps_keys(query, keys) {
+            let former = self.former_keys(keys).await?;
+            rows = LogicalPlanBuilder::from(rows).union(former).and_then(LogicalPlanBuilder::build).map_err(failed)?;
         }
-        Ok(Dead { rows: rows.build().map_err(failed)?, columns: keys.to_vec() })
+        Ok(Dead { rows, columns: keys.to_vec() })
+    }
+
+    /// Keys that the query yielded before the sources changed.
+    async fn former_keys(&self, keys: &[String]) -> Result<LogicalPlan> {
+        let before = self.query(State::Before).await?;
+        project(without_failures(without_rejects(before.plan)?, &before.checks)?, keys)
     }
 
     fn report(&self, outcome: Outcome, staged: &Staged) -> Report {

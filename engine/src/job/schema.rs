@@ -10,10 +10,12 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
+use pulse_core::manifest::Read;
 use pulse_core::name::TableName;
 use pulse_core::project::{Job, Project};
 use pulse_core::{Error, Result};
 
+use super::increment::unproven;
 use super::query::{Sources, plan_query};
 use crate::error::from_datafusion;
 use crate::source::file::file_source_schema;
@@ -135,6 +137,36 @@ async fn schema_of(
     job: &Job,
     schemas: &BTreeMap<TableName, SchemaRef>,
 ) -> Result<SchemaRef> {
+    let sources = empty_sources(project, job, schemas);
+    let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
+    // Parameters of functions and the sink's own columns are checked only here.
+    state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
+    table_schema(&query.plan, &query.columns)
+}
+
+/// By job: why it reads all rows of a source although it asks for those that changed.
+///
+/// # Errors
+/// As [`infer_schemas`], which `schemas` come from.
+pub async fn unproven_increments(
+    state: &SessionState,
+    project: &Project,
+    schemas: &BTreeMap<TableName, SchemaRef>,
+) -> Result<BTreeMap<TableName, BTreeSet<String>>> {
+    let mut found = BTreeMap::new();
+    // Others have a mistake that is reported already.
+    for (name, job) in project.jobs.iter().filter(|(name, _)| schemas.contains_key(*name)) {
+        if job.manifest.source.values().any(|source| source.read == Read::Changed) {
+            let sources = empty_sources(project, job, schemas);
+            let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
+            found.insert(name.clone(), unproven(job, &query));
+        }
+    }
+    found.retain(|_, reasons| !reasons.is_empty());
+    Ok(found)
+}
+
+fn empty_sources(project: &Project, job: &Job, schemas: &BTreeMap<TableName, SchemaRef>) -> Sources {
     let mut sources = Sources::new();
     for file in job.query.files() {
         if let Some(source) = project.sources.files.get(file) {
@@ -146,10 +178,7 @@ async fn schema_of(
             sources.insert(table.to_string(), empty(Arc::clone(schema)));
         }
     }
-    let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
-    // Parameters of functions and the sink's own columns are checked only here.
-    state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
-    table_schema(&query.plan, &query.columns)
+    sources
 }
 
 fn empty(schema: SchemaRef) -> Arc<dyn TableProvider> {

@@ -1,6 +1,6 @@
 //! From a manifest to what a sink does.
 
-use pulse_core::manifest::{Manifest, Unique};
+use pulse_core::manifest::{Manifest, Sink, Unique};
 use pulse_core::project::Job;
 
 use super::distinct::are_distinct;
@@ -18,6 +18,7 @@ pub(super) fn sink_spec(job: &Job, query: &JobQuery, run_id: &str, table: &Table
             ..unique_check(manifest, &expectation.name, expectation.unique.as_ref()?)
         })
     });
+    let unique = unique.or_else(|| latest(manifest));
     let columns = || Unique { columns: manifest.grain.clone(), keep_first_by: Vec::new() };
     let grain = sees_grain(manifest, query).then(|| unique_check(manifest, "grain", &columns()));
     SinkSpec {
@@ -60,10 +61,25 @@ fn unique_check(manifest: &Manifest, name: &str, unique: &Unique) -> UniqueCheck
     }
 }
 
-fn sort_key(text: &str) -> SortKey {
+/// The greatest row of each key stays.
+fn latest(manifest: &Manifest) -> Option<UniqueCheck> {
+    let Sink::Merge { keys, latest_by } = &manifest.sink else { return None };
+    let columns = Unique { columns: keys.clone(), keep_first_by: Vec::new() };
+    let greatest = |text: &String| {
+        let key = sort_key(text);
+        SortKey { descending: !key.descending, nulls_first: false, column: key.column }
+    };
+    (!latest_by.is_empty()).then(|| UniqueCheck {
+        on_fail: FailAction::Supersede,
+        keep_first_by: latest_by.iter().map(greatest).collect(),
+        ..unique_check(manifest, "latest_by", &columns)
+    })
+}
+
+pub(super) fn sort_key(text: &str) -> SortKey {
     match text.trim().rsplit_once(char::is_whitespace) {
         Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {
-            SortKey { column: column.trim().to_owned(), descending: true }
+            SortKey { column: column.trim().to_owned(), descending: true, nulls_first: true }
         }
         Some((column, direction)) if direction.eq_ignore_ascii_case("asc") => SortKey::ascending(column.trim()),
         _ => SortKey::ascending(text.trim()),

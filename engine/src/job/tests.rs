@@ -2,6 +2,8 @@
 //! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`, or its grain.
 
 mod grain;
+mod increments;
+mod latest;
 mod whole;
 
 mod names;
@@ -23,7 +25,7 @@ use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
 use tempfile::TempDir;
 
-use super::{JobOptions, Outcome, RunOptions, Workbench, run};
+use super::{JobOptions, Mode, Outcome, RunOptions, Workbench, run};
 use crate::execute::InProcess;
 use crate::session::{RuntimeOptions, runtime, session_config, session_state};
 use crate::source::delta::DeltaScan;
@@ -125,6 +127,8 @@ struct World {
     folder: TempDir,
     bench: Workbench,
     runs: u32,
+    /// How much each job's last run computed.
+    modes: BTreeMap<TableName, Mode>,
 }
 
 impl World {
@@ -144,7 +148,7 @@ impl World {
         let variables = BTreeMap::from([("raw".to_owned(), raw.to_string_lossy().into_owned())]);
         let project = Project::parse(&files).unwrap().with_variables(&variables).unwrap();
         let bench = bench(project, folder.path(), "lake");
-        Self { folder, bench, runs: 0 }
+        Self { folder, bench, runs: 0, modes: BTreeMap::new() }
     }
 
     fn write(&self, step: &Step) {
@@ -172,6 +176,8 @@ impl World {
                 entering: &|_| Ok(()),
             };
             let report = run(&self.bench, job, options).await;
+            self.modes.remove(name);
+            self.modes.extend(report.iter().map(|report| (name.clone(), report.mode.clone())));
             outcomes.insert(name.clone(), report.map(|report| report.outcome));
         }
         outcomes
@@ -180,7 +186,7 @@ impl World {
     /// The same input, and an empty lake.
     fn afresh(&self) -> World {
         let bench = bench(self.bench.project.as_ref().clone(), self.folder.path(), &format!("fresh-{}", self.runs));
-        World { folder: tempfile::tempdir().unwrap(), bench, runs: 0 }
+        World { folder: tempfile::tempdir().unwrap(), bench, runs: 0, modes: BTreeMap::new() }
     }
 
     async fn tables(&self) -> BTreeMap<TableName, Vec<String>> {

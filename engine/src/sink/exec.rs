@@ -116,7 +116,7 @@ impl ExecutionPlan for SinkExec {
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
         let schema = self.input.schema();
         let requirements = self.spec.input_order().into_iter().filter_map(|key| {
-            let options = SortOptions { descending: key.descending, nulls_first: key.descending };
+            let options = SortOptions { descending: key.descending, nulls_first: key.nulls_first };
             Some(PhysicalSortRequirement::new(col(&key.column, &schema).ok()?, Some(options)))
         });
         vec![LexRequirement::new(requirements).map(OrderingRequirements::new)]

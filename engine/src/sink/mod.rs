@@ -4,6 +4,7 @@ mod exec;
 mod node;
 mod planner;
 mod task;
+mod ties;
 mod verdict;
 mod writer;
 
@@ -76,6 +77,7 @@ pub enum Adjacency {
 pub struct SortKey {
     pub column: String,
     pub descending: bool,
+    pub nulls_first: bool,
 }
 
 /// [`OnFail`] as far as a single row is concerned.
@@ -84,6 +86,9 @@ pub enum FailAction {
     Count,
     Drop,
     Quarantine,
+    /// Of a repeated row: dropped, unless it is not equal to the one that stays and no less by its order. Then it stays too, and
+    /// the run fails.
+    Supersede,
 }
 
 impl From<OnFail> for FailAction {
@@ -101,9 +106,18 @@ impl SinkSpec {
     /// The order that input rows must arrive in: partition, then file order, then which of equal rows comes first.
     pub fn input_order(&self) -> Vec<SortKey> {
         let mut keys: Vec<SortKey> = Vec::new();
-        let named = self.partition_by.iter().chain(&self.order).map(|column| SortKey::ascending(column));
+        let ascending =
+            |columns: &[String]| columns.iter().map(|column| SortKey::ascending(column)).collect::<Vec<_>>();
         let ties = self.unique.iter().flat_map(|unique| unique.keep_first_by.iter().cloned());
-        for key in named.chain(ties) {
+        // Where one row of those that agree is left, the order of the others matters to nobody else.
+        let one_left = self
+            .unique
+            .iter()
+            .filter(|unique| unique.on_fail != FailAction::Count && unique.adjacency == Adjacency::Proven);
+        let first =
+            one_left.flat_map(|unique| ascending(&unique.columns).into_iter().chain(unique.keep_first_by.clone()));
+        let partitions = ascending(&self.partition_by).into_iter();
+        for key in partitions.chain(first).chain(ascending(&self.order)).chain(ties) {
             if !keys.iter().any(|known| known.column == key.column) {
                 keys.push(key);
             }
@@ -128,7 +142,7 @@ impl SinkSpec {
 
 impl SortKey {
     pub fn ascending(column: &str) -> Self {
-        Self { column: column.to_owned(), descending: false }
+        Self { column: column.to_owned(), descending: false, nulls_first: false }
     }
 }
 
@@ -146,6 +160,8 @@ pub struct PartitionResult {
     pub repeated: u64,
     /// Rows that repeat others may have been missed: they did not come in the order of the unique columns.
     pub disordered: bool,
+    /// Rows of one key differ, and none is greater by the order that says which one stays. All of them are written.
+    pub tied: bool,
     /// Rows may agree in the grain: some did, or they did not come in its order.
     pub grain_in_doubt: bool,
     pub files: Vec<Add>,

@@ -11,6 +11,7 @@ use object_store::prefix::PrefixStore;
 use pulse_core::{Error, Result};
 use url::Url;
 
+use super::ties::Ties;
 use super::verdict::{Repeats, judge};
 use super::writer::FileWriter;
 use super::{FailAction, PartitionResult, RAW, REASON, RUN_ID, SinkSpec, UniqueCheck};
@@ -24,6 +25,7 @@ pub(super) struct SinkTask {
     quarantine_schema: SchemaRef,
     repeats: Repeats,
     grain: Repeats,
+    ties: Ties,
     result: PartitionResult,
 }
 
@@ -50,6 +52,7 @@ impl SinkTask {
             quarantine_schema,
             repeats: Repeats::default(),
             grain: Repeats::default(),
+            ties: Ties::default(),
             result,
         })
     }
@@ -79,7 +82,12 @@ impl SinkTask {
     }
 
     async fn without_repeats(&mut self, batch: RecordBatch, unique: &UniqueCheck) -> Result<RecordBatch> {
-        let repeated = self.repeats.find(&batch, unique)?;
+        let mut repeated = self.repeats.find(&batch, unique)?;
+        if unique.on_fail == FailAction::Supersede {
+            let tied = self.ties.find(&batch, &repeated, unique, &self.spec.columns)?;
+            self.result.tied |= tied.count_set_bits() > 0;
+            repeated = &repeated & &!&tied;
+        }
         let count = repeated.count_set_bits() as u64;
         self.result.repeated += count;
         self.result.disordered |= self.repeats.disordered();

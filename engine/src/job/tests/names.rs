@@ -76,7 +76,7 @@ fn world(raw: &Path, lake: &str) -> World {
     let variables = BTreeMap::from([("raw".to_owned(), raw.to_str().unwrap().to_owned())]);
     let project = Project::parse(&files).unwrap().with_variables(&variables).unwrap();
     let bench = bench(project, folder.path(), lake);
-    World { folder, bench, runs: 0 }
+    World { folder, bench, runs: 0, modes: BTreeMap::new() }
 }
 
 fn put(raw: &Path, (day, _): &Name, (part, _): &Name, v: i64) {
