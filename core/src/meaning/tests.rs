@@ -287,6 +287,8 @@ fn what_decides_no_row_is_not_in_the_meaning() {
     for (from, to) in [
         ("root = \"$raw\"", "root = \"/else/where\""),
         ("rename", "time_zone = \"UTC\"\nrename"),
+        ("rename", "ambiguous = \"by_order\"\nrename"),
+        ("columns =", "on_missing = \"remove\"\ncolumns ="),
         (
             "[files.bars.feed.all]",
             "[files.bars.feed.more]\npath = \"more/*.parquet\"\nformat = { parquet = {} }\n[files.bars.feed.all]",
@@ -343,6 +345,7 @@ fn what_decides_rows_is_in_the_meaning() {
         ("\";\"", "\"|\""),
         ("\"Value\"", "\"value\""),
         ("rename", "time_zone = \"Asia/Tokyo\"\nrename"),
+        ("rename", "ambiguous = \"later\"\nrename"),
     ] {
         let sources = SOURCES.replace(from, to);
         assert_ne!(sources, SOURCES);

@@ -30,7 +30,7 @@ impl Column {
         match self.data_type {
             "string" => json!(format!("s{value}")),
             "bigint" => json!(value),
-            _ => json!(value % 2 == 0),
+            _ => json!(value.is_multiple_of(2)),
         }
     }
 }
@@ -94,7 +94,7 @@ fn parquet_file(columns: &[Column], lines: &[Vec<Option<u8>>]) -> Vec<u8> {
         match column.data_type {
             "string" => Arc::new(values.map(|v| v.map(|v| text(&column.json(v)))).collect::<StringArray>()),
             "bigint" => Arc::new(values.map(|v| v.map(i64::from)).collect::<Int64Array>()),
-            _ => Arc::new(values.map(|v| v.map(|v| v % 2 == 0)).collect::<BooleanArray>()),
+            _ => Arc::new(values.map(|v| v.map(|v| v.is_multiple_of(2))).collect::<BooleanArray>()),
         }
     };
     let names: Vec<String> = (0..columns.len()).map(name).collect();
