@@ -189,8 +189,8 @@ impl World {
     }
 
     fn observed(&self, known: &Bookmarks) -> Observed {
-        let mut observed = Observed::default();
-        observed.unproven = (!self.proven).then(|| "`limit`".to_owned());
+        let unproven = (!self.proven).then(|| "`limit`".to_owned());
+        let mut observed = Observed { unproven, ..Observed::default() };
         let Kind::Files = self.kind else {
             let version = self.versions.len() - 1;
             let mark = TableMark { version: version as u64, id: Some(self.id) };

@@ -31,20 +31,20 @@ pub(super) enum Increment {
 /// Why it is not proven, with what would do.
 pub(super) fn increment(job: &Job, query: &JobQuery, changed: &BTreeSet<String>) -> Result<Increment, String> {
     let manifest = &job.manifest;
-    if let Some((name, _)) = by_changes(manifest).find(|(name, source)| changed.contains(*name) && has_lookback(source))
-    {
-        return Err(format!(
-            "{name} changed, and the rows that `lookback` reads first are computed without those before them"
-        ));
-    }
     let Some(parts) = parts(manifest, changed) else {
         let names = changed.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
         return Err(format!("{names} changed, which are read by different columns"));
     };
+    let mut shown = by_changes(manifest).filter(|(name, _)| parts.sources.contains(*name));
+    if let Some((name, _)) = shown.find(|(_, source)| source.lookback.is_some()) {
+        return Err(format!(
+            "the rows that `lookback` of {name} reads first are computed without those before them: all rows are read; use `by`"
+        ));
+    }
     prove(manifest, query, &parts).map_err(|obstacle| {
         let names = parts.sources.iter().map(String::as_str).collect::<Vec<_>>().join(" and ");
-        let clause = obstacle.clause.clone();
-        format!("{clause} may need rows of {names} that did not change: {}", remedy(manifest, query, &parts, obstacle))
+        let remedy = remedy(manifest, query, &parts, &obstacle.enough);
+        format!("{} may need rows of {names} that did not change: {remedy}", obstacle.clause)
     })
 }
 
@@ -59,10 +59,6 @@ pub(super) fn unproven(job: &Job, query: &JobQuery) -> BTreeSet<String> {
 
 fn by_changes(manifest: &Manifest) -> impl Iterator<Item = (&String, &Source)> {
     manifest.source.iter().filter(|(name, source)| source.read == Read::Changed && !name.starts_with("raw."))
-}
-
-fn has_lookback(source: &Source) -> bool {
-    source.lookback.is_some()
 }
 
 /// Sources with the columns of one that changed show the same groups as it; `None` where those that changed differ in their columns.
@@ -155,16 +151,16 @@ impl Output<'_> {
 }
 
 /// The `by` that would do for everything that the query and the sink do, or that none would.
-fn remedy(manifest: &Manifest, query: &JobQuery, parts: &Parts<'_>, obstacle: Obstacle) -> String {
+fn remedy(manifest: &Manifest, query: &JobQuery, parts: &Parts<'_>, columns: &Names) -> String {
     if manifest.sink == (Sink::Append {}) {
         return "all rows are read; use `merge` with a `by`, or `read = \"all\"`".to_owned();
     }
     let all: BTreeSet<String> = by_changes(manifest).map(|(name, _)| name.clone()).collect();
     let enough = |sources: &BTreeSet<String>| {
-        let by = enough(manifest, query, sources, obstacle.enough.iter().cloned().collect())?;
-        let columns = by.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
+        let by = enough(manifest, query, sources, columns.iter().cloned().collect())?;
+        let by = by.iter().map(|column| format!("\"{column}\"")).collect::<Vec<_>>().join(", ");
         let sources = sources.iter().map(String::as_str).collect::<Vec<_>>().join(" and of ");
-        Some(format!("all rows are read; `by = [{columns}]` of {sources} would do"))
+        Some(format!("all rows are read; `by = [{by}]` of {sources} would do"))
     };
     let found = enough(&all).or_else(|| enough(&parts.sources));
     found.unwrap_or_else(|| "all rows are read, as with `read = \"all\"`".to_owned())

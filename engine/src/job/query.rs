@@ -218,9 +218,9 @@ pub(super) fn without_rejects(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 /// Only rows that no check takes out.
 pub(super) fn without_failures(plan: LogicalPlan, checks: &[RowCheck]) -> Result<LogicalPlan> {
-    let removing = checks.iter().filter(|check| check.on_fail != FailAction::Count);
+    let mut removing = checks.iter().filter(|check| check.on_fail != FailAction::Count);
     removing
-        .fold(Ok(LogicalPlanBuilder::from(plan)), |plan, check| plan?.filter(ident(&check.column)))
+        .try_fold(LogicalPlanBuilder::from(plan), |plan, check| plan.filter(ident(&check.column)))
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| from_datafusion("leave out rows that fail a check", e))
 }

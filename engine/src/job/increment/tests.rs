@@ -239,7 +239,7 @@ fn reasons_name_what_would_do() {
     `overwrite_partitions` by day may need rows of t.e that did not change: all rows are read; `by = ["day"]` of t.e would do
     `distinct` may need rows of t.e that did not change: all rows are read; use `merge` with a `by`, or `read = "all"`
     `group by k, day` may need rows of t.e that did not change: all rows are read; `by = ["k"]` of t.e would do
-    t.e changed, and the rows that `lookback` reads first are computed without those before them
+    the rows that `lookback` of t.e reads first are computed without those before them: all rows are read; use `by`
     t.d and t.e changed, which are read by different columns
     "#);
 }

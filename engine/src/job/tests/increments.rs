@@ -154,50 +154,72 @@ fn bronze(name: &'static str, query: &'static str) -> JobText {
     (name, BRONZE.to_owned(), query)
 }
 
+/// How much the jobs computed, in words, and how often.
+type Modes = BTreeMap<&'static str, u32>;
+
+/// Runs the jobs after each step, and in an empty lake beside: either both fail or both yield the same.
+async fn compare(jobs: &[JobText], steps: &[Step], modes: &std::cell::RefCell<Modes>) {
+    let mut world = World::new(jobs);
+    for step in steps {
+        world.write(step);
+        let outcomes = world.run_all().await;
+        let mut fresh = world.afresh();
+        let expected = fresh.run_all().await;
+        let (tables, all) = (world.tables().await, fresh.tables().await);
+        for (name, outcome) in &outcomes {
+            let text = jobs.iter().find(|job| job.0 == name.to_string()).unwrap();
+            match (outcome, &expected[name]) {
+                (Ok(_), Ok(_)) => {
+                    for name in [name, &name.quarantine()] {
+                        assert_eq!(tables.get(name), all.get(name), "{name} {text:?}");
+                    }
+                }
+                (Err(error), Err(_)) => assert_eq!(error.kind(), pulse_core::ErrorKind::Data, "{text:?}: {error}"),
+                (grown, fresh) => panic!("{name} {text:?}: {grown:?}, and of all rows {fresh:?}"),
+            }
+            let mode = match (world.modes.get(name), outcome) {
+                (Some(Mode::Incremental), _) => "incremental",
+                (Some(Mode::Full { reason }), _) if reason.contains("did not change") => "not proven",
+                (_, Err(_)) => "failed",
+                _ => "other",
+            };
+            *modes.borrow_mut().entry(mode).or_default() += u32::from(name.layer() == "silver");
+        }
+    }
+}
+
 #[test]
 fn increments_are_what_all_rows_yield() {
-    let modes = std::cell::RefCell::new(BTreeMap::<&str, u32>::new());
+    let modes = std::cell::RefCell::default();
     let choice = (0..100_usize, 0..100_usize, 0..100_usize, 0..100_usize);
     let histories = (vec(choice, NAMES.len()), steps(0..5, 0..4, 5));
     check(cases(12), histories, |(choices, steps)| {
-        block_on(async {
-            let mut jobs = vec![
-                bronze("bronze.e", "select k, d, v, source_file, line from raw.lines where source_file <> '2.csv'"),
-                colliding("silver.x", ""),
-                colliding("silver.y", "by = [\"d\"]\n"),
-                bronze("bronze.d", "select k, d, v, source_file, line from raw.lines where source_file <> '0.csv'"),
-            ];
-            jobs.extend(NAMES.into_iter().zip(&choices).filter_map(|(name, choice)| job(name, *choice)));
-            let mut world = World::new(&jobs);
-            for step in &steps {
-                world.write(step);
-                let outcomes = world.run_all().await;
-                let mut fresh = world.afresh();
-                let expected = fresh.run_all().await;
-                let (tables, all) = (world.tables().await, fresh.tables().await);
-                for (name, outcome) in &outcomes {
-                    let text = jobs.iter().find(|job| job.0 == name.to_string()).unwrap();
-                    match (outcome, &expected[name]) {
-                        (Ok(_), Ok(_)) => {
-                            for name in [name, &name.quarantine()] {
-                                assert_eq!(tables.get(name), all.get(name), "{name} {text:?}");
-                            }
-                        }
-                        (Err(error), Err(_)) => {
-                            assert_eq!(error.kind(), pulse_core::ErrorKind::Data, "{text:?}: {error}")
-                        }
-                        (grown, fresh) => panic!("{name} {text:?}: {grown:?}, and of all rows {fresh:?}"),
-                    }
-                    let mode = match world.modes.get(name) {
-                        Some(Mode::Incremental) => "incremental",
-                        Some(Mode::Full { reason }) if reason.contains("did not change") => "not proven",
-                        _ => "other",
-                    };
-                    *modes.borrow_mut().entry(mode).or_default() += u32::from(name.layer() == "silver");
-                }
-            }
-        });
+        let mut jobs = vec![
+            bronze("bronze.e", "select k, d, v, source_file, line from raw.lines where source_file <> '2.csv'"),
+            bronze("bronze.d", "select k, d, v, source_file, line from raw.lines where source_file <> '0.csv'"),
+        ];
+        jobs.extend(NAMES.into_iter().zip(&choices).filter_map(|(name, choice)| job(name, *choice)));
+        block_on(compare(&jobs, &steps, &modes));
     });
     let modes = modes.into_inner();
     assert!(modes["incremental"] > 9 && modes["not proven"] > 9, "{modes:?}");
+}
+
+#[test]
+fn a_key_of_two_runs_or_of_two_groups_is_an_error() {
+    let modes = std::cell::RefCell::default();
+    let line = (prop::option::weighted(0.9, 0..3_i64), 0..3_i64, prop::option::weighted(0.9, 0..4_i64));
+    // Each step brings a new file.
+    let files = vec(vec(line, 1..4), 2..4);
+    let jobs = [
+        bronze("bronze.e", "select k, d, v, source_file, line from raw.lines"),
+        colliding("silver.x", ""),
+        colliding("silver.y", "by = [\"d\"]\n"),
+    ];
+    check(cases(16), files, |files| {
+        let steps: Vec<Step> = (0..).zip(files).map(|file| Step::from([file])).collect();
+        block_on(compare(&jobs, &steps, &modes));
+    });
+    let modes = modes.into_inner();
+    assert!(modes["incremental"] > 4 && modes["failed"] > 4, "{modes:?}");
 }
