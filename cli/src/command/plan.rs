@@ -174,18 +174,18 @@ fn after(waits: &[&TableName]) -> String {
 }
 
 fn changes(pinned: &Pinned) -> String {
+    let intervals = pinned.plan.intervals();
     let files = pinned.files.iter().filter(|(_, files)| !files.read.is_empty()).map(|(name, files)| {
-        format!(
-            "raw.{name}: {} of {} files are new, {} changed",
-            files.read.len() - files.replaced.len(),
-            files.total,
-            files.replaced.len()
-        )
+        let new = files.read.len() - files.replaced.len();
+        match intervals.is_empty() {
+            true => format!("raw.{name}: {new} of {} files are new, {} changed", files.total, files.replaced.len()),
+            // Those that were read before hold rows of other intervals.
+            false => format!("raw.{name}: reads all {} files", files.total),
+        }
     });
     let tables = pinned.tables.iter().filter(|(_, table)| table.changed()).map(|(name, table)| {
         format!("{name}: version {}, +{} -{} files", table.now.version, table.added().len(), table.removed().len())
     });
-    let intervals = pinned.plan.intervals();
     let intervals = (!intervals.is_empty()).then(|| format!("computes {intervals}"));
     files.chain(tables).chain(intervals).collect::<Vec<_>>().join("; ")
 }
