@@ -128,6 +128,11 @@ impl AllInputs {
         Self { files: observed.files.iter().map(|(name, files)| (name.clone(), paths(files))).collect() }
     }
 
+    fn read_whole(self) -> BTreeMap<String, FileChanges> {
+        let whole = |(name, read)| (name, FileChanges { read, ..FileChanges::default() });
+        self.files.into_iter().map(whole).collect()
+    }
+
     /// Paths to read of one source.
     pub fn files(&self, source: &str) -> &[String] {
         self.files.get(source).map_or(&[], Vec::as_slice)
@@ -225,6 +230,10 @@ pub fn decide(
     };
     match plan {
         Step::Nothing => Ok(RunPlan::Nothing),
+        // Files that were read before hold rows of intervals that were not computed then.
+        Step::Changes { intervals, again } if job.interval.is_some() => {
+            Ok(RunPlan::Changes { files: inputs.read_whole(), intervals, again })
+        }
         Step::Changes { intervals, again } => Ok(RunPlan::Changes { files, intervals, again }),
         Step::Rebuild(reason) => rebuild(reason),
     }
@@ -347,6 +356,10 @@ impl<'a> Work<'a> {
             }
             (false, _) if rules.has_quarantine && !again.is_empty() => {
                 Step::Rebuild(format!("{again} is computed again, and its rows in the quarantine cannot be found"))
+            }
+            // Every run reads all files, and would reject the same lines again.
+            (false, _) if rules.has_quarantine && !observed.files.is_empty() => {
+                Step::Rebuild("all files are read, and their rows in the quarantine cannot be told apart".to_owned())
             }
             (false, _) => Step::Changes { intervals: work, again },
         }

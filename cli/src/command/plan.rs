@@ -173,23 +173,25 @@ fn after(waits: &[&TableName]) -> String {
 }
 
 fn changes(pinned: &Pinned) -> String {
+    let intervals = pinned.plan.intervals();
     let files = pinned.files.iter().filter(|(_, files)| !files.read.is_empty() || !files.removed.is_empty());
     let files = files.map(|(name, files)| {
         let removed = match files.removed.len() {
             0 => String::new(),
             count => format!(", rows of {count} that are gone are removed"),
         };
-        format!(
-            "raw.{name}: {} of {} files are new, {} changed{removed}",
-            files.read.len() - files.replaced.len(),
-            files.total,
-            files.replaced.len()
-        )
+        let new = files.read.len() - files.replaced.len();
+        match intervals.is_empty() {
+            true => {
+                format!("raw.{name}: {new} of {} files are new, {} changed{removed}", files.total, files.replaced.len())
+            }
+            // Those that were read before hold rows of other intervals.
+            false => format!("raw.{name}: reads all {} files{removed}", files.total),
+        }
     });
     let tables = pinned.tables.iter().filter(|(_, table)| table.changed()).map(|(name, table)| {
         format!("{name}: version {}, +{} -{} files", table.now.version, table.added().len(), table.removed().len())
     });
-    let intervals = pinned.plan.intervals();
     let intervals = (!intervals.is_empty()).then(|| format!("computes {intervals}"));
     files.chain(tables).chain(intervals).collect::<Vec<_>>().join("; ")
 }

@@ -138,6 +138,48 @@ fn what_follows_is_computed_after_it() {
     assert_eq!(scene.rows("gold.total"), [format!("1,{total}")]);
 }
 
+/// The files hold rows of intervals that were not computed when they were read.
+#[test]
+fn a_job_over_files_reads_them_for_each_interval() {
+    let scene = scene();
+    for (name, sink) in
+        [("silver.appended", "[sink.append]"), ("silver.merged", "[sink.merge]\nkeys = [\"source_file\", \"line\"]")]
+    {
+        let head = "grain = [\"source_file\", \"line\"]\ninterval = \"day\"\nstart = \"2024-01-01\"\n";
+        let query = "select cast(at as date) as d, v, source_file, line from raw.e \
+                     where at >= $interval_start and at < $interval_end";
+        scene.job(name, &format!("{head}{sink}\n"), query);
+        let days = |days: &[u8]| -> Vec<String> {
+            let mut rows: Vec<String> = VALUES
+                .iter()
+                .filter(|(day, _)| days.contains(day))
+                .map(|(day, v)| format!("2024-01-{day:02},{v}"))
+                .collect();
+            rows.sort();
+            rows
+        };
+        let rows = || scene.rows(&format!("(select d, v from {name})"));
+        scene.pulse(&["run", name, "--from", "2024-01-05", "--to", "2024-01-06"]).ok();
+        assert_eq!(rows(), days(&[5]), "{name}");
+        scene.pulse(&["backfill", name, "--from", "2024-01-01", "--to", "2024-01-06", "--chunk", "1d", "--yes"]).ok();
+        assert_eq!(rows(), days(&[1, 2, 3, 5]), "{name}");
+        scene.pulse(&["run", name]).ok();
+        assert_eq!(rows(), days(&[1, 2, 3, 5, 7, 9]), "{name}");
+        scene.pulse(&["run", name, "--from", "2024-01-02", "--to", "2024-01-04"]).ok();
+        assert_eq!(rows(), days(&[1, 2, 3, 5, 7, 9]), "{name}");
+        scene.pulse(&["run", name]).ok().says(&["nothing was committed"]);
+    }
+    // A line that cannot be read is rejected once, however often its file is read.
+    put(&scene, "c.csv", &[(4, 64)]);
+    scene.put("d.csv", "at,v\n2024-01-05 12:00:00,x\n");
+    let name = "silver.merged";
+    scene.pulse(&["run", name]).ok();
+    assert_eq!(scene.count("silver.merged__quarantine"), 1);
+    scene.pulse(&["run", name, "--from", "2024-01-02", "--to", "2024-01-04"]).ok();
+    assert_eq!(scene.count("silver.merged__quarantine"), 1);
+    assert_eq!(scene.count(name), 7);
+}
+
 #[test]
 fn what_cannot_be_filled_is_refused_before_anything_is_written() {
     let scene = scene();

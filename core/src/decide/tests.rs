@@ -506,3 +506,23 @@ fn a_backfill_computes_what_was_not_computed() {
     assert_eq!(plan(3, 4, true), RunPlan::Nothing);
     assert!(matches!(plan(3, 4, false), RunPlan::Rebuild { .. }), "an appending sink cannot compute a day again");
 }
+
+/// A file that was read for one day holds rows of others.
+#[test]
+fn intervals_over_files_read_all_files() {
+    let files = BTreeMap::from([("a.csv".to_owned(), 1), ("b.csv".to_owned(), 2)]);
+    let observed = Observed { files: BTreeMap::from([("x".to_owned(), files)]), ..Observed::default() };
+    let (sink, meaning) = (Sink::Append {}, Meaning::default());
+    let numbers = ["a.csv", "b.csv"].into_iter().zip(1_i64..).map(|(path, mark)| (Bookmarks::file_id("x", path), mark));
+    let known = Bookmarks { intervals: Some(days(1, 3)).into(), numbers: numbers.collect() };
+    let plan = |has_quarantine| {
+        let rules = IntervalRules { unit: IntervalUnit::Day, start: day(1), partitions_within: true, has_quarantine };
+        let job = JobRules { sink: &sink, interval: Some(rules), meaning: &meaning };
+        decide(job, Some(&known), &observed, &Asked::default(), day(5)).unwrap()
+    };
+    let RunPlan::Changes { files, intervals, .. } = plan(false) else { panic!("nothing is replaced") };
+    assert_eq!(intervals, Some(days(3, 5)).into());
+    assert_eq!(files["x"].read, ["a.csv", "b.csv"]);
+    assert!(files["x"].replaced.is_empty());
+    assert!(matches!(plan(true), RunPlan::Rebuild { .. }), "lines that were rejected would be rejected again");
+}

@@ -61,6 +61,8 @@ type JobText = (&'static str, String, &'static str);
 
 /// Each sink, with and without rows that are taken out, groups, joins and filters of groups.
 fn jobs_of_every_kind() -> Vec<JobText> {
+    // Random rows may all be large.
+    const ANY: &str = "max_rejected = 1.0\n";
     let small = expect("v is small", "check = \"coalesce(v, 0) < 7\"", "quarantine");
     let first = "unique = { columns = [\"k\", \"d\"], keep_first_by = [\"_source_file desc\", \"_line\"] }";
     let both = "[source.\"silver.sums\"]\nread = \"changed\"\nby = [\"k\"]\n[source.\"silver.rows\"]\nread = \"changed\"\n\
@@ -74,18 +76,18 @@ fn jobs_of_every_kind() -> Vec<JobText> {
         ),
         (
             "silver.days",
-            format!("grain = [\"d\", \"n\"]\n{}[sink.overwrite_partitions]\nby = [\"d\"]\n{small}", by("[\"d\"]")),
+            format!("{ANY}grain = [\"d\", \"n\"]\n{}[sink.overwrite_partitions]\nby = [\"d\"]\n{small}", by("[\"d\"]")),
             "select k, d, v, row_number() over (partition by d order by k, v) as n from bronze.lines",
         ),
         (
             "silver.sums",
-            format!("grain = [\"k\"]\n{}[sink.merge]\nkeys = [\"k\"]\n{small}", by("[\"k\"]")),
+            format!("{ANY}grain = [\"k\"]\n{}[sink.merge]\nkeys = [\"k\"]\n{small}", by("[\"k\"]")),
             "select k, count(*) as n, sum(v) as v from bronze.lines group by k",
         ),
         (
             "silver.rows",
             format!(
-                "grain = [\"k\", \"d\"]\n{}[sink.merge]\nkeys = [\"k\", \"d\"]\n{small}{}",
+                "{ANY}grain = [\"k\", \"d\"]\n{}[sink.merge]\nkeys = [\"k\", \"d\"]\n{small}{}",
                 by("[\"k\", \"d\"]"),
                 expect("once", first, "drop")
             ),

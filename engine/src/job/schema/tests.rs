@@ -16,8 +16,10 @@ fn job(renamed: &BTreeMap<String, String>) -> Job {
     Project::parse(&files).unwrap().jobs.into_values().next().unwrap()
 }
 
-/// A type, and for numbers the digits before and after the point that it holds; floats hold no decimal exactly.
-fn types() -> [(DataType, Option<(char, i32, i32)>); 10] {
+/// Of numbers: the kind, and the digits before and after the point that the type holds.
+type Size = Option<(char, i32, i32)>;
+
+fn types() -> [(DataType, Size); 10] {
     [
         (DataType::Int8, Some(('i', 1, 0))),
         (DataType::Int16, Some(('i', 2, 0))),
