@@ -11,7 +11,6 @@ mod aws;
 #[path = "aws_absent.rs"]
 mod aws;
 mod command;
-mod consent;
 mod generate;
 mod interrupt;
 mod output;

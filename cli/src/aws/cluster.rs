@@ -10,7 +10,6 @@ use pulse_core::{Error, Result};
 
 use crate::agree::agree;
 use crate::args::{ClusterAction, Global, Output};
-use crate::consent::agree;
 use crate::{output, setup};
 
 pub(crate) async fn cluster(global: &Global, action: ClusterAction) -> Result<ExitCode> {

@@ -15,8 +15,8 @@ use pulse_engine::job::{
 use pulse_engine::table::{Lake, Snapshot, Table};
 use serde_json::json;
 
+use crate::agree::agree;
 use crate::args::{Global, Output, TableAction, WEEK_HOURS};
-use crate::consent::agree;
 use crate::{output, setup};
 
 pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCode> {

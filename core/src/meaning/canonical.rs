@@ -111,7 +111,7 @@ impl Lines {
                 self.add("sink", &["merge"]);
                 self.add("sink.keys", keys);
                 if !latest_by.is_empty() {
-                    self.add("sink.latest_by", &latest_by.iter().map(one_space).collect::<Vec<_>>());
+                    self.add("sink.latest_by", &latest_by.iter().map(|text| one_space(text)).collect::<Vec<_>>());
                 }
             }
         }
@@ -144,7 +144,11 @@ impl Lines {
         }
         if let Some(Unique { columns, keep_first_by }) = unique {
             self.list("expect.unique", place, columns);
-            self.list("expect.keep_first_by", place, &keep_first_by.iter().map(one_space).collect::<Vec<_>>());
+            self.list(
+                "expect.keep_first_by",
+                place,
+                &keep_first_by.iter().map(|text| one_space(text)).collect::<Vec<_>>(),
+            );
         }
         if let Some(Rows { at_least, at_most }) = rows {
             let bound = |bound: &Option<u64>| bound.map(|bound| bound.to_string()).unwrap_or_default();
@@ -215,7 +219,7 @@ impl Lines {
     }
 }
 
-fn one_space(text: &String) -> String {
+fn one_space(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
