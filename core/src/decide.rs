@@ -5,6 +5,8 @@
 //! everything: a [`RunPlan::Rebuild`] holds [`AllInputs`], which only this module makes, from all that was observed.
 
 mod bookmarks;
+mod loss;
+mod sinks;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +20,8 @@ use crate::name::TableName;
 use crate::{Error, Result};
 
 pub use bookmarks::{Bookmarks, TableMark};
+use loss::{observe, rebuild};
+use sinks::{Reads, reads};
 
 /// What is asked of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +135,12 @@ pub enum RunPlan {
         /// Those of `intervals` that the table has rows of, which go.
         again: IntervalSet,
     },
+    /// All rows are computed and compared with the table's: what differs is added or closed, and nothing that was known goes.
+    Observe {
+        inputs: AllInputs,
+        /// Files that were read and are gone, as `source/path`: what was read from them is closed.
+        lost: Vec<String>,
+    },
     /// All rows are computed, and they replace all rows of the table.
     Rebuild {
         reason: String,
@@ -145,7 +155,7 @@ impl RunPlan {
     /// Intervals that the run computes; empty for a job without.
     pub fn intervals(&self) -> IntervalSet {
         match self {
-            Self::Nothing => IntervalSet::default(),
+            Self::Nothing | Self::Observe { .. } => IntervalSet::default(),
             Self::Changes { intervals, .. } | Self::Rebuild { intervals, .. } => intervals.clone(),
         }
     }
@@ -169,11 +179,13 @@ pub fn decide(
         let reason = "the table does not exist yet".to_owned();
         return Ok(RunPlan::Rebuild { reason, inputs, intervals: work.first(), lost: Vec::new() });
     };
-    let rebuild = |reason: String| rebuild(reason, inputs.clone(), work.all(), known.gone(observed), asked);
+    let rebuild = |reason: String| rebuild(reason, inputs.clone(), work.all(), observed, known, asked);
     if asked.rebuild {
         return rebuild("--rebuild".to_owned());
     }
-    if let Some(reason) = other_meaning(job, known).or_else(|| other_table(known, observed)) {
+    // A table that was made again is one more content that is observed.
+    let other_table = || if job.sink.remembers() { None } else { other_table(known, observed) };
+    if let Some(reason) = other_meaning(job, known).or_else(other_table) {
         return rebuild(reason);
     }
     let files: BTreeMap<String, FileChanges> =
@@ -186,33 +198,15 @@ pub fn decide(
     match plan {
         Step::Nothing => Ok(RunPlan::Nothing),
         Step::Changes { intervals, again } => Ok(RunPlan::Changes { files, intervals, again }),
+        Step::Observe => observe(inputs, observed, known, asked, now),
         Step::Rebuild(reason) => rebuild(reason),
     }
-}
-
-/// Rows are not lost unless that is asked for.
-fn rebuild(
-    reason: String,
-    inputs: AllInputs,
-    intervals: IntervalSet,
-    lost: Vec<String>,
-    asked: &Asked,
-) -> Result<RunPlan> {
-    if let [first, ..] = lost.as_slice()
-        && !asked.allow_loss
-    {
-        return Err(Error::data(format!(
-            "{reason}: the table is computed from all inputs, and {} that it was made from are gone, such as raw.{first}; put them \
-             back, or give --allow-loss to lose their rows",
-            if lost.len() == 1 { "1 file".to_owned() } else { format!("{} files", lost.len()) }
-        )));
-    }
-    Ok(RunPlan::Rebuild { reason, inputs, intervals, lost })
 }
 
 enum Step {
     Nothing,
     Changes { intervals: IntervalSet, again: IntervalSet },
+    Observe,
     Rebuild(String),
 }
 
@@ -230,6 +224,11 @@ fn other_table(known: &Bookmarks, observed: &Observed) -> Option<String> {
 /// A job without intervals.
 fn whole(sink: &Sink, changed_files: Option<&String>, observed: &Observed) -> Step {
     let mut changed = changed_files.is_some();
+    let reads = reads(sink);
+    if reads == Reads::Comparison {
+        let changed = changed || observed.tables.values().any(|table| table.since != Since::Nothing);
+        return if changed { Step::Observe } else { Step::Nothing };
+    }
     for (name, table) in &observed.tables {
         match (table.read, &table.since) {
             (_, Since::Nothing) => {}
@@ -241,11 +240,10 @@ fn whole(sink: &Sink, changed_files: Option<&String>, observed: &Observed) -> St
     if let Some(reason) = apart(observed) {
         return Step::Rebuild(reason);
     }
-    match (changed, changed_files, sink) {
+    match (changed, changed_files, reads) {
         (false, ..) => Step::Nothing,
-        (true, _, Sink::Overwrite {}) => Step::Rebuild("the sink overwrites".to_owned()),
-        // Rows of other files may belong to the same keys or partitions.
-        (true, Some(name), Sink::Merge { .. } | Sink::OverwritePartitions { .. }) => {
+        (true, _, Reads::Everything) => Step::Rebuild("the sink overwrites".to_owned()),
+        (true, Some(name), Reads::Groups) => {
             Step::Rebuild(format!("files of raw.{name} changed, and the sink replaces rows of all files"))
         }
         (true, ..) => Step::Changes { intervals: IntervalSet::default(), again: IntervalSet::default() },

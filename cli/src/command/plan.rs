@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use chrono::Utc;
-use pulse_core::decide::Asked;
+use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::name::TableName;
 use pulse_core::{Error, Result};
 use pulse_engine::job::{Mode, Pinned, Workbench, preview};
@@ -105,6 +105,15 @@ fn known(name: &TableName, pinned: &Pinned, limit: u64, waits: Option<&TableName
 }
 
 fn changes(pinned: &Pinned) -> String {
+    let tables = pinned.tables.iter().filter(|(_, table)| table.changed()).map(|(name, table)| {
+        format!("{name}: version {}, +{} -{} files", table.now.version, table.added().len(), table.removed().len())
+    });
+    if let RunPlan::Observe { .. } = pinned.plan {
+        return std::iter::once("compares all rows with those of the table".to_owned())
+            .chain(tables)
+            .collect::<Vec<_>>()
+            .join("; ");
+    }
     let files = pinned.files.iter().filter(|(_, files)| !files.read.is_empty()).map(|(name, files)| {
         format!(
             "raw.{name}: {} of {} files are new, {} changed",
@@ -112,9 +121,6 @@ fn changes(pinned: &Pinned) -> String {
             files.total,
             files.replaced.len()
         )
-    });
-    let tables = pinned.tables.iter().filter(|(_, table)| table.changed()).map(|(name, table)| {
-        format!("{name}: version {}, +{} -{} files", table.now.version, table.added().len(), table.removed().len())
     });
     let intervals = pinned.plan.intervals();
     let intervals = (!intervals.is_empty()).then(|| format!("computes {intervals}"));

@@ -88,7 +88,7 @@ fn of_projection(projection: &Projection, keys: &[Places]) -> Vec<Places> {
 }
 
 /// The input's column that an expression shows, with a value for each of its values.
-fn origin(expression: &Expr, input: &LogicalPlan) -> Option<usize> {
+pub(super) fn origin(expression: &Expr, input: &LogicalPlan) -> Option<usize> {
     match expression {
         Expr::Column(column) => input.schema().maybe_index_of_column(column),
         Expr::Alias(alias) => origin(&alias.expr, input),

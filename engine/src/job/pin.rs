@@ -1,12 +1,14 @@
 //! What a run reads: versions and files, pinned before anything is read. A run is a function of these.
 
 mod files;
+mod history;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use datafusion::logical_expr::LogicalPlan;
 use pulse_core::commit::pair::{NAMED_ID, Named, SETTLES_ID};
 use pulse_core::decide::{
     Asked, Bookmarks, IntervalRules, JobRules, Observed, ObservedTable, Reach, RunPlan, Since, TableMark, decide,
@@ -46,7 +48,7 @@ impl From<&RunPlan> for Mode {
     fn from(plan: &RunPlan) -> Self {
         match plan {
             RunPlan::Nothing => Self::Unchanged,
-            RunPlan::Changes { .. } => Self::Incremental,
+            RunPlan::Changes { .. } | RunPlan::Observe { .. } => Self::Incremental,
             RunPlan::Rebuild { reason, .. } => Self::Full { reason: reason.clone() },
         }
     }
@@ -153,7 +155,8 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
     let unit = job.manifest.interval.filter(|_| job.query.uses_interval());
     let start = job.manifest.start.as_deref().map(parse_stamp).transpose()?.unwrap_or_default();
     let numbers = target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
-    let known = Bookmarks::new(numbers, unit.map(|_| start));
+    let mut known = Bookmarks::new(numbers, unit.map(|_| start));
+    known.rows = target.as_ref().and_then(Snapshot::rows);
     let mut listings = BTreeMap::new();
     for name in job.query.files() {
         listings.insert(name.to_owned(), list_files(bench, name, &known).await?);
@@ -167,7 +170,8 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         Some(unit) => interval_facts(bench, job, unit, &listings, &tables).await?,
         None => IntervalFacts::default(),
     };
-    let observed = observed(&known, &listings, &tables, &facts.scope, unit);
+    let mut observed = observed(&known, &listings, &tables, &facts.scope, unit);
+    history::read_whole_histories(bench, job, &listings, &tables, &mut observed).await?;
     let meaning = meaning(bench, job)?;
     let has_quarantine = own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty());
     let partitions_within = facts.partitions_within;
@@ -175,10 +179,16 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
     let rules = JobRules { sink: &job.manifest.sink, interval, meaning: &meaning };
     let plan = decide(rules, target.as_ref().map(|_| &known), &observed, asked, now).map_err(|e| of_job(job, e))?;
     let gone = known.gone(&observed);
+    let mut transactions = known.after(&plan, &meaning, &observed);
+    if plan != RunPlan::Nothing {
+        transactions.extend(known.recorded_after(job.manifest.sink.remembers(), now));
+    }
     let files = listings.into_iter().map(|(name, listing)| (name.clone(), listing.read_by(&name, &plan, &gone)));
     let referred = match &plan {
         RunPlan::Nothing => Referred::new(),
-        RunPlan::Changes { .. } | RunPlan::Rebuild { .. } => refers::pin(bench, job, &tables).await?,
+        RunPlan::Changes { .. } | RunPlan::Observe { .. } | RunPlan::Rebuild { .. } => {
+            refers::pin(bench, job, &tables).await?
+        }
     };
     Ok(Pinned {
         table,
@@ -191,7 +201,7 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
         referred,
         mode: Mode::from(&plan),
         decomposes: facts.scope.decomposes,
-        transactions: known.after(&plan, &meaning, &observed),
+        transactions,
         plan,
     })
 }
@@ -237,6 +247,22 @@ async fn interval_facts(
     listings: &BTreeMap<String, ListedFiles>,
     tables: &BTreeMap<TableName, PinnedTable>,
 ) -> Result<IntervalFacts> {
+    let plan = whole_plan(bench, job, listings, tables).await?;
+    let failed = |e| from_datafusion(&job.query_path(), e);
+    let partitions_within = match &job.manifest.sink {
+        Sink::OverwritePartitions { by } => columns_within(&plan, by, unit).map_err(failed)?,
+        Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } | Sink::Scd2(_) | Sink::Bitemporal(_) => true,
+    };
+    Ok(IntervalFacts { scope: IntervalScope::of(&plan, unit).map_err(failed)?, partitions_within })
+}
+
+/// The query over its sources as they are.
+async fn whole_plan(
+    bench: &Workbench,
+    job: &Job,
+    listings: &BTreeMap<String, ListedFiles>,
+    tables: &BTreeMap<TableName, PinnedTable>,
+) -> Result<LogicalPlan> {
     let mut sources = Sources::new();
     for (name, listing) in listings {
         sources.insert(format!("raw.{name}"), Arc::new(raw_files(bench, name, &listing.root, Vec::new())?));
@@ -245,13 +271,7 @@ async fn interval_facts(
         let target = bench.options.target_partition_bytes;
         sources.insert(name.to_string(), Arc::new(DeltaScan::new(pinned.table.clone(), &pinned.now, target)));
     }
-    let plan = logical_plan(&bench.state, job, &sources).await?;
-    let failed = |e| from_datafusion(&job.query_path(), e);
-    let partitions_within = match &job.manifest.sink {
-        Sink::OverwritePartitions { by } => columns_within(&plan, by, unit).map_err(failed)?,
-        Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => true,
-    };
-    Ok(IntervalFacts { scope: IntervalScope::of(&plan, unit).map_err(failed)?, partitions_within })
+    logical_plan(&bench.state, job, &sources).await
 }
 
 /// Some files of a source, as a table.

@@ -2,21 +2,21 @@
 
 mod commit;
 mod earlier;
+mod history;
 mod pair;
 mod quarantine;
 mod refuse;
+mod replaced;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
-use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::LogicalPlanBuilder;
 use deltalake_core::kernel::Add;
 use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::interval::Interval;
-use pulse_core::manifest::{Read, Sink};
+use pulse_core::manifest::Read;
 use pulse_core::project::Job;
 use pulse_core::run::{ExpectationOutcome, RunState};
 use pulse_core::{Error, Result};
@@ -25,21 +25,19 @@ use super::Workbench;
 use super::changes::{State, visible};
 use super::check::{Written, outcomes, refusal};
 use super::grain;
-use super::growth::keeps_keys;
 use super::limit;
+use super::partitions;
 use super::pin::{Mode, Pinned, pin, raw_files};
-use super::query::{JobQuery, Sources, plan_query, project, without_rejects};
-use super::replace::{Dead, Replacement, overlapping, rewrite, text_rows, touched, write};
+use super::query::{JobQuery, Sources, plan_rows};
+use super::replace::{Replacement, write};
 use super::report::{Outcome, Report, Staged, inputs};
 use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
 use super::spec::sink_spec;
-use crate::error::from_datafusion;
 use crate::execute::Progress;
-use crate::sink::{SinkSpec, quarantine_schema};
+use crate::sink::quarantine_schema;
 use crate::source::delta::DeltaScan;
-use crate::source::file::SOURCE_FILE;
 use crate::step::{Step, reached};
-use crate::table::{DataFile, Snapshot};
+use crate::table::DataFile;
 
 /// Told as a run goes from one state to the next; an error stops it there.
 pub type Entering<'a> = &'a (dyn Fn(RunState) -> Result<()> + Sync);
@@ -147,7 +145,11 @@ impl Run<'_> {
         reached(Step::Staged);
         let few = self.refuse_rejects(&query, &schema, &staged).await;
         self.or_discard(few, &staged, &Replacement::default()).await?;
+        let empty = partitions::refuse_empty_texts(self.job, &staged.total.files);
+        self.or_discard(empty, &staged, &Replacement::default()).await?;
         let scan = self.staged_scan(&schema, &staged.total.files);
+        let broken = self.refuse_broken_history(&query, &staged, &scan).await;
+        self.or_discard(broken, &staged, &Replacement::default()).await?;
         let table = self.replace_in_table(&query, &spec, &scan).await;
         let table = self.or_discard(table, &staged, &Replacement::default()).await?;
         let kept = self.kept_scan(&schema, &table);
@@ -210,7 +212,10 @@ impl Run<'_> {
             match self.pinned.mode {
                 // No row of the table stays, so that the same commit can give it further columns.
                 Mode::Full { .. } => refuse_lost_columns(self.job, &schema, &target.schema)?,
-                Mode::Incremental | Mode::Unchanged => refuse_other_columns(self.job, &schema, &target.schema)?,
+                Mode::Incremental | Mode::Unchanged => {
+                    refuse_other_columns(self.job, &schema, &target.schema)?;
+                    partitions::refuse_others(self.job, target)?;
+                }
             }
         }
         Ok(schema)
@@ -222,7 +227,7 @@ impl Run<'_> {
 
     async fn query(&self, state: State) -> Result<JobQuery> {
         let sources = self.sources(state)?;
-        plan_query(&self.bench.state, self.job, &sources, &self.evaluations(state)?).await
+        plan_rows(&self.bench.state, self.job, &sources, &self.evaluations(state)?, &self.recording()?).await
     }
 
     /// Spans that the query is evaluated for, one after the other.
@@ -290,83 +295,6 @@ impl Run<'_> {
     fn own_scan(&self, schema: &SchemaRef, files: Vec<DataFile>) -> DeltaScan {
         let target = self.bench.options.target_partition_bytes;
         DeltaScan::of_files(self.pinned.table.clone(), schema, self.job.manifest.partition_by(), files, target)
-    }
-
-    async fn replace_in_table(&self, query: &JobQuery, spec: &SinkSpec, staged: &DeltaScan) -> Result<Replacement> {
-        let Some(target) = &self.pinned.target else { return Ok(Replacement::default()) };
-        if let Mode::Full { .. } = self.pinned.mode {
-            return Ok(Replacement { removes: target.files.clone(), adds: Vec::new() });
-        }
-        let table = &self.pinned.table;
-        let plain =
-            SinkSpec { checks: Vec::new(), unique: None, grain: None, order: spec.written_order(), ..spec.clone() };
-        match &self.job.manifest.sink {
-            Sink::Overwrite {} => Ok(Replacement { removes: target.files.clone(), adds: Vec::new() }),
-            Sink::Append {} => {
-                let Some(dead) = self.dead_files(target)? else { return Ok(Replacement::default()) };
-                let dead = [dead];
-                let files = touched(self.bench, table, target, target.files.clone(), &dead).await?;
-                rewrite(self.bench, table, target, files, &dead, plain).await
-            }
-            Sink::OverwritePartitions { by } => {
-                let dead = [self.dead_keys(query, staged, by).await?];
-                let removes = touched(self.bench, table, target, target.files.clone(), &dead).await?;
-                Ok(Replacement { removes, adds: Vec::new() })
-            }
-            Sink::Merge { keys } => {
-                let dead = [self.dead_keys(query, staged, keys).await?];
-                let candidates = match self.keeps_keys(query, keys) {
-                    true => overlapping(&target.files, staged, keys),
-                    false => target.files.clone(),
-                };
-                let files = touched(self.bench, table, target, candidates, &dead).await?;
-                rewrite(self.bench, table, target, files, &dead, plain).await
-            }
-        }
-    }
-
-    fn sources_only_grew(&self) -> bool {
-        self.pinned.tables.values().all(|pinned| pinned.read.read == Read::All || pinned.removed().is_empty())
-    }
-
-    /// Whether no key that the query yielded from the changed groups is gone.
-    fn keeps_keys(&self, query: &JobQuery, keys: &[String]) -> bool {
-        if self.by_interval() {
-            return !self.computes_again();
-        }
-        let fixed: Vec<_> =
-            self.pinned.tables.iter().filter(|(_, pinned)| !pinned.changed()).map(|(name, _)| name).collect();
-        self.sources_only_grew() && keeps_keys(query, keys, &fixed)
-    }
-
-    /// Rows of files whose content changed since they were read.
-    fn dead_files(&self, target: &Snapshot) -> Result<Option<Dead>> {
-        let replaced: Vec<String> =
-            self.pinned.files.values().flat_map(|files| files.replaced.iter().cloned()).collect();
-        if replaced.is_empty() {
-            return Ok(None);
-        }
-        if target.schema.field_with_name(SOURCE_FILE).is_err() {
-            return Err(Error::data(format!(
-                "{} changed since it was read, and table {} has no column `{SOURCE_FILE}` to find its rows by; select it",
-                replaced[0], self.job.name
-            )));
-        }
-        Ok(Some(Dead { rows: text_rows(SOURCE_FILE, &replaced)?, columns: vec![SOURCE_FILE.to_owned()] }))
-    }
-
-    /// Keys of the rows just written, and keys that the query yielded from the changed groups before they changed.
-    async fn dead_keys(&self, query: &JobQuery, staged: &DeltaScan, keys: &[String]) -> Result<Dead> {
-        let failed = |e| from_datafusion(&format!("job {}: keys", self.job.name), e);
-        let staged = LogicalPlanBuilder::scan("staged", provider_as_source(Arc::new(staged.clone())), None)
-            .and_then(LogicalPlanBuilder::build)
-            .map_err(failed)?;
-        let mut rows = LogicalPlanBuilder::from(project(staged, keys)?);
-        if !self.keeps_keys(query, keys) {
-            let before = self.query(State::Before).await?;
-            rows = rows.union(project(without_rejects(before.plan)?, keys)?).map_err(failed)?;
-        }
-        Ok(Dead { rows: rows.build().map_err(failed)?, columns: keys.to_vec() })
     }
 
     fn report(&self, outcome: Outcome, staged: &Staged) -> Report {

@@ -96,7 +96,7 @@ impl ListedFiles {
             RunPlan::Changes { files, .. } => {
                 files.get(name).map_or((&[], &[]), |changes| (changes.read.as_slice(), changes.replaced.as_slice()))
             }
-            RunPlan::Rebuild { inputs, .. } => (inputs.files(name), &[]),
+            RunPlan::Rebuild { inputs, .. } | RunPlan::Observe { inputs, .. } => (inputs.files(name), &[]),
         };
         let wanted: HashSet<&str> = paths.iter().map(String::as_str).collect();
         let read = self.files.into_iter().filter(|file| wanted.contains(file.path.as_str())).collect();
@@ -104,15 +104,7 @@ impl ListedFiles {
         let gone: Vec<String> = gone.iter().filter_map(of_source).collect();
         let mut warnings = self.warnings;
         warnings.extend(gone_warning(name, &gone, plan));
-        PinnedFiles {
-            root: self.root,
-            read,
-            replaced: replaced.to_vec(),
-            gone,
-            total,
-            warnings,
-            renewed: self.renewed,
-        }
+        PinnedFiles { root: self.root, read, replaced: replaced.to_vec(), gone, total, warnings, renewed: self.renewed }
     }
 }
 
@@ -144,6 +136,7 @@ fn gone_warning(name: &str, gone: &[String], plan: &RunPlan) -> Option<String> {
     };
     let rows = match plan {
         RunPlan::Rebuild { .. } => "rows go too, because all rows are replaced",
+        RunPlan::Observe { .. } => "rows are closed, because the table is compared with what is there",
         RunPlan::Nothing | RunPlan::Changes { .. } => "rows stay",
     };
     Some(format!("raw.{name}: {files}; {whose} {rows}: {}", some(gone)))
