@@ -6,6 +6,8 @@
 
 mod bookmarks;
 mod gone;
+mod loss;
+mod sinks;
 
 use std::collections::BTreeMap;
 
@@ -23,7 +25,9 @@ use crate::{Error, Result};
 pub use bookmarks::{Bookmarks, TableMark};
 pub use gone::forget;
 
-use gone::{Gone, rebuild};
+use gone::Gone;
+use loss::{observe, rebuild};
+use sinks::{Reads, reads};
 
 /// What is asked of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +154,12 @@ pub enum RunPlan {
         /// Those of `intervals` that the table has rows of, which go.
         again: IntervalSet,
     },
+    /// All rows are computed and compared with the table's: what differs is added or closed, and nothing that was known goes.
+    Observe {
+        inputs: AllInputs,
+        /// Files that were read and are gone, as `source/path`: what was read from them is closed.
+        lost: Vec<String>,
+    },
     /// All rows are computed, and they replace all rows of the table.
     Rebuild {
         reason: String,
@@ -171,7 +181,7 @@ impl RunPlan {
                 };
                 files.iter().flat_map(of).collect()
             }
-            Self::Rebuild { lost, .. } => lost.clone(),
+            Self::Rebuild { lost, .. } | Self::Observe { lost, .. } => lost.clone(),
         };
         files.into_iter()
     }
@@ -179,7 +189,7 @@ impl RunPlan {
     /// Intervals that the run computes; empty for a job without.
     pub fn intervals(&self) -> IntervalSet {
         match self {
-            Self::Nothing => IntervalSet::default(),
+            Self::Nothing | Self::Observe { .. } => IntervalSet::default(),
             Self::Changes { intervals, .. } | Self::Rebuild { intervals, .. } => intervals.clone(),
         }
     }
@@ -204,12 +214,13 @@ pub fn decide(
         let reason = "the table does not exist yet".to_owned();
         return Ok(RunPlan::Rebuild { reason, inputs, intervals: work.first(), lost: Vec::new() });
     };
-    let rebuild = |reason: String| rebuild(reason, inputs.clone(), work.all(), &gone, asked);
+    let rebuild = |reason: String| rebuild(reason, inputs.clone(), work.all(), &gone, known, asked);
     if asked.rebuild {
         return rebuild("--rebuild".to_owned());
     }
-    if let Some(reason) = job.meaning.change(&known.numbers).map(str::to_owned).or_else(|| other_table(known, observed))
-    {
+    // A table that was made again is one more content that is observed.
+    let other_table = || if job.sink.remembers() { None } else { other_table(known, observed) };
+    if let Some(reason) = job.meaning.change(&known.numbers).map(str::to_owned).or_else(other_table) {
         return rebuild(reason);
     }
     gone.refuse_failing()?;
@@ -235,6 +246,7 @@ pub fn decide(
             Ok(RunPlan::Changes { files: inputs.read_whole(), intervals, again })
         }
         Step::Changes { intervals, again } => Ok(RunPlan::Changes { files, intervals, again }),
+        Step::Observe => observe(inputs, &gone, known, asked, now),
         Step::Rebuild(reason) => rebuild(reason),
     }
 }
@@ -242,6 +254,7 @@ pub fn decide(
 enum Step {
     Nothing,
     Changes { intervals: IntervalSet, again: IntervalSet },
+    Observe,
     Rebuild(String),
 }
 
@@ -254,6 +267,11 @@ fn other_table(known: &Bookmarks, observed: &Observed) -> Option<String> {
 /// A job without intervals.
 fn whole(sink: &Sink, changed_files: Option<&str>, observed: &Observed) -> Step {
     let mut changed = changed_files.is_some();
+    let reads = reads(sink);
+    if reads == Reads::Comparison {
+        let changed = changed || observed.tables.values().any(|table| table.since != Since::Nothing);
+        return if changed { Step::Observe } else { Step::Nothing };
+    }
     for (name, table) in &observed.tables {
         match (table.read, &table.since) {
             (_, Since::Nothing) => {}
@@ -265,13 +283,11 @@ fn whole(sink: &Sink, changed_files: Option<&str>, observed: &Observed) -> Step 
     if let Some(reason) = apart(observed).or_else(|| observed.unproven.clone().filter(|_| changed)) {
         return Step::Rebuild(reason);
     }
-    match (changed, changed_files, sink) {
+    match (changed, changed_files, reads) {
         (false, ..) => Step::Nothing,
-        (true, _, Sink::Overwrite {}) => Step::Rebuild("the sink overwrites".to_owned()),
+        (true, _, Reads::Everything) => Step::Rebuild("the sink overwrites".to_owned()),
         // Rows of other files may belong to the same keys or partitions.
-        (true, Some(what), Sink::Merge { .. } | Sink::OverwritePartitions { .. }) => {
-            Step::Rebuild(format!("{what}, and the sink replaces rows of all files"))
-        }
+        (true, Some(what), Reads::Groups) => Step::Rebuild(format!("{what}, and the sink replaces rows of all files")),
         (true, ..) => Step::Changes { intervals: IntervalSet::default(), again: IntervalSet::default() },
     }
 }

@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn each_mistake_has_its_caret() {
         insta::assert_snapshot!(wrong("onwer = \"me\"\ngrain = [\"x\"]\n[sink.append]\n"), @r#"
-        error: unknown key `onwer`, expected one of `owner`, `description`, `interval`, `start`, `grain`, `order`, `renamed`, `source`, `sink`, `expect`, `max_rejected`, `target_file_mib`
+        error: unknown key `onwer`, expected one of `owner`, `description`, `interval`, `start`, `grain`, `order`, `partition_by`, `renamed`, `source`, `sink`, `expect`, `max_rejected`, `target_file_mib`
          --> silver/x/job.toml:1:1
           |
         1 | onwer = "me"
@@ -186,7 +186,7 @@ mod tests {
           = help: did you mean `keys`?
         "#);
         insta::assert_snapshot!(wrong(&format!("{HEAD}[sink.mergee]\nkeys = [\"x\"]\n")), @r"
-        error: unknown value `mergee`, expected one of `append`, `overwrite`, `overwrite_partitions`, `merge`
+        error: unknown value `mergee`, expected one of `append`, `overwrite`, `overwrite_partitions`, `merge`, `scd2`, `bitemporal`
          --> silver/x/job.toml:3:7
           |
         3 | [sink.mergee]

@@ -1,11 +1,15 @@
 //! `job.toml`: what a job reads, how its rows are checked and how they reach the table.
 
+mod history;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::TableName;
+
+pub use history::{History, IS_CURRENT, RECORDED_FROM, RECORDED_TO, VALID_FROM, VALID_TO};
 
 /// One job's manifest. The job's name is its folder: `silver/bars_1m` writes the table `silver.bars_1m`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +32,10 @@ pub struct Manifest {
     /// Order of rows within a data file; the grain when absent.
     #[serde(default)]
     pub order: Option<Vec<String>>,
+    /// Columns that the table is partitioned by: text, whole numbers, decimals, dates, timestamps or booleans. With
+    /// `overwrite_partitions` it is the `by` of the sink.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_by: Vec<String>,
     /// Columns of the table that the query yields under another name: the new name, and the one that the table has, such as
     /// `{ price = "px" }`. A rebuild may then drop the former name; a column that is lost otherwise is an error.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -59,7 +67,9 @@ impl Manifest {
     pub fn partition_by(&self) -> &[String] {
         match &self.sink {
             Sink::OverwritePartitions { by } => by,
-            Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => &[],
+            Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } | Sink::Scd2(_) | Sink::Bitemporal(_) => {
+                &self.partition_by
+            }
         }
     }
 
@@ -67,7 +77,11 @@ impl Manifest {
     pub fn latest_by(&self) -> &[String] {
         match &self.sink {
             Sink::Merge { latest_by, .. } => latest_by,
-            Sink::Append {} | Sink::Overwrite {} | Sink::OverwritePartitions { .. } => &[],
+            Sink::Append {}
+            | Sink::Overwrite {}
+            | Sink::OverwritePartitions { .. }
+            | Sink::Scd2(_)
+            | Sink::Bitemporal(_) => &[],
         }
     }
 
@@ -110,6 +124,8 @@ impl Manifest {
             Sink::Overwrite {} => false,
             Sink::OverwritePartitions { by } => !within(by),
             Sink::Merge { keys, .. } => !within(keys),
+            Sink::Scd2(_) | Sink::Bitemporal(_) if self.sink.remembers() => true,
+            Sink::Scd2(History { keys, .. }) | Sink::Bitemporal(History { keys, .. }) => !within(keys),
         }
     }
 }
@@ -193,6 +209,40 @@ pub enum Sink {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         latest_by: Vec<String>,
     },
+    /// The history of each key: one row for each version, with `valid_from`, `valid_to` (null while it is valid) and
+    /// `is_current`. Late and corrected rows change the history that they belong to.
+    Scd2(History),
+    /// As `scd2`, and what was known of it when: each row also has `recorded_from` and `recorded_to` (null while it is known),
+    /// and no row goes.
+    Bitemporal(History),
+}
+
+impl Sink {
+    /// Of a sink that keeps versions of keys.
+    pub fn history(&self) -> Option<&History> {
+        match self {
+            Self::Scd2(history) | Self::Bitemporal(history) => Some(history),
+            Self::Append {} | Self::Overwrite {} | Self::OverwritePartitions { .. } | Self::Merge { .. } => None,
+        }
+    }
+
+    /// Whether the table holds what inputs said at earlier runs, which cannot be computed again.
+    pub fn remembers(&self) -> bool {
+        match self {
+            Self::Scd2(history) => history.is_observed(),
+            Self::Bitemporal(_) => true,
+            Self::Append {} | Self::Overwrite {} | Self::OverwritePartitions { .. } | Self::Merge { .. } => false,
+        }
+    }
+
+    /// Columns that the table has after those of the query.
+    pub fn added_columns(&self) -> &'static [&'static str] {
+        match self {
+            Self::Scd2(_) => &[VALID_FROM, VALID_TO, IS_CURRENT],
+            Self::Bitemporal(_) => &[VALID_FROM, VALID_TO, IS_CURRENT, RECORDED_FROM, RECORDED_TO],
+            Self::Append {} | Self::Overwrite {} | Self::OverwritePartitions { .. } | Self::Merge { .. } => &[],
+        }
+    }
 }
 
 /// One check. Exactly one of `check`, `unique`, `rows`, `fresh` and `refers` is set.

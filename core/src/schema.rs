@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(schema["properties"]["start"]["type"], "string");
         assert_eq!(schema["properties"]["interval"]["$ref"], "#/$defs/IntervalUnit");
         assert_eq!(schema["properties"]["target_file_mib"]["default"], 128);
-        assert_eq!(schema["$defs"]["Sink"]["oneOf"].as_array().unwrap().len(), 4);
+        assert_eq!(schema["$defs"]["Sink"]["oneOf"].as_array().unwrap().len(), 6);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use chrono::Utc;
-use pulse_core::decide::Asked;
+use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::manifest::{Read, Sink};
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
@@ -173,6 +173,15 @@ fn after(waits: &[&TableName]) -> String {
 }
 
 fn changes(pinned: &Pinned) -> String {
+    let tables = pinned.tables.iter().filter(|(_, table)| table.changed()).map(|(name, table)| {
+        format!("{name}: version {}, +{} -{} files", table.now.version, table.added().len(), table.removed().len())
+    });
+    if let RunPlan::Observe { .. } = pinned.plan {
+        return std::iter::once("compares all rows with those of the table".to_owned())
+            .chain(tables)
+            .collect::<Vec<_>>()
+            .join("; ");
+    }
     let intervals = pinned.plan.intervals();
     let files = pinned.files.iter().filter(|(_, files)| !files.read.is_empty() || !files.removed.is_empty());
     let files = files.map(|(name, files)| {
@@ -188,9 +197,6 @@ fn changes(pinned: &Pinned) -> String {
             // Those that were read before hold rows of other intervals.
             false => format!("raw.{name}: reads all {} files{removed}", files.total),
         }
-    });
-    let tables = pinned.tables.iter().filter(|(_, table)| table.changed()).map(|(name, table)| {
-        format!("{name}: version {}, +{} -{} files", table.now.version, table.added().len(), table.removed().len())
     });
     let intervals = (!intervals.is_empty()).then(|| format!("computes {intervals}"));
     files.chain(tables).chain(intervals).collect::<Vec<_>>().join("; ")

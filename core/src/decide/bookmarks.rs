@@ -18,6 +18,8 @@ const TABLE_ID: &str = "pulse/table-id/";
 const INTERVAL: &str = "pulse/intervals/";
 /// The end of the only interval that builds before this form knew.
 const CONSUMED_UNTIL: &str = "pulse/interval";
+/// When a table that remembers was last compared with its inputs, in microseconds; -1 once it remembers nothing.
+const RECORDED: &str = "pulse/recorded";
 
 /// Stands for the fingerprint of a file whose rows the table does not hold any more. Fingerprints are not negative.
 const GONE: i64 = -1;
@@ -34,6 +36,8 @@ pub struct TableMark {
 #[derive(Debug, Clone, Default)]
 pub struct Bookmarks {
     pub intervals: IntervalSet,
+    /// Rows of the table, where its log says.
+    pub rows: Option<u64>,
     pub(super) numbers: HashMap<String, i64>,
 }
 
@@ -48,12 +52,27 @@ impl Bookmarks {
             (true, Some(end), Some(start)) => interval(start.timestamp_micros(), *end).into(),
             _ => stored.into_iter().filter_map(|(start, end)| interval(start, end)).collect(),
         };
-        Self { intervals, numbers }
+        Self { intervals, rows: None, numbers }
     }
 
     pub fn table(&self, name: &TableName) -> Option<TableMark> {
         let version = u64::try_from(*self.numbers.get(&format!("{TABLE}{name}"))?).ok()?;
         Some(TableMark { version, id: self.numbers.get(&format!("{TABLE_ID}{name}")).copied() })
+    }
+
+    /// When the table was last compared with its inputs, in microseconds, if it remembers what they held.
+    pub(super) fn recorded(&self) -> Option<i64> {
+        self.numbers.get(RECORDED).copied().filter(|time| *time >= 0)
+    }
+
+    /// What the commit of a run at `now` stores of a table whose sink `remembers` or does not; none when nothing changes.
+    pub fn recorded_after(&self, remembers: bool, now: DateTime<chrono::Utc>) -> Option<(String, i64)> {
+        let number = match (remembers, self.recorded()) {
+            (true, _) => now.timestamp_micros(),
+            (false, Some(_)) => -1,
+            (false, None) => return None,
+        };
+        Some((RECORDED.to_owned(), number))
     }
 
     /// The bookmark of a file whose rows the table holds.
@@ -113,7 +132,7 @@ impl Bookmarks {
         }
         numbers.extend(plan.without_rows().map(|file| (format!("{FILE}{file}"), GONE)));
         let covered = match plan {
-            RunPlan::Nothing => self.intervals.clone(),
+            RunPlan::Nothing | RunPlan::Observe { .. } => self.intervals.clone(),
             RunPlan::Changes { intervals, .. } => self.intervals.union(intervals),
             RunPlan::Rebuild { intervals, .. } => intervals.clone(),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AllInputs, Asked, Bookmarks, FileChanges, Observed, RunPlan};
+use super::{Bookmarks, FileChanges, Observed, RunPlan};
 use crate::interval_set::IntervalSet;
 use crate::sources::OnMissing;
 use crate::{Error, Result};
@@ -35,33 +35,6 @@ pub fn forget(known: &Bookmarks, observed: &Observed, files: &[String]) -> Resul
     Ok(RunPlan::Changes { files: changes, intervals: none(), again: none() })
 }
 
-/// Rows of files that are to stay are not lost unless that is asked for.
-pub(super) fn rebuild(
-    reason: String,
-    inputs: AllInputs,
-    intervals: IntervalSet,
-    gone: &Gone,
-    asked: &Asked,
-) -> Result<RunPlan> {
-    if !asked.allow_loss {
-        gone.refuse_failing()?;
-    }
-    let kept =
-        gone.files.iter().filter(|(_, on_missing)| *on_missing == OnMissing::Keep).map(|(file, _)| file.as_str());
-    let kept: Vec<&str> = kept.collect();
-    if let [first, ..] = kept.as_slice()
-        && !asked.allow_loss
-    {
-        return Err(Error::data(format!(
-            "{reason}: the table is computed from all inputs, and {} that it was made from are gone, such as raw.{first}; put them \
-             back, or give --allow-loss to lose their rows",
-            if kept.len() == 1 { "1 file".to_owned() } else { format!("{} files", kept.len()) }
-        )));
-    }
-    let lost = gone.files.iter().map(|(file, _)| file.clone()).collect();
-    Ok(RunPlan::Rebuild { reason, inputs, intervals, lost })
-}
-
 /// Files that were read and are gone, as `source/path`, with what is asked to become of their rows.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
@@ -79,6 +52,21 @@ impl Gone {
             (file, asked)
         });
         Self { files: files.collect() }
+    }
+
+    /// All of them.
+    pub(super) fn files(&self) -> Vec<String> {
+        self.files.iter().map(|(file, _)| file.clone()).collect()
+    }
+
+    /// Those whose rows are to stay, in words.
+    pub(super) fn kept(&self) -> Option<String> {
+        let mut kept = self.files.iter().filter(|(_, on_missing)| *on_missing == OnMissing::Keep);
+        let (first, _) = kept.next()?;
+        Some(match kept.count() {
+            0 => format!("1 file that it was made from is gone, such as raw.{first}"),
+            others => format!("{} files that it was made from are gone, such as raw.{first}", others + 1),
+        })
     }
 
     /// Paths of one source whose rows go.

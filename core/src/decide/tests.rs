@@ -261,7 +261,7 @@ fn intervals_over_files_read_all_files() {
     let observed = Observed { files: BTreeMap::from([("x".to_owned(), files)]), ..Observed::default() };
     let (sink, meaning) = (Sink::Append {}, Meaning::default());
     let numbers = ["a.csv", "b.csv"].into_iter().zip(1_i64..).map(|(path, mark)| (Bookmarks::file_id("x", path), mark));
-    let known = Bookmarks { intervals: Some(days(1, 3)).into(), numbers: numbers.collect() };
+    let known = Bookmarks { intervals: Some(days(1, 3)).into(), numbers: numbers.collect(), ..Bookmarks::default() };
     let plan = |has_quarantine| {
         let rules = IntervalRules { unit: IntervalUnit::Day, start: day(1), partitions_within: true, has_quarantine };
         let job = JobRules { sink: &sink, interval: Some(rules), meaning: &meaning };

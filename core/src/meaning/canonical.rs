@@ -4,7 +4,7 @@
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
-use crate::manifest::{Expectation, IntervalUnit, Manifest, OnFail, Read, Refers, Rows, Sink, Source, Unique};
+use crate::manifest::{Expectation, History, IntervalUnit, Manifest, OnFail, Read, Refers, Rows, Sink, Source, Unique};
 use crate::project::Job;
 use crate::sources::{Ambiguous, Bar, BarLabel, Column, ColumnType, Feed, FileSource, Format};
 
@@ -73,6 +73,7 @@ impl Lines {
             start: _,
             grain,
             order: _,
+            partition_by,
             // Says what may become of the table's former columns, and nothing of the query's.
             renamed: _,
             source,
@@ -85,6 +86,9 @@ impl Lines {
             self.add("interval", &[unit_name(*unit)]);
         }
         self.add("grain", grain);
+        if !partition_by.is_empty() {
+            self.add("partition_by", partition_by);
+        }
         self.sink(sink);
         for (name, source) in source {
             self.source(name, source);
@@ -114,6 +118,21 @@ impl Lines {
                     self.add("sink.latest_by", &latest_by.iter().map(|text| one_space(text)).collect::<Vec<_>>());
                 }
             }
+            Sink::Scd2(history) => self.history("scd2", history),
+            Sink::Bitemporal(history) => self.history("bitemporal", history),
+        }
+    }
+
+    fn history(&mut self, sink: &str, history: &History) {
+        let History { keys, compare, effective, deleted } = history;
+        self.add("sink", &[sink]);
+        self.add("sink.keys", keys);
+        if let Some(compare) = compare {
+            self.add("sink.compare", compare);
+        }
+        self.add("sink.effective", &[effective]);
+        if let Some(deleted) = deleted {
+            self.add("sink.deleted", &words(deleted));
         }
     }
 

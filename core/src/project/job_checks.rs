@@ -11,6 +11,8 @@ use crate::manifest::{Expectation, Manifest, Read, Sink};
 use crate::name::TableName;
 use crate::sql::{self, Query};
 
+mod history;
+
 /// Files smaller than 1 MiB swarm; a reader loads a row group of larger ones at once.
 const TARGET_FILE_MIB: std::ops::RangeInclusive<u32> = 1..=4096;
 
@@ -19,6 +21,8 @@ pub(super) fn check(manifest: &Manifest, document: &Document<'_>, query: &Query,
     checks.head(manifest);
     checks.sink(&manifest.sink);
     checks.latest_by(manifest);
+    checks.partition_by(manifest);
+    checks.history(manifest, query);
     checks.sources(manifest, query);
     checks.interval(manifest, query, query_path);
     let mut names = BTreeSet::new();
@@ -110,6 +114,19 @@ impl Checks<'_> {
                 let place = ["sink".into(), "merge".into(), "keys".into()];
                 self.columns(&place, keys, "name the columns by which a row replaces another, usually the grain");
             }
+            Sink::Scd2(_) | Sink::Bitemporal(_) => {}
+        }
+    }
+
+    fn partition_by(&mut self, manifest: &Manifest) {
+        let place = ["partition_by".into()];
+        self.duplicates(&place, &manifest.partition_by);
+        if let Sink::OverwritePartitions { by } = &manifest.sink
+            && !manifest.partition_by.is_empty()
+            && manifest.partition_by != *by
+        {
+            let message = "`partition_by` differs from `by` of the sink";
+            self.value(&place, message, "remove it: the sink partitions the table by `by`");
         }
     }
 
@@ -124,6 +141,10 @@ impl Checks<'_> {
         if manifest.order().iter().take(keys.len()).any(|column| !keys.contains(column)) {
             let help = format!("let `order` begin with {}", keys.join(", "));
             self.key(&place, "rows of a key would not lie side by side in the table's order", &help);
+        }
+        if let Some(column) = manifest.partition_by.iter().find(|column| !keys.contains(column)) {
+            let help = "partition by columns of the key";
+            self.key(&place, format!("rows of a key would lie in several partitions by `{column}`"), help);
         }
         if manifest.interval.is_some() {
             let help = "remove `interval` and filter nothing by it; `read = \"changed\"` reads what is new";
@@ -290,7 +311,8 @@ impl Checks<'_> {
             let help = "set it to `warn` or `fail`, or take the rows out in another job";
             self.value(&at, "a second `unique` that takes rows out", help);
         } else if expectation.removes_rows() && !manifest.finds(unique) {
-            let help = "name all columns of `by` in `unique`, and all columns of `unique` in `order`";
+            let help =
+                "name all columns that the table is partitioned by in `unique`, and all columns of `unique` in `order`";
             self.value(&place, "repeated rows would not lie side by side in the table's order", help);
         } else if expectation.removes_rows() && repeats_come_later(manifest, &unique.columns) {
             let (message, help) = match &manifest.sink {
@@ -305,7 +327,7 @@ impl Checks<'_> {
                     ),
                     "name all columns that the sink replaces rows by, or set `on_fail` to `warn` or `fail`",
                 ),
-                Sink::Overwrite {} => return,
+                Sink::Overwrite {} | Sink::Scd2(_) | Sink::Bitemporal(_) => return,
             };
             self.value(&place, message, help);
         } else if !expectation.removes_rows()

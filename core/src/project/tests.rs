@@ -429,6 +429,105 @@ fn uniqueness_is_asked_where_it_can_be_seen() {
 }
 
 #[test]
+fn partitions_are_checked() {
+    let problems = |head: &str, sink: &str| -> Vec<String> {
+        let mut files = files();
+        files.insert("bronze/bars/job.toml".into(), format!("owner = \"o\"\ngrain = [\"symbol\"]\n{head}\n{sink}\n"));
+        let error = Project::parse(&files).err();
+        error.iter().flat_map(|e| e.diagnostics()).map(|problem| problem.message.clone()).collect()
+    };
+    let by_day = "[sink.overwrite_partitions]\nby = [\"ts\"]";
+    for (head, sink) in [
+        ("", by_day),
+        ("partition_by = [\"ts\"]", by_day),
+        ("partition_by = [\"ts\", \"symbol\"]", "[sink.append]"),
+        ("partition_by = []", "[sink.overwrite]"),
+    ] {
+        assert!(problems(head, sink).is_empty(), "{head} {sink}");
+    }
+    let differs = "`partition_by` differs from `by` of the sink";
+    assert_eq!(problems("partition_by = [\"symbol\"]", by_day), [differs]);
+    assert_eq!(problems("partition_by = [\"ts\", \"symbol\"]", by_day), [differs]);
+    assert_eq!(
+        problems("partition_by = [\"ts\", \"ts\"]", "[sink.merge]\nkeys = [\"ts\"]"),
+        ["the column `ts` is here twice"]
+    );
+    assert_eq!(problems("partition_by = [\" \"]", "[sink.append]"), ["a column without a name"]);
+    // Rows that agree in `symbol` may lie in two partitions.
+    let once = "[sink.overwrite]\n[[expect]]\nname = \"once\"\non_fail = \"drop\"\n\
+                unique = { columns = [\"symbol\"], keep_first_by = [\"ts\"] }";
+    assert!(problems("", once).is_empty());
+    assert_eq!(
+        problems("partition_by = [\"ts\"]", once),
+        ["repeated rows would not lie side by side in the table's order"]
+    );
+}
+
+#[test]
+fn histories_are_checked() {
+    let problems = |grain: &str, rest: &str| -> Vec<String> {
+        let mut files = files();
+        let head = format!("owner = \"o\"\ngrain = [{grain}]\n");
+        files.insert("silver/bars/job.toml".into(), head + rest);
+        files.insert("silver/bars/query.sql".into(), "select symbol, ts, close from bronze.bars".into());
+        files.retain(|path, _| !path.contains("/tests/"));
+        let error = Project::parse(&files).err();
+        error.iter().flat_map(|e| e.diagnostics()).map(|problem| problem.message.clone()).collect()
+    };
+    let grain = "\"symbol\", \"valid_from\"";
+    let known = "\"symbol\", \"valid_from\", \"recorded_from\"";
+    let scd2 = |rest: &str| format!("[sink.scd2]\nkeys = [\"symbol\"]\neffective = \"ts\"\n{rest}");
+    let source = |rest: &str| format!("[source.\"bronze.bars\"]\nread = \"changed\"\n{rest}\n");
+    for (grain, right) in [
+        (grain, scd2("compare = [\"close\"]\ndeleted = \"close is null\"\n")),
+        (grain, source("by = [\"symbol\"]") + &scd2("")),
+        (grain, "[sink.scd2]\nkeys = [\"symbol\"]\neffective = \"observed\"\n".to_owned()),
+        (known, scd2("").replace("scd2", "bitemporal")),
+    ] {
+        assert!(problems(grain, &right).is_empty(), "{right}: {:?}", problems(grain, &right));
+    }
+    let unique = "[[expect]]\nname = \"once\"\nunique = { columns = [\"symbol\"], keep_first_by = [\"ts\"] }\non_fail = \"drop\"\n";
+    let observed = scd2("").replace("\"ts\"", "\"observed\"");
+    for (grain, wrong, message) in [
+        ("\"symbol\"", scd2(""), "a key has several rows in a table of `scd2`"),
+        (grain, scd2("").replace("scd2", "bitemporal"), "a version has several rows where it was corrected"),
+        (known, observed.replace("scd2", "bitemporal"), "`bitemporal` needs the time that the rows say"),
+        (grain, scd2("").replace("[\"symbol\"]", "[]"), "`keys` is empty"),
+        (grain, scd2("compare = []\n"), "`compare` is empty"),
+        (grain, scd2("compare = [\"close\", \"symbol\"]\n"), "`symbol` is a key, and the same in all versions of it"),
+        (grain, scd2("").replace("\"ts\"", "\"symbol\""), "`effective` does not say since when a version holds"),
+        (grain, source("") + &scd2(""), "`scd2` needs all rows of a key to cut its history"),
+        (
+            grain,
+            source("by = [\"symbol\"]\nlookback = { column = \"ts\", days = 2 }") + &scd2(""),
+            "`scd2` needs all rows of a key, and `lookback` leaves out earlier ones",
+        ),
+        (grain, source("by = [\"symbol\"]") + &observed, "`scd2` reads all rows where something changed"),
+        (grain, scd2("") + unique, "`unique` would take versions out of the history that `scd2` cuts"),
+    ] {
+        assert!(
+            problems(grain, &wrong).iter().any(|problem| problem == message),
+            "{wrong}: {:?}",
+            problems(grain, &wrong)
+        );
+    }
+    assert!(!problems(grain, &scd2("deleted = \"close is\"\n")).is_empty());
+    let by_day = "interval = \"day\"\nstart = \"2024-01-01\"\n".to_owned() + &scd2("");
+    assert!(problems(grain, &by_day).contains(&"`scd2` does not work by interval".to_owned()));
+}
+
+/// Hashes of jobs that do not use a key stay as they are when the key is added.
+#[test]
+fn keys_at_their_default_are_not_written() {
+    let manifest: crate::manifest::Manifest = toml::from_str("grain = [\"k\"]\n[sink.append]\n").unwrap();
+    assert_eq!(
+        serde_json::to_string(&manifest).unwrap(),
+        "{\"owner\":\"\",\"description\":\"\",\"interval\":null,\"start\":null,\"grain\":[\"k\"],\"order\":null,\"source\":{},\
+         \"sink\":{\"append\":{}},\"expect\":[],\"target_file_mib\":128}"
+    );
+}
+
+#[test]
 fn sources_are_checked() {
     let path = "sources.toml";
     insta::assert_snapshot!(wrong(path, "{symbol}_1min", "{Symbol}_1min"), @r#"

@@ -62,10 +62,13 @@ fn choice_table(page: &mut String, choices: &[Value]) {
             let _ = writeln!(page, "| `{value}` | {} |", description(choice));
         }
         for (name, table, _) in properties(choice) {
-            let keys: Vec<String> = properties(table)
-                .iter()
-                .map(|(key, property, is_needed)| choice_key(key, property, *is_needed))
-                .collect();
+            let keys: Vec<String> = match table.get("$ref") {
+                Some(_) => vec![format!("those of {}", type_words(table))],
+                None => {
+                    let keys = properties(table).into_iter();
+                    keys.map(|(key, property, is_needed)| choice_key(key, property, is_needed)).collect()
+                }
+            };
             let _ = writeln!(page, "| `{name}` | {} | {} |", keys.join("<br>"), description(choice));
         }
     }
@@ -164,6 +167,8 @@ mod tests {
         | `overwrite` |  | The table holds exactly the query's rows. |
         | `overwrite_partitions` | `by` (list of text): Columns that the table is partitioned by. | The partitions that occur in the query's rows are replaced whole. |
         | `merge` | `keys` (list of text): Columns of the key.<br>`latest_by` (list of text): Which of several rows of a key stays: the greatest by these columns, compared one after the other, such as `["ts", "line"]`; the least by one with `desc`. A null counts as less than all values. Rows that agree in all of these columns must be equal. Without it, a key with several rows is an error. | The table holds the query's rows, each key once; keys whose source rows are gone are deleted. |
+        | `scd2` | those of [history](#history) | The history of each key: one row for each version, with `valid_from`, `valid_to` (null while it is valid) and `is_current`. Late and corrected rows change the history that they belong to. |
+        | `bitemporal` | those of [history](#history) | As `scd2`, and what was known of it when: each row also has `recorded_from` and `recorded_to` (null while it is known), and no row goes. |
         "#);
         insta::assert_snapshot!(section("source"), @r#"
         How one source is read.

@@ -114,9 +114,11 @@ async fn refuse(bench: &Workbench, job: &Job, groups: &Groups, place: &str) -> R
     let keys = if count == 1 { "1 key is".to_owned() } else { format!("{count} keys are") };
     let remedy = match manifest.sink {
         Sink::Merge { .. } => "`latest_by = [..]` in `[sink.merge]`",
-        Sink::Append {} | Sink::Overwrite {} | Sink::OverwritePartitions { .. } => {
-            "`unique = { columns = [..], keep_first_by = [..] }` and `on_fail = \"drop\"`"
-        }
+        Sink::Append {}
+        | Sink::Overwrite {}
+        | Sink::OverwritePartitions { .. }
+        | Sink::Scd2(_)
+        | Sink::Bitemporal(_) => "`unique = { columns = [..], keep_first_by = [..] }` and `on_fail = \"drop\"`",
     };
     let such = if count > EXAMPLES as u64 { "such as " } else { "" };
     Err(Error::data(format!(

@@ -5,7 +5,7 @@ mod additive;
 
 use std::collections::BTreeSet;
 
-use pulse_core::manifest::{Manifest, OnFail, Read, Sink, Source};
+use pulse_core::manifest::{History, Manifest, OnFail, Read, Sink, Source};
 use pulse_core::project::Job;
 
 use self::additive::{Names, Obstacle, Parts, Rows};
@@ -109,6 +109,11 @@ fn prove(manifest: &Manifest, query: &JobQuery, parts: &Parts<'_>) -> Result<Inc
             Err(_) if is_unique_by(manifest, keys) && !takes_out_repeats(manifest) => Ok(Increment::FormerKeys),
             Err(names) => Err(Obstacle::new(format!("`merge` by {}", keys.join(", ")), names)),
         },
+        Sink::Scd2(History { keys, .. }) | Sink::Bitemporal(History { keys, .. }) => {
+            let clause = || format!("the history of {}", keys.join(", "));
+            output.cover(keys).map_err(|names| Obstacle::new(clause(), names))?;
+            Ok(Increment::Keys)
+        }
         Sink::Append {} | Sink::Overwrite {} => Ok(Increment::Keys),
     }
 }

@@ -12,6 +12,7 @@ use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
 use super::Workbench;
+use super::history::{closed, left_out};
 use super::query::JobQuery;
 use super::replace::collect;
 use crate::error::from_datafusion;
@@ -22,19 +23,28 @@ use crate::source::delta::DeltaScan;
 const REASONS: usize = 3;
 const COUNT: &str = "__count";
 
+/// Rows that a history has beside those of the query, and rows of the query that say nothing new: neither are rejected.
+#[derive(Debug, Clone, Copy, Default)]
+struct Versions {
+    left_out: u64,
+    closed: u64,
+}
+
 /// Rejected rows of a run, when there are more than the job allows.
 ///
 /// These are lines that the reader rejected and rows that a `check` dropped or quarantined. A row that repeats another is as
 /// good as that one.
-fn too_many(manifest: &Manifest, total: &PartitionResult) -> Option<u64> {
+fn too_many(manifest: &Manifest, total: &PartitionResult, history: Versions) -> Option<u64> {
     let takes_out = !manifest.latest_by().is_empty()
         || manifest.unique_in_sink().is_some_and(|place| manifest.expect[place].removes_rows());
     let repeated = if takes_out { total.repeated } else { 0 };
-    let rejected = total.rows_in.saturating_sub(total.rows_written).saturating_sub(repeated);
+    let rows_in = total.rows_in.saturating_sub(history.closed);
+    let kept = total.rows_written.saturating_sub(history.closed) + repeated + history.left_out;
+    let rejected = rows_in.saturating_sub(kept);
     #[allow(clippy::cast_precision_loss, reason = "a share of rows, and no run has 2^52 of them")]
     let is_too_many = match manifest.max_rejected {
-        Some(share) => rejected as f64 > share * total.rows_in as f64,
-        None => rejected == total.rows_in,
+        Some(share) => rejected as f64 > share * rows_in as f64,
+        None => rejected == rows_in,
     };
     (rejected > 0 && is_too_many).then_some(rejected)
 }
@@ -49,9 +59,12 @@ pub(super) async fn check(
     total: &PartitionResult,
     quarantined: &DeltaScan,
 ) -> Result<()> {
-    let Some(rejected) = too_many(&job.manifest, total) else { return Ok(()) };
+    let history = Versions { left_out: left_out(query, &total.failed), closed: closed(query, &total.failed) };
+    let Some(rejected) = too_many(&job.manifest, total, history) else { return Ok(()) };
     let mut reasons = reasons(bench, job, quarantined).await?;
-    let dropping = query.checks.iter().zip(&total.failed).filter(|(check, _)| check.on_fail == FailAction::Drop);
+    let of_manifest = job.manifest.expect.iter().filter(|expectation| expectation.check.is_some()).count();
+    let dropping =
+        query.checks.iter().take(of_manifest).zip(&total.failed).filter(|(check, _)| check.on_fail == FailAction::Drop);
     reasons.extend(dropping.filter(|(_, failed)| **failed > 0).map(|(check, failed)| (*failed, check.name.clone())));
     reasons.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     let reasons: Vec<String> =
@@ -65,7 +78,7 @@ pub(super) async fn check(
             "correct them where they come from, or set `max_rejected = 1.0` if such a run is to succeed".to_owned(),
         ),
         Some(share) => (
-            format!("{rejected} of {} rows that this run read were rejected", total.rows_in),
+            format!("{rejected} of {} rows that this run read were rejected", total.rows_in - history.closed),
             format!("correct them where they come from, or raise `max_rejected`, which is {share}"),
         ),
     };
@@ -120,7 +133,7 @@ mod tests {
             repeated,
             ..PartitionResult::default()
         };
-        too_many(&manifest, &total).is_some()
+        too_many(&manifest, &total, Versions::default()).is_some()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod files;
 mod gone;
+mod history;
 mod increments;
 
 use std::cmp::Ordering;
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use datafusion::logical_expr::LogicalPlan;
 use pulse_core::commit::pair::{NAMED_ID, Named, SETTLES_ID};
 use pulse_core::decide::{
     Asked, Bookmarks, IntervalRules, JobRules, Observed, ObservedTable, Reach, RunPlan, Since, TableMark, decide,
@@ -61,7 +63,7 @@ impl From<&RunPlan> for Mode {
     fn from(plan: &RunPlan) -> Self {
         match plan {
             RunPlan::Nothing => Self::Unchanged,
-            RunPlan::Changes { .. } => Self::Incremental,
+            RunPlan::Changes { .. } | RunPlan::Observe { .. } => Self::Incremental,
             RunPlan::Rebuild { reason, .. } => Self::Full { reason: reason.clone() },
         }
     }
@@ -187,7 +189,8 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
     let unit = job.manifest.interval.filter(|_| job.query.uses_interval());
     let start = job.manifest.start.as_deref().map(parse_stamp).transpose()?.unwrap_or_default();
     let numbers = target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
-    let known = Bookmarks::new(numbers, unit.map(|_| start));
+    let mut known = Bookmarks::new(numbers, unit.map(|_| start));
+    known.rows = target.as_ref().and_then(Snapshot::rows);
     let mut listings = BTreeMap::new();
     for name in job.query.files() {
         listings.insert(name.to_owned(), list_files(bench, name, &known).await?);
@@ -212,6 +215,7 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
         on_missing: gone::on_missing(bench, &listings),
         ..observed(&known, &listings, &tables, &facts.scope, unit)
     };
+    history::read_whole_histories(bench, job, &listings, &tables, &mut observed).await?;
     let mut increment = Increment::default();
     if unit.is_none() && target.is_some() {
         match increment_of(bench, job, &observed, &listings, &tables).await? {
@@ -233,10 +237,19 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
     };
     let plan = plan.map_err(|e| of_job(job, e))?;
     let gone = known.gone(&observed);
+    let mut transactions = match wanted {
+        Wanted::Run(_) => known.after(&plan, &meaning, &observed),
+        Wanted::Forget(_) => Bookmarks::after_forgetting(&plan),
+    };
+    if plan != RunPlan::Nothing && matches!(wanted, Wanted::Run(_)) {
+        transactions.extend(known.recorded_after(job.manifest.sink.remembers(), now));
+    }
     let files = listings.into_iter().map(|(name, listing)| (name.clone(), listing.read_by(&name, &plan, &gone)));
     let referred = match &plan {
         RunPlan::Nothing => Referred::new(),
-        RunPlan::Changes { .. } | RunPlan::Rebuild { .. } => refers::pin(bench, job, &tables).await?,
+        RunPlan::Changes { .. } | RunPlan::Observe { .. } | RunPlan::Rebuild { .. } => {
+            refers::pin(bench, job, &tables).await?
+        }
     };
     let mut pinned = Pinned {
         table,
@@ -250,10 +263,7 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
         mode: Mode::from(&plan),
         increment,
         decomposes: facts.scope.decomposes,
-        transactions: match wanted {
-            Wanted::Run(_) => known.after(&plan, &meaning, &observed),
-            Wanted::Forget(_) => Bookmarks::after_forgetting(&plan),
-        },
+        transactions,
         plan,
     };
     gone::warn(bench, &mut pinned).await?;
@@ -302,13 +312,23 @@ async fn interval_facts(
     listings: &BTreeMap<String, ListedFiles>,
     tables: &BTreeMap<TableName, PinnedTable>,
 ) -> Result<IntervalFacts> {
-    let plan = logical_plan(&bench.state, job, &whole_sources(bench, listings, tables)?).await?;
+    let plan = whole_plan(bench, job, listings, tables).await?;
     let failed = |e| from_datafusion(&job.query_path(), e);
     let partitions_within = match &job.manifest.sink {
         Sink::OverwritePartitions { by } => columns_within(&plan, by, unit).map_err(failed)?,
-        Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } => true,
+        Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } | Sink::Scd2(_) | Sink::Bitemporal(_) => true,
     };
     Ok(IntervalFacts { scope: IntervalScope::of(&plan, unit).map_err(failed)?, partitions_within })
+}
+
+/// The query over its sources as they are.
+async fn whole_plan(
+    bench: &Workbench,
+    job: &Job,
+    listings: &BTreeMap<String, ListedFiles>,
+    tables: &BTreeMap<TableName, PinnedTable>,
+) -> Result<LogicalPlan> {
+    logical_plan(&bench.state, job, &whole_sources(bench, listings, tables)?).await
 }
 
 /// Some files of a source, as a table.

@@ -19,6 +19,8 @@ use pulse_core::{Error, Result};
 
 use super::conform::conformed;
 use super::distinct::name_their_file;
+use super::history::{Recording, versions};
+use super::partitions;
 use super::rejects::carry_rejects;
 use super::repeatable::{refuse_unrepeatable, volatile_function};
 use super::spec::sort_key;
@@ -58,6 +60,17 @@ pub async fn plan_query(
     sources: &Sources,
     intervals: &[Interval],
 ) -> Result<JobQuery> {
+    plan_rows(state, job, sources, intervals, &Recording::default()).await
+}
+
+/// As [`plan_query`], for a table that remembers: the rows to add to those that are in `recording`.
+pub(super) async fn plan_rows(
+    state: &SessionState,
+    job: &Job,
+    sources: &Sources,
+    intervals: &[Interval],
+    recording: &Recording,
+) -> Result<JobQuery> {
     let context = context(state, sources)?;
     let plan = context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))?;
     refuse_unrepeatable(&plan, job)?;
@@ -69,11 +82,13 @@ pub async fn plan_query(
     refuse_unknown_columns(job, &plan, &columns)?;
     refuse_rows_of_no_file(job, &plan, &columns)?;
     let (plan, checks) = with_checks(&context, plan, job)?;
-    Ok(JobQuery { plan, columns, checks })
+    let query = versions(&context.state(), job, JobQuery { plan, columns, checks }, recording).await?;
+    partitions::refuse_columns(job, &query.plan, &query.columns)?;
+    Ok(query)
 }
 
 /// A context in which the sources have their names.
-fn context(state: &SessionState, sources: &Sources) -> Result<SessionContext> {
+pub(super) fn context(state: &SessionState, sources: &Sources) -> Result<SessionContext> {
     // A clone of a state shares its catalog; two queries must not see each other's sources.
     let catalogs = Arc::new(MemoryCatalogProviderList::new());
     let catalog = Arc::new(MemoryCatalogProvider::new());
@@ -150,10 +165,12 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
 
 /// Columns that the manifest names must be the query's; the table's own must be written.
 fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
-    use pulse_core::manifest::Sink;
+    use pulse_core::manifest::{History, Sink};
     let manifest = &job.manifest;
-    let all: Vec<&str> = plan.schema().fields().iter().map(|field| field.name().as_str()).collect();
-    let written: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let added = manifest.sink.added_columns();
+    let fields = plan.schema().fields().iter().map(|field| field.name().as_str());
+    let all: Vec<&str> = fields.chain(added.iter().copied()).collect();
+    let written: Vec<&str> = columns.iter().map(String::as_str).chain(added.iter().copied()).collect();
     let check =
         |key: &str, names: &[String], known: &[&str]| match names.iter().find(|name| !known.contains(&name.as_str())) {
             None => Ok(()),
@@ -165,11 +182,15 @@ fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> 
         };
     check("grain", &manifest.grain, &written)?;
     check("order", manifest.order.as_deref().unwrap_or_default(), &all)?;
+    check("partition_by", &manifest.partition_by, &written)?;
     match &manifest.sink {
         Sink::Merge { keys, latest_by } => {
-            check("keys", keys, &written)?;
+            check("keys", keys, &written[..columns.len()])?;
             let latest: Vec<String> = latest_by.iter().map(|text| sort_key(text).column).collect();
             check("latest_by", &latest, &written)?;
+        }
+        Sink::Scd2(History { keys, .. }) | Sink::Bitemporal(History { keys, .. }) => {
+            check("keys", keys, &written[..columns.len()])?;
         }
         Sink::OverwritePartitions { by } => check("by", by, &written)?,
         Sink::Append {} | Sink::Overwrite {} => {}

@@ -1,5 +1,11 @@
 //! Taking rows out of a table: find the files that hold dead rows, write the living rest anew, remove the files.
 
+mod append;
+mod history;
+mod merge;
+mod overwrite;
+mod overwrite_partitions;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -9,14 +15,70 @@ use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident, lit};
 use deltalake_core::kernel::Add;
+use pulse_core::manifest::{History, Sink};
+use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
 use super::Workbench;
+use super::history::system_time;
 use super::report::Staged;
 use crate::error::from_datafusion;
 use crate::sink::{PartitionResult, SinkExec, SinkNode, SinkSpec};
 use crate::source::delta::{DeltaScan, FILE_COLUMN};
-use crate::table::{DataFile, RowChange, Snapshot, Table};
+use crate::table::{DataFile, Removal, RowChange, Snapshot, Table};
+
+/// What a sink does to the rows that its table has. What it must read is with the decision (`core/src/decide/sinks.rs`).
+pub(super) trait SinkRules {
+    /// Rows that go when the rows of a run come that computed only what changed.
+    fn goes(&self) -> Goes;
+
+    /// What another commit since the run's pin may not have done.
+    fn conflicts(&self) -> Removal {
+        Removal::FromRows
+    }
+}
+
+/// Rows of a table that a run takes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Goes {
+    All,
+    /// Those of source files that the run read again.
+    OfFiles,
+    /// Those that agree in `columns` with a row of the query.
+    Agreeing {
+        columns: Vec<String>,
+        with: With,
+        rest: Rest,
+    },
+}
+
+/// Rows of the query by which rows of the table go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum With {
+    NewRows,
+    /// Also those that the query yielded from the changed groups before they changed.
+    NewAndEarlierRows,
+}
+
+/// What becomes of other rows in the same files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    Stays,
+    /// There are none.
+    Goes,
+}
+
+pub(super) fn rules(job: &Job) -> Box<dyn SinkRules + Send + Sync + '_> {
+    match &job.manifest.sink {
+        Sink::Append {} => Box::new(append::Append),
+        Sink::Overwrite {} => Box::new(overwrite::Overwrite),
+        Sink::OverwritePartitions { by } => Box::new(overwrite_partitions::OverwritePartitions { by }),
+        Sink::Merge { keys, .. } => Box::new(merge::Merge { keys }),
+        Sink::Scd2(History { keys, .. }) | Sink::Bitemporal(History { keys, .. }) => {
+            Box::new(history::Versions { keys, time: system_time(job) })
+        }
+    }
+}
 
 /// Rows that must go: those that agree with a row of `rows` in `columns`.
 #[derive(Debug, Clone)]

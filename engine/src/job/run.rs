@@ -3,22 +3,22 @@
 mod commit;
 mod earlier;
 mod forget;
+mod history;
 mod latest;
 mod pair;
 mod quarantine;
 mod refuse;
+mod replaced;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
-use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use deltalake_core::kernel::Add;
 use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::interval::Interval;
-use pulse_core::manifest::{Read, Sink};
+use pulse_core::manifest::Read;
 use pulse_core::project::Job;
 use pulse_core::run::{ExpectationOutcome, RunState};
 use pulse_core::{Error, Result};
@@ -27,22 +27,20 @@ use super::Workbench;
 use super::changes::{State, visible};
 use super::check::{Written, outcomes, refusal};
 use super::grain;
-use super::growth::keeps_keys;
 use super::increment::Increment;
 use super::limit;
+use super::partitions;
 use super::pin::{Mode, Pinned, Wanted, pin, pin_for, raw_files};
-use super::query::{JobQuery, Sources, plan_query, project, without_failures, without_rejects};
-use super::replace::{Dead, Replacement, overlapping, rewrite, text_rows, touched, write};
+use super::query::{JobQuery, Sources, plan_rows};
+use super::replace::{Replacement, write};
 use super::report::{Outcome, Report, Staged, inputs};
 use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
 use super::spec::sink_spec;
-use crate::error::from_datafusion;
 use crate::execute::Progress;
-use crate::sink::{SinkSpec, quarantine_schema};
+use crate::sink::quarantine_schema;
 use crate::source::delta::DeltaScan;
-use crate::source::file::SOURCE_FILE;
 use crate::step::{Step, reached};
-use crate::table::{DataFile, Snapshot};
+use crate::table::DataFile;
 
 pub use forget::{Forgettable, forget, forgettable};
 
@@ -161,9 +159,13 @@ impl Run<'_> {
         reached(Step::Staged);
         let few = self.refuse_rejects(&query, &schema, &staged).await;
         self.or_discard(few, &staged, &Replacement::default()).await?;
+        let empty = partitions::refuse_empty_texts(self.job, &staged.total.files);
+        self.or_discard(empty, &staged, &Replacement::default()).await?;
         let scan = self.staged_scan(&schema, &staged.total.files);
         let tied = self.refuse_ties(&query, &staged, &scan).await;
         self.or_discard(tied, &staged, &Replacement::default()).await?;
+        let broken = self.refuse_broken_history(&query, &staged, &scan).await;
+        self.or_discard(broken, &staged, &Replacement::default()).await?;
         let table = self.replace_in_table(&query, &spec, &scan).await;
         let table = self.or_discard(table, &staged, &Replacement::default()).await?;
         let kept = self.kept_scan(&schema, &table);
@@ -230,7 +232,10 @@ impl Run<'_> {
                 // No row of the table stays, so that the same commit can give it other columns.
                 Mode::Full { .. } if self.asked.rebuild => {}
                 Mode::Full { .. } => refuse_lost_columns(self.job, &schema, &target.schema)?,
-                Mode::Incremental | Mode::Unchanged => refuse_other_columns(self.job, &schema, &target.schema)?,
+                Mode::Incremental | Mode::Unchanged => {
+                    refuse_other_columns(self.job, &schema, &target.schema)?;
+                    partitions::refuse_others(self.job, target)?;
+                }
             }
         }
         Ok(schema)
@@ -242,7 +247,7 @@ impl Run<'_> {
 
     async fn query(&self, state: State) -> Result<JobQuery> {
         let sources = self.sources(state)?;
-        plan_query(&self.bench.state, self.job, &sources, &self.evaluations(state)?).await
+        plan_rows(&self.bench.state, self.job, &sources, &self.evaluations(state)?, &self.recording()?).await
     }
 
     /// Spans that the query is evaluated for, one after the other.
@@ -310,94 +315,6 @@ impl Run<'_> {
     fn own_scan(&self, schema: &SchemaRef, files: Vec<DataFile>) -> DeltaScan {
         let target = self.bench.options.target_partition_bytes;
         DeltaScan::of_files(self.pinned.table.clone(), schema, self.job.manifest.partition_by(), files, target)
-    }
-
-    async fn replace_in_table(&self, query: &JobQuery, spec: &SinkSpec, staged: &DeltaScan) -> Result<Replacement> {
-        let Some(target) = &self.pinned.target else { return Ok(Replacement::default()) };
-        if let Mode::Full { .. } = self.pinned.mode {
-            return Ok(Replacement { removes: target.files.clone(), adds: Vec::new() });
-        }
-        let table = &self.pinned.table;
-        let plain =
-            SinkSpec { checks: Vec::new(), unique: None, grain: None, order: spec.written_order(), ..spec.clone() };
-        match &self.job.manifest.sink {
-            Sink::Overwrite {} => Ok(Replacement { removes: target.files.clone(), adds: Vec::new() }),
-            Sink::Append {} => {
-                let Some(dead) = self.dead_files(target)? else { return Ok(Replacement::default()) };
-                let dead = [dead];
-                let files = touched(self.bench, table, target, target.files.clone(), &dead).await?;
-                rewrite(self.bench, table, target, files, &dead, plain).await
-            }
-            Sink::OverwritePartitions { by } => {
-                let dead = [self.dead_keys(query, staged, by).await?];
-                let removes = touched(self.bench, table, target, target.files.clone(), &dead).await?;
-                Ok(Replacement { removes, adds: Vec::new() })
-            }
-            Sink::Merge { .. } if self.pinned.increment == Increment::Nothing => Ok(Replacement::default()),
-            Sink::Merge { keys, .. } => {
-                let dead = [self.dead_keys(query, staged, keys).await?];
-                let candidates = match self.pinned.increment == Increment::Earlier || self.keeps_keys(query, keys) {
-                    true => overlapping(&target.files, staged, keys),
-                    false => target.files.clone(),
-                };
-                let files = touched(self.bench, table, target, candidates, &dead).await?;
-                rewrite(self.bench, table, target, files, &dead, plain).await
-            }
-        }
-    }
-
-    fn sources_only_grew(&self) -> bool {
-        self.pinned.tables.values().all(|pinned| pinned.read.read == Read::All || pinned.removed().is_empty())
-    }
-
-    /// Whether no key that the query yielded from the changed groups is gone.
-    fn keeps_keys(&self, query: &JobQuery, keys: &[String]) -> bool {
-        if self.by_interval() {
-            return !self.computes_again();
-        }
-        let fixed: Vec<_> =
-            self.pinned.tables.iter().filter(|(_, pinned)| !pinned.changed()).map(|(name, _)| name).collect();
-        self.sources_only_grew() && keeps_keys(query, keys, &fixed)
-    }
-
-    /// Rows of files whose content changed since they were read, and of those that are gone and whose rows go too.
-    fn dead_files(&self, target: &Snapshot) -> Result<Option<Dead>> {
-        let files = self.pinned.files.values();
-        let replaced: Vec<String> =
-            files.flat_map(|files| files.replaced.iter().chain(&files.removed).cloned()).collect();
-        if replaced.is_empty() {
-            return Ok(None);
-        }
-        if target.schema.field_with_name(SOURCE_FILE).is_err() {
-            return Err(Error::data(format!(
-                "{} changed since it was read, or is gone, and table {} has no column `{SOURCE_FILE}` to find its rows by; select it, \
-                 or compute the table anew with --rebuild",
-                replaced[0], self.job.name
-            )));
-        }
-        Ok(Some(Dead { rows: text_rows(SOURCE_FILE, &replaced)?, columns: vec![SOURCE_FILE.to_owned()] }))
-    }
-
-    /// Keys of the rows just written, and keys that the query yielded from the changed groups before they changed.
-    async fn dead_keys(&self, query: &JobQuery, staged: &DeltaScan, keys: &[String]) -> Result<Dead> {
-        let failed = |e| from_datafusion(&format!("job {}: keys", self.job.name), e);
-        let staged = LogicalPlanBuilder::scan("staged", provider_as_source(Arc::new(staged.clone())), None)
-            .and_then(LogicalPlanBuilder::build)
-            .map_err(failed)?;
-        let mut rows = project(staged, keys)?;
-        if self.pinned.increment == Increment::FormerKeys {
-            rows = self.former_keys(keys).await?;
-        } else if self.pinned.increment != Increment::Earlier && !self.keeps_keys(query, keys) {
-            let former = self.former_keys(keys).await?;
-            rows = LogicalPlanBuilder::from(rows).union(former).and_then(LogicalPlanBuilder::build).map_err(failed)?;
-        }
-        Ok(Dead { rows, columns: keys.to_vec() })
-    }
-
-    /// Keys that the query yielded before the sources changed.
-    async fn former_keys(&self, keys: &[String]) -> Result<LogicalPlan> {
-        let before = self.query(State::Before).await?;
-        project(without_failures(without_rejects(before.plan)?, &before.checks)?, keys)
     }
 
     fn report(&self, outcome: Outcome, staged: &Staged) -> Report {

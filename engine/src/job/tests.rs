@@ -2,11 +2,13 @@
 //! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`, or its grain.
 
 mod grain;
+mod history;
 mod increments;
 mod latest;
 mod whole;
 
 mod names;
+mod partitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -136,21 +138,15 @@ struct World {
 impl World {
     fn new(jobs: &[JobText]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut files = ProjectFiles::from([
-            ("project.toml".to_owned(), "name = \"test\"\n[defaults]\nowner = \"test\"\n".to_owned()),
-            ("sources.toml".to_owned(), SOURCES.to_owned()),
-        ]);
-        for (name, manifest, query) in jobs {
-            let path = name.replace('.', "/");
-            files.insert(format!("{path}/job.toml"), manifest.clone());
-            files.insert(format!("{path}/query.sql"), (*query).to_owned());
-        }
-        let raw = folder.path().join("raw");
-        std::fs::create_dir(&raw).unwrap();
-        let variables = BTreeMap::from([("raw".to_owned(), raw.to_string_lossy().into_owned())]);
-        let project = Project::parse(&files).unwrap().with_variables(&variables).unwrap();
-        let bench = bench(project, folder.path(), "lake");
+        std::fs::create_dir(folder.path().join("raw")).unwrap();
+        let bench = bench(project(jobs, folder.path()), folder.path(), "lake");
         Self { folder, bench, runs: 0, modes: BTreeMap::new() }
+    }
+
+    /// The same inputs and lake, and other jobs.
+    fn edited(&self, jobs: &[JobText]) -> World {
+        let bench = bench(project(jobs, self.folder.path()), self.folder.path(), "lake");
+        World { folder: tempfile::tempdir().unwrap(), bench, runs: self.runs + 1000, modes: BTreeMap::new() }
     }
 
     fn write(&self, step: &Step) {
@@ -164,6 +160,15 @@ impl World {
 
     /// Outcomes of all jobs, each after those that it reads from.
     async fn run_all(&mut self) -> BTreeMap<TableName, pulse_core::Result<Outcome>> {
+        self.run_all_as(&Asked::default()).await
+    }
+
+    /// The time of a run: each begins a second after the one before.
+    fn time(&self) -> DateTime<Utc> {
+        now() + Duration::from_secs(self.runs.into())
+    }
+
+    async fn run_all_as(&mut self, asked: &Asked) -> BTreeMap<TableName, pulse_core::Result<Outcome>> {
         let mut outcomes = BTreeMap::new();
         for name in Graph::new(&self.bench.project).unwrap().order() {
             self.runs += 1;
@@ -171,8 +176,8 @@ impl World {
             let id = format!("run-{}", self.runs);
             let options = RunOptions {
                 run_id: &id,
-                asked: &Asked::default(),
-                now: now(),
+                asked,
+                now: self.time(),
                 begun: None,
                 progress: &|_, _, _| (),
                 entering: &|_| Ok(()),
@@ -227,6 +232,21 @@ impl World {
         rows.sort();
         rows
     }
+}
+
+/// The jobs over files in `raw` of the folder.
+fn project(jobs: &[JobText], folder: &std::path::Path) -> Project {
+    let mut files = ProjectFiles::from([
+        ("project.toml".to_owned(), "name = \"test\"\n[defaults]\nowner = \"test\"\n".to_owned()),
+        ("sources.toml".to_owned(), SOURCES.to_owned()),
+    ]);
+    for (name, manifest, query) in jobs {
+        let path = name.replace('.', "/");
+        files.insert(format!("{path}/job.toml"), manifest.clone());
+        files.insert(format!("{path}/query.sql"), (*query).to_owned());
+    }
+    let variables = BTreeMap::from([("raw".to_owned(), folder.join("raw").to_string_lossy().into_owned())]);
+    Project::parse(&files).unwrap().with_variables(&variables).unwrap()
 }
 
 fn now() -> DateTime<Utc> {

@@ -180,6 +180,7 @@ impl World {
         let of = |path: &String| self.files.get(path).map(|(_, rows)| rows.clone()).unwrap_or_default();
         match plan {
             RunPlan::Nothing => {}
+            RunPlan::Observe { .. } => panic!("no sink here remembers"),
             RunPlan::Rebuild { inputs, intervals, .. } => match self.kind {
                 Kind::Files => table = inputs.files("x").iter().flat_map(of).collect(),
                 Kind::Table(_) => table = now,
@@ -209,7 +210,7 @@ impl World {
                                 now.iter().filter(|row| within(intervals, row)).map(|row| row.2 / 2).collect();
                             table.retain(|row| !computed.contains(&(row.2 / 2)));
                         }
-                        Sink::OverwritePartitions { .. } | Sink::Merge { .. } | Sink::Overwrite {} => {}
+                        _ => {}
                     }
                     table.retain(|row| !within(again, row));
                     table.extend(now.into_iter().filter(|row| within(intervals, row)));

@@ -93,7 +93,7 @@ impl ListedFiles {
         let FileChanges { read, replaced, removed } = match plan {
             RunPlan::Nothing => FileChanges::default(),
             RunPlan::Changes { files, .. } => files.get(name).cloned().unwrap_or_default(),
-            RunPlan::Rebuild { inputs, .. } => {
+            RunPlan::Rebuild { inputs, .. } | RunPlan::Observe { inputs, .. } => {
                 FileChanges { read: inputs.files(name).to_vec(), ..FileChanges::default() }
             }
         };

@@ -107,6 +107,7 @@ pub(super) async fn warn(bench: &Workbench, pinned: &mut Pinned) -> Result<()> {
         let rows = count_rows(bench, pinned, &files.gone, MOST_BYTES).await?;
         let fate = match &pinned.plan {
             RunPlan::Rebuild { .. } => Fate::Replaced,
+            RunPlan::Observe { .. } => Fate::Closed,
             RunPlan::Changes { .. } if !files.removed.is_empty() => Fate::Removed,
             RunPlan::Nothing | RunPlan::Changes { .. } => Fate::Kept,
         };
@@ -123,6 +124,7 @@ enum Fate {
     Kept,
     Removed,
     Replaced,
+    Closed,
 }
 
 fn sentence(name: &str, gone: &[String], rows: RowsOfFiles, fate: Fate) -> String {
@@ -135,6 +137,8 @@ fn sentence(name: &str, gone: &[String], rows: RowsOfFiles, fate: Fate) -> Strin
         (Fate::Kept, false) => "stay",
         (Fate::Removed, true) => "is removed",
         (Fate::Removed, false) => "are removed",
+        (Fate::Closed, true) => "is closed, because the table is compared with what is there",
+        (Fate::Closed, false) => "are closed, because the table is compared with what is there",
         (Fate::Replaced, true) => "goes too, because all rows are replaced",
         (Fate::Replaced, false) => "go too, because all rows are replaced",
     };

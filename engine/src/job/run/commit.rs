@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use deltalake_core::kernel::Add;
 use pulse_core::commit::pair::{NAMED_ID, Named, PairAction, PairEvent, PairOutcome, PairProtocol};
-use pulse_core::manifest::Sink;
 use pulse_core::run::ExpectationOutcome;
 use pulse_core::{Error, Result};
 use serde_json::json;
@@ -14,7 +13,7 @@ use serde_json::json;
 use super::pair::{Pair, SEQUENCE_ID, files_of, sequence};
 use super::{Attempt, Changes, Run};
 use crate::job::pin::Mode;
-use crate::job::replace::Replacement;
+use crate::job::replace::{Replacement, rules};
 use crate::job::report::{Outcome, Report, Staged, bytes};
 use crate::sink::quarantine_schema;
 use crate::step::{Step, reached};
@@ -153,9 +152,9 @@ impl Run<'_> {
     }
 
     fn read_table(&self) -> Removal {
-        match (&self.job.manifest.sink, &self.pinned.mode) {
-            (Sink::Append {}, Mode::Incremental) => Removal::Independent,
-            _ => Removal::FromRows,
+        match &self.pinned.mode {
+            Mode::Incremental => rules(self.job).conflicts(),
+            Mode::Unchanged | Mode::Full { .. } => Removal::FromRows,
         }
     }
 

@@ -1,11 +1,11 @@
 //! The second table of a run: rejected rows, replaced with the rows they belong to.
 
 use pulse_core::Result;
+use pulse_core::decide::RunPlan;
 use pulse_core::manifest::Read;
 
 use super::Run;
 use crate::job::changes::changed_groups;
-use crate::job::pin::Mode;
 use crate::job::replace::{Dead, Replacement, rewrite, touched};
 use crate::sink::SinkSpec;
 
@@ -15,7 +15,8 @@ impl Run<'_> {
         let Some(quarantine) = own.filter(|quarantine| !quarantine.files.is_empty()) else {
             return Ok(Replacement::default());
         };
-        if let Mode::Full { .. } = self.pinned.mode {
+        let all_again = matches!(self.pinned.plan, RunPlan::Rebuild { .. } | RunPlan::Observe { .. });
+        if all_again {
             return Ok(Replacement { removes: quarantine.files.clone(), adds: Vec::new() });
         }
         let table = &self.pinned.quarantine_table;

@@ -1,0 +1,11 @@
+//! `overwrite`: all rows.
+
+use super::{Goes, SinkRules};
+
+pub(super) struct Overwrite;
+
+impl SinkRules for Overwrite {
+    fn goes(&self) -> Goes {
+        Goes::All
+    }
+}
