@@ -120,6 +120,7 @@ impl Backfill<'_> {
                 line.bytes = pinned.bytes();
                 match &pinned.plan {
                     RunPlan::Nothing => "unless a source has changed by then, nothing".clone_into(&mut line.why),
+                    RunPlan::Observe { .. } => "compares all rows with those of the table".clone_into(&mut line.why),
                     RunPlan::Changes { intervals, again, .. } => {
                         line.missing = intervals.without(again).to_string();
                         line.again = again.to_string();
