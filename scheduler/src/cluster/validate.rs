@@ -4,19 +4,40 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::expressions::StandardWindowExpr;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, WindowExpr};
 use pulse_core::{Error, Result};
 
 /// A task runs some partitions of a plan. Of leaves, Ballista knows how to cut scans of files and of rows in memory; any other
 /// would be run in full by every task, and its rows would be there as many times. Invariant I10.
 ///
 /// # Errors
-/// `Internal`, naming the operator.
+/// `Internal`, naming the operator; `Invalid` for a window function whose `IGNORE NULLS` would be lost.
 pub fn validate(plan: &dyn ExecutionPlan) -> Result<()> {
+    if let Some(function) = ignores_nulls(plan) {
+        return Err(Error::invalid(format!(
+            "`{function}`: executors cannot be sent IGNORE NULLS of a window function, and would compute other rows; run the job \
+             with `--on local`"
+        )));
+    }
     let children = plan.children();
     if children.is_empty() {
         return leaf(plan);
     }
     children.into_iter().try_for_each(|child| validate(child.as_ref()))
+}
+
+/// A window function with `IGNORE NULLS`, which DataFusion leaves out of a plan's bytes. Of aggregates as windows it is sent.
+fn ignores_nulls(plan: &dyn ExecutionPlan) -> Option<String> {
+    let functions = match (plan.downcast_ref::<WindowAggExec>(), plan.downcast_ref::<BoundedWindowAggExec>()) {
+        (Some(window), _) => window.window_expr(),
+        (_, Some(window)) => window.window_expr(),
+        (None, None) => return None,
+    };
+    let is_lost = |function: &&std::sync::Arc<dyn WindowExpr>| {
+        function.as_any().is::<StandardWindowExpr>() && function.name().contains("IGNORE NULLS")
+    };
+    functions.iter().find(is_lost).map(|function| function.name().to_owned())
 }
 
 fn leaf(plan: &dyn ExecutionPlan) -> Result<()> {
@@ -66,6 +87,27 @@ mod tests {
         validate(DataSourceExec::from_data_source(files).as_ref()).unwrap();
         let rows = MemorySourceConfig::try_new(&[vec![], vec![], vec![]], schema(), None).unwrap();
         validate(DataSourceExec::from_data_source(rows).as_ref()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn nulls_that_are_ignored_stay_here() {
+        let context = datafusion::prelude::SessionContext::new();
+        let plan = |function: &str| {
+            let query = format!(
+                "select x, {function} over (partition by x order by x rows between 3 preceding and current row) as y \
+                 from (values (1), (null)) t(x) order by y limit 3"
+            );
+            let context = context.clone();
+            async move { context.sql(&query).await.unwrap().create_physical_plan().await.unwrap() }
+        };
+        for function in ["lag(x) ignore nulls", "last_value(x) ignore nulls", "nth_value(x, 2) ignore nulls"] {
+            let error = validate(plan(function).await.as_ref()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.message().contains("IGNORE NULLS") && error.message().contains("--on local"), "{error}");
+        }
+        for function in ["lag(x)", "last_value(x) respect nulls", "sum(x)"] {
+            validate(plan(function).await.as_ref()).unwrap();
+        }
     }
 
     #[test]
