@@ -3,8 +3,9 @@
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_expr::window::StandardWindowExpr;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::expressions::StandardWindowExpr;
+
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, WindowExpr};
 use pulse_core::{Error, Result};
 
