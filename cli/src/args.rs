@@ -82,11 +82,11 @@ pub(crate) enum Command {
     /// Run jobs in the order of their dependencies, independent ones side by side.
     Run(RunOptions),
     /// Compute the intervals of a span of time that a job's table lacks, or with --restate all of them. Shows what it will do,
-    /// asks, and works in chunks, of which each is a run. Runs in this process.
+    /// asks, and works in chunks: one run for each. Runs in this process.
     Backfill(BackfillOptions),
     /// Hand jobs to a scheduler and print the trigger's id.
     Submit(SubmitOptions),
-    /// Be a process of a cluster.
+    /// Run a scheduler or an executor.
     #[command(subcommand)]
     Serve(Role),
     /// Show or cancel runs, from the ledger in the lake.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const TIMES_LONGEST: i32 = 5;
 /// Successful runs that are looked at.
 pub const RUNS_LOOKED_AT: usize = 5;
-/// A run may take at least this long: a table that is built anew takes longer than its small runs before did.
+/// A run may take at least this long: a table that is computed again takes longer than its small runs before did.
 pub const SHORTEST_TIMEOUT: TimeDelta = TimeDelta::hours(6);
 
 /// How long a job's last successful runs took; one small object of the ledger.

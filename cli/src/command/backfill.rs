@@ -155,13 +155,13 @@ impl Backfill<'_> {
         let computed = table.map_or_else(IntervalSet::default, |table| computed_intervals(&table, Some(start)));
         let chunk = self.options.chunk.filter(|_| job.name == *self.name).unwrap_or(Chunk::usual(unit));
         let mut open = open(chunk.split(span, unit)?, &computed, self.options.restate);
-        let rebuilds = || async {
-            let plan = pin(self.bench, job, &asked(span), Utc::now()).await.map(|pinned| pinned.plan);
-            matches!(plan, Ok(RunPlan::Rebuild { .. }))
-        };
-        if open.is_empty() && job.name != *self.name {
-            // Rows that were computed before may have changed.
-            open.push(span);
+        let plan = || async { pin(self.bench, job, &asked(span), Utc::now()).await.map(|pinned| pinned.plan) };
+        let rebuilds = || async { matches!(plan().await, Ok(RunPlan::Rebuild { .. })) };
+        if open.is_empty() {
+            // Rows that intervals were computed from may have changed, or will have, once the jobs before have run.
+            if job.name != *self.name || plan().await? != RunPlan::Nothing {
+                open.push(span);
+            }
         } else if open.len() > 1 && exists && rebuilds().await {
             // One run does it all.
             open = vec![span];

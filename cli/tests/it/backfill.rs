@@ -198,3 +198,15 @@ fn what_cannot_be_filled_is_refused_before_anything_is_written() {
     let tables: Vec<String> = scene.versions().into_keys().collect();
     assert_eq!(tables, [text(&"bronze.e".into())]);
 }
+
+#[test]
+fn computed_days_whose_rows_changed_are_computed_again() {
+    let scene = scene();
+    scene.pulse(&backfill(&["--yes"])).ok();
+    let late = [&VALUES[..], &[(2, 1000)]].concat();
+    put(&scene, "b.csv", &[(2, 1000)]);
+    scene.pulse(&["run", "bronze.e"]).ok();
+    scene.pulse(&backfill(&["--yes"])).ok();
+    assert_eq!(scene.rows("(select d, v from silver.days)"), sums(&late, 1..9));
+    scene.pulse(&backfill(&["--yes"])).ok().says(&["every interval of [2024-01-01, 2024-01-09) was computed"]);
+}

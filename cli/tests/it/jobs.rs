@@ -37,7 +37,7 @@ fn append_reads_only_the_rows_that_were_added() {
     let newest = &scene.history("silver.log")[0]["details"]["pulse.counts"];
     assert_eq!(newest["rows_in"], 1);
     assert_eq!(newest["files_removed"], 0);
-    // Rows that were taken back cannot be unappended: the table is built anew, and says so.
+    // Rows that were taken back cannot be unappended: the table is computed again, and says so.
     put(&scene, "a", &["1,2024-01-01,9.0"]);
     scene.run_all().says(&["bronze.lines changed and is read whole"]);
     assert_eq!(scene.rows("silver.log"), ["1,9.0", "3,3.0"]);
@@ -186,7 +186,7 @@ fn a_run_all_of_whose_rows_were_rejected_fails_unless_it_may() {
     assert_eq!(scene.versions()["silver.t"], "0");
     scene.job("silver.t", &format!("max_rejected = 0.6\n{text}"), "select k, v from bronze.lines");
     scene.pulse(&["run", "--all"]).fails(1, &["2 of 2 rows", "`max_rejected`, which is 0.6"]);
-    // A limit is none of what makes the rows: the table is not built anew.
+    // A limit is none of what makes the rows: the table is not computed again.
     scene.job("silver.t", &format!("max_rejected = 1.0\n{text}"), "select k, v from bronze.lines");
     let answer = scene.run_all();
     assert!(!answer.stderr.contains("the job changed"), "{}", answer.stderr);
@@ -228,7 +228,48 @@ fn checks_of_the_table_forbid_the_commit() {
 }
 
 #[test]
-fn a_job_that_changed_is_computed_anew() {
+fn rows_that_stay_refer_to_something_too() {
+    let scene = scene();
+    scene.job("silver.known", "grain = [\"id\"]\n[sink.overwrite]\n", "select 1 as id union all select 2");
+    let refers = expect("it", "refers = { column = \"k\", to = \"silver.known.id\" }", "fail");
+    scene.job("silver.t", &manifest("[sink.append]", CHANGED, &refers), "select k, d from bronze.lines");
+    put(&scene, "a", &["1,2024-01-01,1.0", "2,2024-01-01,1.0"]);
+    scene.run_all();
+    scene.job("silver.known", "grain = [\"id\"]\n[sink.overwrite]\n", "select 1 as id");
+    put(&scene, "b", &["1,2024-01-02,1.0"]);
+    scene.pulse(&["run", "--all"]).fails(3, &["\"it\" failed 1 of 3"]);
+    assert_eq!(scene.count("silver.t"), 2);
+}
+
+#[test]
+fn what_would_give_other_rows_is_refused() {
+    let scene = scene();
+    let removes = expect("it", "refers = { column = \"k\", to = \"bronze.lines.k\" }", "quarantine");
+    scene.job("silver.t", &manifest("[sink.overwrite]", "read = \"all\"", &removes), "select k, d from bronze.lines");
+    scene.pulse(&["check"]).fails(2, &["`it` has no rows to remove", "filtered by the query"]);
+    std::fs::remove_dir_all(scene.project.join("silver")).unwrap();
+    scene.job("silver.known", "grain = [\"k\"]\n[sink.overwrite]\n", "select distinct k from bronze.lines");
+    let by_file = "grain = [\"source_file\", \"line\"]\n";
+    for (sink, condition, says) in [
+        ("append", "v >= (select max(v) from raw.lines)", Some("a subquery reads files")),
+        ("append", "exists (select 1 from raw.lines o where o.k > 5)", Some("a subquery reads files")),
+        ("append", "k not in (select k from silver.known)", Some("not exists")),
+        ("overwrite", "not (k in (select k from silver.known))", Some("not exists")),
+        ("overwrite", "v >= (select max(v) from raw.lines)", None),
+        ("append", "k in (select k from silver.known)", None),
+    ] {
+        let query = format!("select k, v, source_file, line from raw.lines where {condition}");
+        scene.job("gold.t", &format!("{by_file}[sink.{sink}]\n"), &query);
+        let answer = scene.pulse(&["check"]);
+        match says {
+            Some(says) => drop(answer.fails(2, &["gold/t/query.sql", says])),
+            None => drop(answer.ok()),
+        }
+    }
+}
+
+#[test]
+fn a_job_that_changed_is_computed_again() {
     let scene = scene();
     let text = manifest("[sink.append]", CHANGED, "");
     scene.job("silver.log", &text, "select k, v from bronze.lines");

@@ -87,6 +87,14 @@ fn rust_names_no_job_and_jobs_hold_no_rust() {
     }
 }
 
+#[test]
+fn the_catalog_knows_no_runs() {
+    for path in files(&root().join("engine/src/catalog")) {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!code(&text).iter().any(|line| line.contains("crate::job")), "{}", path.display());
+    }
+}
+
 /// Lines of a file without comments and without items that only tests have.
 fn code(text: &str) -> Vec<&str> {
     let mut lines = text.lines();

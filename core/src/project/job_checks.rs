@@ -198,7 +198,7 @@ impl Checks<'_> {
             }
             if manifest.sink == (Sink::Append {}) && source.read == Read::Changed {
                 let help = "use `merge`, or remove it: rows that were added are read without it, and where rows were changed or \
-                            removed the table is built anew";
+                            removed the table is computed again";
                 for (key, reads_again) in [("by", !source.by.is_empty()), ("lookback", source.lookback.is_some())] {
                     if reads_again {
                         let message = format!("with `{key}` rows are read again, and `append` would add them again");
@@ -279,8 +279,9 @@ impl Checks<'_> {
             let place = [Step::Key("expect"), index.into(), "unique".into(), "keep_first_by".into()];
             self.orders(&place, &unique.keep_first_by);
         }
-        if removes_rows && (expectation.rows.is_some() || expectation.fresh.is_some()) {
-            let help = "it is about the table and not about a row: use `warn` or `fail`";
+        if removes_rows && (expectation.rows.is_some() || expectation.fresh.is_some() || expectation.refers.is_some()) {
+            let help = "it is about the table and not about a row: use `warn` or `fail`; rows that refer to nothing can be filtered \
+                        by the query";
             self.value(&at("on_fail"), format!("`{}` has no rows to remove", expectation.name), help);
         }
         if let Some(rows) = &expectation.rows {

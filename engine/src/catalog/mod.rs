@@ -3,7 +3,6 @@
 mod describe;
 mod hive;
 mod reconcile;
-mod register;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +14,6 @@ use pulse_core::name::TableName;
 pub use describe::describe;
 pub use hive::hive_type;
 pub use reconcile::{Finding, Gone, findings, mend};
-pub use register::registered;
 
 /// What a catalog says of a table: its newest version when this was made.
 #[derive(Debug, Clone, PartialEq, Eq)]

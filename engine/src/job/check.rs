@@ -32,7 +32,7 @@ pub(super) async fn outcomes(
     written: &Written<'_>,
     now: DateTime<Utc>,
 ) -> Result<Vec<ExpectationOutcome>> {
-    let Written { staged, scan, .. } = written;
+    let Written { staged, kept, .. } = written;
     let mut outcomes = Vec::new();
     let mut row_checks = staged.total.failed.iter();
     for (place, expectation) in job.manifest.expect.iter().enumerate() {
@@ -45,8 +45,9 @@ pub(super) async fn outcomes(
             let left_out = if expectation.removes_rows() { repeated } else { 0 };
             (staged.total.rows_written + left_out, repeated)
         } else if let Some(refers) = &expectation.refers {
-            let missing = refers::missing(bench, job, refers, scan, written.referred).await?;
-            (staged.total.rows_written, missing)
+            let missing = refers::missing(bench, job, refers, written).await?;
+            let stay: u64 = kept.files().iter().filter_map(|file| file.rows()).sum();
+            (staged.total.rows_written + stay, missing)
         } else if let Some(fresh) = &expectation.fresh {
             (1, u64::from(!fresh::holds(bench, job, fresh, written, now).await?))
         } else {

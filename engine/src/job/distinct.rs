@@ -70,7 +70,7 @@ fn keys(plan: &LogicalPlan, leaf: &dyn Fn(&LogicalPlan) -> Option<Places>) -> Ve
     }
 }
 
-fn is_of_files(scan: &TableScan) -> bool {
+pub(super) fn is_of_files(scan: &TableScan) -> bool {
     scan.table_name.schema() == Some(RAW)
 }
 

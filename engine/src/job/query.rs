@@ -24,6 +24,7 @@ use super::partitions;
 use super::rejects::carry_rejects;
 use super::repeatable::{refuse_unrepeatable, volatile_function};
 use super::spec::sort_key;
+use super::subqueries;
 use crate::error::from_datafusion;
 use crate::sink::{FailAction, REASON, RowCheck};
 use crate::source::file::SOURCE_FILE;
@@ -74,6 +75,7 @@ pub(super) async fn plan_rows(
     let context = context(state, sources)?;
     let plan = context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))?;
     refuse_unrepeatable(&plan, job)?;
+    subqueries::refuse(job, &plan)?;
     let plan = bind(plan, intervals, job)?;
     let plan = if job.query.files().is_empty() { plan } else { carry_rejects(plan, job)? };
     let plan = conformed(plan, job)?;

@@ -12,6 +12,7 @@ use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
 use super::Workbench;
+use super::check::Written;
 use super::pin::PinnedTable;
 use super::replace::collect;
 use crate::error::from_datafusion;
@@ -41,16 +42,11 @@ pub(super) async fn pin(bench: &Workbench, job: &Job, tables: &BTreeMap<TableNam
     Ok(referred)
 }
 
-/// Rows of the staged files whose value does not occur in the other table.
-pub(super) async fn missing(
-    bench: &Workbench,
-    job: &Job,
-    refers: &Refers,
-    staged: &DeltaScan,
-    referred: &Referred,
-) -> Result<u64> {
+/// Rows of the table as it would be committed whose value does not occur in the other table. A row that was there may have lost its
+/// value since.
+pub(super) async fn missing(bench: &Workbench, job: &Job, refers: &Refers, written: &Written<'_>) -> Result<u64> {
     let (table, column) = refers.target().map_err(Error::invalid)?;
-    let Some((other, snapshot)) = referred.get(&table) else {
+    let Some((other, snapshot)) = written.referred.get(&table) else {
         return Err(Error::invalid(format!(
             "{}: table {table} does not exist; run its job first",
             job.manifest_path()
@@ -63,11 +59,15 @@ pub(super) async fn missing(
         .and_then(LogicalPlanBuilder::build)
         .map_err(failed)?;
     let key = |name: &str| vec![Column::from_name(name)];
-    let missing = LogicalPlanBuilder::scan("staged", provider_as_source(Arc::new(staged.clone())), None)
-        .and_then(|plan| plan.project([ident(&refers.column)]))
-        .and_then(|plan| plan.join(known, JoinType::LeftAnti, (key(&refers.column), key(column)), None))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(failed)?;
-    let batches = collect(bench, &format!("{}: references", job.name), &missing).await?;
-    Ok(batches.iter().map(|batch| batch.num_rows() as u64).sum())
+    let mut missing = 0;
+    for rows in [written.scan, written.kept].into_iter().filter(|rows| !rows.files().is_empty()) {
+        let plan = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(rows.clone())), None)
+            .and_then(|plan| plan.project([ident(&refers.column)]))
+            .and_then(|plan| plan.join(known.clone(), JoinType::LeftAnti, (key(&refers.column), key(column)), None))
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(failed)?;
+        let batches = collect(bench, &format!("{}: references", job.name), &plan).await?;
+        missing += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
+    }
+    Ok(missing)
 }

@@ -9,8 +9,7 @@ use pulse_core::name::TableName;
 use pulse_core::run::{AttemptFailure, RunError, RunId, RunRecord, RunState};
 use pulse_core::trigger::{Resumed, RunOutcome, StopReason};
 use pulse_core::{Error, ErrorKind, Result};
-use pulse_engine::catalog::registered;
-use pulse_engine::job::{Outcome, Report, committed};
+use pulse_engine::job::{Outcome, Report, committed, registered};
 
 use super::{Driver, Notice, Step, stopped_error};
 

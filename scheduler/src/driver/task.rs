@@ -10,8 +10,7 @@ use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::run::{Place, RunId, RunState};
 use pulse_core::{Error, Result};
-use pulse_engine::catalog::registered;
-use pulse_engine::job::{Report, RunOptions, run};
+use pulse_engine::job::{Report, RunOptions, registered, run};
 use tokio::sync::{mpsc, watch};
 
 use super::{Notice, Placement};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use pulse_core::name::TableName;
 use pulse_core::{Error, Result};
 
-use super::describe;
-use crate::job::{Outcome, Report, Workbench};
+use super::{Outcome, Report, Workbench};
+use crate::catalog::describe;
 
-/// Of one table, all attempts together. The run has its rows; it does not wait long for whoever repeats what its log says.
+/// Time budget for registering one table, retries included. The run has its rows, and does not wait long for a catalog.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The report of a run, after its tables were registered. A run whose rows are committed does not fail any more: what could not
