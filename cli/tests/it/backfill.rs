@@ -210,3 +210,16 @@ fn computed_days_whose_rows_changed_are_computed_again() {
     assert_eq!(scene.rows("(select d, v from silver.days)"), sums(&late, 1..9));
     scene.pulse(&backfill(&["--yes"])).ok().says(&["every interval of [2024-01-01, 2024-01-09) was computed"]);
 }
+
+#[test]
+fn given_again_it_does_nothing_whatever_the_query_selects() {
+    let scene = scene();
+    let by_month = "grain = [\"m\"]\ninterval = \"month\"\nstart = \"2024-01-01\"\n[sink.merge]\nkeys = [\"m\"]\n";
+    let months = "select $interval_start as m, sum(v) as v from silver.days \
+                  where d >= cast($interval_start as date) and d < cast($interval_end as date)";
+    scene.job("gold.months", by_month, months);
+    for _ in 0..2 {
+        scene.pulse(&backfill(&["--downstream", "--yes"])).ok();
+    }
+    assert_eq!(commits(&scene, "gold.months"), 1);
+}

@@ -269,6 +269,30 @@ fn what_would_give_other_rows_is_refused() {
 }
 
 #[test]
+fn groups_of_columns_that_a_source_lacks_are_refused() {
+    let scene = scene();
+    let by = "read = \"changed\"\nby = [\"nope\"]";
+    scene.job("silver.t", &manifest("[sink.merge]\nkeys = [\"k\"]", by, ""), "select k, d from bronze.lines");
+    scene.pulse(&["check"]).fails(2, &["silver/t/job.toml: bronze.lines has no column `nope`", "k, d, v"]);
+}
+
+#[test]
+fn a_line_that_cannot_be_read_closes_no_key() {
+    let scene = scene();
+    let seen = "grain = [\"k\", \"valid_from\"]\n[sink.scd2]\nkeys = [\"k\"]\neffective = \"observed\"\n";
+    scene.job("silver.t", seen, "select k, v from raw.lines");
+    put(&scene, "a", &["1,2024-01-01,10", "2,2024-01-01,20"]);
+    scene.run_all();
+    put(&scene, "a", &["1,2024-01-01,10", "2,2024-01-01,2O"]);
+    scene.pulse(&["run", "silver.t"]).fails(1, &["1 of the lines", "max_rejected"]);
+    let holds = "(select k, v from silver.t where is_current)";
+    assert_eq!(scene.rows(holds), ["1,10.0", "2,20.0"]);
+    scene.job("silver.t", &format!("max_rejected = 0.5\n{seen}"), "select k, v from raw.lines");
+    scene.pulse(&["run", "silver.t"]).ok();
+    assert_eq!(scene.rows(holds), ["1,10.0"]);
+}
+
+#[test]
 fn a_job_that_changed_is_computed_again() {
     let scene = scene();
     let text = manifest("[sink.append]", CHANGED, "");

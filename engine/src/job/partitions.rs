@@ -10,8 +10,8 @@ use crate::error::from_datafusion;
 use crate::table::Snapshot;
 
 /// # Errors
-/// `Invalid` with a column whose values Delta cannot write as text and read again.
-pub(super) fn refuse_columns(job: &Job, plan: &LogicalPlan) -> Result<()> {
+/// `Invalid` with a column whose values Delta cannot write as text and read again, or when nothing but partition columns is left.
+pub(super) fn refuse_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
     let partition_by = job.manifest.partition_by();
     for name in partition_by {
         let field = plan.schema().field_with_unqualified_name(name);
@@ -23,6 +23,12 @@ pub(super) fn refuse_columns(job: &Job, plan: &LogicalPlan) -> Result<()> {
                 job.manifest_path()
             )));
         }
+    }
+    if !partition_by.is_empty() && columns.iter().all(|column| partition_by.contains(column)) {
+        return Err(Error::invalid(format!(
+            "{}: the table is partitioned by all of its columns, and its files would hold none: leave one out",
+            job.manifest_path()
+        )));
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ pub(super) async fn plan_rows(
     refuse_rows_of_no_file(job, &plan, &columns)?;
     let (plan, checks) = with_checks(&context, plan, job)?;
     let query = versions(&context.state(), job, JobQuery { plan, columns, checks }, recording).await?;
-    partitions::refuse_columns(job, &query.plan)?;
+    partitions::refuse_columns(job, &query.plan, &query.columns)?;
     Ok(query)
 }
 

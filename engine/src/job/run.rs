@@ -116,7 +116,10 @@ pub async fn preview(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<
     let pinned = pin(bench, job, asked, now).await?;
     let run = Run { bench, job, run_id: "preview", pinned: &pinned, asked, now };
     run.refuse_unwritable()?;
-    run.schema(&run.query(State::Now).await?)?;
+    // Without an interval to compute, a query of one has no parameters.
+    if pinned.mode != Mode::Unchanged || job.manifest.interval.is_none() {
+        run.schema(&run.query(State::Now).await?)?;
+    }
     Ok(pinned)
 }
 
@@ -198,6 +201,17 @@ impl Run<'_> {
     }
 
     async fn refuse_rejects(&self, query: &JobQuery, schema: &SchemaRef, staged: &Staged) -> Result<()> {
+        let rejected = staged.total.rows_rejected;
+        if rejected > 0
+            && matches!(self.pinned.plan, RunPlan::Observe { .. })
+            && self.job.manifest.max_rejected.is_none()
+        {
+            return Err(Error::data(format!(
+                "{}: {rejected} of the lines that the table is compared with could not be read, and their keys would seem to be \
+                 deleted; correct the lines, or set `max_rejected` to close the keys; the table stays as it was",
+                self.job.manifest_path()
+            )));
+        }
         let schema = quarantine_schema(schema);
         let files = staged.total.quarantine_files.iter().map(|add| DataFile::from_add(add, &schema)).collect();
         let target = self.bench.options.target_partition_bytes;
@@ -261,9 +275,15 @@ impl Run<'_> {
         };
         let units: Vec<Interval> = intervals.iter().flat_map(|interval| interval.split(unit)).collect();
         if units.len() > MOST_EVALUATIONS {
+            let (why, part) = match &self.pinned.plan {
+                RunPlan::Rebuild { reason, .. } if self.pinned.target.is_some() => {
+                    (format!(" ({reason})"), "remove the table's folder and fill it again with `pulse backfill`")
+                }
+                _ => (String::new(), "compute a part with --from and --to"),
+            };
             return Err(Error::invalid(format!(
-                "job {}: its query is evaluated for {unit} at a time, which would be {} evaluations in one run, and {MOST_EVALUATIONS} \
-                 is the limit: compute a part with --from and --to, or group by the unit, so that one evaluation can do",
+                "job {}: its query is evaluated for {unit} at a time, which would be {} evaluations in one run{why}, and \
+                 {MOST_EVALUATIONS} is the limit: group by the unit, so that one evaluation can do, or {part}",
                 self.job.name,
                 units.len()
             )));

@@ -137,11 +137,30 @@ async fn schema_of(
     job: &Job,
     schemas: &BTreeMap<TableName, SchemaRef>,
 ) -> Result<SchemaRef> {
+    refuse_unknown_groups(job, schemas)?;
     let sources = empty_sources(project, job, schemas);
     let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
     // Parameters of functions and the sink's own columns are checked only here.
     state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
     table_schema(&query.plan, &query.columns)
+}
+
+/// Columns of `by` and `lookback` must be the source's, or the first run after a change would fail.
+fn refuse_unknown_groups(job: &Job, schemas: &BTreeMap<TableName, SchemaRef>) -> Result<()> {
+    for (name, source) in &job.manifest.source {
+        let Some(schema) = name.parse().ok().and_then(|name: TableName| schemas.get(&name)) else { continue };
+        let lookback = source.lookback.as_ref().map(|lookback| &lookback.column);
+        let unknown = |column: &&String| schema.field_with_name(column).is_err();
+        if let Some(column) = source.by.iter().chain(lookback).find(unknown) {
+            let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            return Err(Error::invalid(format!(
+                "{}: {name} has no column `{column}` to read its changes by; it has {}",
+                job.manifest_path(),
+                columns.join(", ")
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// By job: why it reads all rows of a source although it asks for those that changed.

@@ -183,7 +183,7 @@ fn sinks_and_expectations_look_at_groups_too() {
     for (side, join, kept) in
         [("a", "left", true), ("b", "left", false), ("a", "right", false), ("b", "right", true), ("a", "full", false)]
     {
-        let joined = format!("select {side}.k from t.e a {join} join t.d b on a.k = b.k");
+        let joined = format!("select {side}.k, 1 as one from t.e a {join} join t.d b on a.k = b.k");
         assert_eq!(scene("by = [\"k\"]", by_key, &joined, &["e", "d"]).is_ok(), kept, "{joined}");
     }
     // What equals a column of a source that is read whole is not that source's.

@@ -119,7 +119,9 @@ fn job(name: &'static str, choice: Choice) -> Option<JobText> {
         _ => "[sink.append]\n".to_owned(),
     };
     let appends = sink.contains("append");
-    if !has(keys) || (appends && !by.is_empty()) {
+    let is_partitioned_whole =
+        sink.contains("partitions") && template.columns.iter().all(|column| keys.contains(column));
+    if !has(keys) || is_partitioned_whole || (appends && !by.is_empty()) {
         return None;
     }
     let expectation = match choice.3 % 4 {

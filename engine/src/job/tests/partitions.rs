@@ -192,4 +192,6 @@ fn what_cannot_be_a_partition_column_is_an_error() {
         assert_eq!(found, kind, "{message}");
         assert!(message.contains(part), "{message}");
     }
+    let (_, all) = message("\"k\"", "select k from bronze.lines group by k");
+    assert!(all.contains("partitioned by all of its columns"), "{all}");
 }
