@@ -280,8 +280,10 @@ impl Checks<'_> {
             self.orders(&place, &unique.keep_first_by);
         }
         if removes_rows && (expectation.rows.is_some() || expectation.fresh.is_some() || expectation.refers.is_some()) {
-            let help = "it is about the table and not about a row: use `warn` or `fail`; rows that refer to nothing can be filtered \
-                        by the query";
+            let help = match expectation.refers {
+                Some(_) => "use `warn` or `fail`; rows that refer to nothing can be filtered by the query",
+                None => "it is about the table and not about a row: use `warn` or `fail`",
+            };
             self.value(&at("on_fail"), format!("`{}` has no rows to remove", expectation.name), help);
         }
         if let Some(rows) = &expectation.rows {

@@ -44,7 +44,7 @@ keys = ["symbol", "ts"]
 [[expect]]
 name = "the bar is known"
 refers = { column = "symbol", to = "bronze.bars.symbol" }
-on_fail = "drop"
+on_fail = "warn"
 "#;
 
 const SILVER_SQL: &str =
@@ -337,12 +337,18 @@ fn an_expectation_is_one_check() {
         short(job, "on_fail = \"quarantine\"", "on_fail = \"drop\"\n[[expect]]\nname = \"close is positive\"\ncheck = \"true\"\non_fail = \"warn\""),
         @"bronze/bars/job.toml:14:8: a second expectation is called `close is positive` (the name is the reason in the quarantine table: say what differs)"
     );
-    for right in [
-        "unique = { columns = [\"symbol\"], keep_first_by = [\"ts desc\", \"close\"] }",
-        "refers = { column = \"symbol\", to = \"bronze.bars.symbol\" }",
+    let refers = "refers = { column = \"symbol\", to = \"bronze.bars.symbol\" }";
+    insta::assert_snapshot!(
+        short(job, check, refers),
+        @"bronze/bars/job.toml:12:11: `close is positive` has no rows to remove (use `warn` or `fail`; rows that refer to nothing can be filtered by the query)"
+    );
+    for (right, on_fail) in [
+        ("unique = { columns = [\"symbol\"], keep_first_by = [\"ts desc\", \"close\"] }", "quarantine"),
+        (refers, "warn"),
     ] {
         let mut files = files();
-        files.insert(job.into(), BRONZE.replace(check, right).replace("sink.append", "sink.overwrite"));
+        let text = BRONZE.replace(check, right).replace("sink.append", "sink.overwrite").replace("quarantine", on_fail);
+        files.insert(job.into(), text);
         Project::parse(&files).unwrap();
     }
     for empty in ["rows = {}", "rows = { at_least = 2, at_most = 1 }"] {
