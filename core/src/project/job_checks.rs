@@ -54,7 +54,7 @@ pub(crate) fn referred_tables(job: &Job) -> Vec<(Diagnostic, TableName)> {
     tables
 }
 
-/// Whether rows that agree in these columns may come with several runs, of which each sees only its own. The rows of a file
+/// Whether rows that agree in these columns may come with several runs. Each run sees only its own rows. The rows of a file
 /// come with one.
 fn repeats_come_later(manifest: &Manifest, columns: &[String]) -> bool {
     let within_file = manifest.sink == (Sink::Append {}) && columns.iter().any(|column| column == "source_file");
