@@ -25,7 +25,7 @@ from faults import FAULTS, Fault
 
 HERE = Path(__file__).parent
 KEPT = Path(".pulse/chaos")
-JOBS = ("bronze.bars", "silver.bars", "gold.days", "gold.minutes", "gold.ranks")
+JOBS = ("bronze.bars", "silver.bars", "silver.tops", "gold.days", "gold.minutes", "gold.ranks")
 
 
 def parse_arguments():

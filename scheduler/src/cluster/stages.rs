@@ -9,8 +9,12 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result as DataFusionResult;
+use datafusion::physical_expr::OrderingRequirements;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{
     ChildSatisfactionOptions, ExecutionPlan, ExecutionPlanProperties, Partitioning, displayable,
@@ -33,6 +37,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Prepared> {
     let failed = |e| from_datafusion("prepare a plan for executors", e);
     let plan = plan.transform_up(runnable).data().map_err(failed)?;
+    let plan = sort_after_shuffles(plan).map_err(failed)?;
     let plan = pin_joins(plan, options).map_err(failed)?;
     validate(plan.as_ref())?;
     // Planned only to be looked at: Ballista plans again, the same way.
@@ -62,6 +67,58 @@ fn runnable(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Transformed<Arc<dy
         return Ok(Transformed::yes(Arc::clone(repartition.input())));
     }
     Ok(Transformed::no(plan))
+}
+
+/// A plan with every order that its operators require spelled out after the last shuffle.
+///
+/// An optimizer leaves constants out of a sort, and takes one of two equal columns for the other. What it knew of them ends at
+/// a shuffle: an executor would find the rows in another order than its operator requires.
+fn sort_after_shuffles(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    let mut hidden = Vec::new();
+    let plan = plan
+        .transform_up(|node| {
+            let node = with_required_orders(node)?;
+            if matches!(node.downcast_ref::<RepartitionExec>(), Some(moved) if matches!(moved.partitioning(), Partitioning::Hash(..)))
+            {
+                return Ok(Transformed::yes(hide(&mut hidden, node)));
+            }
+            if node.is::<CoalescePartitionsExec>() || node.is::<SortPreservingMergeExec>() {
+                let input = hide(&mut hidden, Arc::clone(node.children()[0]));
+                return Ok(Transformed::yes(replace_children_if_necessary(node, vec![input])?));
+            }
+            Ok(Transformed::yes(node))
+        })
+        .data()?;
+    plan.transform_down(|node| {
+        let shown = node.downcast_ref::<UnresolvedShuffleExec>().map(|leaf| Arc::clone(&hidden[leaf.stage_id]));
+        Ok(shown.map_or(Transformed::no(node), Transformed::yes))
+    })
+    .data()
+}
+
+/// Keeps `node` aside, and returns a leaf in its place of which no more is known than of a shuffle.
+fn hide(hidden: &mut Vec<Arc<dyn ExecutionPlan>>, node: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let partitioning = node.output_partitioning().clone();
+    let leaf = UnresolvedShuffleExec::new(hidden.len(), node.schema(), partitioning);
+    hidden.push(node);
+    Arc::new(leaf)
+}
+
+/// Sorts the inputs of an operator wherever it is not known that they have the order that it requires.
+fn with_required_orders(node: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    let orders = node.required_input_ordering();
+    let mut inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
+    for (input, required) in inputs.iter_mut().zip(orders) {
+        let Some(required) = required.map(OrderingRequirements::into_single) else { continue };
+        if input.equivalence_properties().ordering_satisfy_requirement(required.clone())? {
+            continue;
+        }
+        let replaced = input.downcast_ref::<SortExec>().filter(|sort| sort.fetch().is_none());
+        let preserves = replaced.is_none_or(SortExec::preserve_partitioning);
+        let unsorted = Arc::clone(replaced.map_or(&*input, SortExec::input));
+        *input = Arc::new(SortExec::new(required.into(), unsorted).with_preserve_partitioning(preserves));
+    }
+    replace_children_if_necessary(node, inputs)
 }
 
 /// Whether every operator of a stage gets its rows in the order and together with those that it relies on.
@@ -105,4 +162,41 @@ fn broken(node: &Arc<dyn ExecutionPlan>, why: &str) -> Error {
         "operator {} {why} than the cluster's stages give it: run the job with `--on local`",
         node.name()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::{SessionConfig, SessionContext};
+
+    use super::*;
+
+    /// Windows whose partitions or orders have keys that are constant, or equal to each other, before the last shuffle.
+    const WINDOWS: [&str; 5] = [
+        "select k, row_number() over (partition by c, k order by n) from (select k, n, 'a' as c from t)",
+        "select k, row_number() over (partition by k order by c, n) from (select k, n, 1 as c from t union all select k, n, 1 from t)",
+        "select k, lead(n) over (partition by k order by m, n) from t where m = 3",
+        "select a.k, rank() over (partition by a.k, b.k order by a.n) from t a join t b on a.k = b.k",
+        "select k, sum(n) over (partition by c, k order by n), row_number() over (partition by k, c, z order by n, m) \
+         from (select k, n, m, z, c from (select k, n, m, false as c, m > 2 as z from t) order by n)",
+    ];
+
+    async fn prepared(query: &str) -> Result<Prepared> {
+        let config = SessionConfig::new().with_target_partitions(3);
+        let context = SessionContext::new_with_config(config);
+        let rows = "create table t as select v % 5 as k, v as n, v % 4 as m from generate_series(1, 40000) g(v)";
+        context.sql(rows).await.unwrap().collect().await.unwrap();
+        let plan = context.sql(query).await.unwrap().create_physical_plan().await.unwrap();
+        prepare(plan, context.copied_config().options())
+    }
+
+    #[tokio::test]
+    async fn orders_are_spelled_out_after_a_shuffle() {
+        for query in WINDOWS {
+            let plan = prepared(query).await.unwrap_or_else(|error| panic!("{query}: {error}")).plan;
+            assert!(
+                displayable(plan.as_ref()).indent(false).to_string().contains("RepartitionExec: partitioning=Hash"),
+                "{query}"
+            );
+        }
+    }
 }
