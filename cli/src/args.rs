@@ -98,6 +98,9 @@ pub(crate) enum Command {
     /// Compare the lake's tables with the catalog (setting `catalog`), or register them.
     #[command(subcommand)]
     Catalog(CatalogAction),
+    /// Look at the files of a source as its contract reads them.
+    #[command(subcommand)]
+    Source(SourceAction),
     /// Query the lake's tables.
     Query {
         /// A query, such as "select count(*) from silver.bars_1m".
@@ -279,6 +282,24 @@ pub(crate) enum Runs {
 
 /// What a vacuum retains unless it is told otherwise, in hours.
 pub(crate) const WEEK_HOURS: u32 = 7 * 24;
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SourceAction {
+    /// Read the first files of each feed, and show their first rows and why others are rejected. Writes nothing.
+    Preview {
+        /// A source of sources.toml, such as `bars_1m`.
+        name: String,
+        /// Rows to show.
+        #[arg(long, default_value_t = 20)]
+        rows: usize,
+        /// Files of each feed to read, in the order of their paths.
+        #[arg(long, default_value_t = 5)]
+        files: usize,
+        /// Show rejected rows with their file, line, reason and text, instead of good ones.
+        #[arg(long)]
+        rejects: bool,
+    },
+}
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum TableAction {

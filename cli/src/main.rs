@@ -92,6 +92,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Cluster(action) => aws::cluster(&global, action).await,
         Command::Catalog(action) => command::catalog::catalog(&global, action).await,
         Command::Query { sql } => command::query::query(&global, &sql).await,
+        Command::Source(action) => command::source::source(&global, action).await,
         Command::Table(action) => command::table::table(&global, action).await,
         Command::Test { jobs } => command::test::test(&global, &jobs).await,
         Command::Generate(what) => command::generate::generate(what).await,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pulse_core::manifest::OnFail;
 use pulse_core::name::TableName;
+use pulse_core::reasons::RejectedRows;
 use pulse_core::run::{RunRecord, RunState};
 use pulse_engine::job::Mode;
 use pulse_scheduler::driver::Notice;
@@ -113,6 +114,10 @@ pub(crate) fn lines(
         };
         let (failed, checked) = (count(outcome.failed), count(outcome.checked));
         lines.push(format!("{:<10}   {word}: \"{}\" {failed} of {checked}", "", outcome.name));
+    }
+    let is_expectation = |reason: &str| record.expectations.iter().any(|outcome| outcome.name == reason);
+    for RejectedRows { rows, reason } in record.rejected.iter().filter(|rejected| !is_expectation(&rejected.reason)) {
+        lines.push(format!("{:<10}   quarantined: {} rows: {reason}", "", count(*rows)));
     }
     lines
 }

@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod meaning;
 pub mod name;
 pub mod project;
+pub mod reasons;
 pub mod retry;
 pub mod run;
 pub mod scaling;

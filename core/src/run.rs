@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::interval::Interval;
 use crate::manifest::OnFail;
 use crate::name::TableName;
+use crate::reasons::RejectedRows;
 
 /// Names one trigger: `<yyyymmddThhmmss, UTC>-<8 hex digits>`. Ids sort by their time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -226,6 +227,9 @@ pub struct RunRecord {
     pub counts: RunCounts,
     #[serde(default)]
     pub expectations: Vec<ExpectationOutcome>,
+    /// Rows that went to quarantine, by reason, the most frequent first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<RejectedRows>,
     #[serde(default)]
     pub error: Option<RunError>,
     /// Attempts that failed, oldest first; the last of a failed run is there too.
@@ -348,6 +352,7 @@ impl RunRecord {
             version: None,
             counts: RunCounts::default(),
             expectations: Vec::new(),
+            rejected: Vec::new(),
             error: None,
             failures: Vec::new(),
             reason: None,

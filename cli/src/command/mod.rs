@@ -10,6 +10,7 @@ pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;
+pub(crate) mod source;
 pub(crate) mod submit;
 pub(crate) mod table;
 pub(crate) mod test;

@@ -110,6 +110,9 @@ fn details(record: &RunRecord) {
         let (files, bytes) = (output::count(input.files), output::size(input.bytes));
         output::line(&format!("  read {}{version}: {files} files, {bytes}", input.source));
     }
+    for rejected in &record.rejected {
+        output::line(&format!("  quarantined {} rows: {}", output::count(rejected.rows), rejected.reason));
+    }
     for outcome in &record.expectations {
         let (failed, checked) = (output::count(outcome.failed), output::count(outcome.checked));
         output::line(&format!("  expected \"{}\": {failed} of {checked} failed ({:?})", outcome.name, outcome.on_fail));

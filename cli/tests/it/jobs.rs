@@ -171,7 +171,7 @@ fn a_run_all_of_whose_rows_were_rejected_fails_unless_it_may() {
     put(&scene, "b", &["x,2024-01-01,1.0", "y,2024-01-01,2.0"]);
     let texts = [
         "bronze/lines/job.toml: all 2 rows",
-        "1 x \"`k` is not a number: `x`\"",
+        "2 such as \"`k` is not a number: `x`\"",
         "`max_rejected = 1.0`",
         "skipped    silver.t",
     ];
@@ -180,7 +180,8 @@ fn a_run_all_of_whose_rows_were_rejected_fails_unless_it_may() {
     assert!(!scene.versions().contains_key("bronze.lines__quarantine"));
     // A good row beside them, and they are set apart.
     put(&scene, "c", &["2,2024-01-01,200.0", "3,2024-01-01,-1.0"]);
-    let texts = ["silver/t/job.toml: all 2 rows", "1 x \"v is known\", 1 x \"v is small\"", "skipped    gold.next"];
+    let texts =
+        ["silver/t/job.toml: all 2 rows", "1 such as \"v is known\", 1 such as \"v is small\"", "skipped    gold.next"];
     scene.pulse(&["run", "--all"]).fails(1, &texts);
     assert_eq!((scene.count("bronze.lines"), scene.count("bronze.lines__quarantine")), (3, 2));
     assert_eq!(scene.versions()["silver.t"], "0");

@@ -279,3 +279,31 @@ fn stamps_of_every_year_can_be_asked_for() {
     assert_eq!(scene.value("select max(at) from bronze.events where at > '1000-01-01'"), "9999-12-31T23:59:59.999999Z");
     scene.pulse(&["query", "select * from bronze.events where at < 'tomorrow'"]).fails(1, &["tomorrow"]);
 }
+
+#[test]
+fn rows_and_rejects_of_a_source_are_shown_before_a_job_reads_it() {
+    let scene = events(CSV);
+    scene.put("a.csv", "at,v\n2024-01-01 10:00:00,1\n2024-01-01 10:00:00,x\n2024-01-01 10:00:00,y\n");
+    scene.put("b.csv", "at,v\nnever,2\n2024-01-02 10:00:00,3\n");
+    let shown = scene.pulse(&["source", "preview", "events"]).ok();
+    assert!(shown.stdout.contains("2024-01-02") && !shown.stdout.contains("_reason"), "{}", shown.stdout);
+    shown.says(&[
+        "2 of 2 files read, 2 rows kept, 3 rejected",
+        "2 rejected: `v` is not a number: `x`",
+        "1 rejected: `at`",
+    ]);
+    let rejects = scene.pulse(&["source", "preview", "raw.events", "--rejects", "--files", "1"]).ok();
+    let lines: Vec<&str> = rejects.stdout.lines().collect();
+    assert!(lines.iter().any(|line| line.contains("a.csv") && line.contains("2024-01-01 10:00:00,y")), "{lines:?}");
+    rejects.says(&["1 of 2 files read, 1 rows kept, 2 rejected"]);
+    scene.pulse(&["source", "preview", "trades"]).fails(2, &["no source of files `trades`; it has events"]);
+}
+
+#[test]
+fn a_run_counts_quarantined_rows_by_reason() {
+    let scene = events(CSV);
+    scene.put("a.csv", "at,v\n2024-01-01 10:00:00,1\n2024-01-01 10:00:00,x\n2024-01-01 10:00:00,y\nnever,2\n");
+    scene
+        .run_all()
+        .says(&["quarantined: 2 rows: `v` is not a number: `x`", "quarantined: 1 rows: `at` is not a timestamp"]);
+}

@@ -1,27 +1,15 @@
 //! How many of a run's rows may be rejected: a run all of whose rows were says that something is wrong with its source.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
-use datafusion::datasource::provider_as_source;
-use datafusion::functions_aggregate::count::count_all;
-use datafusion::logical_expr::{LogicalPlanBuilder, ident};
 use pulse_core::manifest::Manifest;
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
-use super::Workbench;
 use super::history::{closed, left_out};
 use super::query::JobQuery;
-use super::replace::collect;
-use crate::error::from_datafusion;
-use crate::sink::{FailAction, PartitionResult, REASON};
-use crate::source::delta::DeltaScan;
+use crate::sink::{FailAction, PartitionResult};
 
 /// Reasons that an error names.
 const REASONS: usize = 3;
-const COUNT: &str = "__count";
 
 /// Rows that a history has beside those of the query, and rows of the query that say nothing new: neither are rejected.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,25 +38,19 @@ fn too_many(manifest: &Manifest, total: &PartitionResult, history: Versions) -> 
 }
 
 /// # Errors
-/// `Data` when more rows were rejected than the job allows, with the most frequent reasons. `quarantined` are the files that
-/// the run wrote to the quarantine.
-pub(super) async fn check(
-    bench: &Workbench,
-    job: &Job,
-    query: &JobQuery,
-    total: &PartitionResult,
-    quarantined: &DeltaScan,
-) -> Result<()> {
+/// `Data` when more rows were rejected than the job allows, with the most frequent reasons.
+pub(super) fn check(job: &Job, query: &JobQuery, total: &PartitionResult) -> Result<()> {
     let history = Versions { left_out: left_out(query, &total.failed), closed: closed(query, &total.failed) };
     let Some(rejected) = too_many(&job.manifest, total, history) else { return Ok(()) };
-    let mut reasons = reasons(bench, job, quarantined).await?;
+    let mut reasons: Vec<(u64, String)> =
+        total.reasons.most_frequent().into_iter().map(|rejected| (rejected.rows, rejected.reason)).collect();
     let of_manifest = job.manifest.expect.iter().filter(|expectation| expectation.check.is_some()).count();
     let dropping =
         query.checks.iter().take(of_manifest).zip(&total.failed).filter(|(check, _)| check.on_fail == FailAction::Drop);
     reasons.extend(dropping.filter(|(_, failed)| **failed > 0).map(|(check, failed)| (*failed, check.name.clone())));
     reasons.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     let reasons: Vec<String> =
-        reasons.iter().take(REASONS).map(|(count, reason)| format!("{count} x \"{reason}\"")).collect();
+        reasons.iter().take(REASONS).map(|(count, reason)| format!("{count} such as \"{reason}\"")).collect();
     let (what, remedy) = match job.manifest.max_rejected {
         None => (
             match rejected {
@@ -87,36 +69,6 @@ pub(super) async fn check(
         job.manifest_path(),
         reasons.join(", ")
     )))
-}
-
-/// Reasons of quarantined rows with how often they occur, the most frequent first.
-async fn reasons(bench: &Workbench, job: &Job, quarantined: &DeltaScan) -> Result<Vec<(u64, String)>> {
-    if quarantined.files().is_empty() {
-        return Ok(Vec::new());
-    }
-    let name = format!("{}: reasons of rejected rows", job.name);
-    let plan = LogicalPlanBuilder::scan("rejected", provider_as_source(Arc::new(quarantined.clone())), None)
-        .and_then(|plan| plan.aggregate([ident(REASON)], [count_all().alias(COUNT)]))
-        .and_then(|plan| {
-            plan.sort_with_limit([ident(COUNT).sort(false, false), ident(REASON).sort(true, false)], Some(REASONS))
-        })
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(|e| from_datafusion(&name, e))?;
-    let batches = collect(bench, &name, &plan).await?;
-    Ok(batches.iter().flat_map(counted).collect())
-}
-
-fn counted(batch: &RecordBatch) -> Vec<(u64, String)> {
-    let (Some(reasons), Some(counts)) =
-        (batch.column(0).as_string_opt::<i32>(), batch.column(1).as_primitive_opt::<Int64Type>())
-    else {
-        return Vec::new();
-    };
-    let row = |row: usize| {
-        let reason = if reasons.is_null(row) { "" } else { reasons.value(row) };
-        (u64::try_from(counts.value(row)).unwrap_or_default(), reason.to_owned())
-    };
-    (0..batch.num_rows()).map(row).collect()
 }
 
 #[cfg(test)]

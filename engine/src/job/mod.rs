@@ -25,6 +25,7 @@ mod replace;
 mod report;
 mod roots;
 mod run;
+mod sample;
 mod schema;
 mod spec;
 mod subqueries;
@@ -51,6 +52,7 @@ pub use register::registered;
 pub use report::{Outcome, Report};
 pub use roots::check_roots;
 pub use run::{Entering, Forgettable, RunOptions, committed, forget, forgettable, preview, run};
+pub use sample::{Rejected, Sample, SampleSize, sample};
 pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, infer_schemas, unproven_increments};
 pub use vacuum::unneeded;
 

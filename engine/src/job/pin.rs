@@ -4,17 +4,14 @@ mod files;
 mod gone;
 mod history;
 mod increments;
+mod inputs;
+mod own;
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use datafusion::logical_expr::LogicalPlan;
-use pulse_core::commit::pair::{NAMED_ID, Named, SETTLES_ID};
-use pulse_core::decide::{
-    Asked, Bookmarks, IntervalRules, JobRules, Observed, ObservedTable, Reach, RunPlan, Since, TableMark, decide,
-};
+use pulse_core::decide::{Asked, Bookmarks, IntervalRules, JobRules, Reach, RunPlan, Since, TableMark, decide};
 use pulse_core::fnv::hash_of;
 use pulse_core::interval::parse_stamp;
 use pulse_core::interval_set::IntervalSet;
@@ -22,23 +19,23 @@ use pulse_core::manifest::{IntervalUnit, Read, Sink, Source};
 use pulse_core::meaning::Meaning;
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
-use pulse_core::{Error, ErrorKind, Result};
+use pulse_core::{Error, Result};
 
 use super::Workbench;
 use super::increment::Increment;
 use super::interval_scope::{IntervalScope, columns_within, times};
-use super::query::logical_plan;
 use super::refers::{self, Referred};
-use super::used::used_columns;
 use crate::error::from_datafusion;
 use crate::source::file::{RawFiles, ScanOptions, SourceFile};
 use crate::store::{store_path, store_url};
 use crate::table::{Changes, DataFile, Snapshot, Table};
-use files::{ListedFiles, list_files};
-use increments::{increment_of, whole_sources};
+use increments::increment_of;
+use inputs::Inputs;
+use own::OwnTables;
 
 pub use files::PinnedFiles;
 pub(super) use gone::{RowsOfFiles, count_rows};
+pub(super) use own::{named, named_version};
 
 /// What is to become of the table.
 #[derive(Debug, Clone, Copy)]
@@ -181,90 +178,72 @@ pub async fn pin(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>
 
 /// As [`pin`].
 pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, now: DateTime<Utc>) -> Result<Pinned> {
-    let table = bench.lake.table(&job.name)?;
-    let quarantine_table = bench.lake.table(&job.name.quarantine())?;
-    let target = table.snapshot(None).await?;
-    let quarantine = quarantine_table.snapshot(None).await?;
-    let own_quarantine = own_quarantine(&quarantine_table, target.as_ref(), quarantine.as_ref()).await?;
+    let own = OwnTables::pinned(bench, job).await?;
     let unit = job.manifest.interval.filter(|_| job.query.uses_interval());
     let start = job.manifest.start.as_deref().map(parse_stamp).transpose()?.unwrap_or_default();
-    let numbers = target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
-    let mut known = Bookmarks::new(numbers, unit.map(|_| start));
-    known.rows = target.as_ref().and_then(Snapshot::rows);
-    let mut listings = BTreeMap::new();
-    for name in job.query.files() {
-        listings.insert(name.to_owned(), list_files(bench, name, &known).await?);
-    }
-    let mut tables = BTreeMap::new();
-    for name in job.query.tables() {
-        let pinned = pin_table(bench, job, &name, known.table(&name)).await?;
-        tables.insert(name, pinned);
-    }
-    if unit.is_none() && tables.values().any(PinnedTable::is_compared) {
-        let used = used_columns(bench, job, &whole_sources(bench, &listings, &tables)?).await?;
-        for (name, pinned) in tables.iter_mut().filter(|(_, pinned)| pinned.is_compared()) {
-            let used = used.get(&name.to_string()).into_iter().flatten();
-            pinned.compared = Some(used.chain(&pinned.read.by).cloned().collect::<BTreeSet<_>>().into_iter().collect());
-        }
-    }
+    let known = own.bookmarks(unit.map(|_| start));
+    let mut inputs = Inputs::pinned(bench, job, &known).await?;
     let facts = match unit {
-        Some(unit) => interval_facts(bench, job, unit, &listings, &tables).await?,
+        Some(unit) => interval_facts(bench, job, unit, &inputs).await?,
         None => IntervalFacts::default(),
     };
-    let mut observed = Observed {
-        on_missing: gone::on_missing(bench, &listings),
-        ..observed(&known, &listings, &tables, &facts.scope, unit)
-    };
-    history::read_whole_histories(bench, job, &listings, &tables, &mut observed).await?;
+    if unit.is_none() {
+        inputs.name_compared_columns(bench, job).await?;
+    }
+    let mut observed = inputs.observed(bench, &known, &facts.scope, unit);
+    history::read_whole_histories(bench, job, &inputs, &mut observed).await?;
     let mut increment = Increment::default();
-    if unit.is_none() && target.is_some() {
-        match increment_of(bench, job, &observed, &listings, &tables).await? {
+    if unit.is_none() && own.target.is_some() {
+        match increment_of(bench, job, &observed, &inputs).await? {
             Ok(proven) => increment = proven,
             Err(reason) => observed.unproven = Some(reason),
         }
     }
     let meaning = Meaning::of(&bench.project, job)?;
-    let has_quarantine = own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty());
     let partitions_within = facts.partitions_within;
-    let interval = unit.map(|unit| IntervalRules { unit, start, partitions_within, has_quarantine });
+    let interval =
+        unit.map(|unit| IntervalRules { unit, start, partitions_within, has_quarantine: own.has_quarantine() });
     let rules = JobRules { sink: &job.manifest.sink, interval, meaning: &meaning };
     let plan = match wanted {
-        Wanted::Run(asked) => gone::refuse_empty_root(&listings, &known, &observed, asked)
-            .and_then(|()| decide(rules, target.as_ref().map(|_| &known), &observed, asked, now)),
+        Wanted::Run(asked) => gone::refuse_empty_root(&inputs.listings, &known, &observed, asked)
+            .and_then(|()| decide(rules, own.target.as_ref().map(|_| &known), &observed, asked, now)),
         Wanted::Forget(names) => {
             gone::named(job, &known, names).and_then(|files| pulse_core::decide::forget(&known, &observed, &files))
         }
     };
     let plan = plan.map_err(|e| of_job(job, e))?;
-    let gone = known.gone(&observed);
-    let mut transactions = match wanted {
-        Wanted::Run(_) => known.after(&plan, &meaning, &observed),
+    let transactions = match wanted {
+        Wanted::Run(_) if plan == RunPlan::Nothing => known.after(&plan, &meaning, &observed),
+        Wanted::Run(_) => {
+            let recorded = known.recorded_after(job.manifest.sink.remembers(), now);
+            known.after(&plan, &meaning, &observed).into_iter().chain(recorded).collect()
+        }
         Wanted::Forget(_) => Bookmarks::after_forgetting(&plan),
     };
-    if plan != RunPlan::Nothing && matches!(wanted, Wanted::Run(_)) {
-        transactions.extend(known.recorded_after(job.manifest.sink.remembers(), now));
-    }
-    let files = listings.into_iter().map(|(name, listing)| (name.clone(), listing.read_by(&name, &plan, &gone)));
     let referred = match &plan {
         RunPlan::Nothing => Referred::new(),
         RunPlan::Changes { .. } | RunPlan::Observe { .. } | RunPlan::Rebuild { .. } => {
-            refers::pin(bench, job, &tables).await?
+            refers::pin(bench, job, &inputs.tables).await?
         }
     };
+    let (files, tables) = inputs.read_by(&plan, &known.gone(&observed));
+    let OwnTables { table, target, quarantine_table, quarantine, own_quarantine } = own;
+    let mode = Mode::from(&plan);
+    let decomposes = facts.scope.decomposes;
     let mut pinned = Pinned {
         table,
         target,
         quarantine_table,
         quarantine,
         own_quarantine,
-        files: files.collect(),
+        files,
         tables,
         referred,
-        mode: Mode::from(&plan),
-        increment,
-        decomposes: facts.scope.decomposes,
-        transactions,
         plan,
+        mode,
+        increment,
+        decomposes,
+        transactions,
     };
     gone::warn(bench, &mut pinned).await?;
     Ok(pinned)
@@ -274,30 +253,6 @@ fn of_job(job: &Job, error: Error) -> Error {
     Error::new(error.kind(), format!("job {}: {}", job.name, error.message()))
 }
 
-/// In the terms of the decision.
-fn observed(
-    known: &Bookmarks,
-    listings: &BTreeMap<String, ListedFiles>,
-    tables: &BTreeMap<TableName, PinnedTable>,
-    scope: &IntervalScope,
-    unit: Option<IntervalUnit>,
-) -> Observed {
-    let table = |(name, pinned): (&TableName, &PinnedTable)| {
-        let observed = ObservedTable {
-            mark: pinned.mark(),
-            read: if unit.is_none() { pinned.reads() } else { pinned.read.read },
-            by: pinned.read.by.clone(),
-            since: pinned.since(scope.column(&name.to_string()), known.table(name)),
-        };
-        (name.clone(), observed)
-    };
-    Observed {
-        files: listings.iter().map(|(name, listing)| (name.clone(), listing.marks.clone())).collect(),
-        tables: tables.iter().map(table).collect(),
-        ..Observed::default()
-    }
-}
-
 /// What the query proves about the intervals of its rows.
 #[derive(Default)]
 struct IntervalFacts {
@@ -305,30 +260,14 @@ struct IntervalFacts {
     partitions_within: bool,
 }
 
-async fn interval_facts(
-    bench: &Workbench,
-    job: &Job,
-    unit: IntervalUnit,
-    listings: &BTreeMap<String, ListedFiles>,
-    tables: &BTreeMap<TableName, PinnedTable>,
-) -> Result<IntervalFacts> {
-    let plan = whole_plan(bench, job, listings, tables).await?;
+async fn interval_facts(bench: &Workbench, job: &Job, unit: IntervalUnit, inputs: &Inputs) -> Result<IntervalFacts> {
+    let plan = inputs.plan(bench, job).await?;
     let failed = |e| from_datafusion(&job.query_path(), e);
     let partitions_within = match &job.manifest.sink {
         Sink::OverwritePartitions { by } => columns_within(&plan, by, unit).map_err(failed)?,
         Sink::Append {} | Sink::Overwrite {} | Sink::Merge { .. } | Sink::Scd2(_) | Sink::Bitemporal(_) => true,
     };
     Ok(IntervalFacts { scope: IntervalScope::of(&plan, unit).map_err(failed)?, partitions_within })
-}
-
-/// The query over its sources as they are.
-async fn whole_plan(
-    bench: &Workbench,
-    job: &Job,
-    listings: &BTreeMap<String, ListedFiles>,
-    tables: &BTreeMap<TableName, PinnedTable>,
-) -> Result<LogicalPlan> {
-    logical_plan(&bench.state, job, &whole_sources(bench, listings, tables)?).await
 }
 
 /// Some files of a source, as a table.
@@ -342,57 +281,6 @@ pub(super) fn raw_files(bench: &Workbench, name: &str, root: &url::Url, files: V
         read: bench.options.read.clone(),
     };
     Ok(RawFiles::new(Arc::new(source.clone()), files, scan))
-}
-
-/// What belongs to the target, where it says so; else the newest version, as also where the quarantine was removed since.
-async fn own_quarantine(
-    table: &Table,
-    target: Option<&Snapshot>,
-    newest: Option<&Snapshot>,
-) -> Result<Option<Snapshot>> {
-    Ok(match (named(target), newest) {
-        (Named::Nothing, _) | (_, None) => None,
-        (Named::Unknown, Some(newest)) => Some(newest.clone()),
-        (Named::Version(version), Some(newest)) => {
-            Some(named_version(table, newest, version).await?.unwrap_or_else(|| newest.clone()))
-        }
-    })
-}
-
-/// Which version of its quarantine belongs to a table.
-pub(super) fn named(target: Option<&Snapshot>) -> Named {
-    Named::from_number(target.and_then(|target| target.transactions.get(NAMED_ID)).copied())
-}
-
-/// Whether runs have put other rows there since `version`. What others do to a quarantine, such as to rearrange it or to take
-/// out what they have dealt with, stays.
-async fn written_by_runs(table: &Table, newest: &Snapshot, version: u64) -> Result<bool> {
-    for later in (version + 1..=newest.version).rev() {
-        if let Some(transactions) = table.run_transactions(later).await? {
-            let settles = transactions.get(SETTLES_ID).copied();
-            return Ok(Named::from_number(settles) != Named::Version(version));
-        }
-    }
-    Ok(false)
-}
-
-/// A version of the quarantine, with what nobody's run did to it since; none when it was removed and made anew, or when its log does not reach back so far.
-///
-/// # Errors
-/// As of the store; a log that cannot be read is told and no error.
-pub(super) async fn named_version(table: &Table, newest: &Snapshot, version: u64) -> Result<Option<Snapshot>> {
-    match version.cmp(&newest.version) {
-        Ordering::Equal => Ok(Some(newest.clone())),
-        Ordering::Greater => Ok(None),
-        Ordering::Less if !written_by_runs(table, newest, version).await? => Ok(Some(newest.clone())),
-        Ordering::Less => match table.snapshot(Some(version)).await {
-            Err(error) if error.kind() == ErrorKind::Data => {
-                log::warn!("what belongs in table {} is not known any more: {error}", table.name());
-                Ok(None)
-            }
-            other => other,
-        },
-    }
 }
 
 async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option<TableMark>) -> Result<PinnedTable> {

@@ -33,7 +33,10 @@ fn extend(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
             LogicalPlanBuilder::from(alias.input.as_ref().clone()).alias(alias.alias)?.build()
         }
         LogicalPlan::Projection(Projection { expr, input, .. }) => {
-            let hidden = [REASON, RAW].into_iter().map(ident).filter(|column| !expr.contains(column));
+            // `select *` has them already, with the source's name.
+            let shown =
+                |name: &str| expr.iter().any(|shown| matches!(shown, Expr::Column(column) if column.name == name));
+            let hidden = [REASON, RAW].into_iter().filter(|name| !shown(name)).map(ident);
             let expressions: Vec<Expr> = expr.iter().cloned().chain(hidden).collect();
             LogicalPlanBuilder::from(input.as_ref().clone()).project(expressions)?.build()
         }

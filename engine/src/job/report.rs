@@ -4,6 +4,7 @@ use deltalake_core::kernel::Add;
 use pulse_core::interval_set::IntervalSet;
 use pulse_core::manifest::Read;
 use pulse_core::name::TableName;
+use pulse_core::reasons::RejectedRows;
 use pulse_core::run::{ExpectationOutcome, InputRecord, Place, RunCounts};
 
 use super::pin::{Mode, Pinned};
@@ -34,6 +35,8 @@ pub struct Report {
     pub inputs: Vec<InputRecord>,
     pub counts: RunCounts,
     pub expectations: Vec<ExpectationOutcome>,
+    /// Rows that went to quarantine, by reason, the most frequent first.
+    pub rejected: Vec<RejectedRows>,
     pub warnings: Vec<String>,
     /// From 1; more when commits of others came first.
     pub attempt: u32,
@@ -49,24 +52,37 @@ pub(super) struct Staged {
 
 impl Staged {
     pub(super) fn new(results: Vec<PartitionResult>, checks: usize, grain_gathered: bool) -> Self {
-        let mut total = PartitionResult { failed: vec![0; checks], ..PartitionResult::default() };
-        for result in results {
-            total.rows_in += result.rows_in;
-            total.rows_written += result.rows_written;
-            total.rows_quarantined += result.rows_quarantined;
-            total.rows_dropped += result.rows_dropped;
-            total.rows_rejected += result.rows_rejected;
-            total.repeated += result.repeated;
-            total.disordered |= result.disordered;
-            total.tied |= result.tied;
-            total.grain_in_doubt |= result.grain_in_doubt;
-            for (sum, failed) in total.failed.iter_mut().zip(result.failed) {
-                *sum += failed;
-            }
-            total.files.extend(result.files);
-            total.quarantine_files.extend(result.quarantine_files);
+        let total = PartitionResult { failed: vec![0; checks], ..PartitionResult::default() };
+        let mut staged = Self { total, grain_gathered };
+        results.into_iter().for_each(|result| staged.count(result));
+        staged
+    }
+
+    /// With the rows of another plan. No task saw those of both, so that what tasks found of repeated rows does not count.
+    pub(super) fn add(&mut self, other: Self) {
+        self.count(other.total);
+        self.grain_gathered = false;
+        self.total.grain_in_doubt = true;
+        self.total.disordered = true;
+    }
+
+    fn count(&mut self, result: PartitionResult) {
+        let total = &mut self.total;
+        total.rows_in += result.rows_in;
+        total.rows_written += result.rows_written;
+        total.rows_quarantined += result.rows_quarantined;
+        total.rows_dropped += result.rows_dropped;
+        total.rows_rejected += result.rows_rejected;
+        total.repeated += result.repeated;
+        total.disordered |= result.disordered;
+        total.tied |= result.tied;
+        total.grain_in_doubt |= result.grain_in_doubt;
+        for (sum, failed) in total.failed.iter_mut().zip(result.failed) {
+            *sum += failed;
         }
-        Self { total, grain_gathered }
+        total.reasons.merge(result.reasons);
+        total.files.extend(result.files);
+        total.quarantine_files.extend(result.quarantine_files);
     }
 
     pub(super) fn counts(&self) -> RunCounts {

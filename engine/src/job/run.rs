@@ -9,6 +9,7 @@ mod pair;
 mod quarantine;
 mod refuse;
 mod replaced;
+mod stage;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use deltalake_core::kernel::Add;
 use pulse_core::decide::{Asked, RunPlan};
-use pulse_core::interval::Interval;
 use pulse_core::manifest::Read;
 use pulse_core::project::Job;
 use pulse_core::run::{ExpectationOutcome, RunState};
@@ -28,27 +28,20 @@ use super::changes::{State, visible};
 use super::check::{Written, outcomes, refusal};
 use super::grain;
 use super::increment::Increment;
-use super::limit;
 use super::partitions;
 use super::pin::{Mode, Pinned, Wanted, pin, pin_for, raw_files};
-use super::query::{JobQuery, Sources, plan_rows};
-use super::replace::{Replacement, write};
+use super::query::{JobQuery, Sources};
+use super::replace::Replacement;
 use super::report::{Outcome, Report, Staged, inputs};
 use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
-use super::spec::sink_spec;
 use crate::execute::Progress;
-use crate::sink::quarantine_schema;
 use crate::source::delta::DeltaScan;
-use crate::step::{Step, reached};
 use crate::table::DataFile;
 
 pub use forget::{Forgettable, forget, forgettable};
 
 /// Told as a run goes from one state to the next; an error stops it there.
 pub type Entering<'a> = &'a (dyn Fn(RunState) -> Result<()> + Sync);
-
-/// Evaluations of the query in one plan: more take too long to plan.
-const MOST_EVALUATIONS: usize = 400;
 
 /// One execution of a job.
 #[derive(Clone, Copy)]
@@ -154,21 +147,10 @@ impl Run<'_> {
         let query = self.query(State::Now).await?;
         let schema = self.schema(&query)?;
         entering(RunState::Running)?;
-        let compared = self.compared(&query)?;
-        let spec = sink_spec(self.job, &compared, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
-        reached(Step::Planned);
-        let staged = write(self.bench, &self.job.name.to_string(), compared.plan, spec.clone(), progress).await?;
-        let staged = self.counted(staged);
-        reached(Step::Staged);
-        let few = self.refuse_rejects(&query, &schema, &staged).await;
-        self.or_discard(few, &staged, &Replacement::default()).await?;
-        let empty = partitions::refuse_empty_texts(self.job, &staged.total.files);
-        self.or_discard(empty, &staged, &Replacement::default()).await?;
+        let (staged, spec) = self.stage(&query, progress).await?;
         let scan = self.staged_scan(&schema, &staged.total.files);
-        let tied = self.refuse_ties(&query, &staged, &scan).await;
-        self.or_discard(tied, &staged, &Replacement::default()).await?;
-        let broken = self.refuse_broken_history(&query, &staged, &scan).await;
-        self.or_discard(broken, &staged, &Replacement::default()).await?;
+        let refused = self.refuse_staged(&query, &staged, &scan).await;
+        self.or_discard(refused, &staged, &Replacement::default()).await?;
         let table = self.replace_in_table(&query, &spec, &scan).await;
         let table = self.or_discard(table, &staged, &Replacement::default()).await?;
         let kept = self.kept_scan(&schema, &table);
@@ -198,25 +180,6 @@ impl Run<'_> {
             self.discard(staged, table).await;
         }
         step
-    }
-
-    async fn refuse_rejects(&self, query: &JobQuery, schema: &SchemaRef, staged: &Staged) -> Result<()> {
-        let rejected = staged.total.rows_rejected;
-        if rejected > 0
-            && matches!(self.pinned.plan, RunPlan::Observe { .. })
-            && self.job.manifest.max_rejected.is_none()
-        {
-            return Err(Error::data(format!(
-                "{}: {rejected} of the lines that the table is compared with could not be read, and their keys would seem to be \
-                 deleted; correct the lines, or set `max_rejected` to close the keys; the table stays as it was",
-                self.job.manifest_path()
-            )));
-        }
-        let schema = quarantine_schema(schema);
-        let files = staged.total.quarantine_files.iter().map(|add| DataFile::from_add(add, &schema)).collect();
-        let target = self.bench.options.target_partition_bytes;
-        let rejects = DeltaScan::of_files(self.pinned.quarantine_table.clone(), &schema, &[], files, target);
-        limit::check(self.bench, self.job, query, &staged.total, &rejects).await
     }
 
     /// What the expectations say of the table as it would be committed.
@@ -257,38 +220,6 @@ impl Run<'_> {
 
     fn done(&self, report: Report) -> Attempt {
         Attempt::Done(Box::new(report))
-    }
-
-    async fn query(&self, state: State) -> Result<JobQuery> {
-        let sources = self.sources(state)?;
-        plan_rows(&self.bench.state, self.job, &sources, &self.evaluations(state)?, &self.recording()?).await
-    }
-
-    /// Spans that the query is evaluated for, one after the other.
-    fn evaluations(&self, state: State) -> Result<Vec<Interval>> {
-        let intervals = match (state, &self.pinned.plan) {
-            (State::Before, RunPlan::Changes { again, .. }) => again.clone(),
-            _ => self.pinned.plan.intervals(),
-        };
-        let Some(unit) = self.job.manifest.interval.filter(|_| !self.pinned.decomposes) else {
-            return Ok(intervals.iter().collect());
-        };
-        let units: Vec<Interval> = intervals.iter().flat_map(|interval| interval.split(unit)).collect();
-        if units.len() > MOST_EVALUATIONS {
-            let (why, part) = match &self.pinned.plan {
-                RunPlan::Rebuild { reason, .. } if self.pinned.target.is_some() => {
-                    (format!(" ({reason})"), "remove the table's folder and fill it again with `pulse backfill`")
-                }
-                _ => (String::new(), "compute a part with --from and --to"),
-            };
-            return Err(Error::invalid(format!(
-                "job {}: its query is evaluated for {unit} at a time, which would be {} evaluations in one run{why}, and \
-                 {MOST_EVALUATIONS} is the limit: group by the unit, so that one evaluation can do, or {part}",
-                self.job.name,
-                units.len()
-            )));
-        }
-        Ok(units)
     }
 
     fn sources(&self, state: State) -> Result<Sources> {
@@ -349,6 +280,7 @@ impl Run<'_> {
             inputs: inputs(self.pinned),
             counts,
             expectations: Vec::new(),
+            rejected: staged.total.reasons.most_frequent(),
             warnings: self.pinned.warnings(),
             attempt: 1,
         }

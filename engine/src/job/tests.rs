@@ -1,6 +1,7 @@
 //! Runs over random small inputs. Whatever comes in which order: a repeated run changes nothing, a table that grew is the table
 //! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`, or its grain.
 
+mod evaluations;
 mod grain;
 mod history;
 mod increments;
@@ -71,6 +72,7 @@ fn jobs_of_every_kind() -> Vec<JobText> {
                 by = [\"k\"]\n[sink.merge]\nkeys = [\"k\", \"d\"]\n";
     vec![
         ("bronze.lines", BRONZE.to_owned(), "select k, d, v, source_file, line from raw.lines"),
+        ("bronze.star", BRONZE.to_owned(), "select * from raw.lines"),
         (
             "silver.whole",
             "grain = [\"d\"]\n[source.\"bronze.lines\"]\nread = \"all\"\n[sink.overwrite]\n".to_owned(),

@@ -9,7 +9,6 @@ use pulse_core::Result;
 use pulse_core::project::Job;
 
 use super::Workbench;
-use super::query::{Sources, logical_plan};
 use crate::error::from_datafusion;
 
 /// Columns by source, as SQL names it.
@@ -17,10 +16,9 @@ pub(super) type UsedColumns = BTreeMap<String, BTreeSet<String>>;
 
 /// # Errors
 /// As of the query's plan.
-pub(super) async fn used_columns(bench: &Workbench, job: &Job, sources: &Sources) -> Result<UsedColumns> {
-    let plan = logical_plan(&bench.state, job, sources).await?;
+pub(super) fn used_columns(bench: &Workbench, job: &Job, plan: &LogicalPlan) -> Result<UsedColumns> {
     let failed = |e| from_datafusion(&job.query_path(), e);
-    let optimized = bench.state.optimize(&plan).map_err(failed)?;
+    let optimized = bench.state.optimize(plan).map_err(failed)?;
     scanned(&optimized).map_err(failed)
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use deltalake_core::kernel::Add;
 use pulse_core::manifest::OnFail;
+use pulse_core::reasons::Reasons;
 
 pub use exec::SinkExec;
 pub use node::SinkNode;
@@ -164,6 +165,9 @@ pub struct PartitionResult {
     pub tied: bool,
     /// Rows may agree in the grain: some did, or they did not come in its order.
     pub grain_in_doubt: bool,
+    /// Rows that went to quarantine.
+    #[serde(default)]
+    pub reasons: Reasons,
     pub files: Vec<Add>,
     pub quarantine_files: Vec<Add>,
 }

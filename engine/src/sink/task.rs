@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
+use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -110,6 +110,9 @@ impl SinkTask {
     async fn quarantine(&mut self, rows: &RecordBatch, reasons: ArrayRef) -> Result<()> {
         let count = rows.num_rows();
         self.result.rows_quarantined += count as u64;
+        for reason in reasons.as_string::<i32>() {
+            self.result.reasons.add(reason.unwrap_or_default(), 1);
+        }
         let columns = self
             .quarantine_schema
             .fields()

@@ -192,6 +192,7 @@ pub(super) fn fill(record: &mut RunRecord, report: &Report) -> RunOutcome {
     record.inputs.clone_from(&report.inputs);
     record.counts = report.counts.clone();
     record.expectations.clone_from(&report.expectations);
+    record.rejected.clone_from(&report.rejected);
     record.warnings.clone_from(&report.warnings);
     match &report.outcome {
         Outcome::Unchanged => RunOutcome::Unchanged,

@@ -173,6 +173,7 @@ impl Run<'_> {
             ("pulse.inputs".to_owned(), value(serde_json::to_value(&report.inputs))?),
             ("pulse.counts".to_owned(), value(serde_json::to_value(&report.counts))?),
             ("pulse.expectations".to_owned(), value(serde_json::to_value(&report.expectations))?),
+            ("pulse.rejected".to_owned(), value(serde_json::to_value(&report.rejected))?),
         ]))
     }
 }

@@ -30,6 +30,7 @@ pub(super) async fn committed(
         inputs: detail(&found, "pulse.inputs"),
         counts: detail(&found, "pulse.counts"),
         expectations: detail(&found, "pulse.expectations"),
+        rejected: detail(&found, "pulse.rejected"),
         warnings: Vec::new(),
         attempt: 1,
     }))

@@ -1,0 +1,95 @@
+//! A job's own tables as they were when it was pinned: what it writes, and its quarantine.
+
+use std::cmp::Ordering;
+
+use chrono::{DateTime, Utc};
+use pulse_core::commit::pair::{NAMED_ID, Named, SETTLES_ID};
+use pulse_core::decide::Bookmarks;
+use pulse_core::project::Job;
+use pulse_core::{ErrorKind, Result};
+
+use crate::job::Workbench;
+use crate::table::{Snapshot, Table};
+
+/// The fields are those of [`super::Pinned`].
+pub(super) struct OwnTables {
+    pub(super) table: Table,
+    pub(super) target: Option<Snapshot>,
+    pub(super) quarantine_table: Table,
+    pub(super) quarantine: Option<Snapshot>,
+    pub(super) own_quarantine: Option<Snapshot>,
+}
+
+impl OwnTables {
+    pub(super) async fn pinned(bench: &Workbench, job: &Job) -> Result<Self> {
+        let table = bench.lake.table(&job.name)?;
+        let quarantine_table = bench.lake.table(&job.name.quarantine())?;
+        let target = table.snapshot(None).await?;
+        let quarantine = quarantine_table.snapshot(None).await?;
+        let own_quarantine = own_quarantine(&quarantine_table, target.as_ref(), quarantine.as_ref()).await?;
+        Ok(Self { table, target, quarantine_table, quarantine, own_quarantine })
+    }
+
+    /// What the table's log says of earlier runs. `start` is that of a job with intervals.
+    pub(super) fn bookmarks(&self, start: Option<DateTime<Utc>>) -> Bookmarks {
+        let numbers = self.target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
+        let mut bookmarks = Bookmarks::new(numbers, start);
+        bookmarks.rows = self.target.as_ref().and_then(Snapshot::rows);
+        bookmarks
+    }
+
+    pub(super) fn has_quarantine(&self) -> bool {
+        self.own_quarantine.as_ref().is_some_and(|quarantine| !quarantine.files.is_empty())
+    }
+}
+
+/// What belongs to the target, where it says so; else the newest version, as also where the quarantine was removed since.
+async fn own_quarantine(
+    table: &Table,
+    target: Option<&Snapshot>,
+    newest: Option<&Snapshot>,
+) -> Result<Option<Snapshot>> {
+    Ok(match (named(target), newest) {
+        (Named::Nothing, _) | (_, None) => None,
+        (Named::Unknown, Some(newest)) => Some(newest.clone()),
+        (Named::Version(version), Some(newest)) => {
+            Some(named_version(table, newest, version).await?.unwrap_or_else(|| newest.clone()))
+        }
+    })
+}
+
+/// Which version of its quarantine belongs to a table.
+pub(in crate::job) fn named(target: Option<&Snapshot>) -> Named {
+    Named::from_number(target.and_then(|target| target.transactions.get(NAMED_ID)).copied())
+}
+
+/// Whether runs have put other rows there since `version`. What others do to a quarantine, such as to rearrange it or to take
+/// out what they have dealt with, stays.
+async fn written_by_runs(table: &Table, newest: &Snapshot, version: u64) -> Result<bool> {
+    for later in (version + 1..=newest.version).rev() {
+        if let Some(transactions) = table.run_transactions(later).await? {
+            let settles = transactions.get(SETTLES_ID).copied();
+            return Ok(Named::from_number(settles) != Named::Version(version));
+        }
+    }
+    Ok(false)
+}
+
+/// A version of the quarantine, with what nobody's run did to it since; none when it was removed and made anew, or when its log does not reach back so far.
+///
+/// # Errors
+/// Returns object-store errors. Logs an unreadable log and returns `None`.
+pub(in crate::job) async fn named_version(table: &Table, newest: &Snapshot, version: u64) -> Result<Option<Snapshot>> {
+    match version.cmp(&newest.version) {
+        Ordering::Equal => Ok(Some(newest.clone())),
+        Ordering::Greater => Ok(None),
+        Ordering::Less if !written_by_runs(table, newest, version).await? => Ok(Some(newest.clone())),
+        Ordering::Less => match table.snapshot(Some(version)).await {
+            Err(error) if error.kind() == ErrorKind::Data => {
+                log::warn!("what belongs in table {} is not known any more: {error}", table.name());
+                Ok(None)
+            }
+            other => other,
+        },
+    }
+}

@@ -1,0 +1,135 @@
+//! The rows of a run in files that no reader sees yet, and what is refused of them before anything is replaced.
+
+use pulse_core::decide::RunPlan;
+use pulse_core::interval::Interval;
+use pulse_core::manifest::Manifest;
+use pulse_core::{Error, Result};
+
+use super::Run;
+use crate::execute::Progress;
+use crate::job::changes::State;
+use crate::job::limit;
+use crate::job::partitions;
+use crate::job::query::{JobQuery, plan_rows};
+use crate::job::replace::write;
+use crate::job::report::Staged;
+use crate::job::spec::sink_spec;
+use crate::sink::SinkSpec;
+use crate::source::delta::DeltaScan;
+use crate::step::{Step, reached};
+
+/// Evaluations of the query in one plan: more take too long to plan.
+const MOST_EVALUATIONS: usize = 400;
+
+impl Run<'_> {
+    /// Spans that the query is evaluated for, in parts of one plan each. There is at least one part.
+    pub(super) fn parts(&self) -> Result<Vec<Vec<Interval>>> {
+        let intervals = self.evaluations(State::Now);
+        if intervals.len() <= MOST_EVALUATIONS {
+            return Ok(vec![intervals]);
+        }
+        // Rows that stay in the table, or rows of other intervals, matter to none of the rows of a part.
+        if matches!(self.pinned.plan, RunPlan::Rebuild { .. }) && are_apart(&self.job.manifest) {
+            return Ok(intervals.chunks(MOST_EVALUATIONS).map(<[Interval]>::to_vec).collect());
+        }
+        Err(self.too_many(intervals.len()))
+    }
+
+    /// Spans that the query is evaluated for, one after the other.
+    fn evaluations(&self, state: State) -> Vec<Interval> {
+        let intervals = match (state, &self.pinned.plan) {
+            (State::Before, RunPlan::Changes { again, .. }) => again.clone(),
+            _ => self.pinned.plan.intervals(),
+        };
+        match self.job.manifest.interval.filter(|_| !self.pinned.decomposes) {
+            Some(unit) => intervals.iter().flat_map(|interval| interval.split(unit)).collect(),
+            None => intervals.iter().collect(),
+        }
+    }
+
+    #[cold]
+    fn too_many(&self, evaluations: usize) -> Error {
+        let part = match &self.pinned.plan {
+            RunPlan::Rebuild { reason, .. } => format!(
+                " ({reason}), and rows of several units are compared with each other: group by the unit, so that one evaluation \
+                 can do, or remove the table's folder and fill it again with `pulse backfill`"
+            ),
+            _ => {
+                ": group by the unit, so that one evaluation can do, or compute a part with --from and --to".to_owned()
+            }
+        };
+        Error::invalid(format!(
+            "job {}: its query is evaluated for each unit of its interval, which would be {evaluations} evaluations in one run, and \
+             {MOST_EVALUATIONS} is the limit{part}",
+            self.job.name
+        ))
+    }
+
+    /// The query as one plan: of all that it yielded before, or of the first part of what it yields now.
+    pub(super) async fn query(&self, state: State) -> Result<JobQuery> {
+        let evaluations = match state {
+            State::Before => {
+                let evaluations = self.evaluations(state);
+                if evaluations.len() > MOST_EVALUATIONS {
+                    return Err(self.too_many(evaluations.len()));
+                }
+                evaluations
+            }
+            State::Now => self.parts()?.swap_remove(0),
+        };
+        self.query_of(state, &evaluations).await
+    }
+
+    async fn query_of(&self, state: State, evaluations: &[Interval]) -> Result<JobQuery> {
+        plan_rows(&self.bench.state, self.job, &self.sources(state)?, evaluations, &self.recording()?).await
+    }
+
+    /// Writes the rows of `query`, which is the first part, and of all other parts.
+    pub(super) async fn stage(&self, query: &JobQuery, progress: Progress<'_>) -> Result<(Staged, SinkSpec)> {
+        let compared = self.compared(query)?;
+        let spec = sink_spec(self.job, &compared, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
+        reached(Step::Planned);
+        let name = self.job.name.to_string();
+        let mut staged = write(self.bench, &name, compared.plan, spec.clone(), progress).await?;
+        for part in self.parts()?.into_iter().skip(1) {
+            let written = match self.query_of(State::Now, &part).await {
+                Ok(query) => write(self.bench, &name, query.plan, spec.clone(), progress).await,
+                Err(error) => Err(error),
+            };
+            staged.add(self.or_discard(written, &staged, &Default::default()).await?);
+        }
+        reached(Step::Staged);
+        Ok((self.counted(staged), spec))
+    }
+
+    /// # Errors
+    /// `Data` for rows that can be told to be wrong without those of the table.
+    pub(super) async fn refuse_staged(&self, query: &JobQuery, staged: &Staged, scan: &DeltaScan) -> Result<()> {
+        self.refuse_rejects(query, staged)?;
+        partitions::refuse_empty_texts(self.job, &staged.total.files)?;
+        self.refuse_ties(query, staged, scan).await?;
+        self.refuse_broken_history(query, staged, scan).await
+    }
+
+    fn refuse_rejects(&self, query: &JobQuery, staged: &Staged) -> Result<()> {
+        let rejected = staged.total.rows_rejected;
+        if rejected > 0
+            && matches!(self.pinned.plan, RunPlan::Observe { .. })
+            && self.job.manifest.max_rejected.is_none()
+        {
+            return Err(Error::data(format!(
+                "{}: {rejected} of the lines that the table is compared with could not be read, and their keys would seem to be \
+                 deleted; correct the lines, or set `max_rejected` to close the keys; the table stays as it was",
+                self.job.manifest_path()
+            )));
+        }
+        limit::check(self.job, query, &staged.total)
+    }
+}
+
+/// Whether no row is compared with rows of other evaluations before it is written. What is checked of the written rows is checked
+/// of all parts together.
+fn are_apart(manifest: &Manifest) -> bool {
+    let compares = manifest.expect.iter().any(|expectation| expectation.unique.is_some() && expectation.removes_rows());
+    !compares && manifest.latest_by().is_empty() && manifest.sink.history().is_none()
+}

@@ -1,0 +1,145 @@
+//! The first rows of a source of files, and what its contract rejects.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use pulse_core::reasons::{Reasons, RejectedRows};
+use pulse_core::{Error, Result};
+
+use super::Workbench;
+use super::pin::raw_files;
+use super::query::{Sources, context};
+use super::roots::existing_root;
+use crate::error::from_datafusion;
+use crate::sink::{RAW, REASON};
+use crate::source::file::{LINE, SOURCE_FILE, is_of_rejected_lines, list};
+use crate::store::store_path;
+
+/// How much of a source is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SampleSize {
+    /// Files of each feed, in the order of their paths.
+    pub files: usize,
+    /// Rows that are returned.
+    pub rows: usize,
+}
+
+/// What was found in some files of a source.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    /// The first good rows, with all columns that a query sees.
+    pub rows: Vec<RecordBatch>,
+    /// Good rows of the files that were read.
+    pub kept: u64,
+    /// Rejected rows of the files that were read, by reason, the most frequent first.
+    pub rejected: Vec<RejectedRows>,
+    /// The first rejected rows.
+    pub examples: Vec<Rejected>,
+    pub files_read: usize,
+    pub files: usize,
+    /// Feeds without files.
+    pub warnings: Vec<String>,
+}
+
+/// A row that is not what the contract declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    pub file: String,
+    /// Line or record, from 1.
+    pub line: i64,
+    pub reason: String,
+    pub raw: String,
+}
+
+/// Reads the first files of each feed of the source `raw.<name>`.
+///
+/// # Errors
+/// `Invalid` when the project has no such source or its root does not exist; otherwise by the kind of the store's error.
+pub async fn sample(bench: &Workbench, name: &str, size: SampleSize) -> Result<Sample> {
+    let name = name.strip_prefix("raw.").unwrap_or(name);
+    let Some(source) = bench.project.sources.files.get(name) else {
+        let known: Vec<&str> = bench.project.sources.files.keys().map(String::as_str).collect();
+        return Err(Error::invalid(format!(
+            "sources.toml has no source of files `{name}`; it has {}",
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        )));
+    };
+    let root = existing_root(name, source)?;
+    let listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+    let mut sample = Sample { files: listing.files.len(), warnings: listing.warnings, ..Sample::default() };
+    let mut files = listing.files;
+    let (mut feed, mut of_feed) = (String::new(), 0);
+    files.retain(|file| {
+        of_feed = if file.feed == feed { of_feed + 1 } else { 1 };
+        feed.clone_from(&file.feed);
+        of_feed <= size.files
+    });
+    sample.files_read = files.len();
+    let sources = Sources::from([(format!("raw.{name}"), Arc::new(raw_files(bench, name, &root, files)?) as _)]);
+    let rows = context(&bench.state, &sources)?.sql(&format!("select * from raw.\"{name}\"")).await;
+    let failed = |e| from_datafusion(&format!("read raw.{name}"), e);
+    let rows = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
+    sample.fill(rows, size.rows).await.map_err(failed)?;
+    Ok(sample)
+}
+
+impl Sample {
+    async fn fill(&mut self, mut rows: SendableRecordBatchStream, wanted: usize) -> datafusion::error::Result<()> {
+        let mut reasons = Reasons::default();
+        let mut left = wanted;
+        while let Some(batch) = rows.try_next().await? {
+            let is_good = arrow::compute::is_null(&column(&batch, REASON)?)?;
+            self.kept += is_good.true_count() as u64;
+            self.take_rejected(&batch, &mut reasons, wanted)?;
+            if left > 0 {
+                let good = arrow::compute::filter_record_batch(&batch, &is_good)?;
+                let shown = good.slice(0, left.min(good.num_rows()));
+                left -= shown.num_rows();
+                self.rows.push(without_rejects(&shown)?);
+            }
+        }
+        self.rejected = reasons.most_frequent();
+        Ok(())
+    }
+
+    fn take_rejected(
+        &mut self,
+        batch: &RecordBatch,
+        reasons: &mut Reasons,
+        wanted: usize,
+    ) -> datafusion::error::Result<()> {
+        let [reason, raw, file] = [REASON, RAW, SOURCE_FILE].map(|name| column(batch, name));
+        let (reason, raw, file, line) = (reason?, raw?, file?, column(batch, LINE)?);
+        let text = |array: &arrow::array::ArrayRef, row| match array.as_string::<i32>() {
+            texts if texts.is_valid(row) => texts.value(row).to_owned(),
+            _ => String::new(),
+        };
+        for row in (0..batch.num_rows()).filter(|row| reason.is_valid(*row)) {
+            reasons.add(reason.as_string::<i32>().value(row), 1);
+            if self.examples.len() < wanted {
+                self.examples.push(Rejected {
+                    file: text(&file, row),
+                    line: line.as_primitive::<Int64Type>().value(row),
+                    reason: text(&reason, row),
+                    raw: text(&raw, row),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn column(batch: &RecordBatch, name: &str) -> datafusion::error::Result<arrow::array::ArrayRef> {
+    batch.column_by_name(name).cloned().ok_or_else(|| {
+        datafusion::error::DataFusionError::Internal(format!("the rows of a source of files have no column {name}"))
+    })
+}
+
+fn without_rejects(rows: &RecordBatch) -> datafusion::error::Result<RecordBatch> {
+    let schema = rows.schema();
+    let shown = (0..schema.fields().len()).filter(|place| !is_of_rejected_lines(schema.field(*place).name()));
+    Ok(rows.project(&shown.collect::<Vec<_>>())?)
+}
