@@ -1,6 +1,8 @@
 mod absent;
+mod csv_options;
 mod csv_rules;
 mod files;
+mod fixed_rules;
 mod json_rules;
 mod plans;
 mod property;
