@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use column::{Column, ColumnType};
 pub use feed::{Ambiguous, Bar, BarLabel, Feed};
-pub use format::Format;
+pub use format::{Csv, Encoding, FixedField, FixedWidth, Format, Matching, Misuse, Ragged};
 
 /// All sources of files of a project; SQL names them `raw.<name>`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

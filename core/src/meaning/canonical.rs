@@ -6,7 +6,10 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::manifest::{Expectation, History, IntervalUnit, Manifest, OnFail, Read, Refers, Rows, Sink, Source, Unique};
 use crate::project::Job;
-use crate::sources::{Ambiguous, Bar, BarLabel, Column, ColumnType, Feed, FileSource, Format};
+use crate::sources::{
+    Ambiguous, Bar, BarLabel, Column, ColumnType, Csv, Encoding, Feed, FileSource, FixedField, FixedWidth, Format,
+    Matching, Ragged,
+};
 
 /// The query, and the fields of the manifest that decide which rows the table holds.
 pub(super) fn job(job: &Job) -> String {
@@ -216,16 +219,12 @@ impl Lines {
     }
 
     fn format(&mut self, format: &Format) {
+        self.add("format", &[format.key()]);
         match format {
-            Format::Csv { delimiter } => {
-                self.add("format", &["csv"]);
-                if *delimiter != ',' {
-                    self.add("format.delimiter", &[delimiter.to_string()]);
-                }
-            }
-            Format::JsonLines {} => self.add("format", &["json_lines"]),
+            Format::Csv(csv) => self.csv(csv),
+            Format::FixedWidth(fixed) => self.fixed_width(fixed),
+            Format::JsonLines {} | Format::Parquet {} => {}
             Format::Json { records, key } => {
-                self.add("format", &["json"]);
                 if !records.is_empty() {
                     self.add("format.records", &[records]);
                 }
@@ -233,7 +232,55 @@ impl Lines {
                     self.add("format.key", &[key]);
                 }
             }
-            Format::Parquet {} => self.add("format", &["parquet"]),
+        }
+    }
+
+    fn csv(&mut self, csv: &Csv) {
+        let Csv { delimiter, quote, escape, header, columns, matching, skip_lines, comment, ragged, encoding } = csv;
+        if delimiter != "," {
+            self.add("format.delimiter", &[delimiter]);
+        }
+        if quote != "\"" {
+            self.add("format.quote", &[quote]);
+        }
+        if let Some(escape) = escape {
+            self.add("format.escape", &[escape]);
+        }
+        if !header {
+            self.add("format.header", &["false"]);
+        }
+        if !columns.is_empty() {
+            self.add("format.columns", columns);
+        }
+        match matching {
+            Matching::Name => {}
+            Matching::NameIgnoringCase => self.add("format.match", &["name_ignoring_case"]),
+            Matching::Position => self.add("format.match", &["position"]),
+        }
+        self.lines(*skip_lines, comment.as_deref(), *ragged, *encoding);
+    }
+
+    fn fixed_width(&mut self, fixed: &FixedWidth) {
+        let FixedWidth { fields, skip_lines, comment, ragged, encoding } = fixed;
+        for FixedField { name, start, width } in fields {
+            self.add("format.field", &[name, &start.to_string(), &width.to_string()]);
+        }
+        self.lines(*skip_lines, comment.as_deref(), *ragged, *encoding);
+    }
+
+    fn lines(&mut self, skip_lines: u32, comment: Option<&str>, ragged: Ragged, encoding: Encoding) {
+        if skip_lines != 0 {
+            self.add("format.skip_lines", &[skip_lines.to_string()]);
+        }
+        if let Some(comment) = comment {
+            self.add("format.comment", &[comment]);
+        }
+        match ragged {
+            Ragged::Reject => {}
+            Ragged::Null => self.add("format.ragged", &["null"]),
+        }
+        if encoding != Encoding::default() {
+            self.add("format.encoding", &[encoding.name()]);
         }
     }
 }

@@ -236,6 +236,51 @@ fn the_canonical_form_is_written_down() {
     "#);
 }
 
+#[test]
+fn every_option_of_csv_and_fixed_width_is_in_the_canonical_form() {
+    let format = |format: &str| {
+        let sources = SOURCES.replace("csv = { delimiter = \";\" }", format);
+        let Meaning(parts) = meaning(MANIFEST, QUERY, &sources);
+        parts[1]
+            .text
+            .lines()
+            .filter(|line| line.starts_with("[\"format"))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    insta::assert_snapshot!(format("csv = {}"), @r#"["format","csv"]"#);
+    insta::assert_snapshot!(
+        format(
+            "csv = { delimiter = \"||\", quote = \"'\", escape = \"\\\\\", header = false, columns = [\"day\", \"Value\", \"note\"], \
+             skip_lines = 2, comment = \"#\", ragged = \"null\", encoding = \"latin-1\" }"
+        ),
+        @r##"
+    ["format","csv"]
+    ["format.delimiter","||"]
+    ["format.quote","'"]
+    ["format.escape","\\"]
+    ["format.header","false"]
+    ["format.columns","day","Value","note"]
+    ["format.skip_lines","2"]
+    ["format.comment","#"]
+    ["format.ragged","null"]
+    ["format.encoding","latin-1"]
+    "##
+    );
+    insta::assert_snapshot!(format("csv = { match = \"name_ignoring_case\" }"), @r#"
+    ["format","csv"]
+    ["format.match","name_ignoring_case"]
+    "#);
+    insta::assert_snapshot!(
+        format("fixed_width = { fields = [{ name = \"day\", start = 1, width = 10 }, { name = \"Value\", start = 11, width = 8 }] }"),
+        @r#"
+    ["format","fixed_width"]
+    ["format.field","day","1","10"]
+    ["format.field","Value","11","8"]
+    "#
+    );
+}
+
 /// As a Python program computes them from the texts above: FNV-1a without the first bit.
 #[test]
 fn numbers_of_all_builds_stay_as_they_are() {

@@ -53,6 +53,10 @@ fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: 
     if let Err(message) = feed.path_columns() {
         problems.push(document.at_value(&join(place, &["path".into()]), message));
     }
+    for misuse in feed.format.misuses(&source.columns, &feed.rename) {
+        let at = join(place, &["format".into(), feed.format.key().into(), misuse.key.into()]);
+        problems.push(document.at_value(&at, misuse.message).with_help(misuse.remedy));
+    }
     let names: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
     let mut unknown = |diagnostic: Diagnostic, name: &str| {
         let meant = diagnostic::closest(name, names.iter().copied());

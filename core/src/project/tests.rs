@@ -570,7 +570,24 @@ fn sources_are_checked() {
     ");
     insta::assert_snapshot!(
         short(path, "csv = {}", "cvs = {}"),
-        @"sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `json_lines`, `json`, `parquet` (did you mean `csv`?)"
+        @"sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `fixed_width`, `json_lines`, `json`, `parquet` (did you mean `csv`?)"
+    );
+    insta::assert_snapshot!(wrong(path, "csv = {}", "csv = { header = false }"), @r#"
+    error: nothing names the fields
+      --> sources.toml:12:29
+       |
+    12 | format = { csv = { header = false } }
+       |                             ^^^^^
+       |
+       = help: list their names in `columns`, or take the columns of the source in their order by `match = "position"`
+    "#);
+    insta::assert_snapshot!(
+        short(path, "csv = {}", "csv = { quote = \"\", escape = \"x\" }"),
+        @"sources.toml:12:41: `escape` has no effect without a quote (remove it, or say which character is the `quote`)"
+    );
+    insta::assert_snapshot!(
+        short(path, "csv = {}", "csv = { encoding = \"cp1252\" }"),
+        @"sources.toml:12:31: unknown value `cp1252`, expected one of `utf-8`, `utf-16`, `utf-16le`, `utf-16be`, `windows-1252`, `latin-1`"
     );
     insta::assert_snapshot!(
         short(path, "type = \"double\"", "type = \"float\""),

@@ -1,18 +1,26 @@
 //! Formats of a feed's files.
 
+mod csv;
+mod encoding;
+mod fixed_width;
+mod misuse;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Format of a feed's files. A name that ends in `.gz` is decompressed first.
+pub use csv::{Csv, Matching, Ragged};
+pub use encoding::Encoding;
+pub use fixed_width::{FixedField, FixedWidth};
+pub use misuse::Misuse;
+
+/// Format of a feed's files. A file whose name ends in `.gz`, `.zst`, `.bz2`, `.xz`, `.snappy` or `.zip` is decompressed first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Format {
-    /// RFC 4180 with a header line.
-    Csv {
-        /// One ASCII character.
-        #[serde(default = "comma")]
-        delimiter: char,
-    },
+    /// A record a line and a delimiter between its fields: RFC 4180 with a header line, unless its keys say otherwise.
+    Csv(Box<Csv>),
+    /// A record a line, whose fields lie at fixed places.
+    FixedWidth(Box<FixedWidth>),
     /// One JSON object a line.
     JsonLines {},
     /// One JSON document: somewhere in it an array of objects, or an object whose values are the records.
@@ -28,6 +36,13 @@ pub enum Format {
     Parquet {},
 }
 
-fn comma() -> char {
-    ','
+impl Format {
+    /// Which bytes stand for which characters.
+    pub fn encoding(&self) -> Encoding {
+        match self {
+            Self::Csv(csv) => csv.encoding,
+            Self::FixedWidth(fixed) => fixed.encoding,
+            Self::JsonLines {} | Self::Json { .. } | Self::Parquet {} => Encoding::default(),
+        }
+    }
 }

@@ -7,11 +7,22 @@ use super::value::ColumnBuilder;
 pub(super) struct Names {
     whole: &'static str,
     field: &'static str,
+    ignoring_case: bool,
 }
 
 impl Names {
-    pub(super) const OF_CSV: Self = Self { whole: "the header", field: "field" };
-    pub(super) const OF_PARQUET: Self = Self { whole: "the file", field: "column" };
+    pub(super) const OF_CSV: Self = Self { whole: "the header", field: "field", ignoring_case: false };
+    pub(super) const OF_LIST: Self = Self { whole: "the format", field: "field", ignoring_case: false };
+    pub(super) const OF_PARQUET: Self = Self { whole: "the file", field: "column", ignoring_case: false };
+
+    /// Names that differ in capital and small letters alone are the same.
+    pub(super) const fn ignoring_case(self) -> Self {
+        Self { ignoring_case: true, ..self }
+    }
+
+    fn agree(self, found: &str, name: &str) -> bool {
+        found == name || (self.ignoring_case && found.to_lowercase() == name.to_lowercase())
+    }
 }
 
 /// For each column, which of the file's fields `found` it is read from; `None` when the file does not have it, which makes it null.
@@ -21,11 +32,11 @@ impl Names {
 /// is hardly a header), or an absent column is there under a name that differs in case or punctuation only: to read it as null
 /// would lose its values.
 pub(super) fn places(columns: &[ColumnBuilder], found: &[&str], names: Names) -> Result<Vec<Option<usize>>, String> {
-    let Names { whole, field } = names;
+    let Names { whole, field, .. } = names;
     let mut places: Vec<Option<usize>> = Vec::with_capacity(columns.len());
     for column in columns {
         let name = column.field();
-        let mut matching = found.iter().enumerate().filter(|(_, found)| **found == name).map(|(at, _)| at);
+        let mut matching = found.iter().enumerate().filter(|(_, found)| names.agree(found, name)).map(|(at, _)| at);
         let place = match (matching.next(), matching.next()) {
             (None, _) if column.is_required() => return Err(format!("{whole} has no {field} `{name}`")),
             (Some(_), Some(_)) => return Err(format!("{whole} has the {field} `{name}` twice")),

@@ -1,60 +1,39 @@
-//! CSV by RFC 4180, with a header line.
+//! CSV: a record a line, and a delimiter between its fields.
 //!
 //! A record that is wrong costs itself alone. A record over several lines whose quotes do not work out (it does not close
 //! within the limit or the file, goes on behind a closing quote, or has too few or too many fields) costs its first
 //! line only, and reading resumes at the next: a stray quote does not swallow what follows.
 
-use std::borrow::Cow;
+mod dialect;
+mod fields;
+mod plain;
+mod quoted;
 
-use memchr::{memchr, memchr_iter};
-use pulse_core::{Error, Result};
+use memchr::{memchr, memchr_iter, memrchr};
+use pulse_core::Result;
+use pulse_core::sources::{Csv, Ragged};
 
-use super::absent::{Names, places};
 use super::cell::Fault;
-use super::framing::{Front, Input, Records, is_blank};
-use super::quoted::{Quoted, Record};
+use super::framing::{Front, Input, Records, text_fault};
 use super::rows::Rows;
+use dialect::{Delimiter, Dialect};
+use fields::{Fields, Header};
+use plain::Plain;
+use quoted::{Quoted, Record};
 
-/// Bytes that are looked at together for anything but plain text.
-const WINDOW_BYTES: usize = 32 << 10;
-const BOM: &[u8] = b"\xEF\xBB\xBF";
-
-/// # Errors
-/// `Invalid` when values can contain the delimiter, or it is not one byte.
-fn delimiter_byte(delimiter: char) -> Result<u8> {
-    match u8::try_from(delimiter) {
-        Ok(byte) if byte == b'\t' || (byte.is_ascii_punctuation() && !b"\".+-:'".contains(&byte)) => Ok(byte),
-        _ => Err(Error::invalid(format!("`{delimiter}` cannot be a delimiter: use `,`, `;`, `|` or a tab"))),
-    }
-}
-
-/// Turns the bytes of one CSV file into rows.
+/// Turns the text of one CSV file into rows.
 #[derive(Debug)]
 pub(super) struct CsvRecords {
     rows: Rows,
-    delimiter: u8,
+    dialect: Dialect,
+    ragged: Ragged,
     header: Header,
     /// Line at which the next record starts.
     line: i64,
+    /// Lines before the header.
+    skipped_lines: i64,
     in_long_line: bool,
     quoted: Quoted,
-}
-
-#[derive(Debug)]
-enum Header {
-    Expected,
-    Read(Fields),
-    /// Why no line of the file can be read.
-    Broken(String),
-}
-
-/// Where a record's fields go.
-#[derive(Debug)]
-struct Fields {
-    /// For each field of a record, the column that it goes to.
-    targets: Vec<Option<usize>>,
-    /// Columns that the file does not have.
-    absent: Vec<usize>,
 }
 
 /// Why a record is not a row.
@@ -66,7 +45,8 @@ enum Wrong {
 impl Records for CsvRecords {
     fn read(&mut self, bytes: &[u8], input: Input) -> usize {
         let mut at = self.skip_long_line(bytes);
-        let mut plain = Plain { until: at, is_plain: false };
+        at += self.skip_lines(bytes.get(at..).unwrap_or_default());
+        let mut plain = Plain::new(at, self.dialect.quote);
         while !self.rows.is_full() {
             let rest = bytes.get(at..).unwrap_or_default();
             if rest.is_empty() {
@@ -114,13 +94,15 @@ impl Records for CsvRecords {
 
 impl CsvRecords {
     /// # Errors
-    /// `Invalid` when the delimiter can occur within values or is not one byte.
-    pub(super) fn new(rows: Rows, delimiter: char) -> Result<Self> {
+    /// `Invalid` when options contradict each other.
+    pub(super) fn new(rows: Rows, csv: &Csv) -> Result<Self> {
         Ok(Self {
+            dialect: Dialect::new(csv)?,
+            ragged: csv.ragged,
+            header: Header::new(csv, &rows.columns)?,
             rows,
-            delimiter: delimiter_byte(delimiter)?,
-            header: Header::Expected,
             line: 1,
+            skipped_lines: i64::from(csv.skip_lines),
             in_long_line: false,
             quoted: Quoted::default(),
         })
@@ -137,12 +119,22 @@ impl CsvRecords {
         }
     }
 
+    /// Passes over lines before the header, however long; returns their bytes as far as they are there.
+    fn skip_lines(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while self.line <= self.skipped_lines {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let Some(end) = memchr(b'\n', rest) else { return bytes.len() };
+            at += end + 1;
+            self.line += 1;
+        }
+        at
+    }
+
     #[cold]
     fn long_line(&mut self, line: &[u8]) {
         let reason = format!("the line is longer than {} bytes", self.limit());
-        if matches!(self.header, Header::Expected) {
-            self.header = Header::Broken(format!("the header cannot be read: {reason}"));
-        }
+        self.break_header(&reason);
         // Of a long line only this much is surely there: the rest depends on how its bytes arrive.
         let line = line.get(..self.limit()).unwrap_or(line);
         self.rows.reject(self.line, reason, line);
@@ -151,10 +143,10 @@ impl CsvRecords {
 
     #[inline]
     fn plain_line(&mut self, line: &[u8]) {
-        if !is_blank(line) {
+        if !self.dialect.is_passed_over(line) {
             match self.fields(line) {
                 Ok(()) => self.rows.keep(self.line, || line),
-                Err(wrong) => self.reject_line(line, &wrong),
+                Err(wrong) => self.wrong_line(line, &wrong),
             }
         }
         self.line += 1;
@@ -163,16 +155,39 @@ impl CsvRecords {
     #[inline]
     fn fields(&mut self, line: &[u8]) -> Result<(), Wrong> {
         let Header::Read(Fields { targets, absent }) = &self.header else { return Err(Wrong::Count) };
+        let Delimiter::Byte(delimiter) = self.dialect.delimiter else { return self.fields_by_text(line) };
         let mut rest = Some(line);
         for (field, target) in targets.iter().enumerate() {
             let text = rest.ok_or(Wrong::Count)?;
             let length = match target.and_then(|column| self.rows.columns.get_mut(column)) {
-                Some(column) => {
-                    column.push_field(text, self.delimiter).map_err(|fault| Wrong::Value { field, fault })?
-                }
-                None => memchr(self.delimiter, text).unwrap_or(text.len()),
+                Some(column) => column.push_field(text, delimiter).map_err(|fault| Wrong::Value { field, fault })?,
+                None => memchr(delimiter, text).unwrap_or(text.len()),
             };
             rest = text.get(length + 1..);
+        }
+        if rest.is_some() {
+            return Err(Wrong::Count);
+        }
+        self.rows.leave_null(absent);
+        Ok(())
+    }
+
+    /// As `fields`, for a delimiter of several bytes.
+    fn fields_by_text(&mut self, line: &[u8]) -> Result<(), Wrong> {
+        let (Header::Read(Fields { targets, absent }), Delimiter::Text(finder)) =
+            (&self.header, &self.dialect.delimiter)
+        else {
+            return Err(Wrong::Count);
+        };
+        let mut rest = Some(line);
+        for (field, target) in targets.iter().enumerate() {
+            let text = rest.ok_or(Wrong::Count)?;
+            let length = finder.find(text).unwrap_or(text.len());
+            if let Some(column) = target.and_then(|column| self.rows.columns.get_mut(column)) {
+                let value = text.get(..length).unwrap_or(text);
+                column.push_text(value).map_err(|fault| Wrong::Value { field, fault })?;
+            }
+            rest = text.get(length + finder.needle().len()..);
         }
         if rest.is_some() {
             return Err(Wrong::Count);
@@ -184,9 +199,7 @@ impl CsvRecords {
     /// A line that is not plain or not a row. `None` when it starts a record that goes on beyond `rest`.
     #[cold]
     fn any_line(&mut self, rest: &[u8], line: &[u8], taken: usize, input: Input) -> Option<usize> {
-        let bom = if self.line == 1 && rest.starts_with(BOM) { BOM.len() } else { 0 };
-        let line = line.get(bom..).unwrap_or_default();
-        if is_blank(line) {
+        if self.dialect.is_passed_over(line) {
             self.line += 1;
             return Some(taken);
         }
@@ -195,27 +208,31 @@ impl CsvRecords {
             self.line += 1;
             return Some(taken);
         }
-        if memchr(b'"', line).is_none() && matches!(self.header, Header::Read(_)) {
-            match text_fault(line) {
+        let has_quote = self.dialect.quote.is_some_and(|quote| memchr(quote, line).is_some());
+        if !has_quote && matches!(self.header, Header::Read(_)) {
+            match text_fault(line, &self.rows) {
                 Some(reason) => self.rows.reject(self.line, reason, line),
                 None => match self.fields(line) {
                     Ok(()) => self.rows.keep(self.line, || line),
-                    Err(wrong) => self.reject_line(line, &wrong),
+                    Err(wrong) => self.wrong_line(line, &wrong),
                 },
             }
             self.line += 1;
             return Some(taken);
         }
-        let rest = rest.get(bom..).unwrap_or_default();
         let window = rest.get(..self.limit() + 1).unwrap_or(rest);
         let is_all = window.len() == rest.len();
-        let record = match self.quoted.parse(window, self.delimiter) {
-            Record::Incomplete | Record::EndsWithInput if input == Input::MayGoOn && is_all => return None,
+        let record = match self.quoted.parse(window, &self.dialect) {
+            Record::Incomplete | Record::IncompleteDelimiter | Record::EndsWithInput
+                if input == Input::MayGoOn && is_all =>
+            {
+                return None;
+            }
             record => record,
         };
         let ends_here = input == Input::Ends && is_all;
         match self.quoted_record(rest, line, &record, ends_here) {
-            Some(taken) => Some(bom + taken),
+            Some(taken) => Some(taken),
             None => {
                 self.line += 1;
                 Some(taken)
@@ -232,7 +249,7 @@ impl CsvRecords {
                 self.reject_quotes(line, "a quoted field is not closed");
                 return None;
             }
-            Record::Malformed => {
+            Record::Malformed | Record::IncompleteDelimiter => {
                 self.reject_quotes(line, "text follows the closing quote of a field");
                 return None;
             }
@@ -242,15 +259,18 @@ impl CsvRecords {
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let is_one_line = text.len() == line.len();
-        let targets = match &self.header {
-            Header::Read(Fields { targets, .. }) => targets,
-            Header::Expected | Header::Broken(_) => {
-                self.read_header(text);
-                self.line += newlines.max(1);
-                return Some(length);
-            }
+        if !matches!(self.header, Header::Read(_)) {
+            self.read_header(text);
+            self.line += newlines.max(1);
+            return Some(length);
+        }
+        let found = self.quoted.count();
+        let is_uneven = is_one_line && self.ragged == Ragged::Null;
+        let fault = if found == self.header.count() || is_uneven {
+            text_fault(text, &self.rows)
+        } else {
+            Some(count_reason(self.header.count(), found))
         };
-        let fault = if self.quoted.count() == targets.len() { text_fault(text) } else { Some(self.count_reason()) };
         match fault {
             Some(reason) if is_one_line => self.rows.reject(self.line, reason, text),
             Some(reason) => {
@@ -264,29 +284,35 @@ impl CsvRecords {
     }
 
     fn quoted_row(&mut self, text: &[u8]) {
-        let Header::Read(Fields { targets, absent }) = &self.header else { return };
-        for (field, target) in targets.iter().enumerate() {
-            let Some(at) = target else { continue };
-            let value = self.quoted.field(field);
-            if let Some(Err(fault)) = self.rows.columns.get_mut(*at).map(|column| column.push_text(value)) {
-                let value = String::from_utf8_lossy(value);
-                self.rows.reject_value(self.line, *at, fault, &value, text);
-                return;
-            }
+        let Header::Read(fields) = &self.header else { return };
+        let surplus = (fields.targets.len()..self.quoted.count()).filter_map(|at| self.quoted.field(at));
+        match surplus_reason(fields.targets.len(), surplus) {
+            Some(reason) => self.rows.reject(self.line, reason, text),
+            None => fields.read(&mut self.rows, self.line, text, |at| self.quoted.field(at)),
         }
-        self.rows.leave_null(absent);
-        self.rows.keep(self.line, || text);
     }
 
     fn reject_quotes(&mut self, line: &[u8], reason: &str) {
-        if matches!(self.header, Header::Expected) {
-            self.header = Header::Broken(format!("the header cannot be read: {reason}"));
-        }
+        self.break_header(reason);
         self.rows.reject(self.line, reason, line);
     }
 
+    fn break_header(&mut self, reason: &str) {
+        if matches!(self.header, Header::Expected(_) | Header::ReadPast(_)) {
+            self.header = Header::Broken(format!("the header cannot be read: {reason}"));
+        }
+    }
+
     fn read_header(&mut self, text: &[u8]) {
-        match self.targets() {
+        let header = std::mem::replace(&mut self.header, Header::Broken(String::new()));
+        // Where a carriage return alone ends the lines, the whole file is the header.
+        let fields = match memchr(b'\r', text) {
+            Some(_) if memrchr(b'\n', text).is_none() => {
+                Err("the header holds a carriage return: a line must end with a newline".to_owned())
+            }
+            _ => header.behind(&self.rows.columns, &self.quoted),
+        };
+        match fields {
             Ok(fields) => self.header = Header::Read(fields),
             Err(reason) => {
                 self.rows.reject(self.line, reason.clone(), text);
@@ -295,49 +321,31 @@ impl CsvRecords {
         }
     }
 
-    fn targets(&self) -> Result<Fields, String> {
-        let names: Vec<Cow<'_, str>> = (0..self.quoted.count())
-            .map(|field| String::from_utf8_lossy(self.quoted.field(field).trim_ascii()))
-            .collect();
-        let names: Vec<&str> = names.iter().map(Cow::as_ref).collect();
-        let places = places(&self.rows.columns, &names, Names::OF_CSV)?;
-        let mut targets = vec![None; names.len()];
-        for (column, place) in places.iter().enumerate() {
-            if let Some(target) = place.and_then(|field| targets.get_mut(field)) {
-                *target = Some(column);
-            }
-        }
-        let absent = places.iter().enumerate().filter(|(_, place)| place.is_none()).map(|(column, _)| column);
-        Ok(Fields { targets, absent: absent.collect() })
-    }
-
-    fn count_reason(&self) -> String {
-        count_reason(self.expected(), self.quoted.count())
-    }
-
-    fn expected(&self) -> usize {
-        match &self.header {
-            Header::Read(Fields { targets, .. }) => targets.len(),
-            Header::Expected | Header::Broken(_) => 0,
-        }
-    }
-
     /// A wrong number of fields goes before a wrong value, which it has probably caused.
     #[cold]
-    fn reject_line(&mut self, line: &[u8], wrong: &Wrong) {
-        let values: Vec<&[u8]> = line.split(|byte| *byte == self.delimiter).collect();
-        let target = match (wrong, &self.header) {
-            (Wrong::Value { field, fault }, Header::Read(Fields { targets, .. })) if values.len() == targets.len() => {
-                targets.get(*field).copied().flatten().map(|column| (column, *field, *fault))
+    fn wrong_line(&mut self, line: &[u8], wrong: &Wrong) {
+        let Header::Read(fields) = &self.header else { return };
+        let values = self.dialect.split(line);
+        let (expected, found) = (fields.targets.len(), values.len());
+        let target = match wrong {
+            Wrong::Value { field, fault } if found == expected => {
+                fields.targets.get(*field).copied().flatten().map(|column| (column, *field, *fault))
             }
-            _ => None,
+            Wrong::Value { .. } | Wrong::Count => None,
         };
         match target {
             Some((column, field, fault)) => {
                 let value = String::from_utf8_lossy(values.get(field).copied().unwrap_or_default());
                 self.rows.reject_value(self.line, column, fault, value.trim(), line);
             }
-            None => self.rows.reject(self.line, count_reason(self.expected(), values.len()), line),
+            None if self.ragged == Ragged::Null && found != expected => {
+                self.rows.undo();
+                match surplus_reason(expected, values.iter().skip(expected).copied()) {
+                    Some(reason) => self.rows.reject(self.line, reason, line),
+                    None => fields.read(&mut self.rows, self.line, line, |at| values.get(at).copied()),
+                }
+            }
+            None => self.rows.reject(self.line, count_reason(expected, found), line),
         }
     }
 }
@@ -346,38 +354,9 @@ fn count_reason(expected: usize, found: usize) -> String {
     format!("expected {expected} fields, found {found}")
 }
 
-fn text_fault(text: &[u8]) -> Option<String> {
-    if memchr(0, text).is_some() {
-        Some("the line holds a NUL byte".to_owned())
-    } else if std::str::from_utf8(text).is_err() {
-        Some("the line is not UTF-8".to_owned())
-    } else {
-        None
-    }
-}
-
-/// The stretch of bytes that was looked at last, and whether it is ASCII without quotes and NUL.
-struct Plain {
-    until: usize,
-    is_plain: bool,
-}
-
-impl Plain {
-    #[inline]
-    fn covers(&mut self, bytes: &[u8], at: usize, length: usize) -> bool {
-        if at + length > self.until {
-            let window = bytes.get(at..).map(|rest| rest.get(..WINDOW_BYTES).unwrap_or(rest)).unwrap_or_default();
-            self.is_plain = is_plain(window);
-            self.until = at + window.len();
-        }
-        self.is_plain && at + length <= self.until
-    }
-}
-
-#[inline]
-fn is_plain(bytes: &[u8]) -> bool {
-    let odd = bytes
-        .iter()
-        .fold(0_u8, |odd, byte| odd | u8::from(*byte >= 0x80) | u8::from(*byte == 0) | u8::from(*byte == b'"'));
-    odd == 0
+/// Fields beyond the last name may be there as long as they hold nothing.
+fn surplus_reason<'a>(expected: usize, surplus: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+    let surplus: Vec<&[u8]> = surplus.collect();
+    let holds = surplus.iter().any(|value| !value.trim_ascii().is_empty());
+    holds.then(|| count_reason(expected, expected + surplus.len()))
 }

@@ -3,11 +3,16 @@
 use pulse_core::Result;
 use pulse_core::sources::Format;
 
+use super::compression::{Compression, Decompressor};
 use super::csv::CsvRecords;
+use super::encoding::{Transcoder, Unknown};
+use super::fixed_width::FixedRecords;
 use super::framing::Framed;
-use super::gzip::Inflater;
 use super::json::{Document, LineRecords};
 use super::rows::Rows;
+
+/// Bytes that are transcoded at a time.
+const STEP_BYTES: usize = 64 << 10;
 
 /// Turns the bytes of one text file, compressed or not, into rows.
 ///
@@ -16,32 +21,32 @@ use super::rows::Rows;
 #[derive(Debug)]
 pub(super) struct Decoder {
     format: TextFormat,
-    inflater: Option<Inflater>,
-    inflated: Vec<u8>,
-    inflated_at: usize,
-    is_inflated: bool,
+    decompressor: Option<Decompressor>,
+    decompressed: Vec<u8>,
+    transcoder: Transcoder,
+    /// Text that the format has not read yet.
+    text: Vec<u8>,
+    text_at: usize,
+    end: End,
+}
+
+/// How far the file's bytes are behind.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    NotReached,
     /// Why the compressed stream cannot be read on.
-    broken: Option<String>,
+    Broken(String),
+    Reached,
+    /// The file is rejected as a whole.
+    Rejected,
 }
 
 #[derive(Debug)]
 enum TextFormat {
     Csv(Framed<CsvRecords>),
+    FixedWidth(Framed<FixedRecords>),
     JsonLines(Framed<LineRecords>),
     Json(Document),
-}
-
-/// How a file's bytes are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compression {
-    None,
-    Gzip,
-}
-
-impl Compression {
-    pub(super) fn of(path: &str) -> Self {
-        if path.ends_with(".gz") { Self::Gzip } else { Self::None }
-    }
 }
 
 impl Decoder {
@@ -50,28 +55,35 @@ impl Decoder {
     /// # Errors
     /// `Invalid` when the format's settings make no sense.
     pub(super) fn new(rows: Rows, format: &Format, compression: Compression) -> Result<Option<Self>> {
+        let transcoder = Transcoder::new(format.encoding());
+        let max_bytes = rows.options().max_object_bytes;
         let format = match format {
-            Format::Csv { delimiter } => TextFormat::Csv(Framed::new(CsvRecords::new(rows, *delimiter)?)),
+            Format::Csv(csv) => TextFormat::Csv(Framed::new(CsvRecords::new(rows, csv)?)),
+            Format::FixedWidth(fixed) => TextFormat::FixedWidth(Framed::new(FixedRecords::new(rows, fixed)?)),
             Format::JsonLines {} => TextFormat::JsonLines(Framed::new(LineRecords::new(rows))),
             Format::Json { records, key } => TextFormat::Json(Document::new(rows, records, key.as_deref())),
             Format::Parquet {} => return Ok(None),
         };
-        let inflater = match compression {
-            Compression::None => None,
-            Compression::Gzip => Some(Inflater::new()),
-        };
-        let is_inflated = inflater.is_none();
-        Ok(Some(Self { format, inflater, inflated: Vec::new(), inflated_at: 0, is_inflated, broken: None }))
+        Ok(Some(Self {
+            format,
+            decompressor: compression.decompressor(max_bytes)?,
+            decompressed: Vec::new(),
+            transcoder,
+            text: Vec::new(),
+            text_at: 0,
+            end: End::NotReached,
+        }))
     }
 
     /// Reads until all bytes are used or a batch is full; returns how many were used.
     pub(super) fn feed(&mut self, bytes: &[u8]) -> usize {
-        if self.inflater.is_none() {
-            return self.format.feed(bytes);
-        }
         let mut used = 0;
         while self.pass_on() && used < bytes.len() {
-            used += self.inflate(bytes.get(used..).unwrap_or_default());
+            let rest = bytes.get(used..).unwrap_or_default();
+            if self.decompressor.is_none() && self.transcoder.is_idle() {
+                return used + self.format.feed(rest);
+            }
+            used += self.advance(rest);
         }
         used
     }
@@ -81,18 +93,15 @@ impl Decoder {
         if !self.pass_on() {
             return false;
         }
-        if !self.is_inflated {
-            self.is_inflated = true;
-            if let Some(inflater) = &mut self.inflater {
-                self.broken = self.broken.take().or(inflater.finish().err());
-                self.inflated = inflater.take();
-            }
+        while self.end == End::NotReached {
+            self.drain();
             if !self.pass_on() {
                 return false;
             }
         }
-        if let Some(reason) = self.broken.take() {
-            self.format.break_off(&reason);
+        if let End::Broken(reason) = &self.end {
+            self.format.break_off(reason);
+            self.end = End::Reached;
         }
         self.format.finish()
     }
@@ -100,35 +109,92 @@ impl Decoder {
     pub(super) fn rows(&mut self) -> &mut Rows {
         match &mut self.format {
             TextFormat::Csv(decoder) => decoder.rows(),
+            TextFormat::FixedWidth(decoder) => decoder.rows(),
             TextFormat::JsonLines(decoder) => decoder.rows(),
             TextFormat::Json(decoder) => decoder.rows(),
         }
     }
 
-    fn inflate(&mut self, bytes: &[u8]) -> usize {
-        let Some(inflater) = &mut self.inflater else { return bytes.len() };
-        if self.broken.is_some() {
+    /// Turns the front of `bytes` into text; returns how many were used.
+    fn advance(&mut self, bytes: &[u8]) -> usize {
+        if self.end != End::NotReached {
             return bytes.len();
         }
-        let used = match inflater.push(bytes) {
+        let Some(decompressor) = &mut self.decompressor else {
+            let step = bytes.get(..STEP_BYTES).unwrap_or(bytes);
+            self.transcode(|transcoder, text| transcoder.push(step, text));
+            return step.len();
+        };
+        let pushed = decompressor.push(bytes, &mut self.decompressed);
+        self.pass_decompressed();
+        match pushed {
             Ok(used) => used,
             Err(reason) => {
-                self.broken = Some(reason);
+                self.break_off(reason);
                 bytes.len()
             }
-        };
-        self.inflated = inflater.take();
-        used
+        }
     }
 
-    /// Passes on what is decompressed; false when a batch is full before its end.
+    /// Turns bytes that the last ones still stand for into text.
+    fn drain(&mut self) {
+        let drained = match &mut self.decompressor {
+            Some(decompressor) => decompressor.finish(&mut self.decompressed),
+            None => Ok(true),
+        };
+        self.pass_decompressed();
+        match drained {
+            Ok(false) => {}
+            Ok(true) => {
+                self.transcode(Transcoder::finish);
+                if self.end == End::NotReached {
+                    self.end = End::Reached;
+                }
+            }
+            Err(reason) => self.break_off(reason),
+        }
+    }
+
+    /// The stream cannot be read on, unless the file was rejected before.
+    fn break_off(&mut self, reason: String) {
+        self.transcode(Transcoder::finish);
+        if self.end == End::NotReached {
+            self.end = End::Broken(reason);
+        }
+    }
+
+    fn pass_decompressed(&mut self) {
+        if self.transcoder.is_idle() && self.text.is_empty() {
+            std::mem::swap(&mut self.text, &mut self.decompressed);
+            return;
+        }
+        let bytes = std::mem::take(&mut self.decompressed);
+        self.transcode(|transcoder, text| transcoder.push(&bytes, text));
+        self.decompressed = bytes;
+        self.decompressed.clear();
+    }
+
+    fn transcode(&mut self, step: impl FnOnce(&mut Transcoder, &mut Vec<u8>) -> Result<(), Unknown>) {
+        if self.end == End::Rejected {
+            return;
+        }
+        let done = step(&mut self.transcoder, &mut self.text);
+        let name = self.transcoder.name();
+        self.rows().set_encoding(name);
+        if let Err(Unknown { reason, start }) = done {
+            self.rows().reject(1, reason, &start);
+            self.end = End::Rejected;
+        }
+    }
+
+    /// Passes on the text so far; false when a batch is full before its end.
     fn pass_on(&mut self) -> bool {
-        self.inflated_at += self.format.feed(self.inflated.get(self.inflated_at..).unwrap_or_default());
-        if self.inflated_at < self.inflated.len() {
+        self.text_at += self.format.feed(self.text.get(self.text_at..).unwrap_or_default());
+        if self.text_at < self.text.len() {
             return false;
         }
-        self.inflated.clear();
-        self.inflated_at = 0;
+        self.text.clear();
+        self.text_at = 0;
         !self.rows().is_full()
     }
 }
@@ -137,6 +203,7 @@ impl TextFormat {
     fn feed(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::Csv(decoder) => decoder.feed(bytes),
+            Self::FixedWidth(decoder) => decoder.feed(bytes),
             Self::JsonLines(decoder) => decoder.feed(bytes),
             Self::Json(decoder) => decoder.feed(bytes),
         }
@@ -145,6 +212,7 @@ impl TextFormat {
     fn finish(&mut self) -> bool {
         match self {
             Self::Csv(decoder) => decoder.finish(),
+            Self::FixedWidth(decoder) => decoder.finish(),
             Self::JsonLines(decoder) => decoder.finish(),
             Self::Json(decoder) => decoder.finish(),
         }
@@ -153,6 +221,7 @@ impl TextFormat {
     fn break_off(&mut self, reason: &str) {
         match self {
             Self::Csv(decoder) => decoder.break_off(reason),
+            Self::FixedWidth(decoder) => decoder.break_off(reason),
             Self::JsonLines(decoder) => decoder.break_off(reason),
             Self::Json(decoder) => decoder.break_off(reason),
         }

@@ -193,3 +193,14 @@ pub(super) fn is_blank(line: &[u8]) -> bool {
         _ => false,
     }
 }
+
+/// Why a line is no text.
+pub(super) fn text_fault(text: &[u8], rows: &Rows) -> Option<String> {
+    if memchr(0, text).is_some() {
+        Some("the line holds a NUL byte".to_owned())
+    } else if std::str::from_utf8(text).is_err() {
+        Some(format!("the line is not {}", rows.encoding()))
+    } else {
+        None
+    }
+}

@@ -18,10 +18,10 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use pulse_core::Result;
+use pulse_core::{Error, Result};
 
 use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
-use super::gzip::Inflater;
+use super::compression::Compression;
 use super::parquet::ParquetRows;
 use super::read::Again;
 use super::repeated::Occurrences;
@@ -94,28 +94,35 @@ pub(super) async fn survey(object: ObjectReader, rows: Rows) -> Result<Occurrenc
 /// `Unavailable` when the store does not answer.
 pub(super) async fn open_compressed(
     mut chunks: Chunks,
+    compression: Compression,
     rows: Rows,
     surveyed: Rows,
     metrics: ReadMetrics,
 ) -> Result<Batches> {
     let limit = rows.options().max_object_bytes;
-    let mut inflater = Inflater::new();
+    let Some(mut decompressor) = compression.decompressor(limit)? else {
+        return Err(Error::internal("a Parquet file that is not compressed is not read as a whole"));
+    };
     let mut content = Vec::new();
     let mut broken = None;
     while let Some(mut chunk) = chunks.next().await? {
         while broken.is_none() && !chunk.is_empty() {
-            match inflater.push(&chunk) {
+            match decompressor.push(&chunk, &mut content) {
                 Ok(used) => chunk = chunk.slice(used..),
                 Err(reason) => broken = Some(reason),
             }
-            content.append(&mut inflater.take());
-            if content.len() > limit {
-                broken = Some(format!("the file is larger than {limit} bytes: raise `max_object_mib`"));
-            }
+            broken = broken.or_else(|| too_large(&content, limit));
         }
     }
-    let broken = broken.or(inflater.finish().err());
-    content.append(&mut inflater.take());
+    let mut is_done = broken.is_some();
+    while !is_done {
+        match decompressor.finish(&mut content) {
+            Ok(done) => is_done = done,
+            Err(reason) => broken = Some(reason),
+        }
+        broken = broken.or_else(|| too_large(&content, limit));
+        is_done |= broken.is_some();
+    }
     let mut rows = ParquetRows::new(rows);
     let batches = match broken {
         Some(reason) => rows.break_off(&reason)?.into_iter().collect(),
@@ -124,6 +131,10 @@ pub(super) async fn open_compressed(
     };
     metrics.rejected_rows.add(rows.rows().rejected());
     Ok(stream::iter(batches).map(Ok).boxed())
+}
+
+fn too_large(content: &[u8], limit: usize) -> Option<String> {
+    (content.len() > limit).then(|| format!("the file is larger than {limit} bytes: raise `max_object_mib`"))
 }
 
 async fn open_stream(

@@ -8,13 +8,16 @@ use percent_encoding::percent_decode_str;
 use pulse_core::{Error, Result};
 use regex::Regex;
 
+use super::compression::Compression;
+
 /// Hive and Spark name the folder of rows whose partition column is null so.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A path below a source's root in which `{name}` and `*` stand for a part of one segment.
 ///
 /// Both take as much of their segment as they can: a placeholder at least one character, `*` also none. Neither matches a
-/// segment's leading dot, because such files are hidden. `<pattern>.gz` matches too.
+/// segment's leading dot, because such files are hidden. A path matches too when `.gz`
+/// or another ending of a compressed file follows the pattern.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     text: String,
@@ -78,8 +81,10 @@ impl Pattern {
 
     /// Values of the placeholders, percent-decoded, when `path` matches; without those that stand for null.
     pub(super) fn captures(&self, path: &str) -> Option<BTreeMap<String, String>> {
-        match path.strip_suffix(".gz") {
-            Some(inner) if !self.text.ends_with(".gz") => self.matches(inner).or_else(|| self.matches(path)),
+        match Compression::inner_name(path) {
+            Some(inner) if Compression::of(&self.text) == Compression::None => {
+                self.matches(inner).or_else(|| self.matches(path))
+            }
             _ => self.matches(path),
         }
     }
@@ -189,6 +194,10 @@ mod tests {
             ("a/i_{symbol}.csv", "a/i_%ff.csv", Some(vec![("symbol", "%ff")])),
             ("a/i_{symbol}.csv", "a/i_%C3%A9.csv", Some(vec![("symbol", "é")])),
             ("a/i_{symbol}.csv", "a/i_AAPL.csv.gz", Some(vec![("symbol", "AAPL")])),
+            ("a/i_{symbol}.csv", "a/i_AAPL.csv.zst", Some(vec![("symbol", "AAPL")])),
+            ("a/i_{symbol}.csv", "a/i_AAPL.csv.lz4", None),
+            ("a/{symbol}.zip", "a/AAPL.zip", Some(vec![("symbol", "AAPL")])),
+            ("a/{symbol}.zip", "a/AAPL.zip.gz", None),
             ("a/{symbol}", "a/AAPL.gz", Some(vec![("symbol", "AAPL")])),
             ("a/{symbol}.gz", "a/AAPL.gz", Some(vec![("symbol", "AAPL")])),
             ("a/i_{symbol}.csv", "a/i_.csv", None),

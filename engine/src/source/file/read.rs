@@ -14,7 +14,8 @@ use pulse_core::sources::{Feed, FileSource, Format};
 use pulse_core::{Error, Result};
 
 use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
-use super::decoder::{Compression, Decoder};
+use super::compression::Compression;
+use super::decoder::Decoder;
 use super::fingerprint::Fingerprint;
 use super::layout::Layout;
 use super::listing::SourceFile;
@@ -53,7 +54,7 @@ impl Reader {
         let chunks = again.chunks().await?;
         match Decoder::new(rows()?, &feed.format, compression)? {
             Some(decoder) => Ok(text(TextFile::new(chunks, decoder, metrics, Some(again)))),
-            None => parquet_file::open_compressed(chunks, rows()?, again.surveyed()?, metrics).await,
+            None => parquet_file::open_compressed(chunks, compression, rows()?, again.surveyed()?, metrics).await,
         }
     }
 

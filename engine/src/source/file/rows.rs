@@ -60,6 +60,8 @@ pub(super) struct Rows {
     reject_bytes: usize,
     rejected: usize,
     repeats: Repeats,
+    /// What the file's bytes are called, to people.
+    encoding: &'static str,
 }
 
 /// Stamps that the feed's clock shows twice.
@@ -137,6 +139,7 @@ impl Rows {
             reject_bytes: 0,
             rejected: 0,
             repeats,
+            encoding: "UTF-8",
         })
     }
 
@@ -170,6 +173,15 @@ impl Rows {
 
     pub(super) fn options(&self) -> &ReadOptions {
         &self.options
+    }
+
+    /// What the file's bytes are, for reasons.
+    pub(super) fn encoding(&self) -> &'static str {
+        self.encoding
+    }
+
+    pub(super) fn set_encoding(&mut self, encoding: &'static str) {
+        self.encoding = encoding;
     }
 
     /// Rows rejected since the file's start.
@@ -254,15 +266,21 @@ impl Rows {
         self.rejects.sort_by_key(|reject| reject.row);
     }
 
-    /// Ends a row that is not what the source declares; values that were pushed for it are dropped.
-    #[cold]
-    pub(super) fn reject(&mut self, line: i64, reason: impl Into<String>, raw: &[u8]) {
+    /// Drops the values that were pushed for the row under construction.
+    pub(super) fn undo(&mut self) {
         let row = self.lines.len();
         for column in &mut self.columns {
             column.truncate(row);
-            column.keep_null();
             column.take_repeat();
         }
+    }
+
+    /// Ends a row that is not what the source declares; values that were pushed for it are dropped.
+    #[cold]
+    pub(super) fn reject(&mut self, line: i64, reason: impl Into<String>, raw: &[u8]) {
+        self.undo();
+        let row = self.lines.len();
+        self.columns.iter_mut().for_each(ColumnBuilder::keep_null);
         let (reason, raw) = (reason.into(), cut(raw, self.options.max_raw_bytes));
         self.reject_bytes += reason.len() + raw.len();
         self.rejects.push(Reject { row, reason, raw });

@@ -1,7 +1,11 @@
 mod absent;
+mod csv_options;
+mod csv_round_trip;
 mod csv_rules;
 mod files;
+mod fixed_rules;
 mod json_rules;
+mod malformed;
 mod plans;
 mod property;
 mod repeated;

@@ -2,7 +2,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::super::decoder::Compression;
+use super::super::compression::Compression;
 use super::super::rows::ReadOptions;
 use super::support::{Row, bars, batches, csv, kept, one_column, read, read_with, rejected, rows};
 

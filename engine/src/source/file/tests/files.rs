@@ -341,12 +341,15 @@ async fn parquet_columns_are_held_to_their_types() {
         kept(4, "2020-12-21T14:30:00Z|||"),
     ];
     assert_eq!(read_folder(folder("AAPL", &bytes).path(), source()).await, expected);
-    let root = folder("AAPL.gz", &gzip);
-    let renamed = Arc::new(source());
-    let files = listed(root.path(), &renamed).await.files;
-    let batch = run(scan(&renamed, files, &options(root.path(), 1)).unwrap()).await;
-    assert_eq!(batch.num_rows(), expected.len());
-    assert_eq!(batch.column_by_name("_reason").unwrap().null_count(), 2);
+    let zstd = zstd::stream::encode_all(&bytes[..], 1).unwrap();
+    for (name, bytes) in [("AAPL.gz", &gzip), ("AAPL.zst", &zstd)] {
+        let root = folder(name, bytes);
+        let renamed = Arc::new(source());
+        let files = listed(root.path(), &renamed).await.files;
+        let batch = run(scan(&renamed, files, &options(root.path(), 1)).unwrap()).await;
+        assert_eq!(batch.num_rows(), expected.len());
+        assert_eq!(batch.column_by_name("_reason").unwrap().null_count(), 2);
+    }
 }
 
 #[tokio::test]

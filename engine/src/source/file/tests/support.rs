@@ -6,7 +6,8 @@ use arrow::util::display::array_value_to_string;
 use pulse_core::sources::{FileSource, Format};
 use serde_json::{Value, json};
 
-use super::super::decoder::{Compression, Decoder};
+use super::super::compression::Compression;
+use super::super::decoder::Decoder;
 use super::super::fingerprint::Fingerprint;
 use super::super::layout::Layout;
 use super::super::listing::SourceFile;
@@ -56,6 +57,17 @@ pub(super) fn one_column(data_type: &str, format: &Value) -> FileSource {
         "feed": { "bars": { "path": "bars/{symbol}", "format": format, "time_zone": "America/New_York" } },
     }))
     .unwrap()
+}
+
+/// A source with these columns, as `name type` or `name type required`.
+pub(super) fn columns(columns: &[&str], format: &Value) -> FileSource {
+    let column = |text: &&str| {
+        let words: Vec<&str> = text.split(' ').collect();
+        json!({ "name": words[0], "type": words[1], "required": words.len() > 2 })
+    };
+    let columns: Vec<Value> = columns.iter().map(column).collect();
+    let feed = json!({ "path": "bars/{symbol}", "format": format });
+    serde_json::from_value(json!({ "root": "raw", "columns": columns, "feed": { "bars": feed } })).unwrap()
 }
 
 pub(super) fn csv() -> Value {
