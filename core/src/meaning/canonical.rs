@@ -6,7 +6,9 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::manifest::{Expectation, History, IntervalUnit, Manifest, OnFail, Read, Refers, Rows, Sink, Source, Unique};
 use crate::project::Job;
-use crate::sources::{Ambiguous, Bar, BarLabel, Column, ColumnType, Feed, FileSource, Format};
+use crate::sources::{
+    Ambiguous, Bar, BarLabel, Column, ColumnType, Feed, FileSource, Format, Json, JsonLayout, JsonLines,
+};
 
 /// The query, and the fields of the manifest that decide which rows the table holds.
 pub(super) fn job(job: &Job) -> String {
@@ -223,18 +225,42 @@ impl Lines {
                     self.add("format.delimiter", &[delimiter.to_string()]);
                 }
             }
-            Format::JsonLines {} => self.add("format", &["json_lines"]),
-            Format::Json { records, key } => {
-                self.add("format", &["json"]);
-                if !records.is_empty() {
-                    self.add("format.records", &[records]);
-                }
-                if let Some(key) = key {
-                    self.add("format.key", &[key]);
-                }
-            }
+            Format::JsonLines(lines) => self.json_lines(lines),
+            Format::Json(json) => self.json(json),
             Format::Parquet {} => self.add("format", &["parquet"]),
         }
+    }
+}
+
+impl Lines {
+    fn json_lines(&mut self, lines: &JsonLines) {
+        let JsonLines { joined, fields, text } = lines;
+        self.add("format", &["json_lines"]);
+        if *joined {
+            self.add("format.joined", &["true"]);
+        }
+        self.list("format.fields", "", fields);
+        self.list("format.text", "", text);
+    }
+
+    fn json(&mut self, json: &Json) {
+        let Json { records, key, layout, fields, outer, text } = json;
+        self.add("format", &["json"]);
+        if !records.is_empty() {
+            self.add("format.records", &[records]);
+        }
+        if let Some(key) = key {
+            self.add("format.key", &[key]);
+        }
+        match layout {
+            JsonLayout::Rows => {}
+            JsonLayout::Columns => self.add("format.layout", &["columns"]),
+        }
+        self.list("format.fields", "", fields);
+        for (column, pointer) in outer {
+            self.add("format.outer", &[column, pointer]);
+        }
+        self.list("format.text", "", text);
     }
 }
 

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::json::{Json, JsonLines};
+
 /// Format of a feed's files. A name that ends in `.gz` is decompressed first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -13,17 +15,10 @@ pub enum Format {
         #[serde(default = "comma")]
         delimiter: char,
     },
-    /// One JSON object a line.
-    JsonLines {},
-    /// One JSON document: somewhere in it an array of objects, or an object whose values are the records.
-    Json {
-        /// JSON pointer of the records, such as `/data/bars`; empty is the whole document.
-        #[serde(default)]
-        records: String,
-        /// Field that takes the records' keys, when `records` is an object.
-        #[serde(default)]
-        key: Option<String>,
-    },
+    /// One JSON record a line: an object, or an array.
+    JsonLines(JsonLines),
+    /// One JSON document: somewhere in it an array of records, or an object whose values are the records, or whose values are the columns.
+    Json(Json),
     /// Columns by their names.
     Parquet {},
 }

@@ -6,7 +6,7 @@ use pulse_core::sources::Format;
 use super::csv::CsvRecords;
 use super::framing::Framed;
 use super::gzip::Inflater;
-use super::json::{Document, LineRecords};
+use super::json::{Document, JoinedRecords, LineRecords};
 use super::rows::Rows;
 
 /// Turns the bytes of one text file, compressed or not, into rows.
@@ -28,7 +28,8 @@ pub(super) struct Decoder {
 enum TextFormat {
     Csv(Framed<CsvRecords>),
     JsonLines(Framed<LineRecords>),
-    Json(Document),
+    JoinedJson(Framed<JoinedRecords>),
+    Json(Box<Document>),
 }
 
 /// How a file's bytes are compressed.
@@ -52,8 +53,11 @@ impl Decoder {
     pub(super) fn new(rows: Rows, format: &Format, compression: Compression) -> Result<Option<Self>> {
         let format = match format {
             Format::Csv { delimiter } => TextFormat::Csv(Framed::new(CsvRecords::new(rows, *delimiter)?)),
-            Format::JsonLines {} => TextFormat::JsonLines(Framed::new(LineRecords::new(rows))),
-            Format::Json { records, key } => TextFormat::Json(Document::new(rows, records, key.as_deref())),
+            Format::JsonLines(lines) if lines.joined => {
+                TextFormat::JoinedJson(Framed::new(JoinedRecords::new(rows, lines)?))
+            }
+            Format::JsonLines(lines) => TextFormat::JsonLines(Framed::new(LineRecords::new(rows, lines)?)),
+            Format::Json(json) => TextFormat::Json(Box::new(Document::new(rows, json)?)),
             Format::Parquet {} => return Ok(None),
         };
         let inflater = match compression {
@@ -101,6 +105,7 @@ impl Decoder {
         match &mut self.format {
             TextFormat::Csv(decoder) => decoder.rows(),
             TextFormat::JsonLines(decoder) => decoder.rows(),
+            TextFormat::JoinedJson(decoder) => decoder.rows(),
             TextFormat::Json(decoder) => decoder.rows(),
         }
     }
@@ -138,6 +143,7 @@ impl TextFormat {
         match self {
             Self::Csv(decoder) => decoder.feed(bytes),
             Self::JsonLines(decoder) => decoder.feed(bytes),
+            Self::JoinedJson(decoder) => decoder.feed(bytes),
             Self::Json(decoder) => decoder.feed(bytes),
         }
     }
@@ -146,6 +152,7 @@ impl TextFormat {
         match self {
             Self::Csv(decoder) => decoder.finish(),
             Self::JsonLines(decoder) => decoder.finish(),
+            Self::JoinedJson(decoder) => decoder.finish(),
             Self::Json(decoder) => decoder.finish(),
         }
     }
@@ -154,6 +161,7 @@ impl TextFormat {
         match self {
             Self::Csv(decoder) => decoder.break_off(reason),
             Self::JsonLines(decoder) => decoder.break_off(reason),
+            Self::JoinedJson(decoder) => decoder.break_off(reason),
             Self::Json(decoder) => decoder.break_off(reason),
         }
     }

@@ -2,6 +2,7 @@ mod absent;
 mod csv_rules;
 mod files;
 mod json_rules;
+mod json_shapes;
 mod plans;
 mod property;
 mod repeated;
