@@ -3,6 +3,7 @@ mod csv_rules;
 mod files;
 mod json_rules;
 mod json_shapes;
+mod malformed;
 mod plans;
 mod property;
 mod repeated;

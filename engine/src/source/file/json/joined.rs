@@ -19,6 +19,8 @@ pub(in super::super) struct JoinedRecords {
     rows: Rows,
     reader: RecordReader,
     record: i64,
+    /// Before the file's first byte.
+    is_start: bool,
     /// What has been seen of a record whose end is not known.
     skipping: Option<Boundary>,
 }
@@ -39,7 +41,7 @@ impl JoinedRecords {
     /// `Invalid` when a field begins with `/` and is no JSON pointer.
     pub(in super::super) fn new(rows: Rows, format: &JsonLines) -> Result<Self> {
         let reader = RecordReader::new(&rows, &format.fields, &format.text)?;
-        Ok(Self { rows, reader, record: 1, skipping: None })
+        Ok(Self { rows, reader, record: 1, is_start: true, skipping: None })
     }
 
     fn reject(&mut self, reason: String, raw: &[u8]) {
@@ -53,6 +55,15 @@ impl Records for JoinedRecords {
         let mut at = 0;
         while !self.rows.is_full() {
             let rest = bytes.get(at..).unwrap_or_default();
+            if self.is_start {
+                let mark = BOM.starts_with(rest.get(..BOM.len()).unwrap_or(rest));
+                if mark && rest.len() < BOM.len() && input == Input::MayGoOn {
+                    break;
+                }
+                at += if mark && rest.len() >= BOM.len() { BOM.len() } else { 0 };
+                self.is_start = false;
+                continue;
+            }
             if let Some(boundary) = &mut self.skipping {
                 let Some(skipped) = boundary.find(rest) else { return bytes.len() };
                 self.skipping = None;
@@ -64,16 +75,6 @@ impl Records for JoinedRecords {
             let mut rest = bytes.get(at..).unwrap_or_default();
             if rest.is_empty() {
                 break;
-            }
-            if self.record == 1 && BOM.starts_with(rest.get(..BOM.len()).unwrap_or(rest)) {
-                match (rest.strip_prefix(BOM), input) {
-                    (Some(_), _) => {
-                        at += BOM.len();
-                        continue;
-                    }
-                    (None, Input::MayGoOn) => break,
-                    (None, Input::Ends) => {}
-                }
             }
             let limit = self.limit();
             rest = rest.get(..=limit).unwrap_or(rest);
