@@ -1,6 +1,7 @@
 //! A folder of jobs: `project.toml`, `sources.toml` and `<layer>/<table>/{job.toml,query.sql,tests/*.toml}`.
 
 mod job_checks;
+mod json_checks;
 mod source_checks;
 mod variables;
 

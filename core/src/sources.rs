@@ -3,6 +3,7 @@
 mod column;
 mod feed;
 mod format;
+mod json;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use column::{Column, ColumnType};
 pub use feed::{Ambiguous, Bar, BarLabel, Feed};
 pub use format::{Csv, Encoding, FixedField, FixedWidth, Format, Matching, Misuse, Ragged};
+pub use json::{Json, JsonLayout, JsonLines, is_pointer, pointer_steps};
 
 /// All sources of files of a project; SQL names them `raw.<name>`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -10,6 +10,7 @@ pub mod error;
 pub mod execute;
 pub mod function;
 pub mod job;
+mod json_text;
 mod microseconds;
 pub mod pinned;
 pub mod scratch;

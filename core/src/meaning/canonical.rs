@@ -8,7 +8,7 @@ use crate::manifest::{Expectation, History, IntervalUnit, Manifest, OnFail, Read
 use crate::project::Job;
 use crate::sources::{
     Ambiguous, Bar, BarLabel, Column, ColumnType, Csv, Encoding, Feed, FileSource, FixedField, FixedWidth, Format,
-    Matching, Ragged,
+    Json, JsonLayout, JsonLines, Matching, Ragged,
 };
 
 /// The query, and the fields of the manifest that decide which rows the table holds.
@@ -223,15 +223,9 @@ impl Lines {
         match format {
             Format::Csv(csv) => self.csv(csv),
             Format::FixedWidth(fixed) => self.fixed_width(fixed),
-            Format::JsonLines {} | Format::Parquet {} => {}
-            Format::Json { records, key } => {
-                if !records.is_empty() {
-                    self.add("format.records", &[records]);
-                }
-                if let Some(key) = key {
-                    self.add("format.key", &[key]);
-                }
-            }
+            Format::JsonLines(lines) => self.json_lines(lines),
+            Format::Json(json) => self.json(json),
+            Format::Parquet {} => {}
         }
     }
 
@@ -282,6 +276,36 @@ impl Lines {
         if encoding != Encoding::default() {
             self.add("format.encoding", &[encoding.name()]);
         }
+    }
+}
+
+impl Lines {
+    fn json_lines(&mut self, lines: &JsonLines) {
+        let JsonLines { joined, fields, text } = lines;
+        if *joined {
+            self.add("format.joined", &["true"]);
+        }
+        self.list("format.fields", "", fields);
+        self.list("format.text", "", text);
+    }
+
+    fn json(&mut self, json: &Json) {
+        let Json { records, key, layout, fields, outer, text } = json;
+        if !records.is_empty() {
+            self.add("format.records", &[records]);
+        }
+        if let Some(key) = key {
+            self.add("format.key", &[key]);
+        }
+        match layout {
+            JsonLayout::Rows => {}
+            JsonLayout::Columns => self.add("format.layout", &["columns"]),
+        }
+        self.list("format.fields", "", fields);
+        for (column, pointer) in outer {
+            self.add("format.outer", &[column, pointer]);
+        }
+        self.list("format.text", "", text);
     }
 }
 

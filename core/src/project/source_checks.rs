@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::json_checks;
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::{Document, Step};
 use crate::name::is_identifier;
@@ -57,6 +58,7 @@ fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: 
         let at = join(place, &["format".into(), feed.format.key().into(), misuse.key.into()]);
         problems.push(document.at_value(&at, misuse.message).with_help(misuse.remedy));
     }
+    problems.extend(json_checks::check(source, feed, document, place));
     let names: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
     let mut unknown = |diagnostic: Diagnostic, name: &str| {
         let meant = diagnostic::closest(name, names.iter().copied());

@@ -13,6 +13,8 @@ pub use encoding::Encoding;
 pub use fixed_width::{FixedField, FixedWidth};
 pub use misuse::Misuse;
 
+use super::json::{Json, JsonLines};
+
 /// Format of a feed's files. A file whose name ends in `.gz`, `.zst`, `.bz2`, `.xz`, `.snappy` or `.zip` is decompressed first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -21,17 +23,10 @@ pub enum Format {
     Csv(Box<Csv>),
     /// A record a line, whose fields lie at fixed places.
     FixedWidth(Box<FixedWidth>),
-    /// One JSON object a line.
-    JsonLines {},
-    /// One JSON document: somewhere in it an array of objects, or an object whose values are the records.
-    Json {
-        /// JSON pointer of the records, such as `/data/bars`; empty is the whole document.
-        #[serde(default)]
-        records: String,
-        /// Field that takes the records' keys, when `records` is an object.
-        #[serde(default)]
-        key: Option<String>,
-    },
+    /// One JSON record a line: an object, or an array.
+    JsonLines(JsonLines),
+    /// One JSON document: somewhere in it an array of records, or an object whose values are the records, or whose values are the columns.
+    Json(Json),
     /// Columns by their names.
     Parquet {},
 }
@@ -42,7 +37,7 @@ impl Format {
         match self {
             Self::Csv(csv) => csv.encoding,
             Self::FixedWidth(fixed) => fixed.encoding,
-            Self::JsonLines {} | Self::Json { .. } | Self::Parquet {} => Encoding::default(),
+            Self::JsonLines(_) | Self::Json(_) | Self::Parquet {} => Encoding::default(),
         }
     }
 }

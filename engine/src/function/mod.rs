@@ -27,9 +27,17 @@
 //! |---|---|
 //! | `date_in_zone(ts, 'zone')` | calendar date on the zone's wall clocks at an instant |
 //! | `wall_clock(date, 'HH:MM', 'zone')` | the instant (`timestamp(us, UTC)`) at which the zone's clocks show that time |
+//! | `get_json_object(text, path)` | what is at a path such as `$.a.b[0]`, `$['a b']`, `$.legs[*].px`: a string without quotes, anything else as JSON |
+//! | `json_array_length(text)` | how many items an array has (`int`) |
+//! | `json_array_elements(text)` | the JSON texts of an array's items, for `unnest` (`array<string>`) |
+//! | `json_object_keys(text)` | the names of an object's fields (`array<string>`) |
+//!
+//! Functions over JSON text give null for a text that is not JSON, or not an array or object as they need it. Their paths are Spark's; unlike
+//! Spark, they leave a number's digits as they stand, and want the whole text to be JSON.
 
 mod calendar;
 mod indicator;
+mod json;
 #[cfg(test)]
 mod tests;
 
@@ -50,9 +58,9 @@ pub(crate) fn takes_pieces(function: &WindowUDF) -> bool {
     indicator::is_indicator(function)
 }
 
-/// The calendar functions of this module's second table.
+/// The functions of this module's second table.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    calendar::functions()
+    [calendar::functions(), json::functions()].concat()
 }
 
 /// Adds DataFusion's own functions, those of datafusion-spark, and ours.

@@ -28,8 +28,8 @@ impl Format {
         match self {
             Self::Csv(_) => "csv",
             Self::FixedWidth(_) => "fixed_width",
-            Self::JsonLines {} => "json_lines",
-            Self::Json { .. } => "json",
+            Self::JsonLines(_) => "json_lines",
+            Self::Json(_) => "json",
             Self::Parquet {} => "parquet",
         }
     }
@@ -39,7 +39,7 @@ impl Format {
         match self {
             Self::Csv(csv) => csv.misuses(columns, rename),
             Self::FixedWidth(fixed) => fixed.misuses(columns, rename),
-            Self::JsonLines {} | Self::Json { .. } | Self::Parquet {} => Vec::new(),
+            Self::JsonLines(_) | Self::Json(_) | Self::Parquet {} => Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::csv::CsvRecords;
 use super::encoding::{Transcoder, Unknown};
 use super::fixed_width::FixedRecords;
 use super::framing::Framed;
-use super::json::{Document, LineRecords};
+use super::json::{Document, JoinedRecords, LineRecords};
 use super::rows::Rows;
 
 /// Bytes that are transcoded at a time.
@@ -46,7 +46,8 @@ enum TextFormat {
     Csv(Framed<CsvRecords>),
     FixedWidth(Framed<FixedRecords>),
     JsonLines(Framed<LineRecords>),
-    Json(Document),
+    JoinedJson(Framed<JoinedRecords>),
+    Json(Box<Document>),
 }
 
 impl Decoder {
@@ -60,8 +61,11 @@ impl Decoder {
         let format = match format {
             Format::Csv(csv) => TextFormat::Csv(Framed::new(CsvRecords::new(rows, csv)?)),
             Format::FixedWidth(fixed) => TextFormat::FixedWidth(Framed::new(FixedRecords::new(rows, fixed)?)),
-            Format::JsonLines {} => TextFormat::JsonLines(Framed::new(LineRecords::new(rows))),
-            Format::Json { records, key } => TextFormat::Json(Document::new(rows, records, key.as_deref())),
+            Format::JsonLines(lines) if lines.joined => {
+                TextFormat::JoinedJson(Framed::new(JoinedRecords::new(rows, lines)?))
+            }
+            Format::JsonLines(lines) => TextFormat::JsonLines(Framed::new(LineRecords::new(rows, lines)?)),
+            Format::Json(json) => TextFormat::Json(Box::new(Document::new(rows, json)?)),
             Format::Parquet {} => return Ok(None),
         };
         Ok(Some(Self {
@@ -111,6 +115,7 @@ impl Decoder {
             TextFormat::Csv(decoder) => decoder.rows(),
             TextFormat::FixedWidth(decoder) => decoder.rows(),
             TextFormat::JsonLines(decoder) => decoder.rows(),
+            TextFormat::JoinedJson(decoder) => decoder.rows(),
             TextFormat::Json(decoder) => decoder.rows(),
         }
     }
@@ -205,6 +210,7 @@ impl TextFormat {
             Self::Csv(decoder) => decoder.feed(bytes),
             Self::FixedWidth(decoder) => decoder.feed(bytes),
             Self::JsonLines(decoder) => decoder.feed(bytes),
+            Self::JoinedJson(decoder) => decoder.feed(bytes),
             Self::Json(decoder) => decoder.feed(bytes),
         }
     }
@@ -214,6 +220,7 @@ impl TextFormat {
             Self::Csv(decoder) => decoder.finish(),
             Self::FixedWidth(decoder) => decoder.finish(),
             Self::JsonLines(decoder) => decoder.finish(),
+            Self::JoinedJson(decoder) => decoder.finish(),
             Self::Json(decoder) => decoder.finish(),
         }
     }
@@ -223,6 +230,7 @@ impl TextFormat {
             Self::Csv(decoder) => decoder.break_off(reason),
             Self::FixedWidth(decoder) => decoder.break_off(reason),
             Self::JsonLines(decoder) => decoder.break_off(reason),
+            Self::JoinedJson(decoder) => decoder.break_off(reason),
             Self::Json(decoder) => decoder.break_off(reason),
         }
     }

@@ -1,8 +1,12 @@
-//! JSON: one object a line, or one document with the records somewhere in it.
+//! JSON: records one behind the other, or one document with the records somewhere in it.
 
+mod columns;
 mod document;
+mod joined;
 mod lines;
+mod paths;
 mod record;
 
 pub(super) use document::Document;
+pub(super) use joined::JoinedRecords;
 pub(super) use lines::LineRecords;

@@ -78,6 +78,11 @@ impl ColumnBuilder {
         })
     }
 
+    /// The column's name in the source.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The column's name in the feed's files.
     pub(super) fn field(&self) -> &str {
         &self.field

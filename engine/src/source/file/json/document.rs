@@ -1,22 +1,38 @@
-//! One JSON document, whose records are the items of an array or the values of an object.
+//! One JSON document, whose records are the items of an array, the values of an object, or the rows of arrays that are columns.
 
-use std::borrow::Cow;
+use std::ops::Range;
 
-use serde::de::IgnoredAny;
+use pulse_core::Result;
+use pulse_core::sources::{Json as JsonFormat, JsonLayout};
 
+use super::super::cell::Cell;
 use super::super::rows::Rows;
-use super::record::read_record;
-
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+use super::columns::{Columns, Set};
+use super::paths::{Tree, Wanted};
+use super::record::{RecordReader, cell_of};
+use crate::json_text::Json;
 
 /// Turns the bytes of one document into rows: gathers it, then reads it record by record.
 #[derive(Debug)]
 pub(in super::super) struct Document {
     rows: Rows,
+    reader: Reader,
+    /// Finds the records, and what stands beside them.
+    outside: Tree,
     records: String,
-    key: Option<String>,
+    /// Columns that take the key of each record in their object.
+    keyed: Vec<usize>,
+    /// Columns whose values stand outside of the records, and where these are in the text.
+    outer: Vec<(usize, Range<usize>)>,
+    outer_columns: Vec<usize>,
     text: Vec<u8>,
     state: State,
+}
+
+#[derive(Debug)]
+enum Reader {
+    Rows(RecordReader),
+    Columns(Columns),
 }
 
 #[derive(Debug)]
@@ -24,24 +40,47 @@ enum State {
     Gathering,
     TooLarge,
     BrokenOff(String),
-    /// Where the next record or the collection's end is.
+    /// Where the next record, or set of columns, or the collection's end is.
     Reading {
         at: usize,
         record: i64,
+    },
+    /// Within a set of columns.
+    Set {
+        set: Set,
+        record: i64,
+        /// Where the next one is.
+        after: Option<usize>,
     },
     Done,
 }
 
 impl Document {
-    /// `records` is the JSON pointer of the records; with `key`, that field of each is its key in their object.
-    pub(in super::super) fn new(rows: Rows, records: &str, key: Option<&str>) -> Self {
-        Self {
-            rows,
-            records: records.to_owned(),
-            key: key.map(str::to_owned),
+    /// # Errors
+    /// `Invalid` when a JSON pointer is none.
+    pub(in super::super) fn new(rows: Rows, format: &JsonFormat) -> Result<Self> {
+        let JsonFormat { records, key, layout, fields, outer, text } = format;
+        let reader = match layout {
+            JsonLayout::Rows => Reader::Rows(RecordReader::new(&rows, fields, text)?),
+            JsonLayout::Columns => Reader::Columns(Columns::new(&rows, text)?),
+        };
+        let pointers = std::iter::once(records).chain(outer.values());
+        let outside = Tree::new(pointers.map(|field| Wanted { field, is_text: true }), &[])?;
+        let columns = || rows.columns.iter().enumerate();
+        let place =
+            |name: &String| columns().find(|(_, column)| column.name() == name).map_or(usize::MAX, |(at, _)| at);
+        let keyed = columns().filter(|(_, column)| key.as_deref() == Some(column.field())).map(|(at, _)| at).collect();
+        Ok(Self {
+            reader,
+            outside,
+            records: records.clone(),
+            keyed,
+            outer: Vec::new(),
+            outer_columns: outer.keys().map(place).collect(),
             text: Vec::new(),
             state: State::Gathering,
-        }
+            rows,
+        })
     }
 
     pub(in super::super) fn feed(&mut self, bytes: &[u8]) -> usize {
@@ -50,11 +89,14 @@ impl Document {
                 self.text.extend_from_slice(bytes);
             }
             State::Gathering => {
+                // What is held now depends on how the bytes arrive.
+                let room = self.rows.options().max_object_bytes.saturating_sub(self.text.len());
+                self.text.extend_from_slice(bytes.get(..room).unwrap_or_default());
                 self.text.truncate(self.rows.options().max_raw_bytes);
                 self.text.shrink_to_fit();
                 self.state = State::TooLarge;
             }
-            State::TooLarge | State::BrokenOff(_) | State::Reading { .. } | State::Done => {}
+            State::TooLarge | State::BrokenOff(_) | State::Reading { .. } | State::Set { .. } | State::Done => {}
         }
         bytes.len()
     }
@@ -66,19 +108,19 @@ impl Document {
     /// Reads records until a batch is full; false when there are more.
     pub(in super::super) fn finish(&mut self) -> bool {
         loop {
-            match &self.state {
-                State::Gathering => self.state = self.open(),
+            self.state = match std::mem::replace(&mut self.state, State::Done) {
+                State::Gathering => self.open(),
                 State::TooLarge => {
                     let limit = self.rows.options().max_object_bytes;
-                    let reason = format!("the document is larger than {limit} bytes: raise `max_object_mib`");
-                    self.state = self.reject(1, &reason);
+                    self.reject(1, &format!("the document is larger than {limit} bytes: raise `max_object_mib`"))
                 }
-                State::BrokenOff(reason) => {
-                    let reason = reason.clone();
-                    self.state = self.reject(1, &reason);
+                State::BrokenOff(reason) => self.reject(1, &reason),
+                state @ (State::Reading { .. } | State::Set { .. }) if self.rows.is_full() => {
+                    self.state = state;
+                    return false;
                 }
-                State::Reading { .. } if self.rows.is_full() => return false,
-                State::Reading { at, record } => self.state = self.read(*at, *record),
+                State::Reading { at, record } => self.read(at, record),
+                State::Set { set, record, after } => self.read_set(set, record, after),
                 State::Done => return true,
             }
         }
@@ -89,28 +131,38 @@ impl Document {
     }
 
     fn open(&mut self) -> State {
-        if self.text.starts_with(BOM) {
-            self.text.drain(..BOM.len());
-        }
         if self.text.iter().all(u8::is_ascii_whitespace) {
             return State::Done;
         }
-        let checked = match std::str::from_utf8(&self.text) {
-            Ok(text) => serde_json::from_str::<IgnoredAny>(text),
+        let values = match std::str::from_utf8(&self.text) {
+            Ok(text) => self.outside.read(text),
             Err(error) => {
-                return self.reject(1, &format!("the document is not UTF-8 from byte {}", error.valid_up_to()));
+                let reason = format!("the document is not UTF-8 from byte {}", error.valid_up_to());
+                return self.reject(1, &reason);
             }
         };
-        if let Err(error) = checked {
-            return self.reject(error.line() as i64, &format!("not JSON: {error}"));
-        }
-        let json = Json(&self.text);
-        match find(json, &self.records) {
-            Some(at) if matches!(json.byte(at), Some(b'[' | b'{')) => State::Reading { at: at + 1, record: 1 },
-            Some(_) => {
-                self.reject(1, &format!("what stands at `{}` is neither an array nor an object", self.records.clone()))
+        let values = match values {
+            Ok(values) => values,
+            Err(error) => {
+                let reason = format!("not JSON: {error}");
+                return self.reject(i64::try_from(error.line()).unwrap_or(1), &reason);
             }
-            None => self.reject(1, &format!("the document has nothing at `{}`", self.records.clone())),
+        };
+        if let Some(reason) = values.wrong {
+            return self.reject(1, &reason);
+        }
+        let mut places = values.cells.iter().map(|cell| range_of(&self.text, cell));
+        let records = places.next().flatten();
+        let outer = self.outer_columns.iter().zip(places);
+        self.outer = outer.filter_map(|(column, range)| Some((*column, range?))).collect();
+        let Some(Range { start, .. }) = records else {
+            return self.reject(1, &format!("the document has nothing at `{}`", self.records));
+        };
+        let json = Json(&self.text);
+        match (json.byte(start), &self.reader) {
+            (Some(b'{'), Reader::Columns(_)) => self.open_set(start, 1, None),
+            (Some(b'[' | b'{'), _) => State::Reading { at: start + 1, record: 1 },
+            _ => self.reject(1, &format!("what stands at `{}` is neither an array nor an object", self.records)),
         }
     }
 
@@ -130,114 +182,52 @@ impl Document {
             None => (None, at),
         };
         let end = json.skip_value(start);
-        let key = self.key.as_deref().and_then(|field| name.map(|name| (field, name)));
+        let next = end.max(at + 1);
+        let Reader::Rows(reader) = &mut self.reader else { return self.open_set(start, record, Some(next)) };
+        let mut given = outer_cells(&self.text, &self.outer);
+        if let Some(name) = name {
+            let key = name.map_or(Cell::Other("a key that is not Unicode"), Cell::Text);
+            given.extend(self.keyed.iter().map(|at| (*at, key.clone())));
+        }
+        reader.read(&mut self.rows, record, self.text.get(start..end).unwrap_or_default(), &given);
+        State::Reading { at: next, record: record + 1 }
+    }
+
+    /// A set of columns that starts here.
+    fn open_set(&mut self, start: usize, record: i64, after: Option<usize>) -> State {
+        let end = Json(&self.text).skip_value(start);
         let text = self.text.get(start..end).unwrap_or_default();
-        read_record(&mut self.rows, record, text, key);
-        State::Reading { at: end.max(at + 1), record: record + 1 }
-    }
-}
-
-/// Where the value at a JSON pointer starts.
-fn find(json: Json<'_>, pointer: &str) -> Option<usize> {
-    let mut at = json.skip_blank(0, b"");
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        at = match json.byte(at)? {
-            b'{' => find_item(json, at + 1, |_, name| name == Some(token.as_str()))?,
-            b'[' => find_item(json, at + 1, |place, _| token.parse() == Ok(place))?,
-            _ => return None,
-        };
-    }
-    Some(at)
-}
-
-fn find_item(json: Json<'_>, mut at: usize, is_wanted: impl Fn(usize, Option<&str>) -> bool) -> Option<usize> {
-    for place in 0.. {
-        at = json.skip_blank(at, b",");
-        if matches!(json.byte(at)?, b']' | b'}') {
-            return None;
-        }
-        let (name, start) = match json.member(at) {
-            Some((name, start)) => (Some(name), start),
-            None => (None, at),
-        };
-        if is_wanted(place, name.as_deref()) {
-            return Some(start);
-        }
-        at = json.skip_value(start);
-    }
-    None
-}
-
-/// A text that is known to be JSON.
-#[derive(Clone, Copy)]
-struct Json<'a>(&'a [u8]);
-
-impl<'a> Json<'a> {
-    fn byte(self, at: usize) -> Option<u8> {
-        self.0.get(at).copied()
-    }
-
-    fn skip_blank(self, mut at: usize, also: &[u8]) -> usize {
-        while self.byte(at).is_some_and(|byte| byte.is_ascii_whitespace() || also.contains(&byte)) {
-            at += 1;
-        }
-        at
-    }
-
-    /// The name of the member that starts here, and where its value does; `None` for an item of an array.
-    fn member(self, at: usize) -> Option<(Cow<'a, str>, usize)> {
-        if self.byte(at)? != b'"' {
-            return None;
-        }
-        let end = self.skip_value(at);
-        let colon = self.skip_blank(end, b"");
-        if self.byte(colon)? != b':' {
-            return None;
-        }
-        let name = self.0.get(at..end)?;
-        let name = serde_json::from_slice::<String>(name).map(Cow::Owned).ok()?;
-        Some((name, self.skip_blank(colon + 1, b"")))
-    }
-
-    /// The end of the value that starts here.
-    fn skip_value(self, start: usize) -> usize {
-        let mut depth = 0_usize;
-        let mut at = start;
-        while let Some(byte) = self.byte(at) {
-            match byte {
-                b'"' => at = self.skip_string(at + 1),
-                b'{' | b'[' => {
-                    depth += 1;
-                    at += 1;
-                }
-                b'}' | b']' if depth == 0 => return at,
-                b'}' | b']' => {
-                    depth -= 1;
-                    at += 1;
-                }
-                b',' | b':' if depth == 0 => return at,
-                byte if depth == 0 && byte.is_ascii_whitespace() => return at,
-                _ => {
-                    at += 1;
-                    continue;
-                }
-            }
-            if depth == 0 {
-                return at;
+        let Reader::Columns(columns) = &mut self.reader else { return State::Done };
+        match columns.open(&self.rows, text, start) {
+            Ok(set) => State::Set { set, record, after },
+            Err(reason) => {
+                self.rows.reject(record, reason, text);
+                next_set(after, record + 1)
             }
         }
-        at
     }
 
-    fn skip_string(self, mut at: usize) -> usize {
-        while let Some(byte) = self.byte(at) {
-            at += match byte {
-                b'"' => return at + 1,
-                b'\\' => 2,
-                _ => 1,
-            };
+    fn read_set(&mut self, mut set: Set, record: i64, after: Option<usize>) -> State {
+        if !set.read_row(&mut self.rows, record, &self.text, &outer_cells(&self.text, &self.outer)) {
+            return next_set(after, record);
         }
-        at
+        State::Set { set, record: record + 1, after }
     }
+}
+
+fn next_set(after: Option<usize>, record: i64) -> State {
+    after.map_or(State::Done, |at| State::Reading { at, record })
+}
+
+fn outer_cells<'a>(text: &'a [u8], outer: &[(usize, Range<usize>)]) -> Vec<(usize, Cell<'a>)> {
+    let cell =
+        |(column, range): &(usize, Range<usize>)| (*column, cell_of(text.get(range.clone()).unwrap_or_default()));
+    outer.iter().map(cell).collect()
+}
+
+/// Where in `text` the JSON text of a cell is.
+fn range_of(text: &[u8], cell: &Cell<'_>) -> Option<Range<usize>> {
+    let Cell::Text(part) = cell else { return None };
+    let start = part.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    (start + part.len() <= text.len()).then_some(start..start + part.len())
 }

@@ -1,30 +1,33 @@
-//! One JSON object a line.
+//! One JSON record a line.
 
 use memchr::memchr;
+use pulse_core::Result;
+use pulse_core::sources::JsonLines;
 
 use super::super::framing::{Front, Input, Records, is_blank};
 use super::super::rows::Rows;
-use super::record::read_record;
-
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+use super::record::RecordReader;
 
 /// Turns the bytes of one file of JSON lines into rows.
 #[derive(Debug)]
 pub(in super::super) struct LineRecords {
     rows: Rows,
+    reader: RecordReader,
     line: i64,
     in_long_line: bool,
 }
 
 impl LineRecords {
-    pub(in super::super) fn new(rows: Rows) -> Self {
-        Self { rows, line: 1, in_long_line: false }
+    /// # Errors
+    /// `Invalid` when a field begins with `/` and is no JSON pointer.
+    pub(in super::super) fn new(rows: Rows, format: &JsonLines) -> Result<Self> {
+        let reader = RecordReader::new(&rows, &format.fields, &format.text)?;
+        Ok(Self { rows, reader, line: 1, in_long_line: false })
     }
 
     fn read_line(&mut self, line: &[u8]) {
-        let line = if self.line == 1 { line.strip_prefix(BOM).unwrap_or(line) } else { line };
         if !is_blank(line) {
-            read_record(&mut self.rows, self.line, line, None);
+            self.reader.read(&mut self.rows, self.line, line, &[]);
         }
         self.line += 1;
     }

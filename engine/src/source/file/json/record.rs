@@ -1,96 +1,104 @@
-//! One JSON object as one row.
+//! One JSON record as one row.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use pulse_core::Result;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::super::cell::Cell;
 use super::super::rows::Rows;
-use super::super::value::ColumnBuilder;
+use super::paths::{Tree, Wanted};
 
-/// Reads `text` as one object and ends a row. `key` is a field that the object itself does not hold.
-pub(super) fn read_record(rows: &mut Rows, line: i64, text: &[u8], key: Option<(&str, Cow<'_, str>)>) {
-    let seed = RecordSeed { columns: &rows.columns, key };
-    let cells = match parse(seed, text) {
-        Ok(cells) => cells,
-        Err(error) => return rows.reject(line, parse_reason(&error), text),
-    };
-    let Some(cells) = cells else {
-        return rows.reject(line, "the object has none of the declared fields", text);
-    };
-    for (at, cell) in cells.iter().enumerate() {
-        if let Some(Err(fault)) = rows.columns.get_mut(at).map(|column| column.push_cell(cell)) {
-            return rows.reject_value(line, at, fault, &cell.shown(), text);
+/// Reads records that are all of one contract.
+#[derive(Debug)]
+pub(super) struct RecordReader {
+    tree: Tree,
+}
+
+impl RecordReader {
+    /// `fields` are the names of an array's items, and `text` the columns that take JSON text.
+    ///
+    /// # Errors
+    /// `Invalid` when a field begins with `/` and is no JSON pointer.
+    pub(super) fn new(rows: &Rows, fields: &[String], text: &[String]) -> Result<Self> {
+        let wanted = rows.columns.iter().map(|column| {
+            let field = column.field();
+            // The text of a whole record is all that it can be read as.
+            Wanted { field, is_text: field.is_empty() || text.iter().any(|name| name == column.name()) }
+        });
+        Ok(Self { tree: Tree::new(wanted, fields)? })
+    }
+
+    /// Reads `text` as one record and ends a row. `given` are values of columns that the record itself does not hold.
+    pub(super) fn read<'a>(&mut self, rows: &mut Rows, line: i64, text: &'a [u8], given: &[(usize, Cell<'a>)]) {
+        let values = match std::str::from_utf8(text) {
+            Ok(text) => self.tree.read(text),
+            Err(_) => {
+                return rows.reject(line, format!("not a JSON {}: it is not UTF-8", self.tree.record_word()), text);
+            }
+        };
+        let values = match values {
+            Ok(values) => values,
+            Err(error) => return rows.reject(line, self.reason(&error), text),
+        };
+        if let Some(reason) = values.wrong {
+            return rows.reject(line, reason, text);
+        }
+        if !values.any {
+            return rows.reject(line, format!("the {} has none of the declared fields", self.tree.record_word()), text);
+        }
+        let mut cells = values.cells;
+        for (at, value) in given {
+            if let Some(cell) = cells.get_mut(*at).filter(|cell| **cell == Cell::Null) {
+                *cell = value.clone();
+            }
+        }
+        push_row(rows, line, &cells, || text);
+    }
+}
+
+impl RecordReader {
+    fn reason(&self, error: &serde_json::Error) -> String {
+        let reason = parse_reason(self.tree.record_word(), error);
+        match reason.contains(": trailing characters") {
+            true => format!("{reason}: if records follow each other without newlines, set `joined = true`"),
+            false => reason,
         }
     }
-    rows.keep(line, || text);
 }
 
-fn parse<'a>(seed: RecordSeed<'_, 'a>, text: &'a [u8]) -> serde_json::Result<Option<Vec<Cell<'a>>>> {
-    let text = std::str::from_utf8(text).map_err(|_| serde_json::Error::custom("it is not UTF-8"))?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let cells = seed.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(cells)
+/// Ends a row of one value for each column.
+pub(super) fn push_row<R: AsRef<[u8]>>(rows: &mut Rows, line: i64, cells: &[Cell<'_>], raw: impl Fn() -> R) {
+    for (at, cell) in cells.iter().enumerate() {
+        if let Some(Err(fault)) = rows.columns.get_mut(at).map(|column| column.push_cell(cell)) {
+            return rows.reject_value(line, at, fault, &cell.shown(), raw().as_ref());
+        }
+    }
+    rows.keep(line, raw);
 }
 
-fn parse_reason(error: &serde_json::Error) -> String {
+/// A value on its own, whose text is known to be JSON.
+pub(super) fn cell_of(text: &[u8]) -> Cell<'_> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    // Only a string with half of a surrogate pair is JSON and no value.
+    CellSeed
+        .deserialize(&mut serde_json::Deserializer::from_str(text))
+        .unwrap_or(Cell::Other("a string that is not Unicode"))
+}
+
+pub(super) fn parse_reason(record: &str, error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.split(" at line ").next().unwrap_or(&text);
     match error.column() {
-        0 => format!("not a JSON object: {what}"),
-        column => format!("not a JSON object: {what} at column {column}"),
+        0 => format!("not a JSON {record}: {what}"),
+        column => format!("not a JSON {record}: {what} at column {column}"),
     }
 }
 
-/// Values of the columns' fields, in the columns' order; `None` for an object that has none of them.
-struct RecordSeed<'r, 'de> {
-    columns: &'r [ColumnBuilder],
-    key: Option<(&'r str, Cow<'de, str>)>,
-}
-
-impl<'de> DeserializeSeed<'de> for RecordSeed<'_, 'de> {
-    type Value = Option<Vec<Cell<'de>>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RecordSeed<'_, 'de> {
-    type Value = Option<Vec<Cell<'de>>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut cells = vec![Cell::Null; self.columns.len()];
-        let mut found = false;
-        let position = |name: &str| self.columns.iter().position(|column| column.field() == name);
-        if let Some((name, value)) = self.key
-            && let Some(cell) = position(name).and_then(|at| cells.get_mut(at))
-        {
-            *cell = Cell::Text(value);
-        }
-        while let Some(Name(name)) = map.next_key_seed(NameSeed)? {
-            match position(&name).and_then(|at| cells.get_mut(at)) {
-                Some(cell) => {
-                    *cell = map.next_value_seed(CellSeed)?;
-                    found = true;
-                }
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(found.then_some(cells))
-    }
-}
-
-struct Name<'de>(Cow<'de, str>);
-struct NameSeed;
+/// The name of a field.
+pub(super) struct Name<'de>(pub(super) Cow<'de, str>);
+pub(super) struct NameSeed;
 
 impl<'de> DeserializeSeed<'de> for NameSeed {
     type Value = Name<'de>;
@@ -116,7 +124,8 @@ impl<'de> Visitor<'de> for NameSeed {
     }
 }
 
-struct CellSeed;
+/// A value as one cell.
+pub(super) struct CellSeed;
 
 impl<'de> DeserializeSeed<'de> for CellSeed {
     type Value = Cell<'de>;
