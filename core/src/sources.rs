@@ -1,17 +1,21 @@
 //! `sources.toml`: files that come from outside, and the contract of each feed.
 
 mod column;
+mod column_type;
 mod feed;
 mod format;
+mod stamp_pattern;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use column::{Column, ColumnType};
+pub use column::Column;
+pub use column_type::{ColumnType, MAX_PRECISION};
 pub use feed::{Ambiguous, Bar, BarLabel, Feed};
 pub use format::Format;
+pub use stamp_pattern::{EpochUnit, StampParts, StampPattern, TextPattern};
 
 /// All sources of files of a project; SQL names them `raw.<name>`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,6 +4,7 @@
 //! `_reason` and `_raw` saying why and what. A file that cannot be read at all is an error.
 
 mod absent;
+mod arrow_values;
 mod cell;
 mod chunks;
 mod codec;
@@ -14,7 +15,9 @@ mod digest;
 mod fingerprint;
 mod framing;
 mod gzip;
+mod int96;
 mod json;
+mod json_value;
 mod layout;
 mod listing;
 mod number;

@@ -6,3 +6,5 @@ mod plans;
 mod property;
 mod repeated;
 mod support;
+mod types;
+mod types_parquet;

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::super::cell::Cell;
+use super::super::json_value::json_cell;
 use super::super::rows::Rows;
 use super::super::value::ColumnBuilder;
 
@@ -75,9 +77,12 @@ impl<'de> Visitor<'de> for RecordSeed<'_, 'de> {
             *cell = Cell::Text(value);
         }
         while let Some(Name(name)) = map.next_key_seed(NameSeed)? {
-            match position(&name).and_then(|at| cells.get_mut(at)) {
-                Some(cell) => {
-                    *cell = map.next_value_seed(CellSeed)?;
+            let place = position(&name);
+            match place.and_then(|at| cells.get_mut(at)).zip(place.and_then(|at| self.columns.get(at))) {
+                Some((cell, column)) => {
+                    let raw = map.next_value::<&RawValue>()?.get();
+                    *cell = json_cell(raw, column)
+                        .ok_or_else(|| A::Error::custom(format!("`{name}` has an escape that no text has")))?;
                     found = true;
                 }
                 None => {
@@ -113,61 +118,5 @@ impl<'de> Visitor<'de> for NameSeed {
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
         Ok(Name(Cow::Owned(name.to_owned())))
-    }
-}
-
-struct CellSeed;
-
-impl<'de> DeserializeSeed<'de> for CellSeed {
-    type Value = Cell<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for CellSeed {
-    type Value = Cell<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Cell::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Cell::Boolean(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Cell::Int(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(value).map_or(Cell::Uint(value), Cell::Int))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Cell::Double(value))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Cell::Other("an array"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Cell::Other("an object"))
     }
 }
