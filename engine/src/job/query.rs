@@ -17,7 +17,7 @@ use pulse_core::interval::Interval;
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
-use super::conform::conformed;
+use super::conform::{conformed, nan_is_greatest};
 use super::distinct::name_their_file;
 use super::history::{Recording, versions};
 use super::partitions;
@@ -152,6 +152,8 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
                 expectation.name
             )));
         }
+        let expression =
+            nan_is_greatest(expression, plan.schema()).map_err(|e| wrong_check(job, &expectation.name, e))?;
         expressions.push(expression.alias(&column));
         checks.push(RowCheck { name: expectation.name.clone(), column, on_fail: expectation.on_fail.into() });
     }

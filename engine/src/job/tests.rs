@@ -5,6 +5,7 @@ mod grain;
 mod history;
 mod increments;
 mod latest;
+mod types;
 mod whole;
 
 mod names;
