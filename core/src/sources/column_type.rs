@@ -98,10 +98,14 @@ const WITH_PARAMETERS: [(&str, &str, &str); 4] = [
 ];
 
 impl ColumnType {
-    /// Whether `round` means something to its values.
+    /// Whether `round` means something to its values, or to some inside of them.
     pub fn can_round(&self) -> bool {
         use ColumnType::{Decimal, Double, Float, Timestamp, TimestampNtz};
-        matches!(self, Decimal { .. } | Float | Double | Timestamp | TimestampNtz)
+        match self {
+            ColumnType::Array(inner) | ColumnType::Map(inner) => inner.can_round(),
+            ColumnType::Struct(fields) => fields.iter().any(|(_, data_type)| data_type.can_round()),
+            scalar => matches!(scalar, Decimal { .. } | Float | Double | Timestamp | TimestampNtz),
+        }
     }
 
     /// Whether a `pattern` says how its text is read.

@@ -319,6 +319,12 @@ fn what_is_nested_is_held_to_its_type() {
     }
 }
 
+#[test]
+fn rounding_reaches_what_is_nested() {
+    let column = json!({ "type": "array<struct<px:decimal(10,2)>>", "round": true });
+    check(from_json(&column, &json!({}), r#"[{"px":1.505}]"#), "[{px: 1.51}]", "nested");
+}
+
 /// A value that does not fit leaves nothing behind: the rows around it are what they are without it.
 #[test]
 fn a_rejected_row_leaves_nothing_of_its_nested_values() {
