@@ -1,7 +1,8 @@
 //! Floating-point numbers: the nearest to a text, and whether that holds it.
 //!
 //! A double holds every number of at most 15 digits in the sense that its digits come back. Beyond 2^53 it does not even hold every
-//! whole number, so that from there on a whole number must be the value, and the digits of one with an exponent must come back.
+//! whole number, so that from there on digits alone must be the value. Texts with a point or an exponent are how programs write doubles: their digits
+//! must come back.
 
 use fast_float2::FastFloat;
 
@@ -73,12 +74,12 @@ fn parse<R: Real>(text: &[u8], surely_holds: impl Fn(R) -> bool, round: bool) ->
     if round || surely_holds(value) || gives_back(value, text) { Ok(value) } else { Err(Fault::Inexact) }
 }
 
-/// Whether a whole number is the value, and any other is the value as written with as many digits.
+/// Whether a text of digits alone is the value, and any other is the value as written with as many digits.
 #[cold]
 fn gives_back<R: Real>(value: R, text: &[u8]) -> bool {
     let Some(wanted) = digits(text) else { return false };
-    let has_exponent = text.iter().any(|byte| matches!(byte, b'e' | b'E'));
-    let written = match wanted.1 >= 0 && !has_exponent {
+    let is_of_digits = !text.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
+    let written = match is_of_digits {
         true => format!("{value:.0}"),
         false => format!("{value:.0$e}", wanted.0.len().saturating_sub(1)),
     };

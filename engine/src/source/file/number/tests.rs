@@ -122,6 +122,7 @@ fn large_numbers_must_be_held() {
         // What JavaScript writes for 2^66, and what it is.
         ("73786976294838210000", false),
         ("7.378697629483821e19", true),
+        ("73786976294838210000.0", true),
         ("73786976294838206464", true),
         ("73786976294838206465", false),
         ("1e300", true),
@@ -135,6 +136,9 @@ fn large_numbers_must_be_held() {
         assert_eq!(parse_double(text.as_bytes(), true), Ok(text.parse::<f64>().unwrap()), "{text}");
     }
     assert_eq!(parse_float(b"16777217", false), Err(Fault::Inexact));
+    // As DuckDB writes a float.
+    assert_eq!(parse_float(b"163233350000000.0", false), Ok(163_233_350_000_000.0));
+    assert_eq!(parse_float(b"163233350000001.0", false), Err(Fault::Inexact));
     assert_eq!(parse_float(b"16777216", false), Ok(16_777_216.0));
     assert_eq!(parse_float(b"0.1", false), Ok(0.1));
     assert_eq!(parse_float(b"1e39", false), Err(Fault::NotFinite));
