@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use pulse_core::sources::FileSource;
 use serde_json::{Value, json};
 
-use super::support::{Row, csv, read};
+use super::super::rows::ReadOptions;
+use super::support::{Row, csv, read, read_with};
 
 /// A source of one column `x` with more keys of the column and of the feed.
 pub(super) fn source(column: &Value, feed: &Value, format: &Value) -> FileSource {
@@ -341,11 +342,13 @@ fn a_rejected_row_leaves_nothing_of_its_nested_values() {
         r#"{"x":[{"a":{"k":1},"b":["s"]},"#,
     ];
     let text: String = (0..12).map(|n| format!("{}\n{}\n", good(n), bad[n % bad.len()])).collect();
-    let rows = read(&legs, text.as_bytes());
-    assert_eq!(rows.len(), 24);
-    for (n, pair) in rows.chunks(2).enumerate() {
-        assert_eq!(pair[0].content, Ok(format!("[{{a: {{k: {n}}}, b: [s{n}, ]}}]|{n}")));
-        assert!(pair[1].content.is_err());
+    for (piece, batch_rows) in [(1, 1), (7, 3), (1000, 5), (usize::MAX, 8192)] {
+        let rows = read_with(&legs, text.as_bytes(), &ReadOptions { batch_rows, ..ReadOptions::default() }, piece);
+        assert_eq!(rows.len(), 24);
+        for (n, pair) in rows.chunks(2).enumerate() {
+            assert_eq!(pair[0].content, Ok(format!("[{{a: {{k: {n}}}, b: [s{n}, ]}}]|{n}")));
+            assert!(pair[1].content.is_err());
+        }
     }
 }
 
