@@ -285,6 +285,15 @@ pub(crate) const WEEK_HOURS: u32 = 7 * 24;
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum SourceAction {
+    /// Look at a file, and print a contract for sources.toml with what speaks for each column. Then read the file by that contract, and
+    /// report what it rejects. Writes nothing.
+    Infer {
+        /// A file of this machine.
+        path: std::path::PathBuf,
+        /// Name of the source; that of the file unless it is given.
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// Read the first files of each feed, and show their first rows and why others are rejected. Writes nothing.
     Preview {
         /// A source of sources.toml, such as `bars_1m`.

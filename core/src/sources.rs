@@ -1,19 +1,23 @@
 //! `sources.toml`: files that come from outside, and the contract of each feed.
 
 mod column;
+mod column_type;
 mod feed;
 mod format;
 mod json;
+mod stamp_pattern;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use column::{Column, ColumnType};
+pub use column::Column;
+pub use column_type::{ColumnType, MAX_PRECISION};
 pub use feed::{Ambiguous, Bar, BarLabel, Feed};
 pub use format::{Csv, Encoding, FixedField, FixedWidth, Format, Matching, Misuse, Ragged};
 pub use json::{Json, JsonLayout, JsonLines, is_pointer, pointer_steps};
+pub use stamp_pattern::{EpochUnit, StampParts, StampPattern, TextPattern};
 
 /// All sources of files of a project; SQL names them `raw.<name>`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -19,6 +19,7 @@ use crate::function::register_all;
 use crate::microseconds::{MicrosecondLiterals, MicrosecondTypes};
 use crate::scratch::Scratch;
 use crate::sink::SinkPlanner;
+use crate::source::NanSafeScans;
 use crate::store::Stores;
 use crate::streaming::{SharedPool, SpillableJoins};
 
@@ -152,5 +153,7 @@ fn rules(memory_bytes: usize) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync
     let mut rules = PhysicalOptimizer::new().rules;
     let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |place| place + 1);
     rules.insert(after, Arc::new(SpillableJoins { memory_bytes }));
+    // Once conditions have reached the scans.
+    rules.push(Arc::new(NanSafeScans));
     rules
 }

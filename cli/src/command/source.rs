@@ -1,15 +1,20 @@
 //! `pulse source`
 
+use std::io::Read as _;
+use std::path::Path;
 use std::process::ExitCode;
 
-use pulse_core::Result;
+use pulse_core::project::{Project, ProjectFiles};
+use pulse_core::{Error, Result};
 use pulse_engine::job::{Sample, SampleSize, sample};
+use pulse_engine::source::file::{SAMPLE_BYTES, infer};
 
 use crate::args::{Global, SourceAction};
 use crate::{output, setup};
 
 pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<ExitCode> {
     match action {
+        SourceAction::Infer { path, name } => propose(global, &path, name).await?,
         SourceAction::Preview { name, rows, files, rejects } => {
             let settings = setup::settings(global)?;
             let bench = setup::workbench(global, &settings).await?;
@@ -19,10 +24,38 @@ pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<Exit
             } else {
                 output::batches(&sample.rows, global.output)?
             }
-            eprint!("{}", told_of(&name, &sample));
+            eprint!("{}", summary(&name, &sample));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Files of this size are read as a whole, such as Parquet, which is read from its end.
+const WHOLE_BYTES: u64 = 256 << 20;
+
+async fn propose(global: &Global, path: &Path, name: Option<String>) -> Result<()> {
+    let unreadable =
+        |e| Error::invalid(format!("{} cannot be read: name one file of this machine", path.display())).with_source(e);
+    let path = path.canonicalize().map_err(unreadable)?;
+    let length = path.metadata().map_err(unreadable)?.len();
+    let wanted = if length <= WHOLE_BYTES { length } else { SAMPLE_BYTES as u64 };
+    let mut bytes = Vec::new();
+    std::fs::File::open(&path).and_then(|file| file.take(wanted).read_to_end(&mut bytes)).map_err(unreadable)?;
+    let (folder, file) = (path.parent().unwrap_or(&path), path.file_name().unwrap_or_default().to_string_lossy());
+    let proposal = infer(&file, &bytes, wanted == length)?;
+    let name = name.unwrap_or_else(|| proposal.source_name(&file));
+    let text = proposal.to_toml(&name, &folder.to_string_lossy(), &file);
+    output::data(&text);
+    let files = ProjectFiles::from([
+        ("project.toml".to_owned(), "name = \"proposal\"\n[defaults]\nowner = \"nobody\"\n".to_owned()),
+        ("sources.toml".to_owned(), text),
+    ]);
+    let project = Project::parse(&files)?;
+    let settings = setup::settings(global)?;
+    let bench = setup::workbench_of(project, global, &settings).await?;
+    let sample = sample(&bench, &name, SampleSize { files: 1, rows: 0 }).await?;
+    eprint!("{}", summary(&name, &sample));
+    Ok(())
 }
 
 fn show_rejects(global: &Global, sample: &Sample) -> Result<()> {
@@ -40,7 +73,7 @@ fn show_rejects(global: &Global, sample: &Sample) -> Result<()> {
 }
 
 /// The last lines on stderr: what was read, and what was rejected.
-fn told_of(name: &str, sample: &Sample) -> String {
+fn summary(name: &str, sample: &Sample) -> String {
     let rejected: u64 = sample.rejected.iter().map(|one| one.rows).sum();
     let name = name.strip_prefix("raw.").unwrap_or(name);
     let mut text = format!(

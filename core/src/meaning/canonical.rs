@@ -7,8 +7,8 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use crate::manifest::{Expectation, History, IntervalUnit, Manifest, OnFail, Read, Refers, Rows, Sink, Source, Unique};
 use crate::project::Job;
 use crate::sources::{
-    Ambiguous, Bar, BarLabel, Column, ColumnType, Csv, Encoding, Feed, FileSource, FixedField, FixedWidth, Format,
-    Json, JsonLayout, JsonLines, Matching, Ragged,
+    Ambiguous, Bar, BarLabel, Column, Csv, Encoding, Feed, FileSource, FixedField, FixedWidth, Format, Json,
+    JsonLayout, JsonLines, Matching, Ragged,
 };
 
 /// The query, and the fields of the manifest that decide which rows the table holds.
@@ -185,19 +185,34 @@ impl Lines {
     }
 
     fn column(&mut self, column: &Column) {
-        let Column { name, data_type, required } = column;
-        self.add("column", &[name, type_name(*data_type)]);
+        let Column { name, data_type, required, round } = column;
+        self.add("column", &[name, &data_type.to_string()]);
         if *required {
             self.add("column.required", &[name]);
+        }
+        if *round {
+            self.add("column.round", &[name]);
         }
     }
 
     fn feed(&mut self, feed: &Feed) {
-        let Feed { path, format, rename, time_zone, ambiguous, bar } = feed;
+        let Feed { path, format, rename, nulls, pattern, decimal, thousands, time_zone, ambiguous, bar } = feed;
         self.add("path", &[path]);
         self.format(format);
         for (column, field) in rename {
             self.add("rename", &[column, field]);
+        }
+        if let Some(nulls) = nulls.as_deref().filter(|nulls| *nulls != [""]) {
+            self.add("nulls", nulls);
+        }
+        for (column, text) in pattern {
+            self.add("pattern", &[column, text]);
+        }
+        if *decimal != '.' {
+            self.add("decimal", &[decimal.to_string()]);
+        }
+        if let Some(mark) = thousands {
+            self.add("thousands", &[mark.to_string()]);
         }
         if time_zone != "UTC" {
             self.add("time_zone", &[time_zone]);
@@ -281,16 +296,15 @@ impl Lines {
 
 impl Lines {
     fn json_lines(&mut self, lines: &JsonLines) {
-        let JsonLines { joined, fields, text } = lines;
+        let JsonLines { joined, fields } = lines;
         if *joined {
             self.add("format.joined", &["true"]);
         }
         self.list("format.fields", "", fields);
-        self.list("format.text", "", text);
     }
 
     fn json(&mut self, json: &Json) {
-        let Json { records, key, layout, fields, outer, text } = json;
+        let Json { records, key, layout, fields, outer } = json;
         if !records.is_empty() {
             self.add("format.records", &[records]);
         }
@@ -305,7 +319,6 @@ impl Lines {
         for (column, pointer) in outer {
             self.add("format.outer", &[column, pointer]);
         }
-        self.list("format.text", "", text);
     }
 }
 
@@ -319,16 +332,5 @@ fn unit_name(unit: IntervalUnit) -> &'static str {
         IntervalUnit::Day => "day",
         IntervalUnit::Month => "month",
         IntervalUnit::Year => "year",
-    }
-}
-
-fn type_name(data_type: ColumnType) -> &'static str {
-    match data_type {
-        ColumnType::String => "string",
-        ColumnType::Boolean => "boolean",
-        ColumnType::Bigint => "bigint",
-        ColumnType::Double => "double",
-        ColumnType::Date => "date",
-        ColumnType::Timestamp => "timestamp",
     }
 }

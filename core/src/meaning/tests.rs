@@ -333,6 +333,9 @@ fn what_decides_no_row_is_not_in_the_meaning() {
         ("root = \"$raw\"", "root = \"/else/where\""),
         ("rename", "time_zone = \"UTC\"\nrename"),
         ("rename", "ambiguous = \"by_order\"\nrename"),
+        ("rename", "nulls = [\"\"]\nrename"),
+        ("rename", "decimal = \".\"\nrename"),
+        ("type = \"double\"", "type = \"double\", round = false"),
         ("columns =", "on_missing = \"remove\"\ncolumns ="),
         (
             "[files.bars.feed.all]",
@@ -391,6 +394,13 @@ fn what_decides_rows_is_in_the_meaning() {
         ("\"Value\"", "\"value\""),
         ("rename", "time_zone = \"Asia/Tokyo\"\nrename"),
         ("rename", "ambiguous = \"later\"\nrename"),
+        ("rename", "nulls = [\"NA\"]\nrename"),
+        ("rename", "nulls = []\nrename"),
+        ("rename", "pattern = { day = \"dd.MM.yyyy\" }\nrename"),
+        ("rename", "decimal = \",\"\nrename"),
+        ("rename", "thousands = \"'\"\nrename"),
+        ("type = \"double\"", "type = \"double\", round = true"),
+        ("type = \"double\"", "type = \"decimal(18,2)\""),
     ] {
         let sources = SOURCES.replace(from, to);
         assert_ne!(sources, SOURCES);

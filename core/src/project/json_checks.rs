@@ -9,13 +9,11 @@ pub(super) fn check(source: &FileSource, feed: &Feed, document: &Document<'_>, p
     match &feed.format {
         Format::JsonLines(lines) => {
             found.fields("json_lines", &lines.fields);
-            found.text("json_lines", &lines.text);
             found.rename();
         }
         Format::Json(json) => {
             found.document(json);
             found.fields("json", &json.fields);
-            found.text("json", &json.text);
             found.rename();
         }
         _ => {}
@@ -81,19 +79,6 @@ impl Problems<'_> {
         }
     }
 
-    fn text(&mut self, format: &str, text: &[String]) {
-        for (at, name) in text.iter().enumerate() {
-            let problem = match self.column(name) {
-                None => format!("`{name}` is not a column"),
-                Some(column) if column.data_type != ColumnType::String => {
-                    format!("`{name}` takes JSON text, so it must be a `string`")
-                }
-                Some(_) => continue,
-            };
-            self.add(&["format".into(), format.into(), "text".into(), at.into()], problem);
-        }
-    }
-
     fn document(&mut self, json: &Json) {
         let option = |name: &'static str| ["format".into(), "json".into(), name.into()];
         if let Err(message) = pointer_steps(&json.records) {
@@ -149,7 +134,7 @@ mod tests {
     fn what_describes_json_is_accepted() {
         for (format, rename) in [
             ("{ json_lines = {} }", "{ t = \"/a/0/b\", raw = \"\" }"),
-            ("{ json_lines = { joined = true, text = [\"raw\"] } }", "{}"),
+            ("{ json_lines = { joined = true } }", "{}"),
             ("{ json = { fields = [\"t\", \"o\"] } }", "{ raw = \"/1\" }"),
             ("{ json = { records = \"/a~1b\", key = \"raw\" } }", "{}"),
             ("{ json = { layout = \"columns\", outer = { raw = \"/meta/symbol\" } } }", "{ t = \"/timestamp\" }"),
@@ -163,8 +148,6 @@ mod tests {
         for (format, rename, expected) in [
             ("{ json_lines = {} }", "{ t = \"/a~\" }", "`/a~` is not a JSON pointer"),
             ("{ json_lines = {} }", "{ t = \"\" }", "takes the whole record"),
-            ("{ json_lines = { text = [\"t\"] } }", "{}", "must be a `string`"),
-            ("{ json_lines = { text = [\"x\"] } }", "{}", "`x` is not a column"),
             ("{ json_lines = { fields = [\"t\", \"t\"] } }", "{}", "no name of its own"),
             ("{ json_lines = { fields = [\"o\"] } }", "{}", "no column is read from `fields`"),
             ("{ json_lines = { fields = [\"t\"] } }", "{ raw = \"o\" }", "`o` is not in `fields`"),

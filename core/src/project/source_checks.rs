@@ -1,5 +1,7 @@
 //! What `sources.toml` may not say although it parses.
 
+mod values;
+
 use std::collections::BTreeSet;
 
 use super::json_checks;
@@ -43,6 +45,7 @@ fn columns(source: &FileSource, document: &Document<'_>, place: &[Step<'_>], pro
                 "use lower-case letters, digits and `_`, a letter first; `rename` says what the file calls it",
             ));
         }
+        values::check_column(column, document, &join(place, &["columns".into(), index.into()]), problems);
         if !seen.insert(&column.name) {
             problems.push(document.at_value(&at, format!("the column `{}` is here twice", column.name)));
         }
@@ -59,6 +62,7 @@ fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: 
         problems.push(document.at_value(&at, misuse.message).with_help(misuse.remedy));
     }
     problems.extend(json_checks::check(source, feed, document, place));
+    problems.extend(values::check_feed(source, feed, document, place));
     let names: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
     let mut unknown = |diagnostic: Diagnostic, name: &str| {
         let meant = diagnostic::closest(name, names.iter().copied());

@@ -52,13 +52,13 @@ fn key_table(page: &mut String, schema: &Value) {
 }
 
 fn choice_table(page: &mut String, choices: &[Value]) {
-    let is_text = choices.iter().all(|choice| choice.get("const").is_some());
+    let is_text = choices.iter().all(|choice| choice.get("const").or(choice.get("pattern")).is_some());
     page.push_str(match is_text {
         true => "| value | meaning |\n|---|---|\n",
         false => "| table | keys | meaning |\n|---|---|---|\n",
     });
     for choice in choices {
-        if let Some(value) = choice.get("const") {
+        if let Some(value) = choice.get("const").or(choice.get("title")) {
             let _ = writeln!(page, "| `{value}` | {} |", description(choice));
         }
         for (name, table, _) in properties(choice) {

@@ -1,7 +1,9 @@
-//! Columns of a source of files and their types.
+//! Columns of a source of files.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::ColumnType;
 
 /// One column of a source of files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,23 +17,13 @@ pub struct Column {
     /// A row in which it is empty goes to quarantine. A column that is not required is null in rows of files that do not have it.
     #[serde(default)]
     pub required: bool,
+    /// A value that the type cannot hold exactly becomes the nearest one that it can hold; a half goes away from zero. Without
+    /// it, such a value goes to quarantine with its row. For `decimal`, `float`, `double`, `timestamp` and `timestamp_ntz`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub round: bool,
 }
 
-/// What a field's text is read as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ColumnType {
-    /// UTF-8 as it is.
-    String,
-    /// `true` or `false`.
-    Boolean,
-    /// 64 bits, signed; `737.0` is 737.
-    Bigint,
-    /// 64 bits, finite.
-    Double,
-    /// `YYYY-MM-DD`.
-    Date,
-    /// `YYYY-MM-DD HH:MM:SS[.ffffff]` or ISO 8601 with an offset; microseconds, UTC. A stamp without an offset is wall
-    /// clock in the feed's time zone.
-    Timestamp,
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }

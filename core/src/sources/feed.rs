@@ -20,6 +20,20 @@ pub struct Feed {
     /// Column name to the file's own field name, where they differ.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
+    /// Texts that mean null: a whole field without its quotes, a JSON string, a JSON number. The default is `[""]`, the empty field;
+    /// a list replaces it, so that it names `""` when an empty field still means null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nulls: Option<Vec<String>>,
+    /// Column to how its text shows a date or a stamp: letters of Spark (`dd/MM/yyyy HH:mm:ss`), or `epoch_s`, `epoch_ms`, `epoch_us` or
+    /// `epoch_ns` for a number since 1970.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pattern: BTreeMap<String, String>,
+    /// The decimal mark of numbers in text, `.` or `,`. Numbers of JSON and Parquet have their own.
+    #[serde(default = "point", skip_serializing_if = "is_point")]
+    pub decimal: char,
+    /// What stands between groups of three digits of numbers in text: `,`, `.`, `'`, `_` or a space. Without it, no number has groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thousands: Option<char>,
     /// IANA name of the zone of stamps without an offset. A stamp that its clock skipped goes to quarantine with its row.
     #[serde(default = "utc")]
     pub time_zone: String,
@@ -32,6 +46,11 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// Whether numbers in text are as programs write them: a point, no groups.
+    pub fn has_plain_numbers(&self) -> bool {
+        is_point(&self.decimal) && self.thousands.is_none()
+    }
+
     /// Names in braces of `path`, in its order: the columns that come from a file's path.
     ///
     /// # Errors
@@ -93,6 +112,15 @@ impl Ambiguous {
     }
 }
 
+fn point() -> char {
+    '.'
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_point(mark: &char) -> bool {
+    *mark == point()
+}
+
 fn utc() -> String {
     "UTC".to_owned()
 }
@@ -128,6 +156,10 @@ mod tests {
             path: path.to_owned(),
             format: Format::Parquet {},
             rename: BTreeMap::new(),
+            nulls: None,
+            pattern: BTreeMap::new(),
+            decimal: point(),
+            thousands: None,
             time_zone: utc(),
             ambiguous: Ambiguous::default(),
             bar: None,

@@ -17,9 +17,6 @@ pub struct JsonLines {
     /// is rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
-    /// `string` columns that take their field's JSON text exactly as it stands: objects and arrays, and strings with their quotes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub text: Vec<String>,
 }
 
 /// One JSON document a file.
@@ -42,9 +39,6 @@ pub struct Json {
     /// Columns whose value stands once in the document, beside the records, with its JSON pointer from the document's start: `{ symbol = "/ticker" }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outer: BTreeMap<String, String>,
-    /// `string` columns that take their field's JSON text exactly as it stands: objects and arrays, and strings with their quotes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub text: Vec<String>,
 }
 
 /// How a JSON document holds its rows.

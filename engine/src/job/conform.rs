@@ -1,7 +1,12 @@
 //! Types of tables: what a query yields, in types that Delta at protocol (1,2) has.
 
-use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, ExprSchema};
+use datafusion::functions::math::expr_fn::isnan;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
@@ -21,6 +26,23 @@ pub fn normalized(data_type: &DataType) -> Option<DataType> {
         // A stamp without a zone is UTC, as everywhere in pulse.
         DataType::Timestamp(_, _) => Some(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
         DataType::Dictionary(_, values) => normalized(values),
+        // The parts of a nested column have the names that Delta gives them.
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => Some(DataType::List(Arc::new(part("element", item)?))),
+        DataType::Map(entries, _) => {
+            let DataType::Struct(fields) = entries.data_type() else { return None };
+            let [key, value] = fields.as_ref() else { return None };
+            let key = part("key", key)?.with_nullable(false);
+            let entries = DataType::Struct(vec![key, part("value", value)?].into());
+            Some(DataType::Map(Arc::new(Field::new("key_value", entries, false)), false))
+        }
+        DataType::Struct(fields) => {
+            let fields: Option<Vec<Field>> = fields.iter().map(|field| part(field.name(), field)).collect();
+            fields.filter(|fields| !fields.is_empty()).map(|fields| DataType::Struct(fields.into()))
+        }
         DataType::Boolean
         | DataType::Int8
         | DataType::Int16
@@ -32,6 +54,25 @@ pub fn normalized(data_type: &DataType) -> Option<DataType> {
         | DataType::Decimal128(_, _) => Some(data_type.clone()),
         _ => None,
     }
+}
+
+fn part(name: &str, field: &Field) -> Option<Field> {
+    Some(Field::new(name, normalized(field.data_type())?, true))
+}
+
+/// The condition with every NaN of a column as tables keep it: greater than all numbers. A processor may give it a sign that makes it
+/// less than all.
+pub(super) fn nan_is_greatest(condition: Expr, schema: &DFSchema) -> datafusion::error::Result<Expr> {
+    let replaced = condition.transform_up(|expression| {
+        let Expr::Column(column) = &expression else { return Ok(Transformed::no(expression)) };
+        let nan = match schema.field_from_column(column)?.data_type() {
+            DataType::Float64 => lit(f64::NAN),
+            DataType::Float32 => lit(f32::NAN),
+            _ => return Ok(Transformed::no(expression)),
+        };
+        when(isnan(expression.clone()), nan).otherwise(expression).map(Transformed::yes)
+    });
+    replaced.data()
 }
 
 /// The plan with every column in the table's type; columns of rejected lines stay as they are.

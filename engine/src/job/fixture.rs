@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use chrono::{DateTime, NaiveDate};
 use datafusion::catalog::TableProvider;
@@ -173,7 +174,7 @@ fn to_rows(batches: &[RecordBatch]) -> Result<Vec<Row>> {
     let broken = |e: arrow::error::ArrowError| Error::internal("rows have no JSON").with_source(e);
     let mut writer = LineDelimitedWriter::new(Vec::new());
     for batch in batches {
-        writer.write(batch).map_err(broken)?;
+        writer.write(&decimals_as_text(batch).map_err(broken)?).map_err(broken)?;
     }
     writer.finish().map_err(broken)?;
     let text = writer.into_inner();
@@ -181,6 +182,20 @@ fn to_rows(batches: &[RecordBatch]) -> Result<Vec<Row>> {
         .into_iter()
         .collect::<serde_json::Result<Vec<Row>>>()
         .map_err(|e| Error::internal("rows have no JSON").with_source(e))
+}
+
+/// A decimal has more digits than a number of JSON keeps.
+fn decimals_as_text(batch: &RecordBatch) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+    let mut fields: Vec<FieldRef> = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let is_decimal = field.data_type().is_decimal();
+        let wanted = if is_decimal { DataType::Utf8 } else { field.data_type().clone() };
+        columns.push(cast(column, &wanted)?);
+        fields.push(Arc::new(Field::clone(field).with_data_type(wanted)));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }
 
 /// Pairs each expected row with one that came out; what is left over on either side differs.
@@ -206,9 +221,19 @@ fn agrees(expected: &Row, found: &Row, whole: bool) -> bool {
         && (!whole || found.keys().all(|key| expected.contains_key(key)))
 }
 
+/// Only doubles have a tolerance: whole numbers are equal or not, and decimals are texts.
 fn equal(a: &Value, b: &Value) -> bool {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0),
+    match (a, b) {
+        (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {
+            match (one.as_f64(), other.as_f64()) {
+                (Some(a), Some(b)) => (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0),
+                _ => false,
+            }
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(a, b)| equal(a, b))
+        }
+        (Value::Object(one), Value::Object(other)) => agrees(one, other, true),
         _ => a == b || stamp(a).is_some_and(|a| stamp(b) == Some(a)),
     }
 }

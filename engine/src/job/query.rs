@@ -17,7 +17,7 @@ use pulse_core::interval::Interval;
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
-use super::conform::conformed;
+use super::conform::{conformed, nan_is_greatest};
 use super::distinct::name_their_file;
 use super::history::{Recording, versions};
 use super::partitions;
@@ -83,6 +83,7 @@ pub(super) async fn plan_rows(
     let columns: Vec<String> = columns.collect();
     refuse_unknown_columns(job, &plan, &columns)?;
     refuse_rows_of_no_file(job, &plan, &columns)?;
+    refuse_nested_keys(job, &plan)?;
     let (plan, checks) = with_checks(&context, plan, job)?;
     let query = versions(&context.state(), job, JobQuery { plan, columns, checks }, recording).await?;
     partitions::refuse_columns(job, &query.plan, &query.columns)?;
@@ -152,6 +153,8 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
                 expectation.name
             )));
         }
+        let expression =
+            nan_is_greatest(expression, plan.schema()).map_err(|e| wrong_check(job, &expectation.name, e))?;
         expressions.push(expression.alias(&column));
         checks.push(RowCheck { name: expectation.name.clone(), column, on_fail: expectation.on_fail.into() });
     }
@@ -199,6 +202,30 @@ fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> 
     }
     for unique in manifest.expect.iter().filter_map(|expectation| expectation.unique.as_ref()) {
         check("unique", &unique.columns, &all)?;
+    }
+    Ok(())
+}
+
+/// Rows are sorted by their keys, and lists, maps and structs have no order that all readers share.
+fn refuse_nested_keys(job: &Job, plan: &LogicalPlan) -> Result<()> {
+    use pulse_core::manifest::{History, Sink};
+    let manifest = &job.manifest;
+    let keys: &[String] = match &manifest.sink {
+        Sink::Merge { keys, .. } | Sink::Scd2(History { keys, .. }) | Sink::Bitemporal(History { keys, .. }) => keys,
+        Sink::OverwritePartitions { .. } | Sink::Append {} | Sink::Overwrite {} => &[],
+    };
+    let unique = manifest.expect.iter().filter_map(|expectation| expectation.unique.as_ref());
+    let named =
+        manifest.grain.iter().chain(manifest.order()).chain(keys).chain(unique.flat_map(|unique| &unique.columns));
+    for name in named {
+        // Columns that the sink adds are none of the query's, and no list.
+        let Ok(field) = plan.schema().field_with_unqualified_name(name) else { continue };
+        if field.data_type().is_nested() {
+            return Err(Error::invalid(format!(
+                "{}: `{name}` is a list, a map or a struct, and rows cannot be told apart or sorted by it: name columns of its parts",
+                job.manifest_path()
+            )));
+        }
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod grain;
 mod history;
 mod increments;
 mod latest;
+mod types;
 mod whole;
 
 mod names;

@@ -18,6 +18,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use pulse_core::{Error, Result};
 
+use super::nan::with_one_nan;
 use crate::error::from_delta;
 use crate::table::ORDER_TAG;
 
@@ -88,10 +89,11 @@ impl FileWriter {
             store,
             config,
             leading: order.iter().find(|name| !partition_by.contains(name)).and_then(|name| schema.index_of(name).ok()),
-            schema,
             partition_by: partition_by.to_vec(),
-            order: order.to_vec(),
+            // Rows come in an order that tells one NaN from another.
+            order: order.iter().take_while(|name| !is_float(schema.as_ref(), name)).cloned().collect(),
             target_file_bytes,
+            schema,
             properties,
             open: None,
             open_rows: 0,
@@ -237,7 +239,7 @@ impl FileWriter {
             .schema
             .fields()
             .iter()
-            .map(|field| batch.column_by_name(field.name()).cloned())
+            .map(|field| batch.column_by_name(field.name()).map(with_one_nan))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| Error::internal(format!("a column of {} is not in the sink's input", self.table)))?;
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|e| self.misfit(e))
@@ -246,6 +248,10 @@ impl FileWriter {
     fn misfit(&self, error: ArrowError) -> Error {
         Error::internal(format!("rows do not fit the columns of {}: {error}", self.table))
     }
+}
+
+fn is_float(schema: &Schema, name: &str) -> bool {
+    schema.field_with_name(name).is_ok_and(|field| field.data_type().is_floating())
 }
 
 /// Runs of equal values.

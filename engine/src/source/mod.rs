@@ -2,11 +2,14 @@
 
 pub mod delta;
 pub mod file;
+mod nan;
 
 use std::sync::Arc;
 
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+
+pub(crate) use nan::NanSafeScans;
 
 /// A scan of no files has no partition, and what must gather its rows in one cannot be planned.
 fn with_a_partition(scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {

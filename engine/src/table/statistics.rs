@@ -56,7 +56,10 @@ fn bound(value: &Value, data_type: &DataType, side: Side) -> Option<ScalarValue>
         DataType::Utf8 => Some(ScalarValue::Utf8(Some(value.as_str()?.to_owned()))),
         DataType::Int64 => Some(ScalarValue::Int64(Some(value.as_i64()?))),
         DataType::Int32 => Some(ScalarValue::Int32(Some(i32::try_from(value.as_i64()?).ok()?))),
-        DataType::Float64 => Some(ScalarValue::Float64(Some(value.as_f64()?))),
+        // Writers leave NaN out of the bounds, although it is greater than all numbers to our queries.
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => None,
+        DataType::Int16 => Some(ScalarValue::Int16(Some(i16::try_from(value.as_i64()?).ok()?))),
+        DataType::Int8 => Some(ScalarValue::Int8(Some(i8::try_from(value.as_i64()?).ok()?))),
         DataType::Date32 => ScalarValue::try_from_string(value.as_str()?.to_owned(), data_type).ok(),
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let micros = DateTime::parse_from_rfc3339(value.as_str()?).ok()?.timestamp_micros();

@@ -8,6 +8,7 @@ use pulse_core::{Error, Result};
 
 use super::pattern::Pattern;
 use super::stamp::Stamps;
+use super::value::nested_arrow_type;
 
 /// Name of the feed that a row came from.
 pub const FEED: &str = "feed";
@@ -30,7 +31,7 @@ pub fn is_of_rejected_lines(column: &str) -> bool {
 /// Every column may be null: a rejected row has no declared value.
 pub fn file_source_schema(source: &FileSource) -> SchemaRef {
     let mut fields: Vec<Field> =
-        source.columns.iter().map(|column| Field::new(&column.name, arrow_type(column.data_type), true)).collect();
+        source.columns.iter().map(|column| Field::new(&column.name, arrow_type(&column.data_type), true)).collect();
     fields.extend(path_columns(source).into_iter().map(|name| Field::new(name, DataType::Utf8, true)));
     fields.push(Field::new(FEED, DataType::Utf8, true));
     fields.push(Field::new(SOURCE_FILE, DataType::Utf8, true));
@@ -117,13 +118,26 @@ pub(super) fn bar_shift_seconds(feed: &Feed, column: &Column) -> u32 {
     }
 }
 
-fn arrow_type(data_type: ColumnType) -> DataType {
+/// The type of a column as the query sees it, and as tables keep it.
+pub(super) fn arrow_type(data_type: &ColumnType) -> DataType {
     match data_type {
-        ColumnType::String => DataType::Utf8,
+        ColumnType::String | ColumnType::Json => DataType::Utf8,
         ColumnType::Boolean => DataType::Boolean,
+        ColumnType::Tinyint => DataType::Int8,
+        ColumnType::Smallint => DataType::Int16,
+        ColumnType::Int => DataType::Int32,
         ColumnType::Bigint => DataType::Int64,
+        ColumnType::Float => DataType::Float32,
         ColumnType::Double => DataType::Float64,
+        ColumnType::Decimal { precision, scale } => {
+            // A scale is at most 38.
+            DataType::Decimal128(*precision, i8::try_from(*scale).unwrap_or(i8::MAX))
+        }
+        ColumnType::Binary => DataType::Binary,
         ColumnType::Date => DataType::Date32,
         ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ColumnType::TimestampNtz => DataType::Timestamp(TimeUnit::Microsecond, None),
+        // Only these are left, and each has one.
+        nested => nested_arrow_type(nested).unwrap_or(DataType::Null),
     }
 }

@@ -4,6 +4,7 @@
 //! `_reason` and `_raw` saying why and what. A file that cannot be read at all is an error.
 
 mod absent;
+mod arrow_values;
 mod cell;
 mod chunks;
 mod codec;
@@ -16,7 +17,10 @@ mod encoding;
 mod fingerprint;
 mod fixed_width;
 mod framing;
+mod infer;
+mod int96;
 mod json;
+mod json_value;
 mod layout;
 mod listing;
 mod number;
@@ -37,6 +41,7 @@ mod tests;
 pub use codec::{try_decode, try_encode};
 pub use digest::digests;
 pub use fingerprint::{Fingerprint, Known, has_digest};
+pub use infer::{Proposal, SAMPLE_BYTES, infer};
 pub use layout::{FEED, LINE, RAW, REASON, SOURCE_FILE, file_source_schema, is_of_rejected_lines, path_columns};
 pub use listing::{Listing, SourceFile, list};
 pub use physical::RawFileSource;

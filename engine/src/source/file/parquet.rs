@@ -1,16 +1,13 @@
 //! Rows of Parquet files, column by name, each value held to what the source declares.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Date32Type, Float64Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType, UInt64Type,
-};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use pulse_core::{Error, Result};
 
 use super::absent::{Names, places};
+use super::arrow_values::Values;
 use super::cell::Cell;
 use super::repeated::Occurrences;
 use super::rows::Rows;
@@ -89,66 +86,6 @@ impl ParquetRows {
             }
         }
         self.rows.keep(self.row, || json_of(&batch.slice(row, 1)));
-    }
-}
-
-/// A column of the file in the widest type of its kind.
-#[derive(Debug)]
-struct Values {
-    array: ArrayRef,
-    original: ArrayRef,
-}
-
-impl Values {
-    fn new(original: &ArrayRef) -> Self {
-        let array = cast(original, &widest(original.data_type())).unwrap_or_else(|_| original.clone());
-        Self { array, original: original.clone() }
-    }
-
-    fn cell(&self, row: usize) -> Cell<'_> {
-        if self.original.is_null(row) {
-            return Cell::Null;
-        }
-        if self.array.is_null(row) {
-            return Cell::Other("a value beyond its type's range");
-        }
-        match self.array.data_type() {
-            DataType::Utf8 => Cell::Text(Cow::Borrowed(self.array.as_string::<i32>().value(row))),
-            DataType::Boolean => Cell::Boolean(self.array.as_boolean().value(row)),
-            DataType::Int64 => Cell::Int(self.array.as_primitive::<Int64Type>().value(row)),
-            DataType::UInt64 => {
-                let value = self.array.as_primitive::<UInt64Type>().value(row);
-                i64::try_from(value).map_or(Cell::Uint(value), Cell::Int)
-            }
-            DataType::Float64 => Cell::Double(self.array.as_primitive::<Float64Type>().value(row)),
-            DataType::Date32 => Cell::Date(self.array.as_primitive::<Date32Type>().value(row)),
-            DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-                let micros = self.array.as_primitive::<TimestampMicrosecondType>().value(row);
-                if zone.is_some() { Cell::Instant(micros) } else { Cell::WallClock(micros) }
-            }
-            _ => Cell::Other("a value of another type"),
-        }
-    }
-}
-
-fn widest(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
-        DataType::Dictionary(_, values) => widest(values),
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
-            DataType::Utf8
-        }
-        DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::UInt8
-        | DataType::UInt16
-        | DataType::UInt32 => DataType::Int64,
-        DataType::Float16 | DataType::Float32 => DataType::Float64,
-        DataType::Date64 => DataType::Date32,
-        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone.clone()),
-        other => other.clone(),
     }
 }
 

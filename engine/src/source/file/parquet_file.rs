@@ -7,7 +7,8 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{
-    ArrowReaderBuilder, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderBuilder, ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 use datafusion::parquet::arrow::async_reader::{
     AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder,
@@ -22,6 +23,7 @@ use pulse_core::{Error, Result};
 
 use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
 use super::compression::Compression;
+use super::int96::{Int96, exact};
 use super::parquet::ParquetRows;
 use super::read::Again;
 use super::repeated::Occurrences;
@@ -72,16 +74,15 @@ pub(super) async fn survey(object: ObjectReader, rows: Rows) -> Result<Occurrenc
     let location = object.location.clone();
     let mut rows = ParquetRows::new(rows);
     match open_stream(object, &rows).await {
-        Ok(mut batches) => {
-            while let Some(batch) = batches.next().await {
-                match batch {
-                    Ok(batch) => rows.push(&batch)?,
-                    Err(error) if is_store_error(&error) => return Err(unreadable(&location, error)),
-                    Err(_) => break,
-                }
-                rows.take()?;
-            }
-        }
+        Ok(mut batches) => loop {
+            match batches.push_next(&mut rows).await {
+                Ok(true) => rows.take()?,
+                Ok(false) => break,
+                Err(Unpushed::Failed(error)) => return Err(error),
+                Err(Unpushed::Content(error)) if is_store_error(&error) => return Err(unreadable(&location, error)),
+                Err(Unpushed::Content(_)) => break,
+            };
+        },
         Err(Unread::Store(error)) => return Err(unreadable(&location, error)),
         Err(Unread::Content(_)) => {}
     }
@@ -137,41 +138,120 @@ fn too_large(content: &[u8], limit: usize) -> Option<String> {
     (content.len() > limit).then(|| format!("the file is larger than {limit} bytes: raise `max_object_mib`"))
 }
 
-async fn open_stream(
-    object: ObjectReader,
+async fn open_stream(mut object: ObjectReader, rows: &ParquetRows) -> Result<Stream, Unread> {
+    let metadata = ArrowReaderMetadata::load_async(&mut object, ArrowReaderOptions::default()).await?;
+    let open = |object: ObjectReader, metadata: ArrowReaderMetadata, wanted: &dyn Fn(usize) -> bool| {
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(object, metadata);
+        Ok::<_, Unread>(declared(builder, rows, wanted)?.build()?)
+    };
+    Ok(match Int96::of(&metadata)? {
+        None => Stream { batches: open(object, metadata, &|_| true)?, nanos: None },
+        Some(Int96 { as_micros, as_nanos, roots }) => Stream {
+            batches: open(object.clone(), as_micros, &|_| true)?,
+            nanos: Some(open(object, as_nanos, &|at| roots.contains(&at))?),
+        },
+    })
+}
+
+fn open_whole(content: Bytes, rows: &ParquetRows) -> Result<Whole, Unread> {
+    let metadata = ArrowReaderMetadata::load(&content, ArrowReaderOptions::default())?;
+    let open = |metadata: ArrowReaderMetadata, wanted: &dyn Fn(usize) -> bool| {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content.clone(), metadata);
+        Ok::<_, Unread>(declared(builder, rows, wanted)?.build()?)
+    };
+    Ok(match Int96::of(&metadata)? {
+        None => Whole { batches: open(metadata, &|_| true)?, nanos: None },
+        Some(Int96 { as_micros, as_nanos, roots }) => {
+            Whole { batches: open(as_micros, &|_| true)?, nanos: Some(open(as_nanos, &|at| roots.contains(&at))?) }
+        }
+    })
+}
+
+/// Only the declared columns, and of these the `wanted`.
+fn declared<T>(
+    builder: ArrowReaderBuilder<T>,
     rows: &ParquetRows,
-) -> Result<ParquetRecordBatchStream<ObjectReader>, Unread> {
-    let builder = ParquetRecordBatchStreamBuilder::new(object).await?;
-    Ok(declared(builder, rows)?.build()?)
-}
-
-fn open_whole(content: Bytes, rows: &ParquetRows) -> Result<ParquetRecordBatchReader, Unread> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
-    Ok(declared(builder, rows)?.build()?)
-}
-
-/// Only the declared columns.
-fn declared<T>(builder: ArrowReaderBuilder<T>, rows: &ParquetRows) -> Result<ArrowReaderBuilder<T>, Unread> {
+    wanted: &dyn Fn(usize) -> bool,
+) -> Result<ArrowReaderBuilder<T>, Unread> {
     let places = rows.places(builder.schema()).map_err(Unread::Content)?;
-    let mask = ProjectionMask::roots(builder.parquet_schema(), places.into_iter().flatten());
+    let places = places.into_iter().flatten().filter(|at| wanted(*at));
+    let mask = ProjectionMask::roots(builder.parquet_schema(), places);
     Ok(builder.with_batch_size(rows.rows().options().batch_rows).with_projection(mask))
+}
+
+/// Batches of a file, with the other reading of its INT96 stamps.
+struct Stream {
+    batches: ParquetRecordBatchStream<ObjectReader>,
+    nanos: Option<ParquetRecordBatchStream<ObjectReader>>,
+}
+
+impl Stream {
+    /// Pushes the next batch into `rows`; false at the file's end.
+    async fn push_next(&mut self, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
+        let Some(batch) = self.batches.next().await.transpose()? else { return Ok(false) };
+        let nanos = match &mut self.nanos {
+            Some(nanos) => nanos.next().await.transpose()?,
+            None => None,
+        };
+        push(rows, batch, nanos)?;
+        Ok(true)
+    }
+}
+
+/// As [`Stream`], of a file that is in memory.
+struct Whole {
+    batches: ParquetRecordBatchReader,
+    nanos: Option<ParquetRecordBatchReader>,
+}
+
+impl Whole {
+    /// As [`Stream::push_next`].
+    fn push_next(&mut self, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
+        let of_arrow = |error| Unpushed::Content(ParquetError::from(error));
+        let Some(batch) = self.batches.next().transpose().map_err(of_arrow)? else { return Ok(false) };
+        let nanos = self.nanos.as_mut().and_then(Iterator::next).transpose().map_err(of_arrow)?;
+        push(rows, batch, nanos)?;
+        Ok(true)
+    }
+}
+
+/// Why a batch is not among the rows.
+enum Unpushed {
+    Content(ParquetError),
+    Failed(pulse_core::Error),
+}
+
+impl From<ParquetError> for Unpushed {
+    fn from(error: ParquetError) -> Self {
+        Self::Content(error)
+    }
+}
+
+fn push(rows: &mut ParquetRows, batch: RecordBatch, nanos: Option<RecordBatch>) -> Result<(), Unpushed> {
+    let pushed = match nanos {
+        None => rows.push(&batch),
+        Some(nanos) => exact(batch, &nanos).and_then(|batches| batches.iter().try_for_each(|batch| rows.push(batch))),
+    };
+    pushed.map_err(Unpushed::Failed)
 }
 
 pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows) -> Result<Vec<RecordBatch>> {
     let mut surveyed = Some(surveyed);
     let mut batches = Vec::new();
-    let reader = match open_whole(content.clone(), rows) {
+    let mut reader = match open_whole(content.clone(), rows) {
         Ok(reader) => reader,
         Err(Unread::Content(reason)) => return Ok(rows.break_off(&reason)?.into_iter().collect()),
         Err(Unread::Store(error)) => return Ok(rows.break_off(&unreadable_content(&error))?.into_iter().collect()),
     };
-    for batch in reader {
-        match batch {
-            Ok(batch) => rows.push(&batch)?,
-            Err(error) => {
+    loop {
+        match reader.push_next(rows) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(Unpushed::Content(error)) => {
                 batches.extend(rows.break_off(&unreadable_content(&error))?);
                 break;
             }
+            Err(Unpushed::Failed(error)) => return Err(error),
         }
         if rows.rows().needs_occurrences()
             && let Some(surveyed) = surveyed.take()
@@ -185,10 +265,13 @@ pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows)
 
 fn survey_whole(content: Bytes, rows: Rows) -> Result<Occurrences> {
     let mut rows = ParquetRows::new(rows);
-    if let Ok(reader) = open_whole(content, &rows) {
-        for batch in reader.map_while(|batch| batch.ok()) {
-            rows.push(&batch)?;
-            rows.take()?;
+    if let Ok(mut reader) = open_whole(content, &rows) {
+        loop {
+            match reader.push_next(&mut rows) {
+                Ok(true) => rows.take()?,
+                Ok(false) | Err(Unpushed::Content(_)) => break,
+                Err(Unpushed::Failed(error)) => return Err(error),
+            };
         }
     }
     Ok(rows.take_occurrences().unwrap_or_default())
@@ -196,7 +279,7 @@ fn survey_whole(content: Bytes, rows: Rows) -> Result<Occurrences> {
 
 /// A file half-way read; without `batches` at its end.
 struct ParquetFile {
-    batches: Option<ParquetRecordBatchStream<ObjectReader>>,
+    batches: Option<Stream>,
     rows: ParquetRows,
     metrics: ReadMetrics,
     location: Path,
@@ -207,17 +290,19 @@ impl ParquetFile {
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         while let Some(batches) = &mut self.batches {
             let before = self.rows.rows().rejected();
-            let batch = match batches.next().await {
-                None => return Ok(None),
-                Some(Ok(batch)) => {
-                    self.rows.push(&batch)?;
+            let batch = match batches.push_next(&mut self.rows).await {
+                Ok(false) => return Ok(None),
+                Ok(true) => {
                     if self.rows.rows().needs_occurrences() {
                         self.rows.set_occurrences(self.again.occurrences().await?);
                     }
                     self.rows.take()?
                 }
-                Some(Err(error)) if is_store_error(&error) => return Err(unreadable(&self.location, error)),
-                Some(Err(error)) => {
+                Err(Unpushed::Failed(error)) => return Err(error),
+                Err(Unpushed::Content(error)) if is_store_error(&error) => {
+                    return Err(unreadable(&self.location, error));
+                }
+                Err(Unpushed::Content(error)) => {
                     self.batches = None;
                     self.rows.break_off(&unreadable_content(&error))?
                 }
@@ -248,6 +333,7 @@ fn is_store_error(error: &ParquetError) -> bool {
 }
 
 /// Ranges of one object.
+#[derive(Clone)]
 pub(super) struct ObjectReader {
     store: Arc<dyn ObjectStore>,
     location: Path,

@@ -10,7 +10,7 @@ use pulse_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Fault;
-use super::layout::Layout;
+use super::layout::{Layout, arrow_type};
 use super::listing::SourceFile;
 use super::repeated::{Occurrence, Occurrences, Survey};
 use super::value::{ColumnBuilder, Wanted};
@@ -54,6 +54,8 @@ pub(super) struct Rows {
     schema: SchemaRef,
     options: ReadOptions,
     /// Columns whose bytes count towards a full batch.
+    sized_columns: Vec<usize>,
+    /// Columns whose texts tell series apart.
     text_columns: Vec<usize>,
     lines: Vec<i64>,
     rejects: Vec<Reject>,
@@ -131,9 +133,8 @@ impl Rows {
             projection: projection.iter().map(|wanted| wanted.column).collect(),
             schema: Arc::new(Schema::new(fields)),
             options: options.clone(),
-            text_columns: (0..layout.columns.len())
-                .filter(|at| layout.columns.get(*at).is_some_and(|column| column.data_type == ColumnType::String))
-                .collect(),
+            sized_columns: places(layout, |data_type| arrow_type(data_type).primitive_width().is_none()),
+            text_columns: places(layout, |data_type| *data_type == ColumnType::String),
             lines: Vec::new(),
             rejects: Vec::new(),
             reject_bytes: 0,
@@ -195,8 +196,8 @@ impl Rows {
     }
 
     fn text_bytes(&self) -> usize {
-        let texts = self.text_columns.iter().filter_map(|at| self.columns.get(*at));
-        texts.map(ColumnBuilder::text_bytes).sum()
+        let sized = self.sized_columns.iter().filter_map(|at| self.columns.get(*at));
+        sized.map(ColumnBuilder::bytes).sum()
     }
 
     /// Nulls of the row under construction in columns that the file does not have.
@@ -329,6 +330,12 @@ impl Rows {
             .map(Some)
             .map_err(|error| Error::internal("columns of a file's rows have one length").with_source(error))
     }
+}
+
+/// Columns of the types that `is_meant`.
+fn places(layout: &Layout, is_meant: impl Fn(&ColumnType) -> bool) -> Vec<usize> {
+    let columns = layout.columns.iter().enumerate();
+    columns.filter(|(_, column)| is_meant(&column.data_type)).map(|(at, _)| at).collect()
 }
 
 /// Stands for the texts of a row: rows that agree in them are in one series.

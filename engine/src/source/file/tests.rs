@@ -12,3 +12,5 @@ mod plans;
 mod property;
 mod repeated;
 mod support;
+mod types;
+mod types_parquet;

@@ -12,8 +12,6 @@ use crate::json_text::Json;
 #[derive(Debug)]
 pub(super) struct Columns {
     tree: Tree,
-    /// Columns that take the JSON text of their items.
-    texts: Vec<bool>,
 }
 
 /// Arrays of one object, of one length, and how far they are read.
@@ -26,7 +24,7 @@ pub(super) struct Set {
 #[derive(Debug)]
 struct Place {
     field: String,
-    is_text: bool,
+    takes_json: bool,
     /// Where the next item is in the document, or the comma before it; `None` if there is no array.
     at: Option<usize>,
 }
@@ -34,10 +32,10 @@ struct Place {
 impl Columns {
     /// # Errors
     /// `Invalid` when a field begins with `/` and is no JSON pointer.
-    pub(super) fn new(rows: &Rows, text: &[String]) -> Result<Self> {
-        let texts = rows.columns.iter().map(|column| text.iter().any(|name| name == column.name())).collect();
-        let wanted = rows.columns.iter().map(|column| Wanted { field: column.field(), is_text: true });
-        Ok(Self { tree: Tree::new(wanted, &[])?, texts })
+    pub(super) fn new(rows: &Rows) -> Result<Self> {
+        let wanted =
+            rows.columns.iter().map(|column| Wanted { field: column.field(), is_text: true, takes_json: false });
+        Ok(Self { tree: Tree::new(wanted, &[])? })
     }
 
     /// The arrays of the object `text`, which is at `start` of the document.
@@ -52,7 +50,7 @@ impl Columns {
         }
         let mut columns = Vec::with_capacity(values.cells.len());
         let mut lengths: Vec<(&str, usize)> = Vec::new();
-        for ((cell, column), is_text) in values.cells.iter().zip(&rows.columns).zip(&self.texts) {
+        for (cell, column) in values.cells.iter().zip(&rows.columns) {
             let mut at = None;
             if let Cell::Text(part) = cell {
                 if !part.starts_with('[') {
@@ -61,7 +59,7 @@ impl Columns {
                 lengths.push((column.field(), Json(part.as_bytes()).items(1).count()));
                 at = part.as_ptr().addr().checked_sub(text.as_ptr().addr()).map(|offset| start + offset + 1);
             }
-            columns.push(Place { field: column.field().to_owned(), is_text: *is_text, at });
+            columns.push(Place { field: column.field().to_owned(), takes_json: column.takes_json(), at });
         }
         let Some((_, left)) = lengths.first().copied() else {
             return Err("the object has none of the declared fields".to_owned());
@@ -101,12 +99,11 @@ impl Set {
         for (column, item) in self.columns.iter().zip(&items) {
             cells.push(match item {
                 None | Some("null") => Cell::Null,
-                Some(item) if column.is_text => Cell::Text((*item).into()),
-                Some(item) => cell_of(item.as_bytes()),
+                Some(item) => cell_of(item.as_bytes(), column.takes_json),
             });
         }
         for (at, value) in given {
-            if let Some(cell) = cells.get_mut(*at).filter(|cell| **cell == Cell::Null) {
+            if let Some(cell) = cells.get_mut(*at).filter(|cell| matches!(cell, Cell::Null)) {
                 *cell = value.clone();
             }
         }

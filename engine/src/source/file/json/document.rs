@@ -7,6 +7,7 @@ use pulse_core::sources::{Json as JsonFormat, JsonLayout};
 
 use super::super::cell::Cell;
 use super::super::rows::Rows;
+use super::super::value::ColumnBuilder;
 use super::columns::{Columns, Set};
 use super::paths::{Tree, Wanted};
 use super::record::{RecordReader, cell_of};
@@ -59,13 +60,13 @@ impl Document {
     /// # Errors
     /// `Invalid` when a JSON pointer is none.
     pub(in super::super) fn new(rows: Rows, format: &JsonFormat) -> Result<Self> {
-        let JsonFormat { records, key, layout, fields, outer, text } = format;
+        let JsonFormat { records, key, layout, fields, outer } = format;
         let reader = match layout {
-            JsonLayout::Rows => Reader::Rows(RecordReader::new(&rows, fields, text)?),
-            JsonLayout::Columns => Reader::Columns(Columns::new(&rows, text)?),
+            JsonLayout::Rows => Reader::Rows(RecordReader::new(&rows, fields)?),
+            JsonLayout::Columns => Reader::Columns(Columns::new(&rows)?),
         };
         let pointers = std::iter::once(records).chain(outer.values());
-        let outside = Tree::new(pointers.map(|field| Wanted { field, is_text: true }), &[])?;
+        let outside = Tree::new(pointers.map(|field| Wanted { field, is_text: true, takes_json: false }), &[])?;
         let columns = || rows.columns.iter().enumerate();
         let place =
             |name: &String| columns().find(|(_, column)| column.name() == name).map_or(usize::MAX, |(at, _)| at);
@@ -184,7 +185,7 @@ impl Document {
         let end = json.skip_value(start);
         let next = end.max(at + 1);
         let Reader::Rows(reader) = &mut self.reader else { return self.open_set(start, record, Some(next)) };
-        let mut given = outer_cells(&self.text, &self.outer);
+        let mut given = outer_cells(&self.rows, &self.text, &self.outer);
         if let Some(name) = name {
             let key = name.map_or(Cell::Other("a key that is not Unicode"), Cell::Text);
             given.extend(self.keyed.iter().map(|at| (*at, key.clone())));
@@ -208,7 +209,8 @@ impl Document {
     }
 
     fn read_set(&mut self, mut set: Set, record: i64, after: Option<usize>) -> State {
-        if !set.read_row(&mut self.rows, record, &self.text, &outer_cells(&self.text, &self.outer)) {
+        let given = outer_cells(&self.rows, &self.text, &self.outer);
+        if !set.read_row(&mut self.rows, record, &self.text, &given) {
             return next_set(after, record);
         }
         State::Set { set, record: record + 1, after }
@@ -219,9 +221,11 @@ fn next_set(after: Option<usize>, record: i64) -> State {
     after.map_or(State::Done, |at| State::Reading { at, record })
 }
 
-fn outer_cells<'a>(text: &'a [u8], outer: &[(usize, Range<usize>)]) -> Vec<(usize, Cell<'a>)> {
-    let cell =
-        |(column, range): &(usize, Range<usize>)| (*column, cell_of(text.get(range.clone()).unwrap_or_default()));
+fn outer_cells<'a>(rows: &Rows, text: &'a [u8], outer: &[(usize, Range<usize>)]) -> Vec<(usize, Cell<'a>)> {
+    let cell = |(column, range): &(usize, Range<usize>)| {
+        let takes_json = rows.columns.get(*column).is_some_and(ColumnBuilder::takes_json);
+        (*column, cell_of(text.get(range.clone()).unwrap_or_default(), takes_json))
+    };
     outer.iter().map(cell).collect()
 }
 

@@ -36,7 +36,7 @@ impl JoinedRecords {
     /// # Errors
     /// `Invalid` when a field begins with `/` and is no JSON pointer.
     pub(in super::super) fn new(rows: Rows, format: &JsonLines) -> Result<Self> {
-        let reader = RecordReader::new(&rows, &format.fields, &format.text)?;
+        let reader = RecordReader::new(&rows, &format.fields)?;
         Ok(Self { rows, reader, record: 1, skipping: None })
     }
 

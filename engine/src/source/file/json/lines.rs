@@ -21,7 +21,7 @@ impl LineRecords {
     /// # Errors
     /// `Invalid` when a field begins with `/` and is no JSON pointer.
     pub(in super::super) fn new(rows: Rows, format: &JsonLines) -> Result<Self> {
-        let reader = RecordReader::new(&rows, &format.fields, &format.text)?;
+        let reader = RecordReader::new(&rows, &format.fields)?;
         Ok(Self { rows, reader, line: 1, in_long_line: false })
     }
 

@@ -8,8 +8,9 @@ use pulse_core::{Error, Result};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::record::{CellSeed, Name, NameSeed};
+use super::record::{Name, NameSeed};
 use crate::source::file::cell::Cell;
+use crate::source::file::json_value::json_cell;
 
 /// A place in a record, and what is read there.
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ pub(super) struct Wanted<'a> {
     pub(super) field: &'a str,
     /// Whether its JSON text is wanted, rather than the value.
     pub(super) is_text: bool,
+    /// Whether its column takes any JSON as it stands.
+    pub(super) takes_json: bool,
 }
 
 /// The values to find in records of one shape.
@@ -41,7 +44,8 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Tree {
     root: Node,
     shape: Shape,
-    cells: usize,
+    /// For each cell, whether its column takes any JSON as it stands.
+    takes_json: Vec<bool>,
     marks: Marks,
 }
 
@@ -80,9 +84,9 @@ impl Tree {
     pub(super) fn new<'a>(wanted: impl IntoIterator<Item = Wanted<'a>>, fields: &[String]) -> Result<Self> {
         let mut root = Node::default();
         let mut nodes = 1;
-        let mut cells = 0;
-        for (cell, Wanted { field, is_text }) in wanted.into_iter().enumerate() {
-            cells += 1;
+        let mut takes = Vec::new();
+        for (cell, Wanted { field, is_text, takes_json }) in wanted.into_iter().enumerate() {
+            takes.push(takes_json);
             let steps = match fields.iter().position(|name| name == field) {
                 Some(place) => vec![place.to_string()],
                 None if is_pointer(field) => pointer_steps(field).map_err(Error::invalid)?,
@@ -102,7 +106,7 @@ impl Tree {
             0 => Shape::Object,
             items => Shape::Array(items),
         };
-        Ok(Self { root, shape, cells, marks: Marks { record: 0, met: vec![0; nodes] } })
+        Ok(Self { root, shape, takes_json: takes, marks: Marks { record: 0, met: vec![0; nodes] } })
     }
 
     /// Reads a record.
@@ -111,8 +115,9 @@ impl Tree {
     /// When it is not JSON, or neither an object nor an array as is wanted.
     pub(super) fn read<'de>(&mut self, text: &'de str) -> serde_json::Result<Values<'de>> {
         self.marks.record += 1;
-        let cells = vec![Cell::Null; self.cells];
-        let mut found = Found { values: Values { cells, any: false, wrong: None }, marks: &mut self.marks };
+        let cells = vec![Cell::Null; self.takes_json.len()];
+        let values = Values { cells, any: false, wrong: None };
+        let mut found = Found { values, takes_json: &self.takes_json, marks: &mut self.marks };
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let record = Record { node: &self.root, shape: self.shape, found: &mut found };
         match self.shape {
@@ -173,6 +178,7 @@ fn array_index(step: &str) -> Option<usize> {
 
 struct Found<'t, 'de> {
     values: Values<'de>,
+    takes_json: &'t [bool],
     marks: &'t mut Marks,
 }
 
@@ -188,6 +194,15 @@ impl<'de> Found<'_, 'de> {
         for at in cells {
             if let Some(place) = self.values.cells.get_mut(*at) {
                 *place = cell.clone();
+            }
+        }
+    }
+
+    fn put_values(&mut self, node: &Node, raw: &'de str) {
+        for at in &node.values {
+            match json_cell(raw, self.takes_json.get(*at).copied().unwrap_or_default()) {
+                Some(cell) => self.put(&[*at], cell),
+                None => self.refuse(format!("`{}` has an escape that no text has", node.shown())),
             }
         }
     }
@@ -318,28 +333,17 @@ impl<'de> DeserializeSeed<'de> for NodeSeed<'_, '_, 'de> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let Node { values, texts, children, .. } = self.node;
-        match (texts.is_empty(), values.is_empty(), children.is_empty()) {
-            (true, _, true) => {
-                let cell = CellSeed.deserialize(deserializer)?;
-                self.found.put(values, cell);
-                Ok(())
-            }
-            (true, true, false) => deserializer.deserialize_any(self),
-            _ => {
-                let text = <&'de RawValue>::deserialize(deserializer)?.get();
-                self.found.put_text(texts, text);
-                let mut again = serde_json::Deserializer::from_str(text);
-                if !values.is_empty() {
-                    let cell = CellSeed.deserialize(&mut again).map_err(D::Error::custom)?;
-                    self.found.put(values, cell);
-                }
-                if !children.is_empty() {
-                    let mut again = serde_json::Deserializer::from_str(text);
-                    again.deserialize_any(self).map_err(D::Error::custom)?;
-                }
-                Ok(())
-            }
+        if texts.is_empty() && values.is_empty() {
+            return deserializer.deserialize_any(self);
         }
+        let text = <&'de RawValue>::deserialize(deserializer)?.get();
+        self.found.put_text(texts, text);
+        self.found.put_values(self.node, text);
+        if !children.is_empty() {
+            let mut again = serde_json::Deserializer::from_str(text);
+            again.deserialize_any(self).map_err(D::Error::custom)?;
+        }
+        Ok(())
     }
 }
 

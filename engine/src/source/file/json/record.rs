@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use pulse_core::Result;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Visitor};
 
 use super::super::cell::Cell;
+use super::super::json_value::json_cell;
 use super::super::rows::Rows;
 use super::paths::{Tree, Wanted};
 
@@ -17,15 +18,15 @@ pub(super) struct RecordReader {
 }
 
 impl RecordReader {
-    /// `fields` are the names of an array's items, and `text` the columns that take JSON text.
+    /// `fields` are the names of an array's items.
     ///
     /// # Errors
     /// `Invalid` when a field begins with `/` and is no JSON pointer.
-    pub(super) fn new(rows: &Rows, fields: &[String], text: &[String]) -> Result<Self> {
+    pub(super) fn new(rows: &Rows, fields: &[String]) -> Result<Self> {
         let wanted = rows.columns.iter().map(|column| {
             let field = column.field();
             // The text of a whole record is all that it can be read as.
-            Wanted { field, is_text: field.is_empty() || text.iter().any(|name| name == column.name()) }
+            Wanted { field, is_text: field.is_empty(), takes_json: column.takes_json() }
         });
         Ok(Self { tree: Tree::new(wanted, fields)? })
     }
@@ -50,7 +51,7 @@ impl RecordReader {
         }
         let mut cells = values.cells;
         for (at, value) in given {
-            if let Some(cell) = cells.get_mut(*at).filter(|cell| **cell == Cell::Null) {
+            if let Some(cell) = cells.get_mut(*at).filter(|cell| matches!(cell, Cell::Null)) {
                 *cell = value.clone();
             }
         }
@@ -78,13 +79,11 @@ pub(super) fn push_row<R: AsRef<[u8]>>(rows: &mut Rows, line: i64, cells: &[Cell
     rows.keep(line, raw);
 }
 
-/// A value on its own, whose text is known to be JSON.
-pub(super) fn cell_of(text: &[u8]) -> Cell<'_> {
+/// A value on its own, whose text is known to be JSON, as a column of JSON text takes it or another one.
+pub(super) fn cell_of(text: &[u8], takes_json: bool) -> Cell<'_> {
     let text = std::str::from_utf8(text).unwrap_or_default();
     // Only a string with half of a surrogate pair is JSON and no value.
-    CellSeed
-        .deserialize(&mut serde_json::Deserializer::from_str(text))
-        .unwrap_or(Cell::Other("a string that is not Unicode"))
+    json_cell(text, takes_json).unwrap_or(Cell::Other("a string that is not Unicode"))
 }
 
 pub(super) fn parse_reason(record: &str, error: &serde_json::Error) -> String {
@@ -121,62 +120,5 @@ impl<'de> Visitor<'de> for NameSeed {
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
         Ok(Name(Cow::Owned(name.to_owned())))
-    }
-}
-
-/// A value as one cell.
-pub(super) struct CellSeed;
-
-impl<'de> DeserializeSeed<'de> for CellSeed {
-    type Value = Cell<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for CellSeed {
-    type Value = Cell<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Cell::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Cell::Boolean(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Cell::Int(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(value).map_or(Cell::Uint(value), Cell::Int))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Cell::Double(value))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cell::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Cell::Other("an array"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Cell::Other("an object"))
     }
 }

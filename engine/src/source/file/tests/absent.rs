@@ -104,7 +104,7 @@ fn parquet_file(columns: &[Column], lines: &[Vec<Option<u8>>]) -> Vec<u8> {
     parquet_bytes(arrays)
 }
 
-fn read_parquet(source: &FileSource, bytes: Vec<u8>) -> Vec<super::support::Row> {
+pub(super) fn read_parquet(source: &FileSource, bytes: Vec<u8>) -> Vec<super::support::Row> {
     let layout = Layout::new(source).unwrap();
     let fields = layout.schema.fields().iter().enumerate();
     let all: Vec<Projected> = fields.map(|(column, field)| Projected { column, name: field.name().clone() }).collect();

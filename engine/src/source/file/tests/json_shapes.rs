@@ -197,8 +197,8 @@ fn values_by_their_path() {
 #[test]
 fn a_field_of_two_columns_is_read_into_both() {
     let source = source(
-        &["a: bigint", "b: string", "c: bigint"],
-        &json!({ "json_lines": { "text": ["b"] } }),
+        &["a: bigint", "b: json", "c: bigint"],
+        &json!({ "json_lines": {} }),
         &json!({ "a": "/x/y", "b": "x", "c": "/x/y" }),
     );
     assert_eq!(rows_of(&source, r#"{"x":{"y":5}}"#), [kept(1, r#"5|{"y":5}|5"#)]);
@@ -207,8 +207,8 @@ fn a_field_of_two_columns_is_read_into_both() {
 #[test]
 fn json_text_as_it_stands() {
     let source = source(
-        &["raw: string", "t: string", "payload: string", "id: bigint"],
-        &json!({ "json_lines": { "text": ["t", "payload"] } }),
+        &["raw: string", "t: json", "payload: json", "id: bigint"],
+        &json!({ "json_lines": {} }),
         &json!({ "raw": "", "t": "/payload/t" }),
     );
     for (line, values) in [
@@ -302,8 +302,8 @@ fn options_travel_with_the_scan() {
     for format in [
         json!({ "json_lines": {} }),
         json!({ "json": { "records": "", "key": null } }),
-        json!({ "json_lines": { "joined": true, "fields": ["a"], "text": ["a"] } }),
-        json!({ "json": { "records": "/a", "key": "b", "layout": "columns", "fields": ["a"], "outer": { "a": "/b" }, "text": ["a"] } }),
+        json!({ "json_lines": { "joined": true, "fields": ["a"] } }),
+        json!({ "json": { "records": "/a", "key": "b", "layout": "columns", "fields": ["a"], "outer": { "a": "/b" } } }),
     ] {
         let source = source(&["a: string"], &format, &json!({ "a": "/x" }));
         let text = serde_json::to_value(&source).unwrap();

@@ -143,7 +143,20 @@ fn solid(text: &str) -> String {
     text.chars().filter(|character| !matches!(character, ' ' | '\t' | '\n' | '\r' | '\u{1e}')).collect()
 }
 
+/// The text as the mark in front of it says.
 fn without_bom(bytes: &[u8]) -> String {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xFF, 0xFE, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => wide(rest, u16::from_be_bytes),
+        _ => without_bom_utf8(bytes),
+    }
+}
+
+fn without_bom_utf8(bytes: &[u8]) -> String {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -9,16 +9,16 @@ impl ColumnBuilder {
     #[inline]
     pub(in super::super) fn take_repeat(&mut self) -> Option<i64> {
         match &mut self.kind {
-            Kind::Timestamp(stamps, _) => stamps.take_repeat(),
-            Kind::Text | Kind::Boolean | Kind::Bigint | Kind::Double | Kind::Date => None,
+            Kind::Timestamp(stamps) => stamps.take_repeat(),
+            _ => None,
         }
     }
 
     /// Why a stamp that was read as `instant` is rejected when order does not say what it means.
     #[cold]
     pub(in super::super) fn unclear(&self, instant: i64) -> String {
-        let Kind::Timestamp(stamps, shift) = &self.kind else { return String::new() };
-        let shown = stamps.wall_clock(instant + i64::from(*shift) * 1_000_000);
+        let Kind::Timestamp(stamps) = &self.kind else { return String::new() };
+        let shown = stamps.shown(instant);
         let why = "and the order of the file's rows does not say which is meant: see `ambiguous` of its feed";
         format!("{}, {why}", self.reason(Fault::Repeated, &shown))
     }
@@ -56,6 +56,9 @@ impl ColumnBuilder {
     /// Makes the value of a row null.
     pub(in super::super) fn make_null(&mut self, row: usize) {
         let Some(values) = &mut self.values else { return };
+        if let Data::Nested(node) = &mut values.data {
+            return node.make_null(row);
+        }
         values.valid.resize(values.data.len(), true);
         if let Some(valid) = values.valid.get_mut(row) {
             *valid = false;

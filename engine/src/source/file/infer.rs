@@ -1,0 +1,250 @@
+//! A contract that the bytes of a file suggest, as a proposal for a person: pure.
+
+mod json;
+mod render;
+mod sniff;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::datatypes::{DataType, Schema};
+use bytes::Bytes;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use pulse_core::sources::{ColumnType, Encoding, Format};
+use pulse_core::{Error, Result};
+
+use self::text::{Guess, Marks, guess};
+use super::compression::Compression;
+
+/// Bytes of a file that a proposal is made from.
+pub const SAMPLE_BYTES: usize = 4 << 20;
+/// Bytes that a compressed sample may yield.
+const MOST_TEXT: usize = 16 << 20;
+/// Records that types are guessed from.
+const RECORDS: usize = 20_000;
+
+/// A source of one feed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    format: Format,
+    columns: Vec<Proposed>,
+    marks: Marks,
+    nulls: BTreeSet<String>,
+}
+
+/// A column with what speaks for it.
+#[derive(Debug, Clone, PartialEq)]
+struct Proposed {
+    name: String,
+    field: String,
+    data_type: ColumnType,
+    pattern: Option<String>,
+    evidence: String,
+}
+
+impl Proposal {
+    /// A name for a source of a file of this name.
+    pub fn source_name(&self, file: &str) -> String {
+        column_name(file.split('.').next().unwrap_or_default(), &mut BTreeMap::new())
+    }
+}
+
+/// `bytes` are the front of the file, or all of it.
+///
+/// # Errors
+/// `Invalid` when no format is recognised.
+pub fn infer(path: &str, bytes: &[u8], is_whole: bool) -> Result<Proposal> {
+    let unknown =
+        |why: String| Error::invalid(format!("{path}: {why}; describe it by hand (docs/guide/describe-your-files.md)"));
+    if bytes.starts_with(b"PAR1") {
+        if !is_whole {
+            return Err(unknown(
+                "a Parquet file is read from its end, and this one is too large to be looked at".to_owned(),
+            ));
+        }
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes));
+        return Ok(of_schema(reader.map_err(|error| unknown(error.to_string()))?.schema()));
+    }
+    let (bytes, is_whole) = decompressed(path, bytes, is_whole).map_err(unknown)?;
+    let (text, encoding) =
+        decoded(&bytes, is_whole).ok_or_else(|| unknown("it is neither text nor Parquet".to_owned()))?;
+    if text.trim().is_empty() {
+        return Err(unknown("it is empty".to_owned()));
+    }
+    let proposal = match text.trim_start().starts_with(['{', '[']) {
+        true => of_json(&text, is_whole),
+        false => of_csv(&text, encoding),
+    };
+    proposal.map_err(unknown)
+}
+
+fn decompressed(path: &str, bytes: &[u8], is_whole: bool) -> Result<(Vec<u8>, bool), String> {
+    let decompressor = Compression::of(path).decompressor(MOST_TEXT).map_err(|error| error.to_string())?;
+    let Some(mut decompressor) = decompressor else { return Ok((bytes.to_vec(), is_whole)) };
+    let (mut out, mut at) = (Vec::new(), 0);
+    while at < bytes.len() && out.len() < MOST_TEXT {
+        at += decompressor.push(bytes.get(at..).unwrap_or_default(), &mut out)?;
+    }
+    let is_read = at >= bytes.len();
+    while is_whole && is_read && out.len() < MOST_TEXT {
+        if decompressor.finish(&mut out)? {
+            return Ok((out, true));
+        }
+    }
+    // What the last bytes of a part still hold is not needed.
+    while !is_whole && out.is_empty() && !decompressor.finish(&mut out)? {}
+    Ok((out, false))
+}
+
+/// Text up to its last whole line, and its encoding; `None` for bytes that are no text.
+fn decoded(bytes: &[u8], is_whole: bool) -> Option<(String, Encoding)> {
+    let (text, encoding) = match bytes {
+        [0xFF, 0xFE, rest @ ..] => (wide(rest, u16::from_le_bytes), Encoding::Utf8),
+        [0xFE, 0xFF, rest @ ..] => (wide(rest, u16::from_be_bytes), Encoding::Utf8),
+        _ => {
+            let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+            match std::str::from_utf8(bytes) {
+                Ok(text) => (text.to_owned(), Encoding::Utf8),
+                // A character that the sample cuts.
+                Err(error) if error.error_len().is_none() => {
+                    (String::from_utf8_lossy(bytes).into_owned(), Encoding::Utf8)
+                }
+                Err(_) if bytes.contains(&0) => return None,
+                Err(_) => (bytes.iter().map(|byte| char::from(*byte)).collect(), Encoding::Windows1252),
+            }
+        }
+    };
+    if text.contains('\0') {
+        return None;
+    }
+    let whole = if is_whole { text.len() } else { text.rfind('\n').map_or(text.len(), |at| at + 1) };
+    Some((text.get(..whole).unwrap_or(&text).to_owned(), encoding))
+}
+
+fn wide(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair)).collect();
+    String::from_utf16_lossy(&units)
+}
+
+fn of_csv(text: &str, encoding: Encoding) -> Result<Proposal, String> {
+    let sniff::Sniffed { mut csv, names } =
+        sniff::sniff(text).ok_or("no delimiter cuts its lines into records alike")?;
+    csv.encoding = encoding;
+    let rest = text.split_inclusive('\n').skip(csv.skip_lines as usize).collect::<String>();
+    let byte = |text: &str| text.as_bytes().first().copied();
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(csv.header)
+        .flexible(true)
+        .delimiter(byte(&csv.delimiter).unwrap_or(b','))
+        .escape(csv.escape.as_deref().and_then(byte))
+        .double_quote(csv.escape.is_none())
+        .comment(csv.comment.as_deref().and_then(byte))
+        .from_reader(rest.as_bytes());
+    let mut values: Vec<Vec<String>> = vec![Vec::new(); names.len()];
+    for record in
+        reader.records().take(RECORDS).filter_map(std::result::Result::ok).filter(|record| record.len() == names.len())
+    {
+        for (column, value) in values.iter_mut().zip(&record) {
+            column.push(value.to_owned());
+        }
+    }
+    let guesses = |marks: Marks| -> Vec<Guess> {
+        let one = |(name, values): (&String, &Vec<String>)| {
+            guess(name, &values.iter().map(String::as_str).collect::<Vec<_>>(), marks)
+        };
+        names.iter().zip(&values).map(one).collect()
+    };
+    let numbers = |marks: &Marks| guesses(*marks).iter().filter(|guess| guess.is_number()).count();
+    // Of marks with which equally many columns are numbers, the first.
+    let marks = Marks::ALL.into_iter().rev().max_by_key(numbers).unwrap_or(Marks::ALL[0]);
+    Ok(proposal(Format::Csv(Box::new(csv)), names.iter().cloned().zip(guesses(marks)), marks))
+}
+
+fn of_json(text: &str, is_whole: bool) -> Result<Proposal, String> {
+    let json::Records { format, fields } = json::records(text, is_whole)?;
+    let guesses = fields.into_iter().map(|(name, values)| {
+        let guess = json::guess_field(&name, values.get(..RECORDS).unwrap_or(&values));
+        (name, guess)
+    });
+    Ok(proposal(format, guesses, Marks::ALL[0]))
+}
+
+fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, marks: Marks) -> Proposal {
+    let (mut names, mut nulls, mut columns) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    for (field, guess) in guesses {
+        nulls.extend(guess.nulls);
+        let Guess { data_type, pattern, evidence, .. } = guess;
+        columns.push(Proposed { name: column_name(&field, &mut names), field, data_type, pattern, evidence });
+    }
+    Proposal { format, columns, marks, nulls }
+}
+
+fn of_schema(schema: &Schema) -> Proposal {
+    let guesses = schema.fields().iter().map(|field| {
+        let evidence = format!("{} in the file", field.data_type());
+        let data_type = column_type(field.data_type()).unwrap_or(ColumnType::String);
+        (field.name().clone(), Guess { data_type, pattern: None, nulls: BTreeSet::new(), evidence })
+    });
+    proposal(Format::Parquet {}, guesses, Marks::ALL[0])
+}
+
+/// The type of a contract that holds all values of a type of Arrow; `None` when there is none.
+fn column_type(data_type: &DataType) -> Option<ColumnType> {
+    Some(match data_type {
+        DataType::Boolean => ColumnType::Boolean,
+        DataType::Int8 => ColumnType::Tinyint,
+        DataType::Int16 | DataType::UInt8 => ColumnType::Smallint,
+        DataType::Int32 | DataType::UInt16 => ColumnType::Int,
+        DataType::Int64 | DataType::UInt32 => ColumnType::Bigint,
+        DataType::UInt64 => ColumnType::Decimal { precision: 20, scale: 0 },
+        DataType::Float16 | DataType::Float32 => ColumnType::Float,
+        DataType::Float64 => ColumnType::Double,
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale) => {
+            ColumnType::Decimal { precision: *precision, scale: u8::try_from(*scale).ok()? }
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::String,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            ColumnType::Binary
+        }
+        DataType::Date32 | DataType::Date64 => ColumnType::Date,
+        DataType::Timestamp(_, Some(_)) => ColumnType::Timestamp,
+        DataType::Timestamp(_, None) => ColumnType::TimestampNtz,
+        DataType::Dictionary(_, values) => column_type(values)?,
+        DataType::List(item) | DataType::LargeList(item) => ColumnType::Array(Box::new(column_type(item.data_type())?)),
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(fields) => ColumnType::Map(Box::new(column_type(fields.get(1)?.data_type())?)),
+            _ => return None,
+        },
+        DataType::Struct(fields) => {
+            let field = |field: &std::sync::Arc<arrow::datatypes::Field>| {
+                Some((field.name().clone(), column_type(field.data_type())?))
+            };
+            ColumnType::Struct(fields.iter().map(field).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}
+
+/// Lower-case letters, digits and `_`, a letter first; none twice.
+fn column_name(field: &str, used: &mut BTreeMap<String, u32>) -> String {
+    let mut name = String::new();
+    for letter in field.trim().chars() {
+        match letter.to_ascii_lowercase() {
+            letter if letter.is_ascii_alphanumeric() => name.push(letter),
+            _ if name.is_empty() || name.ends_with('_') => {}
+            _ => name.push('_'),
+        }
+    }
+    let mut name = name.trim_end_matches('_').to_owned();
+    if !name.starts_with(|letter: char| letter.is_ascii_lowercase()) {
+        name = format!("c{name}");
+    }
+    let count = used.entry(name.clone()).or_default();
+    *count += 1;
+    if *count > 1 { format!("{name}_{count}") } else { name }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Records of a JSON file and the types of their fields.
+
+use std::collections::BTreeMap;
+
+use pulse_core::name::is_identifier;
+use pulse_core::sources::{ColumnType, Format};
+use serde_json::{Value, json};
+
+use super::text::{Guess, Marks, guess};
+
+/// Fields of an object that is taken for a struct; one with more is a map.
+const MOST_FIELDS: usize = 20;
+
+/// The format of a text of JSON, and the values of its fields.
+pub(super) struct Records {
+    pub(super) format: Format,
+    pub(super) fields: BTreeMap<String, Vec<Value>>,
+}
+
+/// `is_whole` says whether the text is all of the file.
+///
+/// # Errors
+/// Why no records are found.
+pub(super) fn records(text: &str, is_whole: bool) -> Result<Records, String> {
+    let mut values = Vec::new();
+    let mut broken = None;
+    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        match value {
+            Ok(value) => values.push(value),
+            Err(error) if error.is_eof() && !is_whole && !values.is_empty() => break,
+            Err(error) => {
+                broken = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    if let ([document], None) = (&values[..], &broken)
+        && let Some((pointer, records)) = longest_list(document, String::new())
+    {
+        return gathered(json!({"json": {"records": pointer}}), records.iter());
+    }
+    if let (true, Some(error)) = (values.is_empty(), broken) {
+        return Err(format!("it is not JSON, or its first record is larger than the sample: {error}"));
+    }
+    let a_line = text.trim_end().lines().filter(|line| !line.trim().is_empty()).count();
+    let joined =
+        a_line < values.len() || text.lines().next().is_none_or(|line| serde_json::from_str::<Value>(line).is_err());
+    let format = if joined { json!({"json_lines": {"joined": true}}) } else { json!({"json_lines": {}}) };
+    gathered(format, values.iter())
+}
+
+/// The list of objects or of arrays with the most items, and where it is.
+fn longest_list(value: &Value, pointer: String) -> Option<(String, Vec<Value>)> {
+    let deeper = |name: &str, inner: &Value| {
+        longest_list(inner, format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")))
+    };
+    match value {
+        Value::Array(items)
+            if !items.is_empty() && (items.iter().all(Value::is_object) || items.iter().all(Value::is_array)) =>
+        {
+            Some((pointer, items.clone()))
+        }
+        Value::Object(fields) => {
+            fields.iter().filter_map(|(name, inner)| deeper(name, inner)).max_by_key(|(_, items)| items.len())
+        }
+        _ => None,
+    }
+}
+
+fn gathered<'a>(format: Value, records: impl Iterator<Item = &'a Value>) -> Result<Records, String> {
+    let mut fields: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for record in records {
+        match record {
+            Value::Object(object) => {
+                for (name, value) in object {
+                    fields.entry(name.clone()).or_default().push(value.clone());
+                }
+            }
+            Value::Array(items) => {
+                for (place, value) in items.iter().enumerate() {
+                    fields.entry(place.to_string()).or_default().push(value.clone());
+                }
+            }
+            _ => return Err("its records are neither objects nor arrays".to_owned()),
+        }
+    }
+    let format = serde_json::from_value(format).map_err(|error| error.to_string())?;
+    Ok(Records { format, fields })
+}
+
+/// What a field with these values holds.
+pub(super) fn guess_field(name: &str, values: &[Value]) -> Guess {
+    let known: Vec<&Value> = values.iter().filter(|value| !value.is_null()).collect();
+    if !known.is_empty() && known.iter().all(|value| !value.is_object() && !value.is_array()) {
+        let texts: Vec<String> = values.iter().map(text).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let mut guessed = guess(name, &texts, Marks::ALL[0]);
+        // A text stays a text, whatever it looks like; a number in quotes is read as one all the same.
+        let mixed = known.iter().any(|value| value.is_string()) && !known.iter().all(|value| value.is_string());
+        if mixed && !guessed.is_number() {
+            guessed.data_type = ColumnType::Json;
+        }
+        return guessed;
+    }
+    let data_type = if known.is_empty() { ColumnType::String } else { nested(&known) };
+    let evidence = format!("{} values, {} null", known.len(), values.len() - known.len());
+    Guess { data_type, pattern: None, nulls: std::collections::BTreeSet::new(), evidence }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Lists, maps and structs whose items are alike; everything else is kept as its text.
+fn nested(values: &[&Value]) -> ColumnType {
+    if values.iter().all(|value| value.is_array()) {
+        let items: Vec<Value> = values.iter().filter_map(|value| value.as_array()).flatten().cloned().collect();
+        return match inner(&items) {
+            ColumnType::Json => ColumnType::Json,
+            item => ColumnType::Array(Box::new(item)),
+        };
+    }
+    let objects: Vec<_> = values.iter().filter_map(|value| value.as_object()).collect();
+    if objects.len() != values.len() {
+        return ColumnType::Json;
+    }
+    let mut fields: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (name, value) in objects.into_iter().flatten() {
+        fields.entry(name.clone()).or_default().push(value.clone());
+    }
+    if fields.is_empty() || fields.len() > MOST_FIELDS || !fields.keys().all(|name| is_identifier(name)) {
+        return ColumnType::Json;
+    }
+    let typed: Vec<(String, ColumnType)> = fields.into_iter().map(|(name, values)| (name, inner(&values))).collect();
+    if typed.iter().any(|(_, data_type)| *data_type == ColumnType::Json) {
+        return ColumnType::Json;
+    }
+    ColumnType::Struct(typed)
+}
+
+fn inner(values: &[Value]) -> ColumnType {
+    let guessed = guess_field("", values);
+    // A pattern is declared for columns only.
+    if guessed.pattern.is_some() { ColumnType::String } else { guessed.data_type }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        let records = records(text, true).unwrap();
+        let fields =
+            records.fields.iter().map(|(name, values)| format!("{name}:{}", guess_field(name, values).data_type));
+        let format = serde_json::to_string(&records.format).unwrap();
+        format!("{format} {}", fields.collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn records_by_line_joined_and_within_a_document() {
+        assert!(shown("{\"a\":1}\n{\"a\":2.5}\n").ends_with("a:double"));
+        assert!(shown("{\"a\":1}\n{\"a\":2}\n").starts_with("{\"json_lines\":{}"));
+        assert!(shown("{\"a\":1}{\"a\":2}").contains("joined"));
+        assert!(
+            shown("{\"meta\":[1],\"data\":{\"bars\":[{\"t\":\"2024-01-01\"},{\"t\":null}]}}").contains("/data/bars")
+        );
+        assert!(shown("[[1,\"x\"],[2,\"y\"]]").ends_with("0:bigint 1:string"));
+    }
+
+    #[test]
+    fn nested_values_have_types_where_they_are_alike() {
+        assert!(shown("{\"a\":[1,2]}\n{\"a\":[]}\n").ends_with("a:array<bigint>"));
+        assert!(shown("{\"a\":{\"x\":1,\"y\":\"t\"}}\n").ends_with("a:struct<x:bigint,y:string>"));
+        assert!(shown("{\"a\":[1,{}]}\n").ends_with("a:json"));
+        assert!(shown("{\"a\":1}\n{\"a\":\"x\"}\n").ends_with("a:json"));
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        assert!(records("{\"a\":", true).is_err());
+        assert!(records("1\n2\n", true).is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! Proposals for files as people have them: each must be a contract that `check` accepts and that reads the file.
+
+use super::*;
+
+fn toml(path: &str, bytes: &[u8]) -> String {
+    infer(path, bytes, true).unwrap().to_toml("s", "$raw", path)
+}
+
+/// The text of a proposal is a source with the format and columns that were proposed.
+fn parsed(text: &str) -> pulse_core::sources::Sources {
+    toml::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+#[test]
+fn a_file_as_a_spreadsheet_of_a_german_bank_writes_it() {
+    let text = "Kontoauszug 2024\n\nBuchungstag;Betrag;W\u{e4}hrung;Stück\n31.01.2024;1.234,56;EUR;1.000\n01.02.2024;-0,10;EUR;-\n";
+    let bytes: Vec<u8> = text.chars().map(|letter| u8::try_from(u32::from(letter)).unwrap()).collect();
+    let toml = toml("konto.csv", &bytes);
+    let source = &parsed(&toml).files["s"];
+    let feed = &source.feed["s"];
+    let types: Vec<String> =
+        source.columns.iter().map(|column| format!("{} {}", column.name, column.data_type)).collect();
+    assert_eq!(types, ["buchungstag date", "betrag double", "w_hrung string", "st_ck bigint"], "{toml}");
+    assert_eq!((feed.decimal, feed.thousands), (',', Some('.')));
+    assert_eq!(feed.pattern["buchungstag"], "dd.MM.yyyy");
+    assert_eq!(feed.nulls.as_deref().unwrap(), ["", "-"]);
+    assert_eq!(feed.rename["betrag"], "Betrag");
+    let Format::Csv(csv) = &feed.format else { panic!("{toml}") };
+    assert_eq!((csv.delimiter.as_str(), csv.encoding), (";", Encoding::Windows1252));
+}
+
+#[test]
+fn json_and_names_that_sql_does_not_take() {
+    let toml = toml("k.json", b"[[1700000000000, 1.5], [1700000060000, 2]]");
+    let source = &parsed(&toml).files["s"];
+    assert_eq!(source.columns[0].name, "c0");
+    assert_eq!(source.feed["s"].rename["c0"], "0");
+    let toml = super::infer("a.jsonl", b"{\"Trade Time\":\"2024-01-01T00:00:00Z\",\"trade-time\":1}\n", true)
+        .unwrap()
+        .to_toml("s", "r", "p");
+    let names: Vec<String> = parsed(&toml).files["s"].columns.iter().map(|column| column.name.clone()).collect();
+    assert_eq!(names, ["trade_time", "trade_time_2"]);
+}
+
+#[test]
+fn what_is_neither_text_nor_parquet_is_refused() {
+    for bytes in [&b"\x89PNG\r\n\x1a\n\0\0\0"[..], b"", b"   \n"] {
+        assert!(infer("x.csv", bytes, true).is_err(), "{bytes:?}");
+    }
+    assert!(infer("x.csv.gz", b"no gzip", true).is_err());
+}
+
+#[test]
+fn a_part_of_a_file_ends_with_its_last_whole_line() {
+    let text = "a,b\n1,2\n3,4\n5,\"x";
+    let proposal = infer("x.csv", text.as_bytes(), false).unwrap();
+    assert!(proposal.columns.iter().all(|column| column.data_type == ColumnType::Bigint), "{proposal:?}");
+}

@@ -1,0 +1,239 @@
+//! Types that the texts of a column suggest.
+
+use std::collections::BTreeSet;
+
+use chrono::{NaiveDate, NaiveDateTime};
+use pulse_core::sources::{ColumnType, StampParts, StampPattern};
+
+/// Texts that often mean null. They count only beside values that are no plain text.
+const NULLS: [&str; 11] = ["NA", "N/A", "#N/A", "n/a", "null", "NULL", "None", "-", "\\N", "nan", "NaN"];
+/// The first one that reads all values is proposed.
+const DATES: [&str; 8] =
+    ["yyyy/MM/dd", "dd/MM/yyyy", "MM/dd/yyyy", "dd.MM.yyyy", "d.M.yyyy", "dd-MM-yyyy", "dd-MMM-yyyy", "d/M/yyyy"];
+const TIMES: [&str; 3] = [" HH:mm:ss", " HH:mm", " HH:mm:ss.SSS"];
+/// Words of names that hold a time.
+const TIME_WORDS: [&str; 7] = ["ts", "t", "time", "timestamp", "date", "at", "epoch"];
+
+/// Marks of numbers in text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks {
+    pub(super) decimal: char,
+    pub(super) thousands: Option<char>,
+}
+
+impl Marks {
+    pub(super) const ALL: [Self; 4] = [
+        Self { decimal: '.', thousands: None },
+        Self { decimal: '.', thousands: Some(',') },
+        Self { decimal: ',', thousands: None },
+        Self { decimal: ',', thousands: Some('.') },
+    ];
+
+    /// The number as programs write it; `None` when the marks stand where none can be.
+    fn plain(self, text: &str) -> Option<String> {
+        let (whole, fraction) = match text.split_once(self.decimal) {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (text, None),
+        };
+        let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+        if let Some(mark) = self.thousands.filter(|mark| digits.contains(*mark)) {
+            let mut groups = digits.split(mark);
+            let first = groups.next().unwrap_or_default();
+            if !(1..=3).contains(&first.len()) || groups.any(|group| group.len() != 3) {
+                return None;
+            }
+        }
+        let whole: String = whole.chars().filter(|letter| Some(*letter) != self.thousands).collect();
+        Some(fraction.map_or(whole.clone(), |fraction| format!("{whole}.{fraction}")))
+    }
+}
+
+/// What a column of texts holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Guess {
+    pub(super) data_type: ColumnType,
+    pub(super) pattern: Option<String>,
+    /// Texts of it that mean null, besides the empty one.
+    pub(super) nulls: BTreeSet<String>,
+    pub(super) evidence: String,
+}
+
+impl Guess {
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self.data_type, ColumnType::Bigint | ColumnType::Double)
+    }
+}
+
+/// `texts` are the values of the column `name`, an empty one is null.
+pub(super) fn guess(name: &str, texts: &[&str], marks: Marks) -> Guess {
+    let (nulls, values): (Vec<&str>, Vec<&str>) =
+        texts.iter().filter(|text| !text.is_empty()).partition(|text| NULLS.contains(text));
+    let empty = texts.len() - values.len();
+    let Some(first) = values.first() else {
+        return plain(ColumnType::String, &[], "no value in the sample".to_owned());
+    };
+    let seen = match empty {
+        0 => format!("{} values such as {first}, never empty", values.len()),
+        _ => format!("{} values such as {first}, {empty} empty", values.len()),
+    };
+    match of_values(name, &values, marks) {
+        Some((data_type, pattern, note)) => {
+            let note = note.map(|note| format!("; {note}")).unwrap_or_default();
+            Guess { pattern, ..plain(data_type, &nulls, format!("{seen}{note}")) }
+        }
+        None => plain(ColumnType::String, &[], seen),
+    }
+}
+
+fn plain(data_type: ColumnType, nulls: &[&str], evidence: String) -> Guess {
+    let nulls = nulls.iter().map(|text| (*text).to_owned()).collect();
+    Guess { data_type, pattern: None, nulls, evidence }
+}
+
+type Found = (ColumnType, Option<String>, Option<String>);
+
+/// `None` for plain text.
+fn of_values(name: &str, values: &[&str], marks: Marks) -> Option<Found> {
+    let all = |holds: &dyn Fn(&str) -> bool| values.iter().all(|value| holds(value));
+    if all(&|value| value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false")) {
+        return Some((ColumnType::Boolean, None, None));
+    }
+    if all(&|value| is_iso_date(value)) {
+        return Some((ColumnType::Date, None, None));
+    }
+    if all(&is_iso_stamp) {
+        return Some((ColumnType::Timestamp, None, None));
+    }
+    let numbers: Option<Vec<String>> = values.iter().map(|value| number(value, marks)).collect();
+    if let Some(numbers) = numbers {
+        return Some(of_numbers(name, &numbers));
+    }
+    of_patterns(values)
+}
+
+/// A number as programs write it. Digits behind a leading zero are a code, such as that of an article.
+fn number(text: &str, marks: Marks) -> Option<String> {
+    let plain = marks.plain(text)?;
+    let digits = plain.strip_prefix(['-', '+']).unwrap_or(&plain);
+    let is_code = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
+    let starts = digits.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.');
+    (starts && !is_code && plain.parse::<f64>().is_ok_and(f64::is_finite)).then_some(plain)
+}
+
+fn of_numbers(name: &str, numbers: &[String]) -> Found {
+    let whole: Option<Vec<i64>> = numbers.iter().map(|number| number.parse().ok()).collect();
+    let Some(whole) = whole else {
+        let digits = |number: &String| number.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+        let most = numbers.iter().map(digits).max().unwrap_or_default();
+        return (ColumnType::Double, None, Some(format!("decimal(18,{most}) keeps amounts of money digit by digit")));
+    };
+    if is_of_time(name) {
+        let is_day = |value: &i64| {
+            NaiveDate::parse_from_str(&value.to_string(), "%Y%m%d").is_ok() && (19_000_101..=21_001_231).contains(value)
+        };
+        if whole.iter().all(is_day) {
+            return (ColumnType::Date, Some("yyyyMMdd".to_owned()), None);
+        }
+        // From 2000 to 2100.
+        let units = [("epoch_s", 1), ("epoch_ms", 1_000), ("epoch_us", 1_000_000), ("epoch_ns", 1_000_000_000)];
+        for (unit, a_second) in units {
+            if whole.iter().all(|value| (946_684_800..4_102_444_800).contains(&(value / a_second))) {
+                return (ColumnType::Timestamp, Some(unit.to_owned()), None);
+            }
+        }
+    }
+    (ColumnType::Bigint, None, None)
+}
+
+fn is_of_time(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    lower.split(|letter: char| !letter.is_ascii_alphanumeric()).any(|word| TIME_WORDS.contains(&word))
+        || lower.contains("time")
+        || lower.contains("date")
+}
+
+fn of_patterns(values: &[&str]) -> Option<Found> {
+    let stamps = DATES.iter().flat_map(|date| TIMES.iter().map(move |time| format!("{date}{time}")));
+    let dates = DATES.iter().map(|date| ((*date).to_owned(), ColumnType::Date));
+    let mut fitting = dates.chain(stamps.map(|stamp| (stamp, ColumnType::Timestamp))).filter(|(pattern, data_type)| {
+        matches!(StampPattern::parse(pattern, data_type), Ok(StampPattern::Text(pattern))
+            if values.iter().all(|value| pattern.read(value.as_bytes()).is_some_and(is_a_day)))
+    });
+    let (pattern, data_type) = fitting.next()?;
+    let month_and_day = |pattern: &str| pattern.starts_with("dd/MM") || pattern.starts_with("MM/dd");
+    let other = fitting.find(|(other, _)| month_and_day(&pattern) && month_and_day(other));
+    let note = other.map(|(other, _)| format!("AMBIGUOUS: `{other}` reads all of them, too"));
+    Some((data_type, Some(pattern), note))
+}
+
+fn is_a_day(parts: StampParts) -> bool {
+    NaiveDate::from_ymd_opt(parts.year, parts.month, parts.day).is_some()
+}
+
+fn is_iso_date(text: &str) -> bool {
+    text.len() == 10 && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+}
+
+fn is_iso_stamp(text: &str) -> bool {
+    let is_plain = |text: &str| {
+        ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
+            .iter()
+            .any(|form| NaiveDateTime::parse_from_str(text, form).is_ok())
+    };
+    text.len() >= 19 && (is_plain(text) || chrono::DateTime::parse_from_rfc3339(text).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(name: &str, texts: &[&str]) -> String {
+        let guess = guess(name, texts, Marks::ALL[0]);
+        format!("{} {}", guess.data_type, guess.pattern.unwrap_or_default()).trim().to_owned()
+    }
+
+    #[test]
+    fn types_by_what_all_values_are() {
+        for (name, texts, wanted) in [
+            ("v", &["1", "-20", ""][..], "bigint"),
+            ("v", &["1", "2.5", "1e3"], "double"),
+            ("v", &["007", "123"], "string"),
+            ("v", &["true", "False"], "boolean"),
+            ("v", &["2024-01-31"], "date"),
+            ("v", &["2024-01-31", "2024-13-01"], "string"),
+            ("v", &["2024-01-31 10:00:00", "2024-01-31T10:00:00Z"], "timestamp"),
+            ("day", &["20240131"], "date yyyyMMdd"),
+            ("qty", &["20240131"], "bigint"),
+            ("ts", &["1700000000000"], "timestamp epoch_ms"),
+            ("trade_time", &["1700000000"], "timestamp epoch_s"),
+            ("v", &["31/01/2024"], "date dd/MM/yyyy"),
+            ("v", &["01/31/2024 10:00"], "timestamp MM/dd/yyyy HH:mm"),
+            ("v", &["12.5", "NA", "-"], "double"),
+            ("v", &["AAPL", "NA"], "string"),
+            ("v", &["", ""], "string"),
+            ("v", &["nan", "inf"], "string"),
+        ] {
+            // A name of a day is one of a time.
+            let name = if name == "day" { "trade_date" } else { name };
+            assert_eq!(shown(name, texts), wanted, "{name} {texts:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_said() {
+        let guess = |texts: &[&str]| super::guess("v", texts, Marks::ALL[0]);
+        assert!(guess(&["01/02/2024"]).evidence.contains("AMBIGUOUS: `MM/dd/yyyy`"));
+        assert!(!guess(&["13/02/2024"]).evidence.contains("AMBIGUOUS"));
+        assert_eq!(guess(&["1", "NA", "", "-"]).nulls, BTreeSet::from(["-".to_owned(), "NA".to_owned()]));
+        assert!(guess(&["a", "NA"]).nulls.is_empty());
+    }
+
+    #[test]
+    fn marks_of_numbers_stand_between_three_digits() {
+        let number = |text: &str, place: usize| number(text, Marks::ALL[place]);
+        assert_eq!(number("1.234,5", 3).unwrap(), "1234.5");
+        assert_eq!(number("1,234,567", 1).unwrap(), "1234567");
+        assert_eq!(number("-1,5", 2).unwrap(), "-1.5");
+        assert!(number("1.23", 3).is_none() && number("1,23", 1).is_none() && number("1,234", 0).is_none());
+    }
+}
