@@ -126,14 +126,14 @@ fn a_name_says_how_a_file_is_compressed() {
 #[test]
 fn files_of_other_programs() {
     for (compression, bytes) in [
-        (Compression::Bzip2, &include_bytes!("fixtures/python.bz2")[..]),
-        (Compression::Bzip2, include_bytes!("fixtures/spark.bz2")),
-        (Compression::Xz, include_bytes!("fixtures/python.xz")),
-        (Compression::Zstd, include_bytes!("fixtures/duckdb.zst")),
-        (Compression::Snappy, include_bytes!("fixtures/spark.snappy")),
-        (Compression::Zip, include_bytes!("fixtures/python.zip")),
-        (Compression::Zip, include_bytes!("fixtures/python_64.zip")),
-        (Compression::Zip, include_bytes!("fixtures/python_stream.zip")),
+        (Compression::Bzip2, &include_bytes!("tests/python.bz2")[..]),
+        (Compression::Bzip2, include_bytes!("tests/spark.bz2")),
+        (Compression::Xz, include_bytes!("tests/python.xz")),
+        (Compression::Zstd, include_bytes!("tests/duckdb.zst")),
+        (Compression::Snappy, include_bytes!("tests/spark.snappy")),
+        (Compression::Zip, include_bytes!("tests/python.zip")),
+        (Compression::Zip, include_bytes!("tests/python_64.zip")),
+        (Compression::Zip, include_bytes!("tests/python_stream.zip")),
     ] {
         for piece in [1, 100, usize::MAX] {
             let (text, broken) = read(compression, bytes, piece, 1 << 20);
@@ -177,7 +177,7 @@ fn a_zip_file_has_one_member() {
     }
     let with_folders = zipped(&[("a/", b""), ("a/x.csv", b"text"), ("__MACOSX/a/._x.csv", b"icon")]);
     assert_eq!(whole(Compression::Zip, &with_folders), (b"text".to_vec(), None));
-    let two = include_bytes!("fixtures/python_two.zip");
+    let two = include_bytes!("tests/python_two.zip");
     let (text, reason) = whole(Compression::Zip, two);
     assert!(text.is_empty() && reason.unwrap().ends_with("`a.csv`, `b.csv`"));
 }

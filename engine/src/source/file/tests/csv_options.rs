@@ -182,29 +182,29 @@ fn an_escape_stands_before_quotes_and_itself() {
 /// What Spark 4, Python's csv and DuckDB wrote, and the same rows as Spark wrote them as JSON.
 #[test]
 fn files_of_other_programs_are_read_as_they_mean_them() {
-    let json = include_str!("../csv/fixtures/spark.json");
+    let json = include_str!("csv/spark.json");
     let rows: Vec<String> = json.lines().map(spark_row).collect();
     assert_eq!(rows.len(), 29);
     // With another quote, Spark still writes two double quotes for an empty text.
     let mut odd = rows.clone();
     odd[11] = "11|\"\"|110".to_owned();
     for (options, bytes, expected) in [
-        (json!({ "escape": "\\" }), &include_bytes!("../csv/fixtures/spark.csv")[..], &rows),
+        (json!({ "escape": "\\" }), &include_bytes!("csv/spark.csv")[..], &rows),
         (
             json!({ "escape": "\\", "delimiter": ";", "quote": "'" }),
-            include_bytes!("../csv/fixtures/spark_semicolon_quote.csv"),
+            include_bytes!("csv/spark_semicolon_quote.csv"),
             &odd,
         ),
-        (json!({ "escape": "\\", "delimiter": "||" }), include_bytes!("../csv/fixtures/spark_all.csv"), &rows),
-        (json!({}), include_bytes!("../csv/fixtures/python.csv"), &rows),
-        (json!({ "escape": "\\" }), include_bytes!("../csv/fixtures/python_escape.csv"), &rows),
+        (json!({ "escape": "\\", "delimiter": "||" }), include_bytes!("csv/spark_all.csv"), &rows),
+        (json!({}), include_bytes!("csv/python.csv"), &rows),
+        (json!({ "escape": "\\" }), include_bytes!("csv/python_escape.csv"), &rows),
         (
             json!({ "delimiter": "\t", "quote": "'", "encoding": "utf-16" }),
-            include_bytes!("../csv/fixtures/python_utf16.csv"),
+            include_bytes!("csv/python_utf16.csv"),
             &rows,
         ),
-        (json!({ "delimiter": ";" }), include_bytes!("../csv/fixtures/duckdb.csv"), &rows),
-        (json!({ "escape": "\\" }), include_bytes!("../csv/fixtures/duckdb_escape.csv"), &rows),
+        (json!({ "delimiter": ";" }), include_bytes!("csv/duckdb.csv"), &rows),
+        (json!({ "escape": "\\" }), include_bytes!("csv/duckdb_escape.csv"), &rows),
     ] {
         let found: Vec<String> = xyz(options.clone(), bytes).into_iter().map(|row| row.content.unwrap()).collect();
         assert_eq!(&found, expected, "{options}");
