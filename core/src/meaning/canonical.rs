@@ -228,6 +228,7 @@ impl Lines {
             Format::JsonLines(lines) => self.json_lines(lines),
             Format::Json(json) => self.json(json),
             Format::Parquet {} => self.add("format", &["parquet"]),
+            Format::Avro {} => self.add("format", &["avro"]),
         }
     }
 }

@@ -570,7 +570,7 @@ fn sources_are_checked() {
     ");
     insta::assert_snapshot!(
         short(path, "csv = {}", "cvs = {}"),
-        @"sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `json_lines`, `json`, `parquet` (did you mean `csv`?)"
+        @"sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `json_lines`, `json`, `parquet`, `avro` (did you mean `csv`?)"
     );
     insta::assert_snapshot!(
         short(path, "type = \"double\"", "type = \"float\""),

@@ -21,6 +21,9 @@ pub enum Format {
     Json(Json),
     /// Columns by their names.
     Parquet {},
+    /// Object container files, compressed by any codec of Avro's specification. Fields by their names; a JSON pointer in `rename` reads a field of
+    /// a nested record.
+    Avro {},
 }
 
 fn comma() -> char {

@@ -3,6 +3,7 @@
 use pulse_core::Result;
 use pulse_core::sources::Format;
 
+use super::avro::AvroRows;
 use super::csv::CsvRecords;
 use super::framing::Framed;
 use super::gzip::Inflater;
@@ -30,6 +31,7 @@ enum TextFormat {
     JsonLines(Framed<LineRecords>),
     JoinedJson(Framed<JoinedRecords>),
     Json(Box<Document>),
+    Avro(Box<AvroRows>),
 }
 
 /// How a file's bytes are compressed.
@@ -58,6 +60,7 @@ impl Decoder {
             }
             Format::JsonLines(lines) => TextFormat::JsonLines(Framed::new(LineRecords::new(rows, lines)?)),
             Format::Json(json) => TextFormat::Json(Box::new(Document::new(rows, json)?)),
+            Format::Avro {} => TextFormat::Avro(Box::new(AvroRows::new(rows))),
             Format::Parquet {} => return Ok(None),
         };
         let inflater = match compression {
@@ -107,6 +110,7 @@ impl Decoder {
             TextFormat::JsonLines(decoder) => decoder.rows(),
             TextFormat::JoinedJson(decoder) => decoder.rows(),
             TextFormat::Json(decoder) => decoder.rows(),
+            TextFormat::Avro(decoder) => decoder.rows(),
         }
     }
 
@@ -145,6 +149,7 @@ impl TextFormat {
             Self::JsonLines(decoder) => decoder.feed(bytes),
             Self::JoinedJson(decoder) => decoder.feed(bytes),
             Self::Json(decoder) => decoder.feed(bytes),
+            Self::Avro(decoder) => decoder.feed(bytes),
         }
     }
 
@@ -154,6 +159,7 @@ impl TextFormat {
             Self::JsonLines(decoder) => decoder.finish(),
             Self::JoinedJson(decoder) => decoder.finish(),
             Self::Json(decoder) => decoder.finish(),
+            Self::Avro(decoder) => decoder.finish(),
         }
     }
 
@@ -163,6 +169,7 @@ impl TextFormat {
             Self::JsonLines(decoder) => decoder.break_off(reason),
             Self::JoinedJson(decoder) => decoder.break_off(reason),
             Self::Json(decoder) => decoder.break_off(reason),
+            Self::Avro(decoder) => decoder.break_off(reason),
         }
     }
 }

@@ -1,4 +1,5 @@
 mod absent;
+mod avro;
 mod csv_rules;
 mod files;
 mod json_rules;
