@@ -240,7 +240,7 @@ impl Lines {
             Format::FixedWidth(fixed) => self.fixed_width(fixed),
             Format::JsonLines(lines) => self.json_lines(lines),
             Format::Json(json) => self.json(json),
-            Format::Parquet {} => {}
+            Format::Parquet {} | Format::Avro {} => {}
         }
     }
 

@@ -16,6 +16,10 @@ pub(super) fn check(source: &FileSource, feed: &Feed, document: &Document<'_>, p
             found.fields("json", &json.fields);
             found.rename();
         }
+        Format::Avro {} => {
+            found.rename();
+            found.whole_avro();
+        }
         _ => {}
     }
     found.list
@@ -53,6 +57,14 @@ impl Problems<'_> {
             if field.is_empty() && self.column(column).is_some_and(|column| column.data_type != ColumnType::String) {
                 self.add(&place, format!("`{column}` takes the whole record, so it must be a `string`"));
             }
+        }
+    }
+
+    fn whole_avro(&mut self) {
+        let whole: Vec<&String> =
+            self.feed.rename.iter().filter(|(_, field)| field.is_empty()).map(|(column, _)| column).collect();
+        for column in whole {
+            self.add(&["rename".into(), column.as_str().into()], "a record of Avro has no text: name a field of it");
         }
     }
 
@@ -152,6 +164,8 @@ mod tests {
             ("{ json_lines = { fields = [\"o\"] } }", "{}", "no column is read from `fields`"),
             ("{ json_lines = { fields = [\"t\"] } }", "{ raw = \"o\" }", "`o` is not in `fields`"),
             ("{ json = { records = \"data\" } }", "{}", "begins with `/`"),
+            ("{ avro = {} }", "{ raw = \"\" }", "a record of Avro has no text"),
+            ("{ avro = {} }", "{ raw = \"/a~\" }", "is not a JSON pointer"),
             ("{ json = { key = \"x\" } }", "{}", "no column is read from `x`"),
             ("{ json = { layout = \"columns\", key = \"raw\" } }", "{}", "`key` describes records"),
             ("{ json = { layout = \"columns\", fields = [\"t\"] } }", "{}", "`fields` describes records"),

@@ -570,7 +570,7 @@ fn sources_are_checked() {
     ");
     insta::assert_snapshot!(
         short(path, "csv = {}", "cvs = {}"),
-        @"sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `fixed_width`, `json_lines`, `json`, `parquet` (did you mean `csv`?)"
+        @"sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `fixed_width`, `json_lines`, `json`, `parquet`, `avro` (did you mean `csv`?)"
     );
     insta::assert_snapshot!(wrong(path, "csv = {}", "csv = { header = false }"), @r#"
     error: nothing names the fields

@@ -29,6 +29,9 @@ pub enum Format {
     Json(Json),
     /// Columns by their names.
     Parquet {},
+    /// Object container files, compressed by any codec of Avro's specification. Fields by their names; a JSON pointer in `rename` reads a field of
+    /// a nested record.
+    Avro {},
 }
 
 impl Format {
@@ -37,7 +40,7 @@ impl Format {
         match self {
             Self::Csv(csv) => csv.encoding,
             Self::FixedWidth(fixed) => fixed.encoding,
-            Self::JsonLines(_) | Self::Json(_) | Self::Parquet {} => Encoding::default(),
+            Self::JsonLines(_) | Self::Json(_) | Self::Parquet {} | Self::Avro {} => Encoding::default(),
         }
     }
 }

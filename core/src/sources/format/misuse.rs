@@ -31,6 +31,7 @@ impl Format {
             Self::JsonLines(_) => "json_lines",
             Self::Json(_) => "json",
             Self::Parquet {} => "parquet",
+            Self::Avro {} => "avro",
         }
     }
 
@@ -39,7 +40,7 @@ impl Format {
         match self {
             Self::Csv(csv) => csv.misuses(columns, rename),
             Self::FixedWidth(fixed) => fixed.misuses(columns, rename),
-            Self::JsonLines(_) | Self::Json(_) | Self::Parquet {} => Vec::new(),
+            Self::JsonLines(_) | Self::Json(_) | Self::Parquet {} | Self::Avro {} => Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use pulse_core::Result;
 use pulse_core::sources::Format;
 
+use super::avro::AvroRows;
 use super::compression::{Compression, Decompressor};
 use super::csv::CsvRecords;
 use super::encoding::{Transcoder, Unknown};
@@ -48,6 +49,7 @@ enum TextFormat {
     JsonLines(Framed<LineRecords>),
     JoinedJson(Framed<JoinedRecords>),
     Json(Box<Document>),
+    Avro(Box<AvroRows>),
 }
 
 impl Decoder {
@@ -66,6 +68,7 @@ impl Decoder {
             }
             Format::JsonLines(lines) => TextFormat::JsonLines(Framed::new(LineRecords::new(rows, lines)?)),
             Format::Json(json) => TextFormat::Json(Box::new(Document::new(rows, json)?)),
+            Format::Avro {} => TextFormat::Avro(Box::new(AvroRows::new(rows))),
             Format::Parquet {} => return Ok(None),
         };
         Ok(Some(Self {
@@ -117,6 +120,7 @@ impl Decoder {
             TextFormat::JsonLines(decoder) => decoder.rows(),
             TextFormat::JoinedJson(decoder) => decoder.rows(),
             TextFormat::Json(decoder) => decoder.rows(),
+            TextFormat::Avro(decoder) => decoder.rows(),
         }
     }
 
@@ -212,6 +216,7 @@ impl TextFormat {
             Self::JsonLines(decoder) => decoder.feed(bytes),
             Self::JoinedJson(decoder) => decoder.feed(bytes),
             Self::Json(decoder) => decoder.feed(bytes),
+            Self::Avro(decoder) => decoder.feed(bytes),
         }
     }
 
@@ -222,6 +227,7 @@ impl TextFormat {
             Self::JsonLines(decoder) => decoder.finish(),
             Self::JoinedJson(decoder) => decoder.finish(),
             Self::Json(decoder) => decoder.finish(),
+            Self::Avro(decoder) => decoder.finish(),
         }
     }
 
@@ -232,6 +238,7 @@ impl TextFormat {
             Self::JsonLines(decoder) => decoder.break_off(reason),
             Self::JoinedJson(decoder) => decoder.break_off(reason),
             Self::Json(decoder) => decoder.break_off(reason),
+            Self::Avro(decoder) => decoder.break_off(reason),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Files that come from outside: CSV, JSON and Parquet, as they are, row by row.
+//! Files that come from outside: CSV, JSON, Avro and Parquet, as they are, row by row.
 //!
 //! A row that is not what the source declares does not stop the others: it is in the output too, with no declared value, and with
 //! `_reason` and `_raw` saying why and what. A file that cannot be read at all is an error.
 
 mod absent;
 mod arrow_values;
+mod avro;
 mod cell;
 mod chunks;
 mod codec;

@@ -77,6 +77,16 @@ impl ParquetRows {
         &self.rows
     }
 
+    pub(super) fn rows_mut(&mut self) -> &mut Rows {
+        &mut self.rows
+    }
+
+    /// Rejects `count` rows of the file as one.
+    pub(super) fn skip(&mut self, count: u64, reason: &str, raw: &[u8]) {
+        self.rows.reject(self.row, reason, raw);
+        self.row = self.row.saturating_add_unsigned(count);
+    }
+
     fn push_row(&mut self, batch: &RecordBatch, columns: &[Option<Values>], row: usize) {
         for (at, values) in columns.iter().enumerate() {
             let cell = values.as_ref().map_or(Cell::Null, |values| values.cell(row));

@@ -1,4 +1,5 @@
 mod absent;
+mod avro;
 mod csv_options;
 mod csv_round_trip;
 mod csv_rules;

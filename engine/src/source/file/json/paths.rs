@@ -309,14 +309,10 @@ impl<'de> Visitor<'de> for Record<'_, '_, 'de> {
         {
             self.found.refuse(format!("the array has {items} items, and `fields` names {expected}"));
         }
-        for child in &self.node.children {
-            match child.index {
-                Some(index) if index >= items => {
-                    self.found.refuse(format!("the array has {items} items, and none at `{}`", child.shown()));
-                }
-                Some(_) => {}
-                None => self.found.refuse(format!("the record is an array, which has no field `{}`", child.shown())),
-            }
+        // A short array is not the row that was declared. What has no place in an array is absent, as a field is that no record has.
+        let beyond = self.node.children.iter().find(|child| child.index.is_some_and(|index| index >= items));
+        if let Some(child) = beyond {
+            self.found.refuse(format!("the array has {items} items, and none at `{}`", child.shown()));
         }
         Ok(())
     }

@@ -130,6 +130,17 @@ fn rows_that_are_arrays() {
 }
 
 #[test]
+fn a_column_of_another_feed_is_absent_from_arrays() {
+    let columns = ["t: bigint", "vwap: double"];
+    for format in [json!({ "json_lines": {} }), json!({ "json_lines": { "fields": ["first", "o"] } })] {
+        let source = source(&columns, &format, &json!({ "t": "/0" }));
+        assert_eq!(rows_of(&source, "[5,6]"), [kept(1, "5|")], "{format}");
+    }
+    let required = source(&["t: bigint", "vwap: double!"], &json!({ "json_lines": {} }), &json!({ "t": "0" }));
+    assert_eq!(rows_of(&required, "[5,6]"), [rejected(1, "`vwap` is empty", "[5,6]")]);
+}
+
+#[test]
 fn arrays_that_are_not_the_declared_rows() {
     let by_place = source(&["t: bigint", "c: double"], &json!({ "json_lines": {} }), &json!({ "t": "0", "c": "2" }));
     let named =
