@@ -6,10 +6,14 @@ use super::cell::Cell;
 use super::value::ColumnBuilder;
 
 /// The value that `raw`, which is JSON without blanks around it, is to `column`; `None` when a text has an escape that no text has.
-pub(super) fn json_cell<'a>(raw: &'a str, column: &ColumnBuilder) -> Option<Cell<'a>> {
+pub(super) fn cell_for<'a>(raw: &'a str, column: &ColumnBuilder) -> Option<Cell<'a>> {
+    if column.takes_json() && raw != "null" { Some(Cell::Json(raw)) } else { json_cell(raw) }
+}
+
+/// As [`cell_for`], of any column that does not take the text of JSON.
+pub(super) fn json_cell(raw: &str) -> Option<Cell<'_>> {
     Some(match raw.as_bytes() {
         b"null" => Cell::Null,
-        _ if column.takes_json() => Cell::Json(raw),
         b"true" => Cell::Boolean(true),
         b"false" => Cell::Boolean(false),
         [b'"', text @ .., b'"'] => Cell::Text(unescaped(raw, text)?),

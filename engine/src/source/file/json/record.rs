@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde_json::value::RawValue;
 
 use super::super::cell::Cell;
-use super::super::json_value::json_cell;
+use super::super::json_value::cell_for;
 use super::super::rows::Rows;
 use super::super::value::ColumnBuilder;
 
@@ -81,7 +81,7 @@ impl<'de> Visitor<'de> for RecordSeed<'_, 'de> {
             match place.and_then(|at| cells.get_mut(at)).zip(place.and_then(|at| self.columns.get(at))) {
                 Some((cell, column)) => {
                     let raw = map.next_value::<&RawValue>()?.get();
-                    *cell = json_cell(raw, column)
+                    *cell = cell_for(raw, column)
                         .ok_or_else(|| A::Error::custom(format!("`{name}` has an escape that no text has")))?;
                     found = true;
                 }
