@@ -35,6 +35,10 @@ pub(super) enum Cell<'a> {
 }
 
 impl Cell<'_> {
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self, Cell::Null)
+    }
+
     /// The value for a person's eyes.
     pub(super) fn shown(&self) -> Cow<'_, str> {
         match self {

@@ -17,11 +17,14 @@ use datafusion::parquet::errors::Result as ParquetResult;
 use datafusion::parquet::schema::types::SchemaDescriptor;
 use pulse_core::{Error, Result};
 
+/// Stands for a nested value with such a stamp, and is none of any nested type.
+const FINER_INSIDE: &str = "with a stamp finer than a microsecond";
+
 /// How a file with stamps of INT96 is read.
 pub(super) struct Int96 {
     pub(super) as_micros: ArrowReaderMetadata,
     pub(super) as_nanos: ArrowReaderMetadata,
-    /// Columns of the file that are INT96 and not inside of others.
+    /// Columns of the file that are INT96, or have such parts.
     pub(super) roots: Vec<usize>,
 }
 
@@ -40,11 +43,9 @@ impl Int96 {
             ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
         };
         let is_int96 = |at: &usize| {
-            parquet.columns().iter().enumerate().any(|(leaf, column)| {
-                parquet.get_column_root_idx(leaf) == *at
-                    && column.physical_type() == Type::INT96
-                    && column.path().parts().len() == 1
-            })
+            let mut leaves = parquet.columns().iter().enumerate();
+            leaves
+                .any(|(leaf, column)| parquet.get_column_root_idx(leaf) == *at && column.physical_type() == Type::INT96)
         };
         Ok(Some(Self {
             as_micros: read_as(TimeUnit::Microsecond)?,
@@ -99,7 +100,9 @@ pub(super) fn exact(micros: RecordBatch, nanos: &RecordBatch) -> Result<VecDeque
     if micros.num_rows() != nanos.num_rows() || pairs.len() != nanos.num_columns() {
         return Err(Error::internal("the two readings of a file's INT96 stamps differ in their rows"));
     }
-    let lost = |row: usize| pairs.iter().any(|(at, column)| lost_digits(micros.column(*at), column, row) != 0);
+    let lost = |row: usize| {
+        pairs.iter().any(|(at, column)| loses_digits(&micros.column(*at).slice(row, 1), &column.slice(row, 1)))
+    };
     let mut batches = VecDeque::new();
     let mut start = 0;
     for row in (0..micros.num_rows()).filter(|row| lost(*row)) {
@@ -113,6 +116,36 @@ pub(super) fn exact(micros: RecordBatch, nanos: &RecordBatch) -> Result<VecDeque
         batches.push_back(micros.slice(start, micros.num_rows() - start));
     }
     Ok(batches)
+}
+
+/// Whether some stamp has digits below the microsecond.
+fn loses_digits(micros: &ArrayRef, nanos: &ArrayRef) -> bool {
+    match micros.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            (0..micros.len()).any(|row| lost_digits(micros, nanos, row) != 0)
+        }
+        DataType::Struct(_) => match (micros.as_struct_opt(), nanos.as_struct_opt()) {
+            (Some(micros), Some(nanos)) => {
+                micros.columns().iter().zip(nanos.columns()).any(|(micros, nanos)| loses_digits(micros, nanos))
+            }
+            _ => true,
+        },
+        DataType::List(_) => match (micros.as_list_opt::<i32>(), nanos.as_list_opt::<i32>()) {
+            (Some(micros), Some(nanos)) => (0..micros.len())
+                .filter(|row| micros.is_valid(*row))
+                .any(|row| loses_digits(&micros.value(row), &nanos.value(row))),
+            _ => true,
+        },
+        DataType::Map(..) => match (micros.as_map_opt(), nanos.as_map_opt()) {
+            (Some(micros), Some(nanos)) => (0..micros.len()).filter(|row| micros.is_valid(*row)).any(|row| {
+                let (micros, nanos) = (micros.value(row), nanos.value(row));
+                micros.columns().iter().zip(nanos.columns()).any(|(micros, nanos)| loses_digits(micros, nanos))
+            }),
+            _ => true,
+        },
+        // Both are the same reading of what is no stamp.
+        _ => micros.data_type() != nanos.data_type(),
+    }
 }
 
 /// Nanoseconds below the microsecond of a row.
@@ -133,10 +166,16 @@ fn with_texts(row: &RecordBatch, pairs: &[(usize, &ArrayRef)], at: usize) -> Res
     let mut fields: Vec<FieldRef> = row.schema().fields().iter().cloned().collect();
     for (place, nanos) in pairs {
         let (Some(column), Some(field)) = (columns.get_mut(*place), fields.get_mut(*place)) else { continue };
-        let Some(micros) = column.as_primitive_opt::<TimestampMicrosecondType>().filter(|array| array.is_valid(0))
-        else {
+        let Some(micros) = column.as_primitive_opt::<TimestampMicrosecondType>() else {
+            if loses_digits(column, &nanos.slice(at, 1)) {
+                *column = Arc::new(StringArray::from(vec![FINER_INSIDE]));
+                *field = Arc::new(Field::new(field.name(), DataType::Utf8, true));
+            }
             continue;
         };
+        if micros.is_null(0) {
+            continue;
+        }
         let second = micros.value(0).div_euclid(1_000_000);
         let below = micros.value(0).rem_euclid(1_000_000) * 1000;
         let lost = lost_digits(column, &nanos.slice(at, 1), 0);

@@ -6,10 +6,14 @@ use super::cell::Cell;
 
 /// The value that `raw` is, which is JSON without blanks around it; `None` when a text has an escape that no text has. A column of
 /// JSON text takes it as it stands.
-pub(super) fn json_cell(raw: &str, takes_json: bool) -> Option<Cell<'_>> {
+pub(super) fn cell_for(raw: &str, takes_json: bool) -> Option<Cell<'_>> {
+    if takes_json && raw != "null" { Some(Cell::Json(raw)) } else { json_cell(raw) }
+}
+
+/// As [`cell_for`], of any column that does not take the text of JSON.
+pub(super) fn json_cell(raw: &str) -> Option<Cell<'_>> {
     Some(match raw.as_bytes() {
         b"null" => Cell::Null,
-        _ if takes_json => Cell::Json(raw),
         b"true" => Cell::Boolean(true),
         b"false" => Cell::Boolean(false),
         [b'"', text @ .., b'"'] => Cell::Text(unescaped(raw, text)?),

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::record::{Name, NameSeed};
 use crate::source::file::cell::Cell;
-use crate::source::file::json_value::json_cell;
+use crate::source::file::json_value::cell_for;
 
 /// A place in a record, and what is read there.
 #[derive(Debug, Default)]
@@ -200,7 +200,7 @@ impl<'de> Found<'_, 'de> {
 
     fn put_values(&mut self, node: &Node, raw: &'de str) {
         for at in &node.values {
-            match json_cell(raw, self.takes_json.get(*at).copied().unwrap_or_default()) {
+            match cell_for(raw, self.takes_json.get(*at).copied().unwrap_or_default()) {
                 Some(cell) => self.put(&[*at], cell),
                 None => self.refuse(format!("`{}` has an escape that no text has", node.shown())),
             }

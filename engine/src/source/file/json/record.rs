@@ -7,7 +7,7 @@ use pulse_core::Result;
 use serde::de::{DeserializeSeed, Deserializer, Visitor};
 
 use super::super::cell::Cell;
-use super::super::json_value::json_cell;
+use super::super::json_value::cell_for;
 use super::super::rows::Rows;
 use super::paths::{Tree, Wanted};
 
@@ -83,7 +83,7 @@ pub(super) fn push_row<R: AsRef<[u8]>>(rows: &mut Rows, line: i64, cells: &[Cell
 pub(super) fn cell_of(text: &[u8], takes_json: bool) -> Cell<'_> {
     let text = std::str::from_utf8(text).unwrap_or_default();
     // Only a string with half of a surrogate pair is JSON and no value.
-    json_cell(text, takes_json).unwrap_or(Cell::Other("a string that is not Unicode"))
+    cell_for(text, takes_json).unwrap_or(Cell::Other("a string that is not Unicode"))
 }
 
 pub(super) fn parse_reason(record: &str, error: &serde_json::Error) -> String {

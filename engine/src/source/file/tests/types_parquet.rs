@@ -251,6 +251,29 @@ fn int96_file(stamps: &[(i64, i64)]) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
+/// Inside of a list no text can stand for such a stamp, and the row is rejected.
+#[test]
+fn int96_stamps_in_lists_are_exact_or_rejected() {
+    let schema =
+        parse_message_type("message m { optional group x (LIST) { repeated group list { optional int96 element; } } }");
+    let mut writer = SerializedFileWriter::new(Vec::new(), Arc::new(schema.unwrap()), Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let value = |nanos: u32| {
+        let mut value = Int96::new();
+        value.set_data(nanos, 0, 2_440_588);
+        value
+    };
+    let stamps = [value(1000), value(2000), value(3000), value(4001)];
+    column.typed::<Int96Type>().write_batch(&stamps, Some(&[3, 3, 3, 3]), Some(&[0, 1, 0, 1])).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    let found = values(&json!({ "type": "array<timestamp_ntz>" }), &json!({}), writer.into_inner().unwrap());
+    assert_eq!(found[0].as_deref(), Ok("[1970-01-01T00:00:00.000001, 1970-01-01T00:00:00.000002]"));
+    assert!(found[1].as_ref().unwrap_err().contains("with a stamp finer than a microsecond"), "{found:?}");
+    assert_eq!(found.len(), 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 

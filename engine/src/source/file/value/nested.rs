@@ -131,7 +131,7 @@ impl Node {
     pub(super) fn push_cell(&mut self, cell: &Cell<'_>, trouble: &mut Trouble) -> Result<(), Fault> {
         match (&mut self.shape, cell) {
             (Shape::Leaf(leaf), cell) => return push_leaf(leaf, cell, trouble),
-            (_, Cell::Null) => {
+            (_, cell) if cell.is_null() => {
                 self.push_null();
                 return Ok(());
             }

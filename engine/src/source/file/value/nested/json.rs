@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Node, Shape, Trouble, push_key, push_leaf};
 use crate::source::file::cell::{Cell, Fault};
-use crate::source::file::json_value::json_cell;
+use crate::source::file::json_value::cell_for;
 
 /// Replaced by the trouble that was found.
 const TROUBLE: &str = "a value inside does not fit";
@@ -43,7 +43,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let Shape::Leaf(leaf) = &mut self.node.shape else { return deserializer.deserialize_any(self) };
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        let cell = json_cell(raw, leaf.takes_json())
+        let cell = cell_for(raw, leaf.takes_json())
             .ok_or_else(|| D::Error::custom("a text has an escape that no text has"))?;
         push_leaf(leaf, &cell, self.trouble).map_err(|_| D::Error::custom(TROUBLE))
     }
