@@ -28,6 +28,7 @@ mod repeated;
 mod rows;
 mod scan;
 mod stamp;
+mod table_folder;
 mod value;
 
 #[cfg(test)]
