@@ -8,6 +8,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::scalar::ScalarValue;
 use deltalake_core::kernel::Add;
+use pulse_core::{Error, Result};
 
 use super::DeletionVector;
 use super::statistics::{FileStatistics, parse_statistics};
@@ -107,6 +108,16 @@ impl DataFile {
     /// The value of a partition column as its type; null for the null partition.
     pub fn partition_value(&self, column: &str, data_type: &DataType) -> Option<ScalarValue> {
         partition_value(self.partition_values.get(column)?.as_deref(), data_type)
+    }
+
+    /// As [`Self::partition_value`].
+    ///
+    /// # Errors
+    /// `Data` when the log has none of the type.
+    pub(crate) fn known_partition_value(&self, column: &str, data_type: &DataType) -> Result<ScalarValue> {
+        let path = &self.path;
+        self.partition_value(column, data_type)
+            .ok_or_else(|| Error::data(format!("file {path} has no value of partition column `{column}`")))
     }
 
     /// Bounds, not exact values: long strings are cut and stamps rounded in Delta's statistics.

@@ -141,7 +141,23 @@ impl DeltaScan {
     /// # Errors
     /// DataFusion's, when a filter cannot be planned.
     pub fn pruned(&self, session: &dyn Session, filters: &[Expr]) -> DataFusionResult<Vec<DataFile>> {
-        prune::prune(session, &self.files, self.schema.table_schema(), filters)
+        let (of_partitions, others): (Vec<_>, Vec<_>) =
+            filters.iter().cloned().partition(|filter| self.is_of_partitions(filter));
+        let columns =
+            self.schema.table_partition_cols().iter().filter(|field| self.partition_by.contains(field.name()));
+        let columns = Arc::new(Schema::new(columns.cloned().collect::<Vec<_>>()));
+        let files = prune::prune(session, &self.files, self.schema.table_schema(), &others)?;
+        prune::of_partitions(session, files, &columns, &of_partitions)
+    }
+
+    /// Whether a filter is the same for all rows of a file.
+    fn is_of_partitions(&self, filter: &Expr) -> bool {
+        let columns = filter.column_refs();
+        !columns.is_empty() && columns.iter().all(|column| self.partition_by.contains(&column.name))
+    }
+
+    fn of_table(&self, error: &pulse_core::Error) -> pulse_core::Error {
+        pulse_core::Error::new(error.kind(), format!("table {}: {}", self.table.name(), error.message()))
     }
 
     fn partitioned_file(&self, file: &DataFile, root: &Path) -> Result<PartitionedFile> {
@@ -171,13 +187,7 @@ impl DeltaScan {
             .iter()
             .map(|field| match field.name().as_str() {
                 FILE_COLUMN => Ok(ScalarValue::Utf8(Some(file.path.clone()))),
-                name => file.partition_value(name, field.data_type()).ok_or_else(|| {
-                    pulse_core::Error::data(format!(
-                        "table {}: file {} has no value of partition column `{name}`",
-                        self.table.name(),
-                        file.path
-                    ))
-                }),
+                name => file.known_partition_value(name, field.data_type()).map_err(|e| self.of_table(&e)),
             })
             .collect::<Result<Vec<_>>>()?;
         let mut partitioned = PartitionedFile::new_from_meta(meta);
@@ -357,11 +367,9 @@ impl TableProvider for DeltaScan {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
-        let of_partition =
-            |filter: &&Expr| filter.column_refs().iter().all(|column| self.partition_by.contains(&column.name));
         Ok(filters
             .iter()
-            .map(|filter| match of_partition(filter) {
+            .map(|filter| match self.is_of_partitions(filter) {
                 true => TableProviderFilterPushDown::Exact,
                 false => TableProviderFilterPushDown::Inexact,
             })
