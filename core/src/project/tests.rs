@@ -717,7 +717,7 @@ fn a_table_of_others_is_known_by_its_name() {
     let wrong = |query: &str| Project::parse(&over_external(query)).unwrap_err().to_string();
     insta::assert_snapshot!(
         wrong("select id from external.trades join external.trade using (id)"),
-        @""
+        @"silver/trades/query.sql:1:37: sources.toml has no `external.trade` (did you mean `external.trades`?)"
     );
 }
 
@@ -731,7 +731,7 @@ fn no_job_writes_into_the_layer_of_others() {
     }
     insta::assert_snapshot!(
         Project::parse(&files).unwrap_err(),
-        @""
+        @"external/other: `external` is the layer of the tables in sources.toml: move the job to another layer"
     );
     // Without tables of others, the name is as good as any.
     files.insert("sources.toml".into(), files["sources.toml"].split("[tables").next().unwrap().to_owned());

@@ -38,6 +38,9 @@ pub struct Snapshot {
     pub(crate) physical: Arc<Physical>,
 }
 
+/// Entries of a log that cannot be read, in which we look for the reason.
+const LOOKED_AT: usize = 1000;
+
 /// Features of readers that scans of tables of others have.
 const READ_FEATURES: [&str; 7] = [
     "columnMapping",
@@ -199,15 +202,16 @@ impl Table {
     /// How columns are found in files, if readers need no more than we know.
     fn mapping(&self, delta: &DeltaSnapshot) -> Result<Mapping> {
         let protocol = delta.protocol();
-        self.refuse_unknown_features(protocol)?;
         let has_feature = |wanted: &str| features(protocol).iter().any(|feature| feature == wanted);
         let maps = protocol.min_reader_version() == 2 || has_feature("columnMapping");
         let mode = delta.metadata().configuration().get("delta.columnMapping.mode");
-        match Mapping::parse(mode.map(String::as_str)) {
-            Some(Mapping::None) => Ok(Mapping::None),
-            Some(mapping) if maps && self.writer == Writer::Others => Ok(mapping),
-            Some(_) | None => Err(self.refused(&format!("column mapping `{}`", mode.map_or("", |mode| mode)))),
-        }
+        let mapping = match Mapping::parse(mode.map(String::as_str)) {
+            Some(Mapping::None) => Mapping::None,
+            Some(mapping) if maps && self.writer == Writer::Others => mapping,
+            Some(_) | None => return Err(self.refused(&format!("column mapping `{}`", mode.map_or("", |mode| mode)))),
+        };
+        self.refuse_unknown_features(protocol)?;
+        Ok(mapping)
     }
 
     /// Reader features change what a scan would have to do, so an unknown one is refused.
@@ -226,7 +230,7 @@ impl Table {
     /// Why a log cannot be read. The Delta kernel refuses some tables that need more of their readers in words of its own.
     async fn unreadable(&self, doing: &str, error: DeltaTableError) -> Error {
         let versions = self.log_files().await.map(|files| files.entries()).unwrap_or_default();
-        for version in versions.into_iter().rev() {
+        for version in versions.into_iter().rev().take(LOOKED_AT) {
             let Ok(Some(actions)) = self.entry(version).await else { break };
             let protocol = actions.iter().find_map(|action| match action {
                 Action::Protocol(protocol) => Some(protocol),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::common::ScalarValue;
-use datafusion::datasource::file_format::parquet::coerce_int96_to_resolution;
+use datafusion::datasource::physical_plan::parquet::Int96Coercer;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::parquet::arrow::ProjectionMask;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use datafusion::parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStreamBuilder};
+use datafusion::parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use datafusion::parquet::errors::ParquetError;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -21,6 +21,7 @@ use super::columns::{self, Conversion};
 use super::deleted::Deleted;
 use super::{FILE_COLUMN, MappedFile, MappedTable};
 use crate::error::{from_datafusion, into_datafusion};
+use crate::source::file::ObjectReader;
 use crate::table::partition_value;
 
 /// How files become batches: the same for all files of a scan.
@@ -52,7 +53,7 @@ impl Reader {
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let doing = format!("read `{location}` of table {}", self.table.name);
         let broken = |e: ParquetError| broken(&doing, e.into());
-        let mut object = ParquetObjectReader::new(Arc::clone(&store), location).with_file_size(file.bytes);
+        let mut object = ObjectReader::new(Arc::clone(&store), location, file.bytes);
         let metadata = metadata(&mut object).await.map_err(broken)?;
         let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or_default();
         let mut deleted = match &file.deletion_vector {
@@ -128,11 +129,11 @@ impl Reader {
 }
 
 /// Of a file, with microseconds where older writers have nanoseconds, which do not reach as far.
-async fn metadata(object: &mut ParquetObjectReader) -> Result<ArrowReaderMetadata, ParquetError> {
+async fn metadata(object: &mut ObjectReader) -> Result<ArrowReaderMetadata, ParquetError> {
     // What writers say of Arrow's types is of their batches, and not of the table.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let found = ArrowReaderMetadata::load_async(object, options.clone()).await?;
-    match coerce_int96_to_resolution(found.parquet_schema(), found.schema(), &TimeUnit::Microsecond) {
+    match Int96Coercer::new(found.parquet_schema(), found.schema(), &TimeUnit::Microsecond).coerce() {
         Some(schema) => {
             ArrowReaderMetadata::try_new(Arc::clone(found.metadata()), options.with_schema(Arc::new(schema)))
         }
