@@ -89,12 +89,17 @@ impl DataFile {
 
     /// A lower bound of a column's values, or the partition's value; none when unknown or all null.
     pub fn min(&self, column: &str, data_type: &DataType) -> Option<ScalarValue> {
-        self.partition_value(column, data_type).or_else(|| self.statistics.min.get(column).cloned())
+        self.partition_bound(column, data_type).or_else(|| self.statistics.min.get(column).cloned())
     }
 
     /// An upper bound; see [`Self::min`].
     pub fn max(&self, column: &str, data_type: &DataType) -> Option<ScalarValue> {
-        self.partition_value(column, data_type).or_else(|| self.statistics.max.get(column).cloned())
+        self.partition_bound(column, data_type).or_else(|| self.statistics.max.get(column).cloned())
+    }
+
+    /// A null bounds nothing, also where all rows of the null partition are deleted and no null is left.
+    fn partition_bound(&self, column: &str, data_type: &DataType) -> Option<ScalarValue> {
+        self.partition_value(column, data_type).filter(|value| !value.is_null())
     }
 
     pub fn null_count(&self, column: &str) -> Option<u64> {

@@ -193,6 +193,15 @@ fn changes_of_a_table_of_others_yield_what_all_of_its_rows_do() {
     check_until(cases(10), histories, property, || incremental.get() > 9);
 }
 
+#[test]
+fn a_partition_whose_rows_are_all_deleted_bounds_nothing() {
+    let of_null = |at| Step::DeleteRows(at, BTreeSet::from([0]), false);
+    let steps = [vec![of_null(0)], vec![Step::AddColumn(vec![(None, None), (Some(0), None)]), of_null(3)]];
+    for mapping in [Mapping::None, Mapping::Name] {
+        block_on(compare(mapping, true, &steps, &std::cell::Cell::new(0)));
+    }
+}
+
 #[tokio::test]
 async fn a_table_of_others_that_is_not_there_or_is_empty_is_named() {
     let mut world = World::new(&jobs());
