@@ -139,7 +139,7 @@ fn rows_of_others_are_read_as_they_wrote_them() {
 
 #[tokio::test]
 async fn tables_that_spark_wrote_are_read_to_its_values() {
-    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/source/delta/spark"));
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/source/delta/tests/spark"));
     let tables = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     let tables: Vec<_> = tables.collect();
     assert_eq!(tables.len(), 7, "{tables:?}");
