@@ -16,7 +16,7 @@ use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
-use pulse_engine::job::{JobOptions, Workbench, check_jobs, check_roots};
+use pulse_engine::job::{ExternalSchemas, JobOptions, Workbench, check_jobs, check_roots, external_schemas};
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
@@ -171,6 +171,16 @@ fn machine_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+/// Columns of the tables that others write, where the variables say where all sources lie; none otherwise.
+pub(crate) async fn external(global: &Global, project: &Project, stores: &Stores) -> Result<ExternalSchemas> {
+    let values = variables(global)?;
+    if project.sources.tables.is_empty() || project.variables().iter().any(|name| !values.contains_key(name)) {
+        return Ok(ExternalSchemas::new());
+    }
+    let jobs: Vec<TableName> = project.jobs.keys().cloned().collect();
+    external_schemas(stores, &project.with_variables(&values)?, &jobs).await
 }
 
 /// Everything that runs in this process share.

@@ -18,8 +18,8 @@ use crate::fixture::Fixture;
 use crate::interval::Interval;
 use crate::manifest::Manifest;
 use crate::name::TableName;
-use crate::sources::Sources;
-use crate::sql::{Query, RAW};
+use crate::sources::{ExternalTable, Sources};
+use crate::sql::{EXTERNAL, Query, RAW};
 
 pub(crate) use job_checks::referred_tables;
 pub use variables::variables_of;
@@ -99,6 +99,7 @@ impl Project {
         for (path, folder) in &folders {
             if let Some(job) = parse_job(path, folder, settings.as_ref(), &mut problems) {
                 if let Some(sources) = &sources {
+                    problems.extend(in_layer_of_others(&job, sources));
                     problems.extend(unknown_references(&job, sources, &known));
                 }
                 jobs.insert(job.name.clone(), job);
@@ -140,6 +141,11 @@ impl Project {
     /// `Invalid` with the name that was probably meant.
     pub fn job(&self, name: &TableName) -> Result<&Job> {
         self.jobs.get(name).ok_or_else(|| unknown_job(name, self.jobs.keys()))
+    }
+
+    /// The table that others write under this name in SQL.
+    pub fn external(&self, name: &TableName) -> Option<&ExternalTable> {
+        self.sources.tables.get(name.table()).filter(|_| name.layer() == EXTERNAL)
     }
 }
 
@@ -306,15 +312,23 @@ fn apply_defaults(manifest: &mut Manifest, document: &Document<'_>, defaults: &D
     }
 }
 
+/// A table has one name in SQL. Projects without tables of others may have a layer of that name.
+fn in_layer_of_others(job: &Job, sources: &Sources) -> Option<Diagnostic> {
+    let message = format!("`{EXTERNAL}` is the layer of the tables in sources.toml: move the job to another layer");
+    (job.name.layer() == EXTERNAL && !sources.tables.is_empty()).then(|| Diagnostic::of_file(&job.path, message))
+}
+
 /// Tables and sources of files that the job names and that nobody writes.
 fn unknown_references(job: &Job, sources: &Sources, known: &BTreeSet<TableName>) -> Vec<Diagnostic> {
-    let tables: Vec<String> = known.iter().map(TableName::to_string).collect();
+    let external: Vec<String> = sources.tables.keys().map(|name| format!("{EXTERNAL}.{name}")).collect();
+    let tables: Vec<String> = known.iter().map(TableName::to_string).chain(external.iter().cloned()).collect();
     let files: Vec<String> = sources.files.keys().map(|name| format!("{RAW}.{name}")).collect();
     let text: Arc<str> = Arc::from(job.query.text.as_str());
     let mut problems = Vec::new();
     for reference in &job.query.references {
         let (names, what) = match reference.files() {
             Some(_) => (&files, "sources.toml has no"),
+            None if is_of_others(&reference.name, sources) => (&external, "sources.toml has no"),
             None => (&tables, "no job writes"),
         };
         if !names.contains(&reference.name) {
@@ -324,12 +338,17 @@ fn unknown_references(job: &Job, sources: &Sources, known: &BTreeSet<TableName>)
         }
     }
     for (mut problem, target) in referred_tables(job) {
-        if !known.contains(&target) {
+        if !tables.contains(&target.to_string()) {
             problem.message = format!("no job writes `{target}`");
             problems.push(problem.with_help(suggestion(&target.to_string(), &tables)));
         }
     }
     problems
+}
+
+/// Whether only sources.toml can declare a table of this name.
+fn is_of_others(name: &str, sources: &Sources) -> bool {
+    !sources.tables.is_empty() && name.split_once('.').is_some_and(|(layer, _)| layer == EXTERNAL)
 }
 
 fn suggestion(wrong: &str, names: &[String]) -> String {

@@ -1,7 +1,8 @@
-//! `sources.toml`: files that come from outside, and the contract of each feed.
+//! `sources.toml`: files that come from outside, with the contract of each feed, and tables that others write.
 
 mod column;
 mod column_type;
+mod external;
 mod feed;
 mod format;
 mod json;
@@ -14,18 +15,22 @@ use serde::{Deserialize, Serialize};
 
 pub use column::Column;
 pub use column_type::{ColumnType, MAX_PRECISION};
+pub use external::ExternalTable;
 pub use feed::{Ambiguous, Bar, BarLabel, Feed};
 pub use format::{Csv, Encoding, FixedField, FixedWidth, Format, Matching, Misuse, Ragged};
 pub use json::{Json, JsonLayout, JsonLines, is_pointer, pointer_steps};
 pub use stamp_pattern::{EpochUnit, StampParts, StampPattern, TextPattern};
 
-/// All sources of files of a project; SQL names them `raw.<name>`.
+/// All sources of files of a project, which SQL names `raw.<name>`, and tables that others write, `external.<name>`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sources {
     /// By their name in SQL: `[files.bars]` is `raw.bars`.
     #[serde(default)]
     pub files: BTreeMap<String, FileSource>,
+    /// By their name in SQL: `[tables.trades]` is `external.trades`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, ExternalTable>,
 }
 
 /// Feeds that yield rows of one shape.

@@ -16,6 +16,8 @@ use crate::name::TableName;
 
 /// The layer of sources of files in SQL: `raw.<name>`.
 pub const RAW: &str = "raw";
+/// The layer of tables that others write in SQL: `external.<name>`.
+pub const EXTERNAL: &str = "external";
 /// Parameters that a query may use, without the `$`.
 pub const PARAMETERS: [&str; 2] = ["interval_start", "interval_end"];
 
@@ -83,7 +85,7 @@ impl Query {
         Ok(Self { text: text.to_owned(), references, parameters, first_parameter })
     }
 
-    /// Tables of the lake that the query reads.
+    /// Tables that the query reads: of the lake, and of others.
     pub fn tables(&self) -> BTreeSet<TableName> {
         self.references.iter().filter_map(TableReference::table).collect()
     }

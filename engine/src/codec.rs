@@ -16,11 +16,12 @@ use serde::de::DeserializeOwned;
 
 use crate::pinned::PinnedExec;
 use crate::sink::{SinkExec, SinkSpec};
-use crate::source::file;
+use crate::source::{delta, file};
 
 /// No protobuf message begins with 0xff (there is no wire type 7), so these cannot be taken for Ballista's.
 const SINK: &[u8] = b"\xffpulse-sink-1:";
 const FILES: &[u8] = b"\xffpulse-files-1:";
+const TABLE: &[u8] = b"\xffpulse-table-1:";
 const PINNED: &[u8] = b"\xffpulse-pinned-1:";
 
 /// The same on scheduler and executors: a plan is only understood by the codec that wrote it.
@@ -43,6 +44,9 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         if let Some(size) = buf.strip_prefix(PINNED) {
             return Ok(Arc::new(PinnedExec::new(only("a pinned input", inputs)?, from_json("a pinned input", size)?)));
         }
+        if let Some(scan) = buf.strip_prefix(TABLE) {
+            return delta::try_decode(scan);
+        }
         match buf.strip_prefix(FILES) {
             Some(scan) => file::try_decode(scan),
             None => self.ballista.try_decode(buf, inputs, ctx, proto_converter),
@@ -63,9 +67,10 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             buf.extend(PINNED);
             return to_json("a pinned input", &pinned.size(), buf);
         }
-        match file::try_encode(&node) {
-            Some(scan) => {
-                buf.extend(FILES);
+        let scan = file::try_encode(&node).map(|scan| (FILES, scan));
+        match scan.or_else(|| delta::try_encode(&node).map(|scan| (TABLE, scan))) {
+            Some((tag, scan)) => {
+                buf.extend(tag);
                 buf.extend(scan?);
                 Ok(())
             }
@@ -147,4 +152,4 @@ fn from_json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,9 +12,11 @@ use crate::{output, setup};
 pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     let project = setup::project_without_variables(global)?;
-    let state = setup::state(&settings, &setup::stores(&settings))?;
-    let inferred = infer_each(&state, &project).await?;
-    for (name, reasons) in unproven_increments(&state, &project, &inferred.schemas).await? {
+    let stores = setup::stores(&settings);
+    let state = setup::state(&settings, &stores)?;
+    let external = setup::external(global, &project, &stores).await?;
+    let inferred = infer_each(&state, &project, &external).await?;
+    for (name, reasons) in unproven_increments(&state, &project, &external, &inferred.schemas).await? {
         reasons.iter().for_each(|reason| eprintln!("warning: {name}: {reason}"));
     }
     let rows: Vec<Vec<String>> = inferred
@@ -30,6 +32,12 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
     if global.names_lake {
         let lake = setup::lake(global, &settings).await?;
         mistakes.extend(check_tables(&lake, &project, &inferred.schemas).await?);
+    }
+    for (name, table) in &inferred.unknown {
+        eprintln!(
+            "not checked: {name} reads {table}, whose columns only the log of a table of others says; name the variables of \
+             sources.toml with --var"
+        );
     }
     let Some(code) = output::errors(&mistakes) else {
         output::table(&["job", "columns", ""], &rows, &values, global.output)?;

@@ -8,8 +8,9 @@ use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::manifest::{Read, Sink};
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
+use pulse_core::sql::EXTERNAL;
 use pulse_core::{Error, Result};
-use pulse_engine::job::{Mode, Pinned, Workbench, check_each, check_roots, preview};
+use pulse_engine::job::{Mode, Pinned, Workbench, check_each, check_roots, external_schemas, preview};
 use serde::Serialize;
 
 use crate::args::{Global, Selection};
@@ -66,7 +67,8 @@ pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitC
     let graph = setup::graph(&bench.project, selection)?;
     let asked = setup::asked(selection)?;
     let limit = settings.local_limit_mib << 20;
-    let checked = check_each(&bench.state, &bench.project, graph.order()).await?;
+    let external = external_schemas(bench.lake.stores(), &bench.project, graph.order()).await?;
+    let checked = check_each(&bench.state, &bench.project, &external, graph.order()).await?;
     let mut errors: BTreeMap<TableName, Error> = checked.mistakes.into_iter().collect();
     let mut lines: Vec<Line> = Vec::new();
     for name in graph.order() {
@@ -147,6 +149,10 @@ fn known(job: &Job, pinned: &Pinned, limit: u64, waits: &[&TableName]) -> Line {
             (Does::Changes, std::iter::once(changes(pinned)).chain(later).collect::<Vec<_>>().join("; "))
         }
     };
+    let why = match does {
+        Does::Everything => std::iter::once(why).chain(versions(pinned)).collect::<Vec<_>>().join("; "),
+        _ => why,
+    };
     let files = pinned.files.values().map(|files| files.read.len() as u64).sum::<u64>();
     let bytes = match does {
         Does::Everything => pinned.bytes().max(pinned.tables.values().map(|table| table.now.bytes()).sum()),
@@ -165,6 +171,15 @@ fn rebuilds_after(job: &Job, up: &TableName) -> Option<String> {
         (None, _, Read::All) => Some(format!("after {up}, which it reads whole")),
         (None, _, Read::Changed) => None,
     }
+}
+
+/// Tables of others that are read whole.
+fn versions(pinned: &Pinned) -> impl Iterator<Item = String> {
+    let external = pinned.tables.iter().filter(|(name, _)| name.layer() == EXTERNAL);
+    external.map(|(name, table)| {
+        let (version, files, bytes) = (table.now.version, table.now.files.len(), output::size(table.now.bytes()));
+        format!("{name}: version {version}, {files} files, {bytes}")
+    })
 }
 
 fn after(waits: &[&TableName]) -> String {

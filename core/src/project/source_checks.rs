@@ -28,6 +28,11 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
             problems.extend(check_feed(source, feed, document, &place));
         }
     }
+    for name in sources.tables.keys().filter(|name| !is_identifier(name)) {
+        let problem =
+            document.at_key(&["tables".into(), name.as_str().into()], format!("`{name}` is not a name of a table"));
+        problems.push(problem.with_help("use lower-case letters, digits and `_`, a letter first"));
+    }
     problems
 }
 

@@ -692,11 +692,11 @@ fn variables_are_named_when_they_are_missing() {
     );
     insta::assert_snapshot!(
         with(&[("raw", "x"), ("rwa", "x")]).unwrap_err(),
-        @"no source of files uses the variable `rwa`: did you mean `raw`?"
+        @"no source uses the variable `rwa`: did you mean `raw`?"
     );
     insta::assert_snapshot!(
         with(&[("raw", "x"), ("colour", "x")]).unwrap_err(),
-        @"no source of files uses the variable `colour`: the project has `raw`"
+        @"no source uses the variable `colour`: the project has `raw`"
     );
 }
 
@@ -745,4 +745,58 @@ fn an_unknown_job_is_named() {
         @"no job writes `gold.trends`: the project has `bronze.bars`, `silver.bars`"
     );
     assert!(project.job(&"silver.bars".parse().unwrap()).is_ok());
+}
+
+/// A job over a table that others write.
+fn over_external(query: &str) -> ProjectFiles {
+    let mut files = files();
+    files.retain(|path, _| !path.starts_with("silver/"));
+    files.insert(
+        "sources.toml".into(),
+        format!("{}\n[tables.trades]\nlocation = \"$raw/trades\"\n", files["sources.toml"]),
+    );
+    let manifest = "owner = \"o\"\ngrain = [\"id\"]\n[source.\"external.trades\"]\nread = \"changed\"\nby = [\"id\"]\n\
+                    [sink.merge]\nkeys = [\"id\"]\n";
+    files.insert("silver/trades/job.toml".into(), manifest.into());
+    files.insert("silver/trades/query.sql".into(), query.into());
+    files
+}
+
+#[test]
+fn a_table_of_others_is_known_by_its_name() {
+    let project = Project::parse(&over_external("select id from external.trades")).unwrap();
+    let name: TableName = "external.trades".parse().unwrap();
+    assert_eq!(project.external(&name).unwrap().location, "$raw/trades");
+    assert_eq!(project.external(&"silver.trades".parse().unwrap()), None);
+    assert_eq!(project.job(&"silver.trades".parse().unwrap()).unwrap().query.tables(), BTreeSet::from([name.clone()]));
+    assert_eq!(project.variables(), BTreeSet::from(["raw".to_owned()]));
+    let values = [("raw".to_owned(), "s3://bucket/x".to_owned())].into();
+    assert_eq!(project.with_variables(&values).unwrap().external(&name).unwrap().location, "s3://bucket/x/trades");
+    let text = serde_json::to_string(&Sources::default()).unwrap();
+    assert_eq!(text, r#"{"files":{}}"#, "contracts without tables are written as before");
+
+    let wrong = |query: &str| Project::parse(&over_external(query)).unwrap_err().to_string();
+    insta::assert_snapshot!(
+        wrong("select id from external.trades join external.trade using (id)"),
+        @"silver/trades/query.sql:1:37: sources.toml has no `external.trade` (did you mean `external.trades`?)"
+    );
+}
+
+#[test]
+fn no_job_writes_into_the_layer_of_others() {
+    let mut files = over_external("select id from external.trades");
+    let job = |path: &str| (path.to_owned(), files[path].replace("external.trades", "silver.trades"));
+    let job = ["job.toml", "query.sql"].map(|file| job(&format!("silver/trades/{file}")));
+    for (path, text) in job {
+        files.insert(path.replace("silver/trades", "external/other"), text);
+    }
+    insta::assert_snapshot!(
+        Project::parse(&files).unwrap_err(),
+        @"external/other: `external` is the layer of the tables in sources.toml: move the job to another layer"
+    );
+    // Without tables of others, the name is as good as any.
+    files.insert("sources.toml".into(), files["sources.toml"].split("[tables").next().unwrap().to_owned());
+    files.insert("silver/trades/job.toml".into(), "owner = \"o\"\ngrain = [\"id\"]\n[sink.overwrite]\n".into());
+    files.insert("silver/trades/query.sql".into(), "select 1 as id".into());
+    Project::parse(&files).unwrap();
 }

@@ -1,17 +1,20 @@
-//! `$name` in the roots of sources.toml, given by `--var name=value`.
+//! `$name` in the roots and locations of sources.toml, given by `--var name=value`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Project, listed};
 use crate::diagnostic;
 use crate::error::{Error, Result};
+use crate::sql::{EXTERNAL, RAW};
 
 impl Project {
-    /// Names of the variables that sources of files need, without the `$`.
+    /// Names of the variables that sources need, without the `$`.
     pub fn variables(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
-        for source in self.sources.files.values() {
-            names.extend(variables_of(&source.root).into_iter().map(str::to_owned));
+        let roots = self.sources.files.values().map(|source| &source.root);
+        let locations = self.sources.tables.values().map(|table| &table.location);
+        for text in roots.chain(locations) {
+            names.extend(variables_of(text).into_iter().map(str::to_owned));
         }
         names
     }
@@ -26,12 +29,16 @@ impl Project {
             let meant = diagnostic::closest(unknown, known.iter().map(String::as_str));
             let help =
                 meant.map_or(format!("the project has {}", listed(&known)), |name| format!("did you mean `{name}`?"));
-            return Err(Error::invalid(format!("no source of files uses the variable `{unknown}`: {help}")));
+            return Err(Error::invalid(format!("no source uses the variable `{unknown}`: {help}")));
         }
         let mut project = self.clone();
         for (name, source) in &mut project.sources.files {
-            let root = substitute(name, &source.root, values)?;
+            let root = substitute(&format!("{RAW}.{name}"), &source.root, values)?;
             source.written_root = Some(std::mem::replace(&mut source.root, root));
+        }
+        for (name, table) in &mut project.sources.tables {
+            let location = substitute(&format!("{EXTERNAL}.{name}"), &table.location, values)?;
+            table.written_location = Some(std::mem::replace(&mut table.location, location));
         }
         Ok(project)
     }
@@ -57,7 +64,7 @@ fn substitute(source: &str, root: &str, values: &BTreeMap<String, String>) -> Re
                 Some(value) => text.push_str(value),
                 None => {
                     return Err(Error::invalid(format!(
-                        "`raw.{source}` of sources.toml needs the variable `{name}`: pass `--var {name}=URL`"
+                        "`{source}` of sources.toml needs the variable `{name}`: pass `--var {name}=URL`"
                     )));
                 }
             },

@@ -12,7 +12,7 @@ use super::*;
 use crate::sink::{Adjacency, FailAction, RowCheck, SortKey, UniqueCheck};
 use crate::source::file::{Fingerprint, RawFiles, ReadOptions, ScanOptions, SourceFile};
 
-fn there_and_back(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+pub(crate) fn there_and_back(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     let codec = PhysicalCodec::default();
     let node = PhysicalPlanNode::try_from_physical_plan(Arc::clone(plan), &codec).unwrap();
     let mut bytes = Vec::new();

@@ -56,7 +56,7 @@ pub(super) fn visible(
     let bounds = bounds(pinned, &changed);
     let candidates = candidates(&snapshot.files, &bounds);
     let alone = changed.len() == 1 && removed.is_empty() && pinned.read.lookback.is_none();
-    let only_added = candidates.iter().all(|file| added.iter().any(|added| added.path == file.path));
+    let only_added = candidates.iter().all(|file| added.iter().any(|added| added.key() == file.key()));
     if state == State::Now && alone && candidates.len() == added.len() && only_added {
         // No other file can hold a row of the changed groups.
         return Ok(Arc::new(scan(added)));
@@ -108,8 +108,7 @@ fn groups_of(changed: &[&PinnedTable], by: &[String], target_bytes: u64) -> Resu
 }
 
 fn of_files(pinned: &PinnedTable, files: Vec<DataFile>, target_bytes: u64) -> DeltaScan {
-    let now = &pinned.now;
-    DeltaScan::of_files(pinned.table.clone(), &now.schema, &now.partition_by, files, target_bytes)
+    DeltaScan::new(pinned.table.clone(), &pinned.now, target_bytes).with_files(files)
 }
 
 fn snapshot(pinned: &PinnedTable, state: State) -> Result<&Snapshot> {

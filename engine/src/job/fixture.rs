@@ -105,9 +105,15 @@ fn sources(
             (None, Some(table)) => schemas.get(&table).cloned(),
             (None, None) => None,
         };
-        let schema = schema.ok_or_else(|| Error::internal(format!("`{}` has no columns", reference.name)))?;
+        let schema = schema.ok_or_else(|| {
+            Error::invalid(format!(
+                "{}: the columns of `{}` are not known: name the variables of sources.toml with `--var`",
+                fixture.path, reference.name
+            ))
+        })?;
         let batch = batch(fixture.given.get(&reference.name).unwrap_or(&none), &schema, fixture)?;
-        let table = MemTable::try_new(schema, vec![vec![batch]]).map_err(|e| from_datafusion(&fixture.path, e))?;
+        let table =
+            MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(|e| from_datafusion(&fixture.path, e))?;
         sources.insert(reference.name.clone(), Arc::new(table) as Arc<dyn TableProvider>);
     }
     Ok(sources)

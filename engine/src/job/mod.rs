@@ -4,6 +4,7 @@ mod changes;
 mod check;
 mod conform;
 mod distinct;
+mod external;
 mod fixture;
 mod fresh;
 mod grain;
@@ -43,6 +44,7 @@ use crate::source::file::ReadOptions;
 use crate::table::{CommitOptions, Lake};
 
 pub use conform::normalized;
+pub use external::{ExternalSchemas, external_schemas};
 pub use fixture::run_fixture;
 pub use optimize::{Optimized, optimize};
 pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, computed_intervals, pin};

@@ -19,9 +19,11 @@ use pulse_core::manifest::{IntervalUnit, Read, Sink, Source};
 use pulse_core::meaning::Meaning;
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
+use pulse_core::sql::EXTERNAL;
 use pulse_core::{Error, Result};
 
 use super::Workbench;
+use super::external;
 use super::increment::Increment;
 use super::interval_scope::{IntervalScope, columns_within, times};
 use super::refers::{self, Referred};
@@ -139,7 +141,9 @@ impl Pinned {
 
     /// What a person should know of the sources.
     pub fn warnings(&self) -> Vec<String> {
-        self.files.values().flat_map(|files| files.warnings.clone()).collect()
+        let files = self.files.values().flat_map(|files| files.warnings.clone());
+        let external = self.tables.iter().filter(|(name, _)| name.layer() == EXTERNAL);
+        files.chain(external.filter_map(|(_, pinned)| external::warning(&pinned.now, &pinned.table))).collect()
     }
 
     /// With the bookmarks of files, for which new local files are read. A run that does not commit needs none.
@@ -284,13 +288,16 @@ pub(super) fn raw_files(bench: &Workbench, name: &str, root: &url::Url, files: V
 }
 
 async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option<TableMark>) -> Result<PinnedTable> {
-    let table = bench.lake.table(name)?;
-    let Some(now) = table.snapshot(None).await? else {
-        return Err(Error::invalid(format!(
-            "job {} reads table {name}, which does not exist in {}; run its job first: pulse run {name}",
-            job.name,
-            bench.lake.root()
-        )));
+    let table = bench.readable(name)?;
+    let now = match bench.project.external(name) {
+        Some(declared) => external::existing(&table, declared).await.map_err(|e| of_job(job, e))?,
+        None => table.snapshot(None).await?.ok_or_else(|| {
+            Error::invalid(format!(
+                "job {} reads table {name}, which does not exist in {}; run its job first: pulse run {name}",
+                job.name,
+                bench.lake.root()
+            ))
+        })?,
     };
     let read = job.manifest.source.get(&name.to_string()).cloned().unwrap_or(Source {
         read: Read::All,
@@ -307,8 +314,8 @@ async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option
         None => None,
     };
     let changes = match &before {
-        // A value of another type is another value in every row.
-        Some(before) if !same_types(before, &now) => None,
+        // A value of another type is another value in every row. In files of another partitioning, columns lie elsewhere.
+        Some(before) if !same_types(before, &now) || !found_alike(before, &now) => None,
         Some(before) => table.changes(before, &now).await?,
         None => None,
     };
@@ -326,6 +333,11 @@ fn same_types(before: &Snapshot, now: &Snapshot) -> bool {
     before.schema.fields().iter().all(|known| {
         now.schema.field_with_name(known.name()).map_or(true, |field| field.data_type() == known.data_type())
     })
+}
+
+/// Whether the files of both are read alike.
+fn found_alike(before: &Snapshot, now: &Snapshot) -> bool {
+    same_columns(&before.partition_by, &now.partition_by) && now.physical.finds_alike(&before.physical)
 }
 
 fn table_id_hash(snapshot: &Snapshot) -> i64 {

@@ -15,6 +15,7 @@ use pulse_core::name::TableName;
 use pulse_core::project::{Job, Project};
 use pulse_core::{Error, Result};
 
+use super::external::ExternalSchemas;
 use super::increment::unproven;
 use super::query::{Sources, plan_query};
 use crate::error::from_datafusion;
@@ -35,16 +36,20 @@ pub(super) fn table_schema(plan: &LogicalPlan, columns: &[String]) -> Result<Sch
 ///
 /// # Errors
 /// `Invalid` with the place of the first mistake of a job.
-pub async fn infer_schemas(state: &SessionState, project: &Project) -> Result<BTreeMap<TableName, SchemaRef>> {
-    infer(state, project, Graph::new(project)?.order()).await?.all()
+pub async fn infer_schemas(
+    state: &SessionState,
+    project: &Project,
+    external: &ExternalSchemas,
+) -> Result<BTreeMap<TableName, SchemaRef>> {
+    infer(state, project, external, Graph::new(project)?.order()).await?.all()
 }
 
 /// As [`infer_schemas`], with the mistakes of every job.
 ///
 /// # Errors
 /// `Invalid` when jobs read each other in a cycle.
-pub async fn infer_each(state: &SessionState, project: &Project) -> Result<Inferred> {
-    infer(state, project, Graph::new(project)?.order()).await
+pub async fn infer_each(state: &SessionState, project: &Project, external: &ExternalSchemas) -> Result<Inferred> {
+    infer(state, project, external, Graph::new(project)?.order()).await
 }
 
 /// What planning says of each job.
@@ -55,6 +60,8 @@ pub struct Inferred {
     pub mistakes: Vec<(TableName, Error)>,
     /// Jobs that read the table of one that cannot be planned, and that one.
     pub blocked: BTreeMap<TableName, TableName>,
+    /// Jobs that read a table of others whose columns are not known here, or the table of such a job, and that table.
+    pub unknown: BTreeMap<TableName, TableName>,
 }
 
 impl Inferred {
@@ -71,23 +78,29 @@ impl Inferred {
 /// # Errors
 /// As [`infer_schemas`].
 pub async fn check_jobs(state: &SessionState, project: &Project, jobs: &[TableName]) -> Result<()> {
-    check_each(state, project, jobs).await?.all().map(|_| ())
+    check_each(state, project, &ExternalSchemas::new(), jobs).await?.all().map(|_| ())
 }
 
 /// As [`check_jobs`], with the mistakes of every job.
 ///
 /// # Errors
 /// As [`infer_each`].
-pub async fn check_each(state: &SessionState, project: &Project, jobs: &[TableName]) -> Result<Inferred> {
+pub async fn check_each(
+    state: &SessionState,
+    project: &Project,
+    external: &ExternalSchemas,
+    jobs: &[TableName],
+) -> Result<Inferred> {
     let mut needed: BTreeSet<TableName> = BTreeSet::new();
     let mut open = jobs.to_vec();
     while let Some(name) = open.pop() {
         if needed.insert(name.clone()) {
-            open.extend(project.job(&name)?.query.tables());
+            let tables = project.job(&name)?.query.tables();
+            open.extend(tables.into_iter().filter(|table| project.external(table).is_none()));
         }
     }
     let graph = Graph::new(project)?;
-    infer(state, project, graph.order().iter().filter(|name| needed.contains(name))).await
+    infer(state, project, external, graph.order().iter().filter(|name| needed.contains(name))).await
 }
 
 /// Tables whose columns a run of their job would not keep, each with the remedy. Reads logs, no data.
@@ -111,11 +124,24 @@ pub async fn check_tables(
 async fn infer<'a>(
     state: &SessionState,
     project: &Project,
+    external: &ExternalSchemas,
     names: impl IntoIterator<Item = &'a TableName>,
 ) -> Result<Inferred> {
     let mut inferred = Inferred::default();
+    let mut schemas = known(external);
     for name in names {
         let job = project.job(name)?;
+        if let Some(mistake) = job.query.tables().iter().find_map(|table| external.get(table)?.as_ref().err()) {
+            inferred.mistakes.push((name.clone(), of_job(job, mistake)));
+            continue;
+        }
+        let is_unknown = |table: &TableName| {
+            inferred.unknown.contains_key(table) || (project.external(table).is_some() && !external.contains_key(table))
+        };
+        if let Some(table) = job.query.tables().into_iter().find(is_unknown) {
+            inferred.unknown.insert(name.clone(), table);
+            continue;
+        }
         let unknown = |table: &TableName| {
             inferred.blocked.contains_key(table) || inferred.mistakes.iter().any(|(name, _)| name == table)
         };
@@ -123,12 +149,26 @@ async fn infer<'a>(
             inferred.blocked.insert(name.clone(), table);
             continue;
         }
-        match schema_of(state, project, job, &inferred.schemas).await {
-            Ok(schema) => drop(inferred.schemas.insert(name.clone(), schema)),
+        match schema_of(state, project, job, &schemas).await {
+            Ok(schema) => {
+                schemas.insert(name.clone(), Arc::clone(&schema));
+                inferred.schemas.insert(name.clone(), schema);
+            }
             Err(mistake) => inferred.mistakes.push((name.clone(), mistake)),
         }
     }
     Ok(inferred)
+}
+
+/// Those of tables that can be read.
+fn known(external: &ExternalSchemas) -> BTreeMap<TableName, SchemaRef> {
+    let known =
+        |(name, schema): (&TableName, &Result<SchemaRef>)| Some((name.clone(), Arc::clone(schema.as_ref().ok()?)));
+    external.iter().filter_map(known).collect()
+}
+
+fn of_job(job: &Job, mistake: &Error) -> Error {
+    Error::new(mistake.kind(), format!("job {}: {}", job.name, mistake.message()))
 }
 
 async fn schema_of(
@@ -170,13 +210,15 @@ fn refuse_unknown_groups(job: &Job, schemas: &BTreeMap<TableName, SchemaRef>) ->
 pub async fn unproven_increments(
     state: &SessionState,
     project: &Project,
+    external: &ExternalSchemas,
     schemas: &BTreeMap<TableName, SchemaRef>,
 ) -> Result<BTreeMap<TableName, BTreeSet<String>>> {
     let mut found = BTreeMap::new();
+    let all: BTreeMap<TableName, SchemaRef> = known(external).into_iter().chain(schemas.clone()).collect();
     // Others have a mistake that is reported already.
     for (name, job) in project.jobs.iter().filter(|(name, _)| schemas.contains_key(*name)) {
         if job.manifest.source.values().any(|source| source.read == Read::Changed) {
-            let sources = empty_sources(project, job, schemas);
+            let sources = empty_sources(project, job, &all);
             let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
             found.insert(name.clone(), unproven(job, &query));
         }

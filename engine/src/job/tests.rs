@@ -2,6 +2,7 @@
 //! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`, or its grain.
 
 mod evaluations;
+mod external;
 mod grain;
 mod history;
 mod increments;
@@ -48,7 +49,8 @@ type Step = BTreeMap<u8, Vec<Line>>;
 
 const SOURCES: &str = "[files.lines]\nroot = \"$raw\"\ncolumns = [{ name = \"k\", type = \"bigint\" }, \
                        { name = \"d\", type = \"date\" }, { name = \"v\", type = \"bigint\" }]\n\
-                       [files.lines.feed.all]\npath = \"{part}.csv\"\nformat = { csv = {} }\n";
+                       [files.lines.feed.all]\npath = \"{part}.csv\"\nformat = { csv = {} }\n\
+                       [tables.t]\nlocation = \"$raw/t\"\n";
 
 const BRONZE: &str = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";
 

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use deltalake_core::kernel::Action;
+use deltalake_core::kernel::{Action, Add, Remove};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
-use pulse_core::Result;
+use pulse_core::{Error, Result};
 
-use super::{DataFile, Snapshot, Table};
+use super::{DataFile, DeletionPlace, DeletionVector, Snapshot, Table};
 use crate::error::from_store;
 
 /// Questions to the store at once.
@@ -34,12 +34,19 @@ impl Changes {
 }
 
 fn difference(of: &Snapshot, without: &Snapshot) -> Vec<DataFile> {
-    let known = paths(&without.files);
-    of.files.iter().filter(|file| !known.contains(file.path.as_str())).cloned().collect()
+    let known: HashSet<Key<'_>> = without.files.iter().map(DataFile::key).collect();
+    of.files.iter().filter(|file| !known.contains(&file.key())).cloned().collect()
 }
 
-fn paths(files: &[DataFile]) -> HashSet<&str> {
-    files.iter().map(|file| file.path.as_str()).collect()
+type Key<'a> = (&'a str, Option<&'a DeletionVector>);
+
+/// What has to be there so that a file can be read.
+fn objects(file: &DataFile) -> impl Iterator<Item = &str> {
+    let vector = file.deletion_vector.as_ref().and_then(|vector| match &vector.place {
+        DeletionPlace::Below { path, .. } => Some(path.as_str()),
+        DeletionPlace::Inline(_) | DeletionPlace::Elsewhere { .. } => None,
+    });
+    std::iter::once(file.path.as_str()).chain(vector)
 }
 
 impl Table {
@@ -59,41 +66,47 @@ impl Table {
         if changes.is_empty() {
             return Ok(Some(changes));
         }
-        let live = paths(&now.files);
+        let live: HashSet<&str> = now.files.iter().flat_map(objects).collect();
         let dead = changes.added.iter().chain(&changes.removed).chain(&gone);
-        let dead: HashSet<&str> = dead.map(|file| file.path.as_str()).filter(|path| !live.contains(path)).collect();
+        let dead: HashSet<&str> = dead.flat_map(objects).filter(|path| !live.contains(path)).collect();
         Ok(self.are_there(dead).await?.then_some(changes))
     }
 
     /// Commit by commit; none when the log does not reach back so far.
     async fn replay(&self, before: &Snapshot, now: &Snapshot) -> Result<Option<Changes>> {
-        let mut known: HashMap<String, DataFile> =
-            before.files.iter().map(|file| (file.path.clone(), file.clone())).collect();
+        let mut live: HashMap<OwnKey, DataFile> =
+            before.files.iter().map(|file| (own_key(file), file.clone())).collect();
         let mut added: Vec<DataFile> = Vec::new();
         let mut removed: Vec<DataFile> = Vec::new();
         for version in before.version + 1..=now.version {
             let Some(actions) = self.entry(version).await? else { return Ok(None) };
             let moves = only_moves(&actions);
-            for action in &actions {
-                match action {
-                    Action::Add(add) => {
-                        let file = DataFile::from_add(add, &now.schema);
-                        known.insert(file.path.clone(), file.clone());
-                        if !moves {
-                            added.push(file);
-                        }
-                    }
-                    Action::Remove(remove) if !moves => match added.iter().position(|file| file.path == remove.path) {
-                        Some(place) => drop(added.swap_remove(place)),
-                        None => removed.extend(known.get(&remove.path).cloned()),
-                    },
-                    _ => {}
+            // A file that comes in another state, as with more of its rows deleted, is removed and added, in either order.
+            for remove in actions.iter().filter_map(removal) {
+                let Some(file) = live.remove(&self.removed_key(remove)?) else { continue };
+                match added.iter().position(|added| added.key() == file.key()) {
+                    _ if moves => {}
+                    Some(place) => drop(added.swap_remove(place)),
+                    None => removed.push(file),
+                }
+            }
+            for add in actions.iter().filter_map(addition) {
+                let file = self.data_file(add, &now.physical)?;
+                // One that is there already is described again, and brings no rows.
+                if live.insert(own_key(&file), file.clone()).is_none() && !moves {
+                    added.push(file);
                 }
             }
         }
         added.sort_by(|a, b| a.path.cmp(&b.path));
         removed.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Some(Changes { added, removed }))
+    }
+
+    fn removed_key(&self, remove: &Remove) -> Result<OwnKey> {
+        let vector = remove.deletion_vector.as_ref().map(DeletionVector::new).transpose();
+        let vector = vector.map_err(|e| Error::data(format!("{}: {}", self.doing("read the log of"), e.message())))?;
+        Ok((remove.path.clone(), vector))
     }
 
     async fn are_there(&self, paths: HashSet<&str>) -> Result<bool> {
@@ -115,6 +128,27 @@ impl Table {
             .try_fold(true, |all, there| futures::future::ready(Ok(all && there)))
             .await
             .map_err(|e| from_store(&doing, &e))
+    }
+}
+
+/// A path, and which rows are deleted there.
+type OwnKey = (String, Option<DeletionVector>);
+
+fn own_key(file: &DataFile) -> OwnKey {
+    (file.path.clone(), file.deletion_vector.clone())
+}
+
+fn removal(action: &Action) -> Option<&Remove> {
+    match action {
+        Action::Remove(remove) => Some(remove),
+        _ => None,
+    }
+}
+
+fn addition(action: &Action) -> Option<&Add> {
+    match action {
+        Action::Add(add) => Some(add),
+        _ => None,
     }
 }
 

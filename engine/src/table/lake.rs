@@ -11,7 +11,7 @@ use pulse_core::name::TableName;
 use pulse_core::{Error, Result};
 use url::Url;
 
-use super::Table;
+use super::{Table, Writer};
 use crate::error::from_store;
 use crate::store::{Stores, folder_url, store_path};
 
@@ -75,15 +75,7 @@ impl Lake {
         let url = layer
             .join(&format!("{}/", name.table()))
             .map_err(|e| Error::invalid(format!("`{layer}` cannot hold tables")).with_source(e))?;
-        let store = self.stores.client(&url)?;
-        // Not by scheme: delta-rs knows `s3://` only once its own S3 crate is registered. Both kinds of store put if absent.
-        let folder: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, store_path(&url)?));
-        // The table's folder is the root of the store that delta-rs sees. The Delta kernel builds URLs from the names of listed
-        // files without encoding them, and so reads another folder where a name in the path contains `%` or a backslash.
-        let mut root = url.clone();
-        root.set_path("/");
-        let log = default_logstore(Arc::clone(&folder), folder, &root, &StorageConfig::default());
-        Ok(Table { name: name.clone(), url, log })
+        open(name, url, &self.stores, Writer::Jobs)
     }
 
     /// Names of all tables, quarantine tables included, sorted.
@@ -112,6 +104,29 @@ impl Lake {
         let listed = listed.map_err(|e| from_store(&format!("list lake {url}"), &e))?;
         Ok(listed.common_prefixes.iter().filter_map(Path::filename).map(str::to_owned).collect())
     }
+}
+
+impl Table {
+    /// A table that others write, in any folder.
+    ///
+    /// # Errors
+    /// `Invalid` when the URL cannot hold a table.
+    pub fn of_others(name: &TableName, folder: Url, stores: &Stores) -> Result<Self> {
+        open(name, folder, stores, Writer::Others)
+    }
+}
+
+/// `url` ends with a slash.
+fn open(name: &TableName, url: Url, stores: &Stores, writer: Writer) -> Result<Table> {
+    let store = stores.client(&url)?;
+    // Not by scheme: delta-rs knows `s3://` only once its own S3 crate is registered. Both kinds of store put if absent.
+    let folder: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, store_path(&url)?));
+    // The table's folder is the root of the store that delta-rs sees. The Delta kernel builds URLs from the names of listed
+    // files without encoding them, and so reads another folder where a name in the path contains `%` or a backslash.
+    let mut root = url.clone();
+    root.set_path("/");
+    let log = default_logstore(Arc::clone(&folder), folder, &root, &StorageConfig::default());
+    Ok(Table { name: name.clone(), url, log, writer })
 }
 
 fn parse(text: &[u8]) -> std::result::Result<BTreeMap<String, Url>, String> {

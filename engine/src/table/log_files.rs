@@ -31,6 +31,11 @@ impl LogFiles {
         files
     }
 
+    /// Versions with an entry, the oldest first.
+    pub(super) fn entries(&self) -> Vec<u64> {
+        self.entries.keys().copied().collect()
+    }
+
     /// Whether the files tell what the table held at `version`: all entries up to it, or those after a checkpoint.
     pub(super) fn reach(&self, version: u64) -> bool {
         let first = match self.checkpoints.range(..=version).next_back() {
@@ -72,7 +77,10 @@ fn log_file(path: &Path) -> Option<LogFile> {
     let version = version.parse().ok()?;
     match rest {
         "json" => Some(LogFile::Entry(version)),
-        _ if rest.starts_with("checkpoint") && rest.ends_with(".parquet") => Some(LogFile::Checkpoint(version)),
+        // Those of version 2 may be JSON.
+        _ if rest.starts_with("checkpoint.") && (rest.ends_with(".parquet") || rest.ends_with(".json")) => {
+            Some(LogFile::Checkpoint(version))
+        }
         _ => None,
     }
 }

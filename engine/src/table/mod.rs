@@ -2,10 +2,12 @@
 
 mod changes;
 mod commit;
+mod deletion;
 mod file;
 mod half_written;
 mod lake;
 mod log_files;
+mod physical;
 mod snapshot;
 mod statistics;
 mod vacuum;
@@ -26,8 +28,12 @@ use crate::error::from_store;
 
 pub use changes::Changes;
 pub use commit::{Commit, CommitOptions, CommitOutcome, History, Removal};
+pub use deletion::{DeletionPlace, DeletionVector};
+pub(crate) use file::partition_value;
 pub use file::{DataFile, OPTIMIZED_TAG, ORDER_TAG, Unneeded};
 pub use lake::Lake;
+pub use physical::{Mapping, Physical};
+pub(crate) use physical::{field_id, physical_name, plain};
 pub use snapshot::Snapshot;
 pub use writable::RowChange;
 
@@ -37,6 +43,15 @@ pub struct Table {
     name: TableName,
     url: Url,
     log: LogStoreRef,
+    writer: Writer,
+}
+
+/// Who writes a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// Jobs do. What they may not write to, they do not read either.
+    Jobs,
+    Others,
 }
 
 impl Table {

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use delta_kernel::engine::arrow_conversion::TryIntoArrow as _;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::schema::StructType;
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::{Add, Metadata, Protocol, Snapshot as DeltaSnapshot};
+use deltalake_core::kernel::{Action, Add, Metadata, Protocol, Snapshot as DeltaSnapshot};
 use futures::TryStreamExt;
 use pulse_core::{Error, ErrorKind, Result};
 
-use super::{DataFile, Table};
+use super::deletion::DeletionVector;
+use super::physical::{Mapping, Physical, plain};
+use super::{DataFile, Table, Writer};
 use crate::error::from_delta;
 
 /// What a table holds at `version`: pinned for a whole run.
@@ -31,7 +34,25 @@ pub struct Snapshot {
     pub(super) protocol: Protocol,
     /// As [`Self::schema`], with what the log says of each column beside its type.
     pub(super) columns: Arc<StructType>,
+    /// How its columns are found in its files.
+    pub(crate) physical: Arc<Physical>,
 }
+
+/// Entries of a log that cannot be read, in which we look for the reason.
+const LOOKED_AT: usize = 1000;
+
+/// Features of readers that scans of tables of others have.
+const READ_FEATURES: [&str; 7] = [
+    "columnMapping",
+    "deletionVectors",
+    "timestampNtz",
+    "typeWidening",
+    "typeWidening-preview",
+    // Of the log alone, which the Delta kernel reads.
+    "v2Checkpoint",
+    // Of those who delete files alone.
+    "vacuumProtocolCheck",
+];
 
 impl Snapshot {
     pub fn bytes(&self) -> u64 {
@@ -59,10 +80,14 @@ impl Table {
             return Ok(None);
         }
         let doing = self.doing("read the log of");
-        let delta = DeltaSnapshot::try_new(self.log().as_ref(), version).await.map_err(|e| self.broken(&doing, e))?;
-        self.refuse_unknown_features(&delta)?;
-        let schema = delta.arrow_schema();
-        let files = self.data_files(&delta, &schema).await?;
+        let delta = match DeltaSnapshot::try_new(self.log().as_ref(), version).await {
+            Ok(delta) => delta,
+            Err(error) => return Err(self.unreadable(&doing, error).await),
+        };
+        let mapping = self.mapping(&delta)?;
+        let schema = self.columns_of(&delta)?;
+        let physical = Physical::new(mapping, delta.schema(), &schema).map_err(|e| self.damaged(&doing, &e))?;
+        let files = self.data_files(&delta, &physical).await?;
         let transactions = self.transactions(&delta).await?;
         Ok(Some(Snapshot {
             version: delta.version(),
@@ -71,6 +96,7 @@ impl Table {
             metadata: delta.metadata().clone(),
             protocol: delta.protocol().clone(),
             columns: delta.schema(),
+            physical: Arc::new(physical),
             schema,
             files,
             transactions,
@@ -107,21 +133,49 @@ impl Table {
         Ok(views.iter().map(|view| view.add_action()).collect())
     }
 
-    async fn data_files(&self, delta: &DeltaSnapshot, schema: &SchemaRef) -> Result<Vec<DataFile>> {
+    async fn data_files(&self, delta: &DeltaSnapshot, physical: &Physical) -> Result<Vec<DataFile>> {
         let doing = self.doing("read the files of");
         let views: Vec<_> =
             delta.file_views(self.log().as_ref(), None).try_collect().await.map_err(|e| self.broken(&doing, e))?;
         let mut files = Vec::with_capacity(views.len());
         for view in views {
-            if view.deletion_vector_descriptor().is_some() {
-                return Err(self.refused("deletion vectors"));
-            }
             // The typed accessors leave out tags and parse statistics of all columns at every call.
             #[allow(deprecated)]
-            files.push(DataFile::from_add(&view.add_action(), schema));
+            files.push(self.data_file(&view.add_action(), physical)?);
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
+    }
+
+    /// # Errors
+    /// `Invalid` for a file that a scan would misread, `Data` for one that the log does not describe.
+    pub(super) fn data_file(&self, add: &Add, physical: &Physical) -> Result<DataFile> {
+        if is_absolute(&add.path) {
+            return Err(self.refused(&format!("a file outside its folder (`{}`), as shallow clones do", add.path)));
+        }
+        let file = physical.data_file(add);
+        match &add.deletion_vector {
+            None => Ok(file),
+            Some(_) if self.writer == Writer::Jobs => Err(self.refused("deletion vectors")),
+            Some(descriptor) => {
+                let deleted = DeletionVector::new(descriptor);
+                Ok(file.without_rows(deleted.map_err(|e| self.damaged(&self.doing("read the files of"), &e))?))
+            }
+        }
+    }
+
+    /// Columns as queries see them.
+    fn columns_of(&self, delta: &DeltaSnapshot) -> Result<SchemaRef> {
+        match self.writer {
+            Writer::Jobs => Ok(delta.arrow_schema()),
+            Writer::Others => {
+                let doing = self.doing("read the columns of");
+                let schema: Schema = delta.schema().as_ref().try_into_arrow().map_err(|e| {
+                    Error::invalid(format!("{doing}: a column has a type that pulse does not read: {e}"))
+                })?;
+                Ok(plain(&schema))
+            }
+        }
     }
 
     /// All `txn` actions in one replay; delta-rs offers one replay per application id.
@@ -145,22 +199,48 @@ impl Table {
             .map_err(|e| from_delta(&doing, e.into()))
     }
 
-    /// Reader features change what a plain Parquet scan would have to do, so an unknown one is refused.
-    fn refuse_unknown_features(&self, delta: &DeltaSnapshot) -> Result<()> {
+    /// How columns are found in files, if readers need no more than we know.
+    fn mapping(&self, delta: &DeltaSnapshot) -> Result<Mapping> {
         let protocol = delta.protocol();
-        if let Some(mode) = delta.metadata().configuration().get("delta.columnMapping.mode")
-            && mode != "none"
-        {
-            return Err(self.refused("column mapping"));
-        }
-        let features = protocol.reader_features().unwrap_or_default();
-        if let Some(feature) = features.first() {
+        let has_feature = |wanted: &str| features(protocol).iter().any(|feature| feature == wanted);
+        let maps = protocol.min_reader_version() == 2 || has_feature("columnMapping");
+        let mode = delta.metadata().configuration().get("delta.columnMapping.mode");
+        let mapping = match Mapping::parse(mode.map(String::as_str)) {
+            Some(Mapping::None) => Mapping::None,
+            Some(mapping) if maps && self.writer == Writer::Others => mapping,
+            Some(_) | None => return Err(self.refused(&format!("column mapping `{}`", mode.map_or("", |mode| mode)))),
+        };
+        self.refuse_unknown_features(protocol)?;
+        Ok(mapping)
+    }
+
+    /// Reader features change what a scan would have to do, so an unknown one is refused.
+    fn refuse_unknown_features(&self, protocol: &Protocol) -> Result<()> {
+        let is_known = |feature: &str| self.writer == Writer::Others && READ_FEATURES.contains(&feature);
+        if let Some(feature) = features(protocol).iter().find(|feature| !is_known(feature)) {
             return Err(self.refused(&format!("the reader feature `{feature}`")));
         }
         match protocol.min_reader_version() {
             1 | 3 => Ok(()),
+            2 if self.writer == Writer::Others => Ok(()),
             version => Err(self.refused(&format!("reader version {version}"))),
         }
+    }
+
+    /// Why a log cannot be read. The Delta kernel refuses some tables that need more of their readers in words of its own.
+    async fn unreadable(&self, doing: &str, error: DeltaTableError) -> Error {
+        let versions = self.log_files().await.map(|files| files.entries()).unwrap_or_default();
+        for version in versions.into_iter().rev().take(LOOKED_AT) {
+            let Ok(Some(actions)) = self.entry(version).await else { break };
+            let protocol = actions.iter().find_map(|action| match action {
+                Action::Protocol(protocol) => Some(protocol),
+                _ => None,
+            });
+            if let Some(protocol) = protocol {
+                return self.refuse_unknown_features(protocol).err().unwrap_or_else(|| self.broken(doing, error));
+            }
+        }
+        self.broken(doing, error)
     }
 
     fn refused(&self, what: &str) -> Error {
@@ -171,6 +251,10 @@ impl Table {
         ))
     }
 
+    fn damaged(&self, doing: &str, error: &Error) -> Error {
+        Error::data(format!("{doing}: {}; the log is damaged", error.message()))
+    }
+
     pub(crate) fn doing(&self, what: &str) -> String {
         format!("{what} table {} at {}", self.name(), self.url())
     }
@@ -178,6 +262,10 @@ impl Table {
     pub(crate) fn broken(&self, doing: &str, error: DeltaTableError) -> Error {
         let mapped = from_delta(doing, error);
         match mapped.kind() {
+            ErrorKind::Data if self.writer == Writer::Others => Error::data(format!(
+                "{}; the log is damaged, or asks more of its readers than pulse knows: ask those who write the table",
+                mapped.message()
+            )),
             ErrorKind::Data => Error::data(format!(
                 "{}; the log is damaged: restore `_delta_log` from a backup or remove the table and run its job again",
                 mapped.message()
@@ -185,6 +273,17 @@ impl Table {
             _ => mapped,
         }
     }
+}
+
+fn features(protocol: &Protocol) -> Vec<String> {
+    protocol.reader_features().unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+/// Whether a path of the log is a URL, or begins at a store's root.
+fn is_absolute(path: &str) -> bool {
+    let scheme = path.split_once(":/").map(|(scheme, _)| scheme).unwrap_or_default();
+    path.starts_with('/')
+        || (!scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')))
 }
 
 /// Batches come newest first, so the first occurrence of an id counts.

@@ -96,7 +96,7 @@ async fn every_type_goes_from_a_file_through_tables() {
 async fn rows_are_not_told_apart_by_nested_columns() {
     let query = "select id, legs, source_file, line from raw.all";
     let world = world(SOURCES, &[("bronze.all", "grain = [\"legs\"]\n[sink.append]\n".to_owned(), query)]);
-    let schemas = infer_schemas(&world.bench.state, &world.bench.project).await;
+    let schemas = infer_schemas(&world.bench.state, &world.bench.project, &BTreeMap::new()).await;
     let message = schemas.map(|_| ()).unwrap_err().message().to_owned();
     assert!(message.contains("`legs` is a list, a map or a struct"), "{message}");
 }

@@ -1,7 +1,13 @@
-//! Delta tables as plain Parquet scans: the one kind of leaf that Ballista both encodes and slices.
+//! Delta tables as plain Parquet scans, which Ballista both encodes and slices; tables of others whose files are not plain as
+//! scans of our own.
 
+#[cfg(test)]
+pub(crate) mod foreign;
 mod grouping;
+mod mapped;
 mod prune;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -11,6 +17,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
+use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -29,8 +36,11 @@ use pulse_core::Result;
 use super::{partition_bytes, with_a_partition};
 use crate::error::into_datafusion;
 use crate::store::{store_path, store_url};
-use crate::table::{DataFile, Snapshot, Table};
+use crate::table::{DataFile, Mapping, Physical, Snapshot, Table};
 use grouping::{Extent, Grouping};
+use mapped::{MappedFile, MappedSource, MappedTable};
+
+pub use mapped::{try_decode, try_encode};
 
 /// Name of the column that [`DeltaScan::with_file_column`] adds: the file's path below the table's root.
 pub const FILE_COLUMN: &str = "__file";
@@ -48,11 +58,15 @@ pub struct DeltaScan {
     target_partition_bytes: u64,
     /// All files in one partition of the plan, whatever the session asks for.
     one_task: bool,
+    /// How columns are found in files; none where they simply have their names.
+    physical: Option<Arc<Physical>>,
 }
 
 impl DeltaScan {
     pub fn new(table: Table, snapshot: &Snapshot, target_partition_bytes: u64) -> Self {
-        Self::of_files(table, &snapshot.schema, &snapshot.partition_by, snapshot.files.clone(), target_partition_bytes)
+        let files = snapshot.files.clone();
+        let scan = Self::of_files(table, &snapshot.schema, &snapshot.partition_by, files, target_partition_bytes);
+        Self { physical: Some(Arc::clone(&snapshot.physical)), ..scan }
     }
 
     /// Files that need not be committed yet.
@@ -68,7 +82,9 @@ impl DeltaScan {
             schema.fields().iter().cloned().partition(|field| partition_by.contains(field.name()));
         let schema = TableSchema::builder(Arc::new(Schema::new(file))).with_table_partition_cols(partition).build();
         let partition_by = partition_by.to_vec();
-        Self { table, files: Arc::new(files), columns, schema, partition_by, target_partition_bytes, one_task: false }
+        let files = Arc::new(files);
+        let one_task = false;
+        Self { table, files, columns, schema, partition_by, target_partition_bytes, one_task, physical: None }
     }
 
     /// Adds the column [`FILE_COLUMN`], which names the file that a row lies in.
@@ -125,7 +141,23 @@ impl DeltaScan {
     /// # Errors
     /// DataFusion's, when a filter cannot be planned.
     pub fn pruned(&self, session: &dyn Session, filters: &[Expr]) -> DataFusionResult<Vec<DataFile>> {
-        prune::prune(session, &self.files, self.schema.table_schema(), filters)
+        let (of_partitions, others): (Vec<_>, Vec<_>) =
+            filters.iter().cloned().partition(|filter| self.is_of_partitions(filter));
+        let columns =
+            self.schema.table_partition_cols().iter().filter(|field| self.partition_by.contains(field.name()));
+        let columns = Arc::new(Schema::new(columns.cloned().collect::<Vec<_>>()));
+        let files = prune::prune(session, &self.files, self.schema.table_schema(), &others)?;
+        prune::of_partitions(session, files, &columns, &of_partitions)
+    }
+
+    /// Whether a filter is the same for all rows of a file.
+    fn is_of_partitions(&self, filter: &Expr) -> bool {
+        let columns = filter.column_refs();
+        !columns.is_empty() && columns.iter().all(|column| self.partition_by.contains(&column.name))
+    }
+
+    fn of_table(&self, error: &pulse_core::Error) -> pulse_core::Error {
+        pulse_core::Error::new(error.kind(), format!("table {}: {}", self.table.name(), error.message()))
     }
 
     fn partitioned_file(&self, file: &DataFile, root: &Path) -> Result<PartitionedFile> {
@@ -155,13 +187,7 @@ impl DeltaScan {
             .iter()
             .map(|field| match field.name().as_str() {
                 FILE_COLUMN => Ok(ScalarValue::Utf8(Some(file.path.clone()))),
-                name => file.partition_value(name, field.data_type()).ok_or_else(|| {
-                    pulse_core::Error::data(format!(
-                        "table {}: file {} has no value of partition column `{name}`",
-                        self.table.name(),
-                        file.path
-                    ))
-                }),
+                name => file.known_partition_value(name, field.data_type()).map_err(|e| self.of_table(&e)),
             })
             .collect::<Result<Vec<_>>>()?;
         let mut partitioned = PartitionedFile::new_from_meta(meta);
@@ -214,8 +240,11 @@ impl DeltaScan {
         projection: Option<&Vec<usize>>,
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let root = store_path(self.table.url()).map_err(into_datafusion)?;
         let grouping = self.grouping(files, tasks);
+        if let Some(physical) = self.physical.as_ref().filter(|physical| is_mapped(physical, files)) {
+            return self.build_mapped(physical, files, &grouping, projection, limit);
+        }
+        let root = store_path(self.table.url()).map_err(into_datafusion)?;
         let groups = grouping
             .groups
             .iter()
@@ -227,7 +256,7 @@ impl DeltaScan {
                     .map(FileGroup::new)
             })
             .collect::<DataFusionResult<Vec<_>>>()?;
-        let source = Arc::new(ParquetSource::new(self.schema.clone()));
+        let source = Arc::new(ParquetSource::new(self.schema.clone()).with_table_parquet_options(parquet_options()));
         let mut config = FileScanConfigBuilder::new(store_url(self.table.url()).map_err(into_datafusion)?, source)
             .with_file_groups(groups)
             .with_statistics(self.totals(files))
@@ -246,6 +275,43 @@ impl DeltaScan {
         }
         Ok(with_a_partition(DataSourceExec::from_data_source(config.build())))
     }
+
+    fn build_mapped(
+        &self,
+        physical: &Physical,
+        files: &[DataFile],
+        grouping: &Grouping,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let source = MappedSource::new(MappedTable {
+            name: self.table.name().to_string(),
+            store_url: store_url(self.table.url()).map_err(into_datafusion)?.to_string(),
+            root: store_path(self.table.url()).map_err(into_datafusion)?.to_string(),
+            mapping: physical.mapping,
+            columns: physical.columns.as_ref().clone(),
+            partition_by: self.partition_by.clone(),
+            file_column: self.schema.table_schema().field_with_name(FILE_COLUMN).is_ok(),
+        })?;
+        let group = |group: &Vec<usize>| group.iter().map(|&index| MappedFile::from(&files[index])).collect();
+        let config = mapped::config(source, grouping.groups.iter().map(group).collect())?
+            .with_statistics(self.totals(files))
+            .with_limit(limit)
+            .with_projection_indices(Some(self.places(projection)?))?;
+        Ok(with_a_partition(DataSourceExec::from_data_source(config.build())))
+    }
+}
+
+/// Old writers have stamps of nanoseconds, which do not reach as far as our microseconds: they are read as these.
+fn parquet_options() -> TableParquetOptions {
+    let mut options = TableParquetOptions::default();
+    options.global.coerce_int96 = Some("us".to_owned());
+    options
+}
+
+/// Whether a plain Parquet scan would misread the files.
+fn is_mapped(physical: &Physical, files: &[DataFile]) -> bool {
+    physical.mapping != Mapping::None || files.iter().any(|file| file.deletion_vector.is_some())
 }
 
 /// Files of one order, in the order of its leading column; those that share a value of it, or may, together. Files of
@@ -301,11 +367,9 @@ impl TableProvider for DeltaScan {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
-        let of_partition =
-            |filter: &&Expr| filter.column_refs().iter().all(|column| self.partition_by.contains(&column.name));
         Ok(filters
             .iter()
-            .map(|filter| match of_partition(filter) {
+            .map(|filter| match self.is_of_partitions(filter) {
                 true => TableProviderFilterPushDown::Exact,
                 false => TableProviderFilterPushDown::Inexact,
             })

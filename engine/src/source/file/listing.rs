@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fingerprint::Fingerprint;
 use super::pattern::Pattern;
+use super::table_folder::TableFolders;
 use crate::error::from_store;
 
 /// One file of a feed.
@@ -37,7 +38,7 @@ pub struct Listing {
 /// Finds the files of all feeds below `root`. A file that several feeds match belongs to the one whose path says most.
 ///
 /// # Errors
-/// `Invalid` when a path is not a pattern or a file belongs to two feeds alike, `Unavailable` when the store does not
+/// `Invalid` when a path is not a pattern, a file belongs to two feeds alike or is one of a table, `Unavailable` when the store does not
 /// answer.
 pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> Result<Listing> {
     let mut feeds = Vec::new();
@@ -45,6 +46,7 @@ pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> 
         feeds.push((name.as_str(), Pattern::parse(&feed.path)?));
     }
     let mut files = Vec::new();
+    let mut tables = TableFolders::of(source);
     for folder in folders(&feeds) {
         let prefix = below(root, &folder)?;
         let found: Vec<ObjectMeta> = store
@@ -54,7 +56,14 @@ pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> 
             .map_err(|error| from_store(&format!("list `{folder}` below `{}`", source.root), &error))?;
         for meta in found {
             files.extend(source_file(&meta, root, &feeds)?);
+            tables.iter_mut().for_each(|tables| tables.note(&meta));
         }
+        if let Some(tables) = tables.as_mut().filter(|_| !files.is_empty()) {
+            tables.look_above(store, root, &prefix).await?;
+        }
+    }
+    if let Some(tables) = tables {
+        tables.refuse(source, root, &files)?;
     }
     files.sort_by(|a, b| (&a.feed, &a.path).cmp(&(&b.feed, &b.path)));
     let warnings = feeds

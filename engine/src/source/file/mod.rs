@@ -34,6 +34,7 @@ mod repeated;
 mod rows;
 mod scan;
 mod stamp;
+mod table_folder;
 mod value;
 
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use fingerprint::{Fingerprint, Known, has_digest};
 pub use infer::{Proposal, SAMPLE_BYTES, infer};
 pub use layout::{FEED, LINE, RAW, REASON, SOURCE_FILE, file_source_schema, is_of_rejected_lines, path_columns};
 pub use listing::{Listing, SourceFile, list};
+pub(in crate::source) use parquet_file::ObjectReader;
 pub use physical::RawFileSource;
 pub use rows::ReadOptions;
 pub use scan::{RawFiles, ScanOptions, scan};

@@ -334,14 +334,14 @@ fn is_store_error(error: &ParquetError) -> bool {
 
 /// Ranges of one object.
 #[derive(Clone)]
-pub(super) struct ObjectReader {
+pub(in crate::source) struct ObjectReader {
     store: Arc<dyn ObjectStore>,
     location: Path,
     size: u64,
 }
 
 impl ObjectReader {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, location: Path, size: u64) -> Self {
+    pub(in crate::source) fn new(store: Arc<dyn ObjectStore>, location: Path, size: u64) -> Self {
         Self { store, location, size }
     }
 }

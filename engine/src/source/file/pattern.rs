@@ -13,11 +13,16 @@ use super::compression::Compression;
 /// Hive and Spark name the folder of rows whose partition column is null so.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
+/// What Spark and others write beside data: names, and beginnings of names.
+const MARKERS: [&str; 7] =
+    ["_SUCCESS", "_spark_metadata", "_temporary", "_metadata", "_common_metadata", "_delta_log", "_change_data"];
+const MARKER_PREFIXES: [&str; 2] = ["_started_", "_committed_"];
+
 /// A path below a source's root in which `{name}` and `*` stand for a part of one segment.
 ///
 /// Both take as much of their segment as they can: a placeholder at least one character, `*` also none. Neither matches a
-/// segment's leading dot, because such files are hidden. A path matches too when `.gz`
-/// or another ending of a compressed file follows the pattern.
+/// segment's leading dot, because such files are hidden, nor the names of [`MARKERS`]. A path matches too when `.gz` or another
+/// ending of a compressed file follows the pattern.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     text: String,
@@ -95,11 +100,10 @@ impl Pattern {
         Some(values.filter_map(|(name, text)| Some((name.to_owned(), value(text)?))).collect())
     }
 
-    /// Whether a segment begins with a dot that the pattern does not spell out.
+    /// Whether a segment is hidden or no data, and the pattern does not spell out how it begins.
     fn hides(&self, path: &str) -> bool {
-        let hides = |(tokens, text): (&Vec<Token>, &str)| {
-            text.starts_with('.') && !matches!(tokens.first(), Some(Token::Literal(_)))
-        };
+        let hides =
+            |(tokens, text): (&Vec<Token>, &str)| is_hidden(text) && !matches!(tokens.first(), Some(Token::Literal(_)));
         self.segments.iter().zip(path.split('/')).any(hides)
     }
 }
@@ -108,6 +112,11 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+fn is_hidden(segment: &str) -> bool {
+    let is_marker = || MARKER_PREFIXES.iter().any(|prefix| segment.starts_with(prefix)) || MARKERS.contains(&segment);
+    segment.starts_with('.') || (segment.starts_with('_') && is_marker())
 }
 
 fn names(segments: &[Vec<Token>]) -> Vec<&str> {
