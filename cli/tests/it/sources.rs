@@ -307,3 +307,20 @@ fn a_run_counts_quarantined_rows_by_reason() {
         .run_all()
         .says(&["quarantined: 2 rows: `v` is not a number: `x`", "quarantined: 1 rows: `at` is not a timestamp"]);
 }
+
+#[test]
+fn a_proposed_contract_reads_its_file() {
+    let mut scene = Scene::empty();
+    scene.put("umsatz.csv", "Auszug\n\nTag;Betrag;Text\n31.01.2024;1.234,56;a\n01.02.2024;-0,10;\"b;c\"\n");
+    let file = scene.raw.join("umsatz.csv");
+    let proposal = scene.pulse(&["source", "infer", file.to_str().unwrap()]).ok();
+    proposal.says(&["1 of 1 files read, 2 rows kept, 0 rejected"]);
+    let proposal = scene.pulse(&["source", "infer", file.to_str().unwrap(), "--name", "umsatz"]).ok().stdout;
+    scene.sources(&proposal);
+    let manifest = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";
+    scene.job("bronze.umsatz", manifest, "select tag, betrag, text, source_file, line from raw.umsatz");
+    scene.run_all();
+    let rows = scene.rows("(select tag, betrag, text from bronze.umsatz)");
+    assert_eq!(rows, ["2024-01-31,1234.56,a", "2024-02-01,-0.1,b;c"]);
+    scene.pulse(&["source", "infer", "nowhere.csv"]).fails(2, &["nowhere.csv cannot be read: name one file"]);
+}
