@@ -245,7 +245,7 @@ impl Lines {
     }
 
     fn csv(&mut self, csv: &Csv) {
-        let Csv { delimiter, quote, escape, header, columns, matching, skip_lines, comment, ragged, encoding } = csv;
+        let Csv { delimiter, quote, escape, header, fields, matching, skip_lines, comment, ragged, encoding } = csv;
         if delimiter != "," {
             self.add("format.delimiter", &[delimiter]);
         }
@@ -258,8 +258,8 @@ impl Lines {
         if !header {
             self.add("format.header", &["false"]);
         }
-        if !columns.is_empty() {
-            self.add("format.columns", columns);
+        if !fields.is_empty() {
+            self.add("format.fields", fields);
         }
         match matching {
             Matching::Name => {}

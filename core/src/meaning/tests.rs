@@ -251,7 +251,7 @@ fn every_option_of_csv_and_fixed_width_is_in_the_canonical_form() {
     insta::assert_snapshot!(format("csv = {}"), @r#"["format","csv"]"#);
     insta::assert_snapshot!(
         format(
-            "csv = { delimiter = \"||\", quote = \"'\", escape = \"\\\\\", header = false, columns = [\"day\", \"Value\", \"note\"], \
+            "csv = { delimiter = \"||\", quote = \"'\", escape = \"\\\\\", header = false, fields = [\"day\", \"Value\", \"note\"], \
              skip_lines = 2, comment = \"#\", ragged = \"null\", encoding = \"latin-1\" }"
         ),
         @r##"
@@ -260,7 +260,7 @@ fn every_option_of_csv_and_fixed_width_is_in_the_canonical_form() {
     ["format.quote","'"]
     ["format.escape","\\"]
     ["format.header","false"]
-    ["format.columns","day","Value","note"]
+    ["format.fields","day","Value","note"]
     ["format.skip_lines","2"]
     ["format.comment","#"]
     ["format.ragged","null"]

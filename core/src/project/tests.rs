@@ -579,7 +579,7 @@ fn sources_are_checked() {
     12 | format = { csv = { header = false } }
        |                             ^^^^^
        |
-       = help: list their names in `columns`, or take the columns of the source in their order by `match = "position"`
+       = help: list their names in `fields`, or take the columns of the source in their order by `match = "position"`
     "#);
     insta::assert_snapshot!(
         short(path, "csv = {}", "csv = { quote = \"\", escape = \"x\" }"),

@@ -30,7 +30,7 @@ pub struct Csv {
     /// The names of all fields in their order, for files without a header, or whose header does not count (`match = "position"`). A
     /// field that no column is read from has a name here, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<String>,
+    pub fields: Vec<String>,
     /// How a column finds its field.
     #[serde(rename = "match", default, skip_serializing_if = "Matching::is_default")]
     pub matching: Matching,
@@ -57,7 +57,7 @@ pub enum Matching {
     Name,
     /// By the field's name in capital or small letters. A header with two such names for one column is rejected.
     NameIgnoringCase,
-    /// By its place: the fields are those of `columns` or, without it, the columns of the source in their order. A header is read past, and
+    /// By its place: they are those that `fields` names or, without it, the columns of the source in their order. A header is read past, and
     /// rejected when it has another number of fields.
     Position,
 }
@@ -81,7 +81,7 @@ impl Default for Csv {
             quote: quote(),
             escape: None,
             header: true,
-            columns: Vec::new(),
+            fields: Vec::new(),
             matching: Matching::default(),
             skip_lines: 0,
             comment: None,
@@ -96,14 +96,14 @@ impl Csv {
     pub(super) fn misuses(&self, columns: &[Column], rename: &BTreeMap<String, String>) -> Vec<Misuse> {
         let mut misuses = self.text_misuses();
         misuses.extend(self.header_misuse());
-        if !self.columns.is_empty() {
-            let names: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-            misuses.extend(named_field_misuses("columns", &names, columns, rename));
+        if !self.fields.is_empty() {
+            let names: Vec<&str> = self.fields.iter().map(String::as_str).collect();
+            misuses.extend(named_field_misuses("fields", &names, columns, rename));
         } else if self.matching == Matching::Position && !rename.is_empty() {
             misuses.push(Misuse::new(
                 "match",
                 "`rename` has no effect where the columns of the source are the fields in their order",
-                "remove `rename`, or name the fields in `columns`",
+                "remove `rename`, or name them in `fields`",
             ));
         }
         misuses
@@ -149,25 +149,25 @@ impl Csv {
     }
 
     fn header_misuse(&self) -> Option<Misuse> {
-        let has_columns = !self.columns.is_empty();
-        let (key, message, remedy) = match (self.header, self.matching, has_columns) {
+        let has_names = !self.fields.is_empty();
+        let (key, message, remedy) = match (self.header, self.matching, has_names) {
             (true, Matching::Name | Matching::NameIgnoringCase, true) => (
-                "columns",
-                "`columns` has no effect: the header names the fields",
+                "fields",
+                "`fields` has no effect: the header names the fields",
                 "remove it, say `header = false`, or let the header not count by `match = \"position\"`",
             ),
             (false, Matching::Name, false) => (
                 "header",
                 "nothing names the fields",
-                "list their names in `columns`, or take the columns of the source in their order by `match = \"position\"`",
+                "list their names in `fields`, or take the columns of the source in their order by `match = \"position\"`",
             ),
             (false, Matching::NameIgnoringCase, _) => (
                 "match",
                 "without a header no name differs in case",
-                "remove `match`, and write the names in `columns` as `rename` has them",
+                "remove `match`, and write the names in `fields` as `rename` has them",
             ),
             (false, Matching::Position, true) => {
-                ("match", "`match` has no effect: `columns` says where each field lies", "remove `match`")
+                ("match", "`match` has no effect: `fields` says where each field lies", "remove `match`")
             }
             (true, Matching::Name | Matching::NameIgnoringCase, false)
             | (true, Matching::Position, _)

@@ -28,7 +28,7 @@ fn fixed(options: &str) -> Format {
 
 #[test]
 fn every_combination_of_header_names_and_match_is_read_in_one_way_or_refused() {
-    let names = "columns = [\"ts\", \"x\", \"price\"]\n";
+    let names = "fields = [\"ts\", \"x\", \"price\"]\n";
     let mut right = Vec::new();
     for header in ["", "header = false\n"] {
         for columns in ["", names] {
@@ -51,7 +51,7 @@ fn every_combination_of_header_names_and_match_is_read_in_one_way_or_refused() {
     assert_eq!(right, expected);
     let by_order = csv("match = \"position\"");
     assert_eq!(keys(&by_order, &[("ts", "time")]), ["match"]);
-    let named = csv("header = false\ncolumns = [\"time\", \"price\"]");
+    let named = csv("header = false\nfields = [\"time\", \"price\"]");
     assert_eq!(keys(&named, &[("ts", "time")]), Vec::<&str>::new());
 }
 
@@ -68,8 +68,8 @@ fn names_of_fields_serve_the_columns() {
         ("\"a\", \"b\"", vec![("ts", "a"), ("price", "b")], 0),
         ("\"ts\", \"b\"", vec![("price", "B")], 1),
     ] {
-        let found = keys(&csv(&format!("header = false\ncolumns = [{names}]")), &rename);
-        assert_eq!(found, vec!["columns"; wrong], "{names} {rename:?}");
+        let found = keys(&csv(&format!("header = false\nfields = [{names}]")), &rename);
+        assert_eq!(found, vec!["fields"; wrong], "{names} {rename:?}");
         let fields: Vec<String> =
             names.split(", ").map(|name| format!("{{ name = {name}, start = 1, width = 2 }}")).collect();
         let found = keys(&fixed(&format!("fields = [{}]", fields.join(", "))), &rename);
@@ -138,7 +138,7 @@ fn fields_of_a_line_have_a_place() {
 fn a_default_is_not_written() {
     let text = |format: &Format| serde_json::to_string(format).unwrap();
     assert_eq!(text(&csv("")), "{\"csv\":{\"delimiter\":\",\"}}");
-    let all = "delimiter = \"||\"\nquote = \"'\"\nescape = \"\\\\\"\nheader = false\ncolumns = [\"ts\"]\nskip_lines = 2\n\
+    let all = "delimiter = \"||\"\nquote = \"'\"\nescape = \"\\\\\"\nheader = false\nfields = [\"ts\"]\nskip_lines = 2\n\
                comment = \"#\"\nragged = \"null\"\nencoding = \"utf-16le\"\nmatch = \"position\"";
     let all = csv(all);
     assert_eq!(serde_json::from_str::<Format>(&text(&all)).unwrap(), all);

@@ -36,10 +36,10 @@ impl Header {
     /// `Invalid` when nothing names the fields, or the names do not serve the columns.
     pub(super) fn new(csv: &Csv, columns: &[ColumnBuilder]) -> Result<Self> {
         let named = || {
-            let names: Vec<&str> = csv.columns.iter().map(String::as_str).collect();
+            let names: Vec<&str> = csv.fields.iter().map(String::as_str).collect();
             Fields::named(columns, &names, Names::OF_LIST).map_err(Error::invalid)
         };
-        Ok(match (csv.header, csv.matching, csv.columns.is_empty()) {
+        Ok(match (csv.header, csv.matching, csv.fields.is_empty()) {
             (true, Matching::Name, true) => Self::Expected(Names::OF_CSV),
             (true, Matching::NameIgnoringCase, true) => Self::Expected(Names::OF_CSV.ignoring_case()),
             (true, Matching::Position, true) => Self::ReadPast(Fields::in_order(columns.len())),

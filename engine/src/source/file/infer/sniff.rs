@@ -35,7 +35,7 @@ pub(super) fn sniff(text: &str) -> Option<Sniffed> {
     csv.delimiter = best.delimiter.to_owned();
     csv.header = header;
     if !header {
-        csv.columns.clone_from(&names);
+        csv.fields.clone_from(&names);
     }
     csv.skip_lines = if comment.is_none() { u32::try_from(first).ok()? } else { 0 };
     csv.comment = comment;

@@ -20,7 +20,7 @@ fn xyz(options: Value, bytes: &[u8]) -> Vec<Row> {
 
 #[test]
 fn files_without_a_header() {
-    let names = json!({ "header": false, "columns": ["z", "other", "x"] });
+    let names = json!({ "header": false, "fields": ["z", "other", "x"] });
     assert_eq!(xyz(names.clone(), b"3,a,1\n30,b,10\n"), [kept(1, "1||3"), kept(2, "10||30")]);
     assert_eq!(xyz(names.clone(), b"\xEF\xBB\xBF3,a,1"), [kept(1, "1||3")]);
     assert_eq!(xyz(names.clone(), b"\n\"3\",\"a\nb\",1\n"), [kept(2, "1||3")]);
@@ -43,7 +43,7 @@ fn a_header_that_does_not_count_is_read_past() {
     assert_eq!(xyz(in_order.clone(), b"p,\"q\n,\",r\n1,a,3\n"), [kept(3, "1|a|3")]);
     let reason = "the header has 2 fields, and there should be 3";
     assert_eq!(xyz(in_order, b"p,q\n1,a,3\n"), [rejected(1, reason, "p,q"), rejected(2, reason, "1,a,3")]);
-    let names = json!({ "match": "position", "columns": ["z", "x"] });
+    let names = json!({ "match": "position", "fields": ["z", "x"] });
     assert_eq!(xyz(names, b"x,z\n3,1\n"), [kept(2, "1||3")]);
 }
 
@@ -84,7 +84,7 @@ fn comments_are_lines_that_begin_so() {
             rejected(9, "`x` is not a number: ` \"#\"`", " \"#\",7,8"),
         ]
     );
-    let source = columns(&["y string"], &csv(json!({ "comment": "--", "header": false, "columns": ["y"] })));
+    let source = columns(&["y string"], &csv(json!({ "comment": "--", "header": false, "fields": ["y"] })));
     assert_eq!(read(&source, b"-- a\n-1\n\"-- b\"\n"), [kept(2, "-1"), kept(3, "-- b")]);
     assert_eq!(read(&source, b"\xEF\xBB\xBF-- a\n-1\n"), [kept(2, "-1")]);
 }
@@ -125,7 +125,7 @@ fn any_text_may_stand_between_fields() {
 #[test]
 fn blanks_between_fields_are_a_record() {
     let source =
-        columns(&["x string", "y string"], &csv(json!({ "delimiter": " ", "header": false, "columns": ["x", "y"] })));
+        columns(&["x string", "y string"], &csv(json!({ "delimiter": " ", "header": false, "fields": ["x", "y"] })));
     assert_eq!(
         read(&source, b"a b\n \n\n  \n"),
         [kept(1, "a|b"), kept(2, "|"), rejected(4, "expected 2 fields, found 3", "  "),]

@@ -55,7 +55,7 @@ impl Rules {
             "encoding": self.encoding,
         });
         if !self.header {
-            csv["columns"] = json!(NAMES);
+            csv["fields"] = json!(NAMES);
         }
         json!({ "csv": csv })
     }

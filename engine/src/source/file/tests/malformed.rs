@@ -265,7 +265,7 @@ proptest! {
         match names {
             0 => {
                 format["header"] = json!(false);
-                format["columns"] = json!(["x", "y", "z"]);
+                format["fields"] = json!(["x", "y", "z"]);
             }
             1 => {}
             2 => format["match"] = json!("name_ignoring_case"),
