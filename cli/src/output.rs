@@ -92,12 +92,20 @@ pub(crate) fn table<T: Serialize>(head: &[&str], rows: &[Vec<String>], values: &
         Output::Csv => {
             line(&head.join(","));
             for row in rows {
-                line(&row.join(","));
+                line(&row.iter().map(|cell| csv_field(cell)).collect::<Vec<_>>().join(","));
             }
         }
         Output::Table => data(&aligned(head, rows)),
     }
     Ok(())
+}
+
+/// RFC 4180.
+fn csv_field(text: &str) -> std::borrow::Cow<'_, str> {
+    match text.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
+        false => text.into(),
+    }
 }
 
 /// Columns as wide as their widest cell, two spaces between; numbers to the right.

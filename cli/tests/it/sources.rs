@@ -316,7 +316,7 @@ fn a_proposed_contract_reads_its_file() {
     let proposal = scene.pulse(&["source", "infer", file.to_str().unwrap()]).ok();
     proposal.says(&["1 of 1 files read, 2 rows kept, 0 rejected"]);
     let proposal = scene.pulse(&["source", "infer", file.to_str().unwrap(), "--name", "umsatz"]).ok().stdout;
-    scene.sources(&proposal);
+    scene.sources(&proposal.replace(scene.raw.to_str().unwrap(), "$raw"));
     let manifest = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";
     scene.job("bronze.umsatz", manifest, "select tag, betrag, text, source_file, line from raw.umsatz");
     scene.run_all();

@@ -44,6 +44,11 @@ fn columns(source: &FileSource, document: &Document<'_>, place: &[Step<'_>], pro
     let mut seen = BTreeSet::new();
     for (index, column) in source.columns.iter().enumerate() {
         let at = join(place, &["columns".into(), index.into(), "name".into()]);
+        if EVERY_SOURCE_HAS.contains(&column.name.as_str()) {
+            let problem =
+                document.at_value(&at, format!("every source of files has a column `{}` of its own", column.name));
+            problems.push(problem.with_help("give this one another name; `rename` says what the file calls it"));
+        }
         if !is_identifier(&column.name) {
             let problem = document.at_value(&at, format!("`{}` is not a column name", column.name));
             problems.push(problem.with_help(
@@ -56,6 +61,9 @@ fn columns(source: &FileSource, document: &Document<'_>, place: &[Step<'_>], pro
         }
     }
 }
+
+/// Where a row comes from.
+const EVERY_SOURCE_HAS: [&str; 3] = ["feed", "source_file", "line"];
 
 fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: &[Step<'_>]) -> Vec<Diagnostic> {
     let mut problems = Vec::new();

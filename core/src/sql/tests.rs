@@ -214,3 +214,24 @@ fn a_deeply_nested_query_is_refused_and_does_not_overflow() {
     let text = format!("select {}1{}", "(".repeat(5000), ")".repeat(5000));
     assert!(Query::parse("query.sql", &text).is_err());
 }
+
+#[test]
+fn a_comparison_that_takes_what_follows_needs_parentheses() {
+    let problems = |condition: &str| {
+        let text = format!("select a from silver.t where {condition}");
+        Query::parse("q.sql", &text).err().map(|problems| problems.len()).unwrap_or_default()
+    };
+    for wrong in [
+        "a is distinct from b and c",
+        "a is not distinct from b or c > 1",
+        "a is distinct from b > 1",
+        "a is distinct from b is null",
+    ] {
+        assert_eq!(problems(wrong), 1, "{wrong}");
+        assert!(check_condition(wrong).is_err(), "{wrong}");
+    }
+    for right in ["(a is distinct from b) and c", "a is distinct from (b and c)", "c and a is distinct from b + 1"] {
+        assert_eq!(problems(right), 0, "{right}");
+        assert!(check_condition(right).is_ok(), "{right}");
+    }
+}

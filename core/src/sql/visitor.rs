@@ -119,6 +119,13 @@ impl Visitor for QueryVisitor<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
+        if is_swallowed(expression) {
+            self.refuse(expression.span(), SWALLOWED.to_owned(), PARENTHESES);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
         // With arguments it is a table function, such as `generate_series(1, 3)`.
         if let TableFactor::Table { name, args: None, .. } = factor {
@@ -127,6 +134,35 @@ impl Visitor for QueryVisitor<'_> {
         ControlFlow::Continue(())
     }
 }
+
+/// Where `is distinct from` took more for its right side than SQL says: the parser reads on to the end of the whole condition.
+fn is_swallowed(expression: &Expr) -> bool {
+    use sqlparser::ast::{BinaryOperator as Op, UnaryOperator};
+    let (Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right)) = expression else { return false };
+    match right.as_ref() {
+        Expr::BinaryOp { op, .. } => {
+            matches!(op, Op::And | Op::Or | Op::Xor | Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq)
+        }
+        Expr::UnaryOp { op, .. } => *op == UnaryOperator::Not,
+        Expr::IsDistinctFrom(..)
+        | Expr::IsNotDistinctFrom(..)
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::IsTrue(_)
+        | Expr::IsNotTrue(_)
+        | Expr::IsFalse(_)
+        | Expr::IsNotFalse(_)
+        | Expr::Between { .. }
+        | Expr::InList { .. }
+        | Expr::InSubquery { .. }
+        | Expr::Like { .. }
+        | Expr::ILike { .. } => true,
+        _ => false,
+    }
+}
+
+const SWALLOWED: &str = "`is distinct from` would take all that follows for its right side";
+const PARENTHESES: &str = "put parentheses around the comparison: `(a is distinct from b) and ..`";
 
 struct ConditionVisitor;
 
@@ -137,6 +173,13 @@ impl Visitor for ConditionVisitor {
         ControlFlow::Break(
             "a check is a condition on one row and holds no subquery: use `refers`, or join in the query".to_owned(),
         )
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
+        match is_swallowed(expression) {
+            true => ControlFlow::Break(format!("{SWALLOWED}: {PARENTHESES}")),
+            false => ControlFlow::Continue(()),
+        }
     }
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<Self::Break> {

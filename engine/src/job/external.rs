@@ -1,17 +1,24 @@
 //! Tables that others write: where they lie, and which columns they have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use futures::StreamExt as _;
 use object_store::path::Path;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, variables_of};
 use pulse_core::sources::ExternalTable;
+use pulse_core::sql::EXTERNAL;
 use pulse_core::{Error, Result};
 
 use super::Workbench;
-use crate::error::from_store;
+use super::conform::nan_is_greatest;
+use crate::error::{from_datafusion, from_store};
 use crate::store::{Stores, folder_url};
 use crate::table::{Snapshot, Table};
 
@@ -32,6 +39,34 @@ impl Workbench {
             None => self.lake.table(name),
         }
     }
+}
+
+/// The rows of a table that others write with every NaN as our tables keep it: greater than all numbers. Others store the sign that
+/// their processor gave it, by which a filter or a sort would tell one NaN from another. NaN within nested values stays as it is.
+///
+/// # Errors
+/// `Internal` when the table's columns cannot be selected.
+pub(super) fn with_one_nan(name: &TableName, rows: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
+    let schema = rows.schema();
+    let is_float = |field: &Field| matches!(field.data_type(), DataType::Float32 | DataType::Float64);
+    if name.layer() != EXTERNAL || !schema.fields().iter().any(|field| is_float(field)) {
+        return Ok(rows);
+    }
+    let scan = || -> datafusion::error::Result<LogicalPlan> {
+        let reference = TableReference::partial(name.layer(), name.table());
+        let scan = LogicalPlanBuilder::scan(reference, provider_as_source(Arc::clone(&rows)), None)?;
+        let mut columns = Vec::new();
+        for (column, field) in scan.schema().columns().into_iter().zip(schema.fields()) {
+            let plain = Expr::Column(column);
+            columns.push(match is_float(field) {
+                true => nan_is_greatest(plain, scan.schema())?.alias(field.name()),
+                false => plain,
+            });
+        }
+        scan.project(columns)?.build()
+    };
+    let plan = scan().map_err(|e| from_datafusion(&format!("read {name}"), e))?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
 /// Reads the logs of the tables that others write and these jobs read, for checks before anything runs. The project has the values
@@ -105,4 +140,39 @@ async fn is_iceberg(table: &Table) -> Result<bool> {
 pub(super) fn warning(snapshot: &Snapshot, table: &Table) -> Option<String> {
     let message = || format!("{}: version {} at {} has no files", table.name(), snapshot.version, table.url());
     snapshot.files.is_empty().then(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray as _, Float64Array, RecordBatch};
+    use arrow::datatypes::{Int64Type, Schema};
+    use datafusion::datasource::MemTable;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_sign_of_nan_means_nothing() {
+        let negative = f64::from_bits(f64::NAN.to_bits() | 1 << 63);
+        let values = Float64Array::from(vec![f64::NAN, negative, 1.0, f64::INFINITY, -0.0]);
+        let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, true)]));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(values)]).unwrap();
+        let rows: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(schema, vec![vec![batch]]).unwrap());
+        let context = SessionContext::new();
+        let name: TableName = "external.t".parse().unwrap();
+        context.register_table("t", with_one_nan(&name, rows).unwrap()).unwrap();
+        // As DuckDB and PostgreSQL have it: NaN is one value, greater than all others.
+        for (condition, wanted) in [
+            ("x < 0", 0),
+            ("x > 1", 3),
+            ("x = 'NaN'::double", 2),
+            ("x in ('NaN'::double, 1)", 3),
+            ("x >= 'inf'::double", 3),
+            ("x = 0", 1),
+        ] {
+            let batches = context.sql(&format!("select count(*) from t where {condition}")).await.unwrap();
+            let batches = batches.collect().await.unwrap();
+            assert_eq!(batches[0].column(0).as_primitive::<Int64Type>().value(0), wanted, "{condition}");
+        }
+    }
 }

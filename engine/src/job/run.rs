@@ -26,6 +26,7 @@ use pulse_core::{Error, Result};
 use super::Workbench;
 use super::changes::{State, visible};
 use super::check::{Written, outcomes, refusal};
+use super::external::with_one_nan;
 use super::grain;
 use super::increment::Increment;
 use super::partitions;
@@ -231,7 +232,7 @@ impl Run<'_> {
         }
         for (name, pinned) in &self.pinned.tables {
             let provider = visible(self.pinned, pinned, self.state_of(pinned, state), options.target_partition_bytes)?;
-            sources.insert(name.to_string(), provider);
+            sources.insert(name.to_string(), with_one_nan(name, provider)?);
         }
         Ok(sources)
     }

@@ -13,6 +13,7 @@ use pulse_core::project::Job;
 use super::files::{ListedFiles, PinnedFiles, list_files};
 use super::{PinnedTable, gone, pin_table, raw_files};
 use crate::job::Workbench;
+use crate::job::external::with_one_nan;
 use crate::job::interval_scope::IntervalScope;
 use crate::job::query::{Sources, logical_plan};
 use crate::job::used::used_columns;
@@ -45,7 +46,8 @@ impl Inputs {
         }
         for (name, pinned) in &self.tables {
             let target = bench.options.target_partition_bytes;
-            sources.insert(name.to_string(), Arc::new(DeltaScan::new(pinned.table.clone(), &pinned.now, target)));
+            let scan = Arc::new(DeltaScan::new(pinned.table.clone(), &pinned.now, target));
+            sources.insert(name.to_string(), with_one_nan(name, scan)?);
         }
         Ok(sources)
     }

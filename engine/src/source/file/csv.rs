@@ -96,10 +96,12 @@ impl CsvRecords {
     /// # Errors
     /// `Invalid` when options contradict each other.
     pub(super) fn new(rows: Rows, csv: &Csv) -> Result<Self> {
+        let (mut dialect, header) = (Dialect::new(csv)?, Header::new(csv, &rows.columns)?);
+        dialect.blanks_are_a_value = header.names_one_field();
         Ok(Self {
-            dialect: Dialect::new(csv)?,
+            dialect,
             ragged: csv.ragged,
-            header: Header::new(csv, &rows.columns)?,
+            header,
             rows,
             line: 1,
             skipped_lines: i64::from(csv.skip_lines),
@@ -313,7 +315,10 @@ impl CsvRecords {
             _ => header.behind(&self.rows.columns, &self.quoted),
         };
         match fields {
-            Ok(fields) => self.header = Header::Read(fields),
+            Ok(fields) => {
+                self.header = Header::Read(fields);
+                self.dialect.blanks_are_a_value = self.header.names_one_field();
+            }
             Err(reason) => {
                 self.rows.reject(self.line, reason.clone(), text);
                 self.header = Header::Broken(reason);

@@ -15,6 +15,7 @@ use pulse_core::{Error, Result};
 
 use self::text::{Guess, Marks, guess};
 use super::compression::Compression;
+use super::layout::{FEED, LINE, SOURCE_FILE};
 
 /// Bytes of a file that a proposal is made from.
 pub const SAMPLE_BYTES: usize = 4 << 20;
@@ -170,11 +171,20 @@ fn of_json(text: &str, is_whole: bool) -> Result<Proposal, String> {
 }
 
 fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, marks: Marks) -> Proposal {
-    let (mut names, mut nulls, mut columns) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
-    for (field, guess) in guesses {
+    // Every source has these.
+    let mut names: BTreeMap<String, u32> = [FEED, SOURCE_FILE, LINE].map(|name| (name.to_owned(), 1)).into();
+    let (mut nulls, mut columns) = (BTreeSet::new(), Vec::new());
+    for (name, guess) in guesses.filter(|(name, _)| !name.is_empty()) {
+        let column = column_name(&name, &mut names);
+        // A pointer begins so.
+        let is_json = matches!(format, Format::Json(_) | Format::JsonLines(_));
+        let field = match name.starts_with('/') && is_json {
+            true => format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+            false => name,
+        };
         nulls.extend(guess.nulls);
         let Guess { data_type, pattern, evidence, .. } = guess;
-        columns.push(Proposed { name: column_name(&field, &mut names), field, data_type, pattern, evidence });
+        columns.push(Proposed { name: column, field, data_type, pattern, evidence });
     }
     Proposal { format, columns, marks, nulls }
 }

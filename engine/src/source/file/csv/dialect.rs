@@ -16,6 +16,8 @@ pub(super) struct Dialect {
     comment: Option<Box<[u8]>>,
     /// Whether a line of blanks is one of empty fields.
     has_blank_delimiter: bool,
+    /// Whether a line of blanks is the value of the only field. Where there are more, it holds nothing.
+    pub(super) blanks_are_a_value: bool,
 }
 
 /// What stands between two fields. It holds no newline.
@@ -43,13 +45,14 @@ impl Dialect {
             escape: csv.escape.as_deref().and_then(|escape| escape.bytes().next()),
             comment: csv.comment.as_deref().map(|comment| comment.as_bytes().into()),
             has_blank_delimiter: csv.delimiter.starts_with(' '),
+            blanks_are_a_value: false,
         })
     }
 
     /// Whether a line that is not within a quoted field is no record.
     #[inline]
     pub(super) fn is_passed_over(&self, line: &[u8]) -> bool {
-        (is_blank(line) && (line.is_empty() || !self.has_blank_delimiter))
+        (is_blank(line) && (line.is_empty() || !(self.has_blank_delimiter || self.blanks_are_a_value)))
             || self.comment.as_deref().is_some_and(|comment| line.starts_with(comment))
     }
 

@@ -50,9 +50,14 @@ impl Header {
             | (false, Matching::Name, true)
             | (false, Matching::NameIgnoringCase, _)
             | (false, Matching::Position, false) => {
-                return Err(Error::invalid("`header`, `columns` and `match` of a format contradict each other"));
+                return Err(Error::invalid("`header`, `fields` and `match` of a format contradict each other"));
             }
         })
+    }
+
+    /// Whether each record is one field.
+    pub(super) fn names_one_field(&self) -> bool {
+        matches!(self, Self::Read(fields) if fields.targets.len() == 1)
     }
 
     /// The header behind the record `found`.

@@ -40,6 +40,12 @@ fn json_and_names_that_sql_does_not_take() {
         .to_toml("s", "r", "p");
     let names: Vec<String> = parsed(&toml).files["s"].columns.iter().map(|column| column.name.clone()).collect();
     assert_eq!(names, ["trade_time", "trade_time_2"]);
+    let toml = super::infer("a.jsonl", b"{\"/a\":1,\"\":2,\"line\":3}\n", true).unwrap().to_toml("s", "r", "p");
+    let feed = &parsed(&toml).files["s"].feed["s"];
+    assert_eq!(
+        feed.rename.iter().map(|(name, field)| format!("{name} {field}")).collect::<Vec<_>>(),
+        ["a /~1a", "line_2 line"]
+    );
 }
 
 #[test]

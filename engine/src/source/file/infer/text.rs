@@ -39,7 +39,7 @@ impl Marks {
         if let Some(mark) = self.thousands.filter(|mark| digits.contains(*mark)) {
             let mut groups = digits.split(mark);
             let first = groups.next().unwrap_or_default();
-            if !(1..=3).contains(&first.len()) || groups.any(|group| group.len() != 3) {
+            if first.starts_with('0') || !(1..=3).contains(&first.len()) || groups.any(|group| group.len() != 3) {
                 return None;
             }
         }
@@ -125,7 +125,8 @@ fn of_numbers(name: &str, numbers: &[String]) -> Found {
     let Some(whole) = whole else {
         let digits = |number: &String| number.split_once('.').map_or(0, |(_, fraction)| fraction.len());
         let most = numbers.iter().map(digits).max().unwrap_or_default();
-        return (ColumnType::Double, None, Some(format!("decimal(18,{most}) keeps amounts of money digit by digit")));
+        let note = (1..=6).contains(&most).then(|| format!("decimal(18,{most}) keeps amounts of money digit by digit"));
+        return (ColumnType::Double, None, note);
     };
     if is_of_time(name) {
         let is_day = |value: &i64| {
@@ -234,6 +235,11 @@ mod tests {
         assert_eq!(number("1.234,5", 3).unwrap(), "1234.5");
         assert_eq!(number("1,234,567", 1).unwrap(), "1234567");
         assert_eq!(number("-1,5", 2).unwrap(), "-1.5");
-        assert!(number("1.23", 3).is_none() && number("1,23", 1).is_none() && number("1,234", 0).is_none());
+        assert!(
+            number("0.500", 3).is_none()
+                && number("1.23", 3).is_none()
+                && number("1,23", 1).is_none()
+                && number("1,234", 0).is_none()
+        );
     }
 }

@@ -315,3 +315,12 @@ fn a_compressed_file_of_another_encoding() {
     assert!(before.iter().all(|row| row.content.is_ok()));
     assert_eq!(last.content.as_ref().unwrap_err().0, "zstd stream ends early");
 }
+
+#[test]
+fn a_line_of_blanks_is_the_value_of_an_only_field() {
+    for format in [csv(json!({})), csv(json!({ "header": false, "fields": ["x"] }))] {
+        let found = read(&columns(&["x string"], &format), b"x\n \n\n  y\n");
+        let lines: Vec<i64> = found.iter().map(|row| row.line).filter(|line| *line > 1).collect();
+        assert_eq!(lines, [2, 4], "{format}");
+    }
+}

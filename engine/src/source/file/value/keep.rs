@@ -28,7 +28,8 @@ impl ColumnBuilder {
     }
 
     pub(super) fn push_date(&mut self, days: i32) -> Result<(), Fault> {
-        Stamps::shifted(i64::from(days) * DAY_MICROS, 0)?;
+        let micros = i64::from(days).checked_mul(DAY_MICROS).ok_or(Fault::OutOfRange)?;
+        Stamps::shifted(micros, 0)?;
         if let Some(Values { data: Data::Date(data), .. }) = &mut self.values {
             data.push(days);
         }

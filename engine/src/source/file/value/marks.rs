@@ -40,6 +40,10 @@ impl Marks {
         loop {
             let after_mark = mark.and_then(|mark| rest.strip_prefix(mark));
             if let Some(after) = after_mark {
+                // Under other marks it is a fraction: no group that others follow begins a number with 0.
+                if !is_grouped && self.plain.iter().find(|byte| byte.is_ascii_digit()) == Some(&b'0') {
+                    return None;
+                }
                 let is_whole_group = if is_grouped { digits == GROUP } else { (1..=GROUP).contains(&digits) };
                 if !is_whole_group {
                     return None;
