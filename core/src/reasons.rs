@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Kinds of reasons that are told apart; rows of further ones are counted together.
+/// Most kinds of reasons that are counted one by one. Rows of further kinds are counted together.
 const MOST_KINDS: usize = 20;
 const OTHERS: &str = "other reasons";
 

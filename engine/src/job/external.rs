@@ -29,7 +29,7 @@ const LOOKED_AT: usize = 10_000;
 pub type ExternalSchemas = BTreeMap<TableName, Result<SchemaRef>>;
 
 impl Workbench {
-    /// A table that a query reads, whoever writes it.
+    /// Returns a table that a query reads: one of the lake, or one that `[tables]` declares.
     ///
     /// # Errors
     /// `Invalid` when it cannot lie where it is said to.

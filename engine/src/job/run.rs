@@ -112,7 +112,8 @@ pub async fn preview(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<
     run.refuse_unwritable()?;
     // Without an interval to compute, a query of one has no parameters.
     if pinned.mode != Mode::Unchanged || job.manifest.interval.is_none() {
-        run.schema(&run.query(State::Now).await?)?;
+        let parts = run.parts()?;
+        run.schema(&run.query(State::Now, parts.first().map_or(&[], Vec::as_slice)).await?)?;
     }
     Ok(pinned)
 }
@@ -145,10 +146,12 @@ impl Run<'_> {
             return Ok(self.done(self.report(Outcome::Unchanged, &Staged::default())));
         }
         self.refuse_unwritable()?;
-        let query = self.query(State::Now).await?;
+        let parts = self.parts()?;
+        let (first, rest) = parts.split_first().ok_or_else(|| Error::internal("a run has no part"))?;
+        let query = self.query(State::Now, first).await?;
         let schema = self.schema(&query)?;
         entering(RunState::Running)?;
-        let (staged, spec) = self.stage(&query, progress).await?;
+        let (staged, spec) = self.stage(&query, rest, progress).await?;
         let scan = self.staged_scan(&schema, &staged.total.files);
         let refused = self.refuse_staged(&query, &staged, &scan).await;
         self.or_discard(refused, &staged, &Replacement::default()).await?;

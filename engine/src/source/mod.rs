@@ -3,6 +3,7 @@
 pub mod delta;
 pub mod file;
 mod nan;
+mod projected;
 
 use std::sync::Arc;
 

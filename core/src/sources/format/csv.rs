@@ -9,7 +9,7 @@ use super::Encoding;
 use super::misuse::{Misuse, comment_misuse, named_field_misuses};
 use crate::sources::Column;
 
-/// How records and fields are told apart in a CSV file.
+/// What separates records and fields in a CSV file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Csv {

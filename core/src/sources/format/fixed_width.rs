@@ -30,7 +30,7 @@ pub struct FixedWidth {
     pub encoding: Encoding,
 }
 
-/// One field of a line. Blanks around its text are no part of it; one that holds nothing else is null.
+/// One field of a line. Blanks around its text are no part of it; one that holds nothing else is null. A line of blanks alone is no record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixedField {

@@ -75,7 +75,8 @@ async fn written_by_runs(table: &Table, newest: &Snapshot, version: u64) -> Resu
     Ok(false)
 }
 
-/// A version of the quarantine, with what nobody's run did to it since; none when it was removed and made anew, or when its log does not reach back so far.
+/// Returns a version of the quarantine. Later changes that no run made are part of it. Returns `None` when the table was removed
+/// and created again, or when its log does not reach back so far.
 ///
 /// # Errors
 /// Returns object-store errors. Logs an unreadable log and returns `None`.

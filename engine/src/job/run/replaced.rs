@@ -9,7 +9,6 @@ use pulse_core::{Error, Result};
 
 use super::Run;
 use crate::error::from_datafusion;
-use crate::job::changes::State;
 use crate::job::growth::keeps_keys;
 use crate::job::increment::Increment;
 use crate::job::pin::Mode;
@@ -121,7 +120,7 @@ impl Run<'_> {
 
     /// Keys that the query yielded before the sources changed.
     async fn former_keys(&self, keys: &[String]) -> Result<LogicalPlan> {
-        let before = self.query(State::Before).await?;
+        let before = self.query_before().await?;
         project(without_failures(without_rejects(before.plan)?, &before.checks)?, keys)
     }
 }

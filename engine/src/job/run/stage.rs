@@ -24,15 +24,9 @@ const MOST_EVALUATIONS: usize = 400;
 impl Run<'_> {
     /// Spans that the query is evaluated for, in parts of one plan each. There is at least one part.
     pub(super) fn parts(&self) -> Result<Vec<Vec<Interval>>> {
-        let intervals = self.evaluations(State::Now);
-        if intervals.len() <= MOST_EVALUATIONS {
-            return Ok(vec![intervals]);
-        }
-        // Rows that stay in the table, or rows of other intervals, matter to none of the rows of a part.
-        if matches!(self.pinned.plan, RunPlan::Rebuild { .. }) && are_apart(&self.job.manifest) {
-            return Ok(intervals.chunks(MOST_EVALUATIONS).map(<[Interval]>::to_vec).collect());
-        }
-        Err(self.too_many(intervals.len()))
+        let rebuilds = matches!(self.pinned.plan, RunPlan::Rebuild { .. });
+        in_parts(self.evaluations(State::Now), rebuilds && are_apart(&self.job.manifest))
+            .map_err(|evaluations| self.too_many(evaluations))
     }
 
     /// Spans that the query is evaluated for, one after the other.
@@ -65,34 +59,30 @@ impl Run<'_> {
         ))
     }
 
-    /// The query as one plan: of all that it yielded before, or of the first part of what it yields now.
-    pub(super) async fn query(&self, state: State) -> Result<JobQuery> {
-        let evaluations = match state {
-            State::Before => {
-                let evaluations = self.evaluations(state);
-                if evaluations.len() > MOST_EVALUATIONS {
-                    return Err(self.too_many(evaluations.len()));
-                }
-                evaluations
-            }
-            State::Now => self.parts()?.swap_remove(0),
-        };
-        self.query_of(state, &evaluations).await
+    /// The query over the sources as they were before, as one plan.
+    pub(super) async fn query_before(&self) -> Result<JobQuery> {
+        let mut parts = in_parts(self.evaluations(State::Before), false).map_err(|count| self.too_many(count))?;
+        self.query(State::Before, &parts.pop().unwrap_or_default()).await
     }
 
-    async fn query_of(&self, state: State, evaluations: &[Interval]) -> Result<JobQuery> {
+    pub(super) async fn query(&self, state: State, evaluations: &[Interval]) -> Result<JobQuery> {
         plan_rows(&self.bench.state, self.job, &self.sources(state)?, evaluations, &self.recording()?).await
     }
 
-    /// Writes the rows of `query`, which is the first part, and of all other parts.
-    pub(super) async fn stage(&self, query: &JobQuery, progress: Progress<'_>) -> Result<(Staged, SinkSpec)> {
+    /// Writes the rows of `query`, which is the first part, and those of the `rest`.
+    pub(super) async fn stage(
+        &self,
+        query: &JobQuery,
+        rest: &[Vec<Interval>],
+        progress: Progress<'_>,
+    ) -> Result<(Staged, SinkSpec)> {
         let compared = self.compared(query)?;
         let spec = sink_spec(self.job, &compared, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
         reached(Step::Planned);
         let name = self.job.name.to_string();
         let mut staged = write(self.bench, &name, compared.plan, spec.clone(), progress).await?;
-        for part in self.parts()?.into_iter().skip(1) {
-            let written = match self.query_of(State::Now, &part).await {
+        for part in rest {
+            let written = match self.query(State::Now, part).await {
                 Ok(query) => write(self.bench, &name, query.plan, spec.clone(), progress).await,
                 Err(error) => Err(error),
             };
@@ -103,7 +93,7 @@ impl Run<'_> {
     }
 
     /// # Errors
-    /// `Data` for rows that can be told to be wrong without those of the table.
+    /// `Data` for rows that are wrong whatever the table holds.
     pub(super) async fn refuse_staged(&self, query: &JobQuery, staged: &Staged, scan: &DeltaScan) -> Result<()> {
         self.refuse_rejects(query, staged)?;
         partitions::refuse_empty_texts(self.job, &staged.total.files)?;
@@ -127,9 +117,42 @@ impl Run<'_> {
     }
 }
 
+/// At least one part.
+///
+/// # Errors
+/// How many evaluations there are, where one plan has to hold too many.
+fn in_parts(evaluations: Vec<Interval>, may_part: bool) -> std::result::Result<Vec<Vec<Interval>>, usize> {
+    match evaluations.len() {
+        0..=MOST_EVALUATIONS => Ok(vec![evaluations]),
+        _ if may_part => Ok(evaluations.chunks(MOST_EVALUATIONS).map(<[Interval]>::to_vec).collect()),
+        count => Err(count),
+    }
+}
+
 /// Whether no row is compared with rows of other evaluations before it is written. What is checked of the written rows is checked
 /// of all parts together.
 fn are_apart(manifest: &Manifest) -> bool {
     let compares = manifest.expect.iter().any(|expectation| expectation.unique.is_some() && expectation.removes_rows());
     !compares && manifest.latest_by().is_empty() && manifest.sink.history().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+
+    use super::*;
+
+    #[test]
+    fn every_evaluation_is_in_one_part() {
+        let hour = |number: i64| {
+            let start = DateTime::UNIX_EPOCH + TimeDelta::hours(number);
+            Interval { start, end: start + TimeDelta::hours(1) }
+        };
+        let all = |count: usize| (0..count as i64).map(hour).collect::<Vec<_>>();
+        for (count, parts) in [(0, 1), (1, 1), (400, 1), (401, 2), (800, 2), (801, 3)] {
+            let found = in_parts(all(count), true).unwrap();
+            assert_eq!((found.len(), found.concat()), (parts, all(count)), "{count}");
+            assert_eq!(in_parts(all(count), false).is_ok(), count <= MOST_EVALUATIONS, "{count}");
+        }
+    }
 }

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::listing::SourceFile;
 use super::physical::RawFileSource;
-use super::rows::{Projected, ReadOptions};
+use super::rows::ReadOptions;
 use super::scan::config;
+use crate::source::projected::Projected;
 
 /// What an executor needs to build the same scan.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,11 +1,10 @@
 //! A record a line, whose fields lie at fixed places.
 
-use memchr::memchr;
 use pulse_core::sources::{FixedWidth, Ragged};
 use pulse_core::{Error, Result};
 
 use super::absent::{Names, places};
-use super::framing::{Front, Input, Records, is_blank, text_fault};
+use super::framing::{Input, Lines, Records, is_blank, read_lines, text_fault};
 use super::rows::Rows;
 
 /// Turns the text of one file of fixed width into rows.
@@ -65,17 +64,6 @@ impl FixedRecords {
         })
     }
 
-    fn read_line(&mut self, line: &[u8]) {
-        let is_comment = self.comment.as_deref().is_some_and(|comment| line.starts_with(comment));
-        if self.line > self.skipped_lines && !is_blank(line) && !is_comment {
-            match text_fault(line, &self.rows) {
-                Some(reason) => self.rows.reject(self.line, reason, line),
-                None => self.read_record(line),
-            }
-        }
-        self.line += 1;
-    }
-
     fn read_record(&mut self, line: &[u8]) {
         let place = Places::of(line);
         let length = place.count();
@@ -94,17 +82,6 @@ impl FixedRecords {
         }
         self.rows.leave_null(&self.absent);
         self.rows.keep(self.line, || line);
-    }
-
-    #[cold]
-    fn long_line(&mut self, line: &[u8]) {
-        if self.line > self.skipped_lines {
-            let reason = format!("the line is longer than {} bytes", self.limit());
-            // Of a long line only this much is surely there: the rest depends on how its bytes arrive.
-            let line = line.get(..self.limit()).unwrap_or(line);
-            self.rows.reject(self.line, reason, line);
-        }
-        self.line += 1;
     }
 }
 
@@ -142,34 +119,7 @@ impl<'a> Places<'a> {
 
 impl Records for FixedRecords {
     fn read(&mut self, bytes: &[u8], input: Input) -> usize {
-        let mut at = 0;
-        if self.in_long_line {
-            match memchr(b'\n', bytes) {
-                Some(end) => at = end + 1,
-                None => return bytes.len(),
-            }
-            self.in_long_line = false;
-        }
-        while !self.rows.is_full() && at < bytes.len() {
-            let rest = bytes.get(at..).unwrap_or_default();
-            at += match Front::of(rest, input, self.limit()) {
-                Front::Line(line, taken) => {
-                    self.read_line(line);
-                    taken
-                }
-                Front::LongLine(taken) => {
-                    self.long_line(rest);
-                    taken
-                }
-                Front::LongLineGoesOn => {
-                    self.long_line(rest);
-                    self.in_long_line = true;
-                    rest.len()
-                }
-                Front::Incomplete => break,
-            };
-        }
-        at
+        read_lines(self, bytes, input)
     }
 
     fn rows(&self) -> &Rows {
@@ -182,5 +132,29 @@ impl Records for FixedRecords {
 
     fn line(&self) -> i64 {
         self.line
+    }
+}
+
+impl Lines for FixedRecords {
+    fn take_line(&mut self, line: &[u8]) {
+        let is_comment = self.comment.as_deref().is_some_and(|comment| line.starts_with(comment));
+        if self.line > self.skipped_lines && !is_blank(line) && !is_comment {
+            match text_fault(line, &self.rows) {
+                Some(reason) => self.rows.reject(self.line, reason, line),
+                None => self.read_record(line),
+            }
+        }
+        self.line += 1;
+    }
+
+    fn take_long_line(&mut self, reason: String, line: &[u8]) {
+        if self.line > self.skipped_lines {
+            self.rows.reject(self.line, reason, line);
+        }
+        self.line += 1;
+    }
+
+    fn in_long_line(&mut self) -> &mut bool {
+        &mut self.in_long_line
     }
 }

@@ -184,6 +184,48 @@ impl<'a> Front<'a> {
     }
 }
 
+/// A reader whose records are lines.
+pub(super) trait Lines: Records {
+    fn take_line(&mut self, line: &[u8]);
+
+    /// Takes what is surely there of a line beyond the limit: the rest depends on how its bytes arrive.
+    fn take_long_line(&mut self, reason: String, line: &[u8]);
+
+    /// Whether the bytes to come begin within a line that was taken as too long.
+    fn in_long_line(&mut self) -> &mut bool;
+}
+
+/// As [`Records::read`], line by line.
+pub(super) fn read_lines(lines: &mut impl Lines, bytes: &[u8], input: Input) -> usize {
+    let mut at = 0;
+    if *lines.in_long_line() {
+        match memchr(b'\n', bytes) {
+            Some(end) => at = end + 1,
+            None => return bytes.len(),
+        }
+        *lines.in_long_line() = false;
+    }
+    let limit = lines.limit();
+    while !lines.is_full() && at < bytes.len() {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let front = Front::of(rest, input, limit);
+        at += match front {
+            Front::Line(line, taken) => {
+                lines.take_line(line);
+                taken
+            }
+            Front::LongLine(_) | Front::LongLineGoesOn => {
+                let reason = format!("the line is longer than {limit} bytes");
+                lines.take_long_line(reason, rest.get(..limit).unwrap_or(rest));
+                *lines.in_long_line() = front == Front::LongLineGoesOn;
+                if let Front::LongLine(taken) = front { taken } else { rest.len() }
+            }
+            Front::Incomplete => break,
+        };
+    }
+    at
+}
+
 /// Whether a line holds nothing.
 #[inline]
 pub(super) fn is_blank(line: &[u8]) -> bool {

@@ -15,6 +15,7 @@ use pulse_core::{Error, Result};
 
 use self::text::{Guess, Marks, guess};
 use super::compression::Compression;
+use super::encoding::Transcoder;
 use super::layout::{FEED, LINE, SOURCE_FILE};
 
 /// Bytes of a file that a proposal is made from.
@@ -99,32 +100,17 @@ fn decompressed(path: &str, bytes: &[u8], is_whole: bool) -> Result<(Vec<u8>, bo
 
 /// Text up to its last whole line, and its encoding; `None` for bytes that are no text.
 fn decoded(bytes: &[u8], is_whole: bool) -> Option<(String, Encoding)> {
-    let (text, encoding) = match bytes {
-        [0xFF, 0xFE, rest @ ..] => (wide(rest, u16::from_le_bytes), Encoding::Utf8),
-        [0xFE, 0xFF, rest @ ..] => (wide(rest, u16::from_be_bytes), Encoding::Utf8),
-        _ => {
-            let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-            match std::str::from_utf8(bytes) {
-                Ok(text) => (text.to_owned(), Encoding::Utf8),
-                // A character that the sample cuts.
-                Err(error) if error.error_len().is_none() => {
-                    (String::from_utf8_lossy(bytes).into_owned(), Encoding::Utf8)
-                }
-                Err(_) if bytes.contains(&0) => return None,
-                Err(_) => (bytes.iter().map(|byte| char::from(*byte)).collect(), Encoding::Windows1252),
-            }
+    // Every byte is a character of the last one.
+    for encoding in [Encoding::Utf8, Encoding::Windows1252, Encoding::Latin1] {
+        let (mut transcoder, mut text) = (Transcoder::new(encoding), Vec::new());
+        transcoder.push(bytes, &mut text).and_then(|()| transcoder.finish(&mut text)).ok()?;
+        let whole = if is_whole { None } else { memchr::memrchr(b'\n', &text) };
+        text.truncate(whole.map_or(text.len(), |at| at + 1));
+        if let Ok(text) = String::from_utf8(text) {
+            return (!text.contains('\0')).then_some((text, encoding));
         }
-    };
-    if text.contains('\0') {
-        return None;
     }
-    let whole = if is_whole { text.len() } else { text.rfind('\n').map_or(text.len(), |at| at + 1) };
-    Some((text.get(..whole).unwrap_or(&text).to_owned(), encoding))
-}
-
-fn wide(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
-    let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair)).collect();
-    String::from_utf16_lossy(&units)
+    None
 }
 
 fn of_csv(text: &str, encoding: Encoding) -> Result<Proposal, String> {

@@ -9,8 +9,7 @@ use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScan
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::LexOrdering;
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
+use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricCategory};
@@ -22,7 +21,8 @@ use super::chunks::{ReadMetrics, into_datafusion};
 use super::layout::Layout;
 use super::listing::SourceFile;
 use super::read::Reader;
-use super::rows::{Projected, ReadOptions};
+use super::rows::ReadOptions;
+use crate::source::projected::{Projected, Projection};
 
 /// Reads the files of one source. Each `PartitionedFile` carries its `SourceFile` as an extension.
 #[derive(Debug, Clone)]
@@ -31,9 +31,7 @@ pub struct RawFileSource {
     layout: Arc<Layout>,
     options: ReadOptions,
     table_schema: TableSchema,
-    projected: Vec<Projected>,
-    /// The same as expressions.
-    projection: ProjectionExprs,
+    projection: Projection,
     metrics: ExecutionPlanMetricsSet,
 }
 
@@ -44,19 +42,10 @@ impl RawFileSource {
     /// When the source's declaration does not hold together.
     pub(super) fn new(source: Arc<sources::FileSource>, options: ReadOptions) -> Result<Self> {
         let layout = Layout::new(&source).map_err(into_datafusion)?;
-        let fields = layout.schema.fields().iter().enumerate();
-        let projected = fields.map(|(column, field)| Projected { column, name: field.name().clone() }).collect();
+        let projection = Projection::all(&layout.schema)?;
         let table_schema = TableSchema::builder(Arc::clone(&layout.schema)).build();
-        let all = Self {
-            source,
-            layout: Arc::new(layout),
-            options,
-            table_schema,
-            projected: Vec::new(),
-            projection: ProjectionExprs::new(Vec::<ProjectionExpr>::new()),
-            metrics: ExecutionPlanMetricsSet::new(),
-        };
-        all.with_projected(projected)
+        let (layout, metrics) = (Arc::new(layout), ExecutionPlanMetricsSet::new());
+        Ok(Self { source, layout, options, table_schema, projection, metrics })
     }
 
     pub(super) fn source(&self) -> &Arc<sources::FileSource> {
@@ -68,22 +57,13 @@ impl RawFileSource {
     }
 
     pub(super) fn projected(&self) -> &[Projected] {
-        &self.projected
+        self.projection.columns()
     }
 
     /// # Errors
     /// When a column is not one of the source's.
     pub(super) fn with_projected(&self, projected: Vec<Projected>) -> Result<Self> {
-        let mut expressions = Vec::with_capacity(projected.len());
-        for column in &projected {
-            let field =
-                self.layout.schema.fields().get(column.column).ok_or_else(|| {
-                    DataFusionError::Internal(format!("a scan of files has no column {}", column.column))
-                })?;
-            let expression = Arc::new(Column::new(field.name(), column.column));
-            expressions.push(ProjectionExpr::new(expression, column.name.clone()));
-        }
-        Ok(Self { projected, projection: ProjectionExprs::new(expressions), ..self.clone() })
+        Ok(Self { projection: Projection::new(projected, &self.layout.schema)?, ..self.clone() })
     }
 }
 
@@ -104,7 +84,7 @@ impl FileSource for RawFileSource {
         let reader = Reader {
             source: Arc::clone(&self.source),
             layout: Arc::clone(&self.layout),
-            projection: self.projected.clone(),
+            projection: self.projected().to_vec(),
             options: self.options.clone(),
             metrics,
         };
@@ -121,7 +101,7 @@ impl FileSource for RawFileSource {
     }
 
     fn projection(&self) -> Option<&ProjectionExprs> {
-        Some(&self.projection)
+        Some(self.projection.expressions())
     }
 
     fn metrics(&self) -> &ExecutionPlanMetricsSet {
@@ -157,26 +137,16 @@ impl FileSource for RawFileSource {
 
     /// Takes a projection of plain columns; expressions stay above the scan.
     fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {
-        let mut projected = Vec::new();
-        for expression in projection.iter() {
-            let column = expression.expr.downcast_ref::<Column>();
-            let Some(inner) = column.and_then(|column| self.projected.get(column.index())) else {
-                return Ok(None);
-            };
-            projected.push(Projected { column: inner.column, name: expression.alias.clone() });
-        }
-        Ok(Some(Arc::new(self.with_projected(projected)?)))
+        let projected =
+            self.projection.through(projection).map(|projected| self.with_projected(projected)).transpose()?;
+        Ok(projected.map(|source| Arc::new(source) as Arc<dyn FileSource>))
     }
 
     fn apply_expressions(
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        let mut recursion = TreeNodeRecursion::Continue;
-        for expression in self.projection.iter() {
-            recursion = recursion.visit_sibling(|| f(&expression.expr))?;
-        }
-        Ok(recursion)
+        self.projection.visit(f)
     }
 }
 

@@ -21,7 +21,8 @@ use super::layout::Layout;
 use super::listing::SourceFile;
 use super::parquet_file::{self, ObjectReader};
 use super::repeated::Occurrences;
-use super::rows::{Projected, ReadOptions, Rows};
+use super::rows::{ReadOptions, Rows};
+use crate::source::projected::Projected;
 
 /// Reads files of one source.
 #[derive(Debug)]

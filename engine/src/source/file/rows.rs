@@ -14,6 +14,7 @@ use super::layout::{Layout, arrow_type};
 use super::listing::SourceFile;
 use super::repeated::{Occurrence, Occurrences, Survey};
 use super::value::{ColumnBuilder, Wanted};
+use crate::source::projected::Projected;
 
 /// Text that makes a batch full before its rows do: 8 MiB, so that long lines do not pile up.
 const BATCH_TEXT_BYTES: usize = 8 << 20;
@@ -35,14 +36,6 @@ impl Default for ReadOptions {
     fn default() -> Self {
         Self { batch_rows: 8192, max_line_bytes: 16 << 20, max_raw_bytes: 64 << 10, max_object_bytes: 256 << 20 }
     }
-}
-
-/// A column of the output: a column of the source under a name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Projected {
-    /// Place in the source's schema.
-    pub(super) column: usize,
-    pub(super) name: String,
 }
 
 /// Rows of one file, gathered until a batch is full.

@@ -28,7 +28,8 @@ use super::chunks::into_datafusion;
 use super::layout::{LINE, SOURCE_FILE, file_source_schema, path_columns};
 use super::listing::{SourceFile, below};
 use super::physical::RawFileSource;
-use super::rows::{Projected, ReadOptions};
+use super::rows::ReadOptions;
+use crate::source::projected::Projected;
 
 /// Where a source's files are and how they are read.
 #[derive(Debug, Clone)]

@@ -21,7 +21,7 @@ use super::layout::{arrow_type, field_name};
 use super::number::{Number, Whole, decimal_prefix, parse_double, parse_float, parse_whole, whole_prefix};
 use super::stamp::read_date;
 use kind::Kind;
-use marks::Marks;
+pub(super) use marks::Marks;
 use nested::Trouble;
 
 pub(super) use nested::{Node, nested_arrow_type};

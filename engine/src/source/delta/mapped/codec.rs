@@ -13,7 +13,8 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::{MappedFile, MappedSource, MappedTable, Projected};
+use super::{MappedFile, MappedSource, MappedTable};
+use crate::source::projected::Projected;
 
 /// What an executor needs to build the same scan.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,7 +86,7 @@ fn encode(config: &FileScanConfig, source: &MappedSource) -> Result<Vec<u8>> {
     }
     let payload = Payload {
         table: Arc::clone(&source.table),
-        projected: source.projected.clone(),
+        projected: source.projection.columns().to_vec(),
         groups,
         limit: config.limit,
         batch_size: config.batch_size,

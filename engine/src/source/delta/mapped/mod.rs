@@ -17,8 +17,7 @@ use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScan
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::LexOrdering;
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
+use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -29,6 +28,7 @@ use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 
 use super::FILE_COLUMN;
+use crate::source::projected::{Projected, Projection};
 use crate::table::{DataFile, DeletionVector, Mapping, plain};
 
 pub(super) use codec::config;
@@ -87,21 +87,12 @@ impl From<&DataFile> for MappedFile {
     }
 }
 
-/// A column of the scan: its place among the table's, and its name above the scan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Projected {
-    column: usize,
-    name: String,
-}
-
 /// Reads files of one table. Each `PartitionedFile` carries its [`MappedFile`] as an extension.
 #[derive(Debug, Clone)]
 pub(super) struct MappedSource {
     table: Arc<MappedTable>,
     table_schema: TableSchema,
-    projected: Vec<Projected>,
-    /// The same as expressions.
-    projection: ProjectionExprs,
+    projection: Projection,
     batch_rows: usize,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -113,26 +104,18 @@ impl MappedSource {
     /// When a column has a type that Arrow has not.
     pub(super) fn new(table: MappedTable) -> Result<Self> {
         let schema = table.schema()?;
-        let named = |(column, field): (usize, &FieldRef)| Projected { column, name: field.name().clone() };
-        let all = schema.fields().iter().enumerate().map(named).collect();
-        let source = Self {
+        Ok(Self {
             table: Arc::new(table),
+            projection: Projection::all(&schema)?,
             table_schema: TableSchema::builder(schema).build(),
-            projected: Vec::new(),
-            projection: ProjectionExprs::new(Vec::<ProjectionExpr>::new()),
             batch_rows: BATCH_ROWS,
             metrics: ExecutionPlanMetricsSet::new(),
-        };
-        source.with_projected(all)
+        })
     }
 
     fn with_projected(&self, projected: Vec<Projected>) -> Result<Self> {
-        let mut expressions = Vec::with_capacity(projected.len());
-        for column in &projected {
-            let name = self.field(column.column)?.name();
-            expressions.push(ProjectionExpr::new(Arc::new(Column::new(name, column.column)), column.name.clone()));
-        }
-        Ok(Self { projected, projection: ProjectionExprs::new(expressions), ..self.clone() })
+        let projection = Projection::new(projected, self.table_schema.table_schema())?;
+        Ok(Self { projection, ..self.clone() })
     }
 
     fn field(&self, column: usize) -> Result<&FieldRef> {
@@ -146,7 +129,7 @@ impl MappedSource {
     fn output(&self) -> Result<SchemaRef> {
         let field =
             |projected: &Projected| Ok(self.field(projected.column)?.as_ref().clone().with_name(&projected.name));
-        Ok(Arc::new(Schema::new(self.projected.iter().map(field).collect::<Result<Vec<_>>>()?)))
+        Ok(Arc::new(Schema::new(self.projection.columns().iter().map(field).collect::<Result<Vec<_>>>()?)))
     }
 }
 
@@ -157,8 +140,8 @@ impl FileSource for MappedSource {
         _base_config: &FileScanConfig,
         _partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
-        let mut wanted = Vec::with_capacity(self.projected.len());
-        for projected in &self.projected {
+        let mut wanted = Vec::with_capacity(self.projection.columns().len());
+        for projected in self.projection.columns() {
             wanted.push(Arc::clone(self.field(projected.column)?));
         }
         let reader = read::Reader {
@@ -179,7 +162,7 @@ impl FileSource for MappedSource {
     }
 
     fn projection(&self) -> Option<&ProjectionExprs> {
-        Some(&self.projection)
+        Some(self.projection.expressions())
     }
 
     fn metrics(&self) -> &ExecutionPlanMetricsSet {
@@ -215,26 +198,16 @@ impl FileSource for MappedSource {
 
     /// Takes a projection of plain columns; expressions stay above the scan.
     fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {
-        let mut projected = Vec::new();
-        for expression in projection.iter() {
-            let column = expression.expr.downcast_ref::<Column>();
-            let Some(inner) = column.and_then(|column| self.projected.get(column.index())) else {
-                return Ok(None);
-            };
-            projected.push(Projected { column: inner.column, name: expression.alias.clone() });
-        }
-        Ok(Some(Arc::new(self.with_projected(projected)?)))
+        let projected =
+            self.projection.through(projection).map(|projected| self.with_projected(projected)).transpose()?;
+        Ok(projected.map(|source| Arc::new(source) as Arc<dyn FileSource>))
     }
 
     fn apply_expressions(
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        let mut recursion = TreeNodeRecursion::Continue;
-        for expression in self.projection.iter() {
-            recursion = recursion.visit_sibling(|| f(&expression.expr))?;
-        }
-        Ok(recursion)
+        self.projection.visit(f)
     }
 }
 

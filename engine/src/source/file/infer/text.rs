@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{NaiveDate, NaiveDateTime};
-use pulse_core::sources::{ColumnType, StampParts, StampPattern};
+use chrono::NaiveDate;
+use pulse_core::sources::{Ambiguous, ColumnType, StampParts, StampPattern};
+
+use crate::source::file::stamp::{Stamps, parse_date};
+use crate::source::file::value::Marks as NumberMarks;
 
 /// Texts that often mean null. They count only beside values that are no plain text.
 const NULLS: [&str; 11] = ["NA", "N/A", "#N/A", "n/a", "null", "NULL", "None", "-", "\\N", "nan", "NaN"];
@@ -31,20 +34,8 @@ impl Marks {
 
     /// The number as programs write it; `None` when the marks stand where none can be.
     fn plain(self, text: &str) -> Option<String> {
-        let (whole, fraction) = match text.split_once(self.decimal) {
-            Some((whole, fraction)) => (whole, Some(fraction)),
-            None => (text, None),
-        };
-        let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
-        if let Some(mark) = self.thousands.filter(|mark| digits.contains(*mark)) {
-            let mut groups = digits.split(mark);
-            let first = groups.next().unwrap_or_default();
-            if first.starts_with('0') || !(1..=3).contains(&first.len()) || groups.any(|group| group.len() != 3) {
-                return None;
-            }
-        }
-        let whole: String = whole.chars().filter(|letter| Some(*letter) != self.thousands).collect();
-        Some(fraction.map_or(whole.clone(), |fraction| format!("{whole}.{fraction}")))
+        let mut marks = NumberMarks::new(self.decimal, self.thousands);
+        marks.plain(text.as_bytes()).map(|plain| String::from_utf8_lossy(plain).into_owned())
     }
 }
 
@@ -172,16 +163,11 @@ fn is_a_day(parts: StampParts) -> bool {
 }
 
 fn is_iso_date(text: &str) -> bool {
-    text.len() == 10 && NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+    text.as_bytes().try_into().ok().and_then(parse_date).is_some()
 }
 
 fn is_iso_stamp(text: &str) -> bool {
-    let is_plain = |text: &str| {
-        ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
-            .iter()
-            .any(|form| NaiveDateTime::parse_from_str(text, form).is_ok())
-    };
-    text.len() >= 19 && (is_plain(text) || chrono::DateTime::parse_from_rfc3339(text).is_ok())
+    Stamps::new(chrono_tz::UTC, Ambiguous::default()).parse(text.as_bytes()).is_ok()
 }
 
 #[cfg(test)]
@@ -203,7 +189,10 @@ mod tests {
             ("v", &["2024-01-31"], "date"),
             ("v", &["2024-01-31", "2024-13-01"], "string"),
             ("v", &["2024-01-31 10:00:00", "2024-01-31T10:00:00Z"], "timestamp"),
-            ("day", &["20240131"], "date yyyyMMdd"),
+            // Finer than the type holds.
+            ("v", &["2024-01-31 10:00:00.123456789"], "string"),
+            ("v", &["2024-01-31 10:00"], "timestamp"),
+            ("trade_date", &["20240131"], "date yyyyMMdd"),
             ("qty", &["20240131"], "bigint"),
             ("ts", &["1700000000000"], "timestamp epoch_ms"),
             ("trade_time", &["1700000000"], "timestamp epoch_s"),
@@ -214,8 +203,6 @@ mod tests {
             ("v", &["", ""], "string"),
             ("v", &["nan", "inf"], "string"),
         ] {
-            // A name of a day is one of a time.
-            let name = if name == "day" { "trade_date" } else { name };
             assert_eq!(shown(name, texts), wanted, "{name} {texts:?}");
         }
     }

@@ -1,10 +1,9 @@
 //! One JSON record a line.
 
-use memchr::memchr;
 use pulse_core::Result;
 use pulse_core::sources::JsonLines;
 
-use super::super::framing::{Front, Input, Records, is_blank};
+use super::super::framing::{Input, Lines, Records, is_blank, read_lines};
 use super::super::rows::Rows;
 use super::record::RecordReader;
 
@@ -24,53 +23,11 @@ impl LineRecords {
         let reader = RecordReader::new(&rows, &format.fields)?;
         Ok(Self { rows, reader, line: 1, in_long_line: false })
     }
-
-    fn read_line(&mut self, line: &[u8]) {
-        if !is_blank(line) {
-            self.reader.read(&mut self.rows, self.line, line, &[]);
-        }
-        self.line += 1;
-    }
-
-    fn long_line(&mut self, line: &[u8]) {
-        let reason = format!("the line is longer than {} bytes", self.limit());
-        // Of a long line only this much is surely there: the rest depends on how its bytes arrive.
-        let line = line.get(..self.limit()).unwrap_or(line);
-        self.rows.reject(self.line, reason, line);
-        self.line += 1;
-    }
 }
 
 impl Records for LineRecords {
     fn read(&mut self, bytes: &[u8], input: Input) -> usize {
-        let mut at = 0;
-        if self.in_long_line {
-            match memchr(b'\n', bytes) {
-                Some(end) => at = end + 1,
-                None => return bytes.len(),
-            }
-            self.in_long_line = false;
-        }
-        while !self.rows.is_full() && at < bytes.len() {
-            let rest = bytes.get(at..).unwrap_or_default();
-            at += match Front::of(rest, input, self.limit()) {
-                Front::Line(line, taken) => {
-                    self.read_line(line);
-                    taken
-                }
-                Front::LongLine(taken) => {
-                    self.long_line(rest);
-                    taken
-                }
-                Front::LongLineGoesOn => {
-                    self.long_line(rest);
-                    self.in_long_line = true;
-                    rest.len()
-                }
-                Front::Incomplete => break,
-            };
-        }
-        at
+        read_lines(self, bytes, input)
     }
 
     fn rows(&self) -> &Rows {
@@ -83,5 +40,23 @@ impl Records for LineRecords {
 
     fn line(&self) -> i64 {
         self.line
+    }
+}
+
+impl Lines for LineRecords {
+    fn take_line(&mut self, line: &[u8]) {
+        if !is_blank(line) {
+            self.reader.read(&mut self.rows, self.line, line, &[]);
+        }
+        self.line += 1;
+    }
+
+    fn take_long_line(&mut self, reason: String, line: &[u8]) {
+        self.rows.reject(self.line, reason, line);
+        self.line += 1;
+    }
+
+    fn in_long_line(&mut self) -> &mut bool {
+        &mut self.in_long_line
     }
 }

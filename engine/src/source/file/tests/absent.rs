@@ -10,9 +10,10 @@ use serde_json::{Map, Value, json};
 use super::super::layout::Layout;
 use super::super::parquet::ParquetRows;
 use super::super::parquet_file::read_whole;
-use super::super::rows::{Projected, ReadOptions, Rows};
+use super::super::rows::{ReadOptions, Rows};
 use super::files::parquet_bytes;
 use super::support::{file, read, rows};
+use crate::source::projected::Projected;
 
 const TYPES: [&str; 3] = ["string", "bigint", "boolean"];
 /// A field that no column reads.

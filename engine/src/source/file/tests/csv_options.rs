@@ -316,11 +316,15 @@ fn a_compressed_file_of_another_encoding() {
     assert_eq!(last.content.as_ref().unwrap_err().0, "zstd stream ends early");
 }
 
-#[test]
-fn a_line_of_blanks_is_the_value_of_an_only_field() {
-    for format in [csv(json!({})), csv(json!({ "header": false, "fields": ["x"] }))] {
-        let found = read(&columns(&["x string"], &format), b"x\n \n\n  y\n");
-        let lines: Vec<i64> = found.iter().map(|row| row.line).filter(|line| *line > 1).collect();
-        assert_eq!(lines, [2, 4], "{format}");
+proptest::proptest! {
+    #[test]
+    fn every_line_of_a_file_of_one_field_is_a_row_unless_it_is_empty(lines in proptest::collection::vec("[ \ta]{0,3}", 0..12)) {
+        for (format, header) in [(json!({}), "x\n"), (json!({ "header": false, "fields": ["x"] }), "")] {
+            let text = format!("{header}{}\n", lines.join("\n"));
+            let found: Vec<i64> = read(&columns(&["x string"], &csv(format)), text.as_bytes()).iter().map(|row| row.line).collect();
+            let first = 1 + header.len() as i64 / 2;
+            let expected = lines.iter().zip(first..).filter(|(line, _)| !line.is_empty()).map(|(_, at)| at);
+            proptest::prop_assert_eq!(found, expected.collect::<Vec<_>>());
+        }
     }
 }

@@ -11,7 +11,8 @@ use super::super::decoder::Decoder;
 use super::super::fingerprint::Fingerprint;
 use super::super::layout::Layout;
 use super::super::listing::SourceFile;
-use super::super::rows::{Projected, ReadOptions, Rows};
+use super::super::rows::{ReadOptions, Rows};
+use crate::source::projected::Projected;
 
 /// One row: `Ok` with the declared values, `|` between them and nothing for a null; `Err` with reason and raw text.
 #[derive(Debug, Clone, PartialEq, Eq)]

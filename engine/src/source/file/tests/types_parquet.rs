@@ -82,6 +82,17 @@ fn numbers_of_parquet_are_held_exactly_or_rejected() {
         money(),
         &["123.45", "-0.05", "!between two values of double: `12345678901234567.89`"],
     );
+    let days = Arc::new(arrow::array::Date32Array::from(vec![
+        0,
+        -719_162,
+        2_932_896,
+        -719_163,
+        2_932_897,
+        i32::MAX,
+        i32::MIN,
+    ]));
+    let outside = "!outside the years 1 to 9999";
+    check(&of("date"), &plain, days, &["1970-01-01", "0001-01-01", "9999-12-31", outside, outside, outside, outside]);
     check(&of("bigint"), &plain, decimals(vec![500, 550], 5, 2), &["5", "!not a whole number"]);
     check(&of("decimal(38,18)"), &plain, decimals(vec![10_i128.pow(17)], 38, 18), &["0.100000000000000000"]);
     check(&of("double"), &plain, decimals(vec![10_i128.pow(17)], 38, 18), &["0.1"]);

@@ -7,7 +7,7 @@ const GROUP: usize = 3;
 
 /// The marks of a feed's numbers.
 #[derive(Debug, Clone)]
-pub(super) struct Marks {
+pub(in crate::source::file) struct Marks {
     decimal: u8,
     thousands: Option<String>,
     /// The last number without them.
@@ -17,18 +17,19 @@ pub(super) struct Marks {
 impl Marks {
     /// `None` when the feed's numbers are as programs write them.
     pub(super) fn of(feed: &Feed) -> Option<Self> {
-        if feed.has_plain_numbers() {
-            return None;
-        }
-        Some(Self {
-            decimal: u8::try_from(feed.decimal).unwrap_or(b'.'),
-            thousands: feed.thousands.map(String::from),
+        (!feed.has_plain_numbers()).then(|| Self::new(feed.decimal, feed.thousands))
+    }
+
+    pub(in crate::source::file) fn new(decimal: char, thousands: Option<char>) -> Self {
+        Self {
+            decimal: u8::try_from(decimal).unwrap_or(b'.'),
+            thousands: thousands.map(String::from),
             plain: Vec::new(),
-        })
+        }
     }
 
     /// The number with a point and without groups; `None` when its groups are not of three digits, or it has another mark.
-    pub(super) fn plain(&mut self, text: &[u8]) -> Option<&[u8]> {
+    pub(in crate::source::file) fn plain(&mut self, text: &[u8]) -> Option<&[u8]> {
         self.plain.clear();
         let mut rest = text;
         if let Some((sign @ (b'+' | b'-'), after)) = rest.split_first() {
@@ -98,6 +99,12 @@ mod tests {
             (b',', Some("."), "1000,5", Some("1000.5")),
             (b',', Some("."), ",5", Some(".5")),
             (b',', Some("."), "1.00", None),
+            (b',', Some("."), "0,500", Some("0.500")),
+            // What has a point for its decimal mark.
+            (b',', Some("."), "0.500", None),
+            (b',', Some("."), "-00.250", None),
+            (b',', Some("."), "000.000.001", None),
+            (b'.', Some("'"), "0'123", None),
             (b',', Some("."), "1.0000", None),
             (b',', Some("."), "1000.000", None),
             (b',', Some("."), "1..000", None),
