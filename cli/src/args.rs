@@ -1,10 +1,13 @@
 //! What a user types.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use pulse_core::backfill::Chunk;
+
+use crate::home::Home;
 
 /// Batch jobs over Delta tables: one SQL statement and one manifest make one table.
 #[derive(Debug, Parser)]
@@ -29,12 +32,17 @@ impl Arguments {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Folder of jobs.
-    #[arg(long, global = true, env = "PULSE_PROJECT", default_value = "jobs")]
-    pub(crate) project: PathBuf,
-    /// Folder or s3:// URL of the tables.
-    #[arg(long, global = true, env = "PULSE_LAKE", default_value = "lake")]
-    pub(crate) lake: String,
+    /// Folder of the project. Without it, the nearest folder at or above the current one that holds `project.toml` or
+    /// `jobs/project.toml`.
+    #[arg(long, global = true, env = "PULSE_PROJECT")]
+    pub(crate) project: Option<PathBuf>,
+    /// Folder or s3:// URL of the tables. Without it, `lake` in the profile or in project.toml, else the folder `lake` beside the
+    /// project's.
+    #[arg(long, global = true, env = "PULSE_LAKE")]
+    pub(crate) lake: Option<String>,
+    /// Use lake, variables and settings of `profiles/<NAME>.toml` in the project's folder.
+    #[arg(long, global = true, env = "PULSE_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<String>,
     /// Value of a variable of the project, such as `raw=sample`; may be repeated.
     #[arg(long = "var", global = true, env = "PULSE_VAR", value_name = "NAME=VALUE", value_delimiter = ',')]
     pub(crate) variables: Vec<String>,
@@ -50,6 +58,9 @@ pub(crate) struct Global {
     /// Whether the command line names the lake.
     #[arg(skip)]
     pub(crate) names_lake: bool,
+    /// What the options and the project's files say together; read once.
+    #[arg(skip)]
+    pub(crate) home: OnceLock<Home>,
     /// Say more; twice also says why.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,

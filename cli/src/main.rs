@@ -12,6 +12,7 @@ mod aws;
 mod aws;
 mod command;
 mod generate;
+mod home;
 mod interrupt;
 mod output;
 mod setup;

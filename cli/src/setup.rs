@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
@@ -11,7 +11,7 @@ use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
 use pulse_core::name::TableName;
-use pulse_core::project::{Project, ProjectFiles};
+use pulse_core::project::Project;
 use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, LocalCatalog};
@@ -26,14 +26,16 @@ use url::Url;
 
 use crate::args::{Global, Selection};
 use crate::aws;
+use crate::home::home;
 
-/// Config file, environment, command line.
+/// Config file, project, profile, environment, command line.
 pub(crate) fn settings(global: &Global) -> Result<Settings> {
     let environment: BTreeMap<String, String> = std::env::vars().filter(|(key, _)| key.starts_with("PULSE_")).collect();
     let command_line = pairs(&global.settings, "--set")?;
     let config = config_file(global)?;
     Settings::parse(&SettingsLayers {
         config: config.as_ref().map(|(path, text)| (path.as_str(), text.as_str())),
+        tables: &home(global)?.settings(),
         other_keys: &[],
         environment: Some(&environment),
         command_line: Some(&command_line),
@@ -52,7 +54,7 @@ fn config_file(global: &Global) -> Result<Option<(String, String)>> {
     }
 }
 
-fn pairs(texts: &[String], option: &str) -> Result<BTreeMap<String, String>> {
+pub(crate) fn pairs(texts: &[String], option: &str) -> Result<BTreeMap<String, String>> {
     texts
         .iter()
         .map(|text| match text.split_once('=') {
@@ -74,7 +76,7 @@ pub(crate) async fn lake(global: &Global, settings: &Settings) -> Result<Lake> {
 }
 
 pub(crate) fn lake_root(global: &Global) -> Result<Url> {
-    let root = folder_url(&global.lake, &here()?)?;
+    let root = folder_url(&home(global)?.lake, &here()?)?;
     // Without the last slash, behind which no file can be.
     match root.to_file_path().map(|path| path.components().collect::<PathBuf>()) {
         Ok(path) if path.is_file() => Err(Error::invalid(format!("lake {} is a file: name a folder", path.display()))),
@@ -86,41 +88,9 @@ pub(crate) fn here() -> Result<PathBuf> {
     std::env::current_dir().map_err(|e| Error::unavailable("there is no current folder").with_source(e))
 }
 
-/// The project with its variables' values.
+/// The project with the values of its variables. Only jobs that read a source need the values for it.
 pub(crate) fn project(global: &Global) -> Result<Project> {
-    let project = Project::parse(&project_files(&global.project)?)?;
-    project.with_variables(&variables(global)?)
-}
-
-pub(crate) fn variables(global: &Global) -> Result<BTreeMap<String, String>> {
-    pairs(&global.variables, "--var")
-}
-
-/// The project as far as no variable is needed.
-pub(crate) fn project_without_variables(global: &Global) -> Result<Project> {
-    Project::parse(&project_files(&global.project)?)
-}
-
-/// All TOML and SQL below a folder.
-pub(crate) fn project_files(folder: &Path) -> Result<ProjectFiles> {
-    let mut files = ProjectFiles::new();
-    let mut folders = vec![folder.to_owned()];
-    let unreadable = |path: &Path, error: std::io::Error| {
-        Error::invalid(format!("project {}: {error}; name its folder with --project", path.display()))
-    };
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(&next).map_err(|e| unreadable(&next, e))? {
-            let path = entry.map_err(|e| unreadable(&next, e))?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "toml" || extension == "sql") {
-                let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
-                let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-                files.insert(name, text);
-            }
-        }
-    }
-    Ok(files)
+    home(global)?.project()
 }
 
 pub(crate) fn slots(settings: &Settings) -> usize {
@@ -173,14 +143,10 @@ fn machine_memory() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-/// Columns of the tables that others write, where the variables say where all sources lie; none otherwise.
-pub(crate) async fn external(global: &Global, project: &Project, stores: &Stores) -> Result<ExternalSchemas> {
-    let values = variables(global)?;
-    if project.sources.tables.is_empty() || project.variables().iter().any(|name| !values.contains_key(name)) {
-        return Ok(ExternalSchemas::new());
-    }
+/// Columns of the tables that others write, where the variables say where they lie.
+pub(crate) async fn external(project: &Project, stores: &Stores) -> Result<ExternalSchemas> {
     let jobs: Vec<TableName> = project.jobs.keys().cloned().collect();
-    external_schemas(stores, &project.with_variables(&values)?, &jobs).await
+    external_schemas(stores, project, &jobs).await
 }
 
 /// Everything that runs in this process share.
@@ -245,7 +211,7 @@ pub(crate) fn job_options(settings: &Settings) -> JobOptions {
 /// What a user can mend in the project is told at once, before any job runs.
 pub(crate) async fn refuse_mistakes(global: &Global, settings: &Settings, selection: &Selection) -> Result<()> {
     refuse_asked(global, selection)?;
-    let project = project_without_variables(global)?;
+    let project = project(global)?;
     let jobs: Vec<TableName> = graph(&project, selection)?.order().to_vec();
     check_jobs(&state(settings, &stores(settings))?, &project, &jobs).await
 }
@@ -253,10 +219,10 @@ pub(crate) async fn refuse_mistakes(global: &Global, settings: &Settings, select
 /// An interval that is of no use to the jobs that are asked for.
 pub(crate) fn refuse_asked(global: &Global, selection: &Selection) -> Result<()> {
     let named = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
-    project_without_variables(global)?.check_asked(&named, asked(selection)?.interval)
+    project(global)?.check_asked(&named, asked(selection)?.interval)
 }
 
-/// As [`refuse_mistakes`], for runs in this process: sources whose root on this machine does not exist.
+/// As [`refuse_mistakes`], for runs in this process: sources whose root has no value or does not exist on this machine.
 pub(crate) fn refuse_missing_roots(project: &Project, selection: &Selection) -> Result<()> {
     check_roots(project, graph(project, selection)?.order())
 }

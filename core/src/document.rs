@@ -49,9 +49,10 @@ impl<'t> Document<'t> {
         self.root.contains_key(key)
     }
 
-    /// Keys of the file's top level with their values.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &DeValue<'t>)> {
-        self.root.iter().map(|(key, value)| (key.as_ref().as_ref(), value.as_ref()))
+    /// Keys with their values of the table at the end of `steps`; of the file's top level without steps.
+    pub(crate) fn entries_of(&self, steps: &[&str]) -> impl Iterator<Item = (&str, &DeValue<'t>)> {
+        let table = steps.iter().try_fold(&self.root, |table, key| table.get(*key)?.as_ref().as_table());
+        table.into_iter().flatten().map(|(key, value)| (key.as_ref().as_ref(), value.as_ref()))
     }
 
     /// About the value at the end of `steps`.
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn each_mistake_has_its_caret() {
         insta::assert_snapshot!(wrong("onwer = \"me\"\ngrain = [\"x\"]\n[sink.append]\n"), @r#"
-        error: unknown key `onwer`, expected one of `owner`, `description`, `interval`, `start`, `grain`, `order`, `partition_by`, `renamed`, `source`, `sink`, `expect`, `max_rejected`, `target_file_mib`
+        error: unknown key `onwer`, expected one of `owner`, `description`, `interval`, `start`, `grain`, `order`, `partition_by`, `renamed`, `source`, `sink`, `expect`, `expect_groups`, `max_rejected`, `target_file_mib`
          --> silver/x/job.toml:1:1
           |
         1 | onwer = "me"

@@ -48,6 +48,9 @@ pub struct Manifest {
     /// Checks of rows and of the table, evaluated before the commit.
     #[serde(default)]
     pub expect: Vec<Expectation>,
+    /// Names of groups of expectations in project.toml (`[[expect_group.prices]]`); they are checked behind those of the job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect_groups: Vec<String>,
     /// Largest share of a run's rows, from 0 to 1, that may be rejected: quarantined by the reader or a `check`, or dropped
     /// by a `check`. With more the run fails. Without it a run fails all of whose rows were rejected; 1 allows that too.
     #[serde(default, skip_serializing_if = "Option::is_none")]

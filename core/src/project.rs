@@ -1,8 +1,11 @@
 //! A folder of jobs: `project.toml`, `sources.toml` and `<layer>/<table>/{job.toml,query.sql,tests/*.toml}`.
 
+mod environment;
+mod functions;
 mod job_checks;
 mod json_checks;
 mod source_checks;
+mod variable;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,19 +19,21 @@ use crate::document::Document;
 use crate::error::{Error, Result};
 use crate::fixture::Fixture;
 use crate::interval::Interval;
-use crate::manifest::Manifest;
+use crate::manifest::{Expectation, Manifest};
 use crate::name::TableName;
 use crate::sources::{ExternalTable, Sources};
 use crate::sql::{EXTERNAL, Query, RAW};
 
+pub use environment::{Environment, Place, Profile};
 pub(crate) use job_checks::referred_tables;
+pub use variable::{RUN_DATE, Variable, VariableType};
 pub use variables::variables_of;
 
 /// Path below the project's folder, with `/`, to the file's text. Files that are not a project's are ignored.
 pub type ProjectFiles = BTreeMap<String, String>;
 
 /// What holds for all jobs of a project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectManifest {
     /// What people call the project.
@@ -39,6 +44,20 @@ pub struct ProjectManifest {
     /// Values for jobs that do not say otherwise.
     #[serde(default)]
     pub defaults: Defaults,
+    /// Folder or URL of the tables; a folder is relative to this one. Without it, the folder `lake` beside this one.
+    #[serde(default)]
+    pub lake: Option<String>,
+    /// Variables of queries, manifests and sources: `$name` stands for a value. `$run_date` is always there: the date in UTC at
+    /// which the trigger began, or that of `--var run_date=2026-01-31`.
+    #[serde(default)]
+    pub variables: BTreeMap<String, Variable>,
+    /// Groups of expectations that a job takes with `expect_groups = ["name"]`.
+    #[serde(default)]
+    pub expect_group: BTreeMap<String, Vec<Expectation>>,
+    /// Settings, as in pulse.toml; stronger than those there.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub settings: toml::Table,
 }
 
 /// Values for jobs that do not say otherwise.
@@ -92,6 +111,7 @@ impl Project {
         let mut problems = Vec::new();
         let settings = parse_settings(files, &mut problems);
         let sources = parse_sources(files, &mut problems);
+        problems.extend(misplaced(files));
         let folders = folders(files);
         let known: BTreeSet<TableName> =
             folders.values().filter_map(|folder| TableName::new(folder.layer, folder.table).ok()).collect();
@@ -203,6 +223,20 @@ fn folders(files: &ProjectFiles) -> BTreeMap<String, Folder<'_>> {
     folders
 }
 
+/// Files of jobs that do not lie in `<layer>/<table>/`.
+fn misplaced(files: &ProjectFiles) -> Vec<Diagnostic> {
+    let is_misplaced = |path: &&String| {
+        let parts: Vec<&str> = path.split('/').collect();
+        matches!(parts[..], [.., "job.toml" | "query.sql"]) && parts.len() != 3 && parts.get(2) != Some(&"tests")
+    };
+    let problem = |path: &String| {
+        Diagnostic::of_file(path, "a job does not lie here").with_help(
+            "its files are `<layer>/<table>/job.toml` and `<layer>/<table>/query.sql`: move or rename the file",
+        )
+    };
+    files.keys().filter(is_misplaced).map(problem).collect()
+}
+
 fn parse_settings(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Option<ProjectManifest> {
     let path = "project.toml";
     let Some(text) = files.get(path) else {
@@ -273,7 +307,10 @@ fn parse_job(
         }
     };
     match settings {
-        Some(settings) => apply_defaults(&mut manifest, &document, &settings.defaults),
+        Some(settings) => {
+            apply_defaults(&mut manifest, &document, &settings.defaults);
+            problems.extend(take_groups(&mut manifest, &document, &settings.expect_group));
+        }
         // project.toml is wrong and may name the owner: one mistake, one diagnostic.
         None => "unknown".clone_into(&mut manifest.owner),
     }
@@ -310,6 +347,33 @@ fn apply_defaults(manifest: &mut Manifest, document: &Document<'_>, defaults: &D
     if let (false, Some(mib)) = (document.holds("target_file_mib"), defaults.target_file_mib) {
         manifest.target_file_mib = mib;
     }
+}
+
+/// Adds the expectations of the groups that the job names.
+fn take_groups(
+    manifest: &mut Manifest,
+    document: &Document<'_>,
+    groups: &BTreeMap<String, Vec<Expectation>>,
+) -> Vec<Diagnostic> {
+    let mut taken = Vec::new();
+    let mut problems = Vec::new();
+    for (index, name) in std::mem::take(&mut manifest.expect_groups).iter().enumerate() {
+        let Some(group) = groups.get(name) else {
+            let problem = document.at_value(
+                &["expect_groups".into(), index.into()],
+                format!("project.toml has no `[[expect_group.{name}]]`"),
+            );
+            let known: Vec<String> = groups.keys().cloned().collect();
+            let meant = diagnostic::closest(name, known.iter().map(String::as_str));
+            let help = meant.map_or(format!("it has {}", listed(&known)), |meant| format!("did you mean `{meant}`?"));
+            problems.push(problem.with_help(help));
+            continue;
+        };
+        taken.extend(group.iter().cloned());
+    }
+    // Behind the job's own, so that the index of one of those is its index in the file.
+    manifest.expect.append(&mut taken);
+    problems
 }
 
 /// A table has one name in SQL. Projects without tables of others may have a layer of that name.

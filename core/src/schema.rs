@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::fixture::Fixture;
 use crate::manifest::Manifest;
-use crate::project::ProjectManifest;
+use crate::project::{Profile, ProjectManifest};
 use crate::sources::Sources;
 
 pub use reference::reference_markdown;
@@ -25,6 +25,11 @@ pub fn sources_schema() -> Value {
 /// JSON schema of `project.toml`.
 pub fn project_schema() -> Value {
     schema::<ProjectManifest>()
+}
+
+/// JSON schema of `profiles/*.toml`.
+pub fn profile_schema() -> Value {
+    schema::<Profile>()
 }
 
 /// JSON schema of `tests/*.toml` of a job.
@@ -80,8 +85,8 @@ mod tests {
         }
     }
 
-    fn all() -> [Value; 4] {
-        [manifest_schema(), sources_schema(), project_schema(), fixture_schema()]
+    fn all() -> [Value; 5] {
+        [manifest_schema(), sources_schema(), project_schema(), profile_schema(), fixture_schema()]
     }
 
     #[test]

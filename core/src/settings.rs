@@ -14,7 +14,7 @@ pub use setting::{Setting, Value};
 pub use table::{SETTINGS, reference_markdown};
 
 use crate::diagnostic::{self, Diagnostic};
-use crate::document::Document;
+use crate::document::{Document, Step};
 use crate::error::{Error, Result};
 use crate::lease::LeaseOptions;
 use crate::retry::RetryPolicy;
@@ -98,6 +98,8 @@ impl Default for Settings {
 pub struct SettingsLayers<'a> {
     /// Path and text of the config file.
     pub config: Option<(&'a str, &'a str)>,
+    /// Path and text of files that hold settings in a table `settings`; later ones are stronger.
+    pub tables: &'a [(&'a str, &'a str)],
     /// Top-level keys of the config file that are no settings: the caller reads them itself.
     pub other_keys: &'a [&'a str],
     /// All variables of the environment, or those that begin with `PULSE_`.
@@ -112,7 +114,10 @@ impl Settings {
     pub fn parse(layers: &SettingsLayers<'_>) -> Result<Self> {
         let mut settings = Self::default();
         if let Some((path, text)) = layers.config {
-            settings.apply_config(path, text, layers.other_keys)?;
+            settings.apply_config(path, text, &[], layers.other_keys)?;
+        }
+        for (path, text) in layers.tables {
+            settings.apply_config(path, text, &["settings"], &[])?;
         }
         let mut problems = Vec::new();
         for setting in SETTINGS {
@@ -241,21 +246,22 @@ impl Settings {
         }
     }
 
-    fn apply_config(&mut self, path: &str, text: &str, other_keys: &[&str]) -> Result<()> {
+    fn apply_config(&mut self, path: &str, text: &str, within: &[&str], other_keys: &[&str]) -> Result<()> {
         let (_, document) = Document::parse::<toml::Table>(path, text)?;
         let mut problems = Vec::new();
-        for (key, value) in document.entries() {
+        for (key, value) in document.entries_of(within) {
+            let place: Vec<Step<'_>> = within.iter().copied().chain([key]).map(Step::Key).collect();
             if other_keys.contains(&key) {
                 continue;
             }
             let Some(setting) = find(key) else {
-                let problem = document.at_key(&[key.into()], format!("there is no setting `{key}`"));
+                let problem = document.at_key(&place, format!("there is no setting `{key}`"));
                 problems.push(problem.with_help(known_keys(key, other_keys)));
                 continue;
             };
             if let Err(expected) = self.apply_toml(setting, value) {
-                let message = format!("`{key}` cannot be {}", text_of(text, &document, key));
-                problems.push(document.at_value(&[key.into()], message).with_help(format!("use {expected}")));
+                let message = format!("`{key}` cannot be {}", text_of(text, &document, &place));
+                problems.push(document.at_value(&place, message).with_help(format!("use {expected}")));
             }
         }
         match problems.is_empty() {
@@ -387,8 +393,8 @@ fn known_keys(wrong: &str, other_keys: &[&str]) -> String {
 }
 
 /// The value as it was written.
-fn text_of<'t>(text: &'t str, document: &Document<'_>, key: &str) -> &'t str {
-    let Diagnostic { span, .. } = document.at_value(&[key.into()], "");
+fn text_of<'t>(text: &'t str, document: &Document<'_>, place: &[Step<'_>]) -> &'t str {
+    let Diagnostic { span, .. } = document.at_value(place, "");
     &text[span]
 }
 

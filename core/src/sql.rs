@@ -114,6 +114,24 @@ pub fn check_condition(text: &str) -> Result<(), String> {
     visitor::condition(&condition)
 }
 
+/// All statements of a text.
+///
+/// # Errors
+/// What the parser says.
+pub(crate) fn statements(text: &str) -> Result<Vec<Statement>, String> {
+    Parser::parse_sql(&GenericDialect {}, text).map_err(|error| syntax_message(&error).0)
+}
+
+/// Tokens with their bytes in the text.
+///
+/// # Errors
+/// What the tokenizer says.
+pub(crate) fn spanned_tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, String> {
+    let source = SqlText { path: "", text: Arc::from(text) };
+    let tokens = source.tokens().map_err(|problem| problem.message)?;
+    Ok(tokens.into_iter().map(|token| (token.token, source.bytes(token.span))).collect())
+}
+
 struct SqlText<'a> {
     path: &'a str,
     text: Arc<str>,
@@ -161,7 +179,7 @@ impl SqlText<'_> {
                 }
                 None => problems.push(
                     self.at(token.span, format!("unknown parameter `{text}`"))
-                        .with_help("a query has two: `$interval_start` and `$interval_end`"),
+                        .with_help("declare it in project.toml (`[variables.name]`); `$interval_start`, `$interval_end` and `$run_date` are there"),
                 ),
             }
         }

@@ -13,6 +13,7 @@ use pulse_engine::store::{folder_url, store_path};
 
 use super::cluster::spec;
 use crate::args::{Global, Selection, SubmitOptions, Where};
+use crate::home::home;
 use crate::interrupt::interrupted;
 use crate::{output, setup};
 
@@ -29,7 +30,7 @@ pub(crate) async fn step(
     let clients = Clients::load().await?;
     let spec = spec(settings, &clients).await?;
     let steps = Steps::new(Clusters::new(&clients), cluster.to_owned());
-    let url = upload(settings, &spec.storage.projects, &setup::project_files(&global.project)?).await?;
+    let url = upload(settings, &spec.storage.projects, home(global)?.files()?).await?;
     let request = StepRequest {
         name: name(&options.selection),
         spec: &spec.step,
@@ -57,18 +58,21 @@ pub(crate) async fn step(
 fn arguments(global: &Global, options: &SubmitOptions) -> Result<Vec<String>> {
     let mut arguments = Vec::new();
     let mut say = |parts: &[&str]| arguments.extend(parts.iter().map(|part| (*part).to_owned()));
-    // The default is a folder here, which the cluster does not have.
-    if global.lake.contains("://") {
-        say(&["--lake", &global.lake]);
+    let home = home(global)?;
+    // Folders are of this machine, which the cluster does not see: without a URL it takes its own lake.
+    if home.lake.contains("://") {
+        say(&["--lake", &home.lake]);
     }
-    for variable in &global.variables {
-        if !variable.contains("://") {
+    let given = setup::pairs(&global.variables, "--var")?;
+    for (name, value) in home.places()? {
+        if value.contains("://") {
+            say(&["--var", &format!("{name}={value}")]);
+        } else if given.contains_key(&name) {
             return Err(Error::invalid(format!(
-                "--var {variable}: the cluster does not see folders of this machine; give a s3:// URL, or nothing to take \
+                "--var {name}={value}: the cluster does not see folders of this machine; give a s3:// URL, or nothing to take \
                  the cluster's own"
             )));
         }
-        say(&["--var", variable]);
     }
     say(&["submit", "--wait"]);
     let place = match options.on {

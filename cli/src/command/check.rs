@@ -11,10 +11,10 @@ use crate::{output, setup};
 /// Every mistake of every job; the exit code is that of the first.
 pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let project = setup::project_without_variables(global)?;
+    let project = setup::project(global)?;
     let stores = setup::stores(&settings);
     let state = setup::state(&settings, &stores)?;
-    let external = setup::external(global, &project, &stores).await?;
+    let external = setup::external(&project, &stores).await?;
     let inferred = infer_each(&state, &project, &external).await?;
     for (name, reasons) in unproven_increments(&state, &project, &external, &inferred.schemas).await? {
         reasons.iter().for_each(|reason| eprintln!("warning: {name}: {reason}"));

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::args::{Global, Output, Selection, SubmitOptions};
+use crate::home::home;
 use crate::interrupt::interrupted;
 use crate::watch::{Watched, lines, summary};
 use crate::{aws, output, setup};
@@ -158,7 +159,8 @@ impl Scheduler {
 
     async fn submit(&self, global: &Global, selection: &Selection, on: On, key: Option<Key>) -> Result<TriggerId> {
         let here = setup::here()?;
-        let mut variables = setup::variables(global)?;
+        let home = home(global)?;
+        let mut variables = home.places()?;
         // The scheduler stands in another folder. A path stays one, because a URL would give `%` in the rest of a root another meaning.
         for value in variables.values_mut().filter(|value| !value.contains("://")) {
             *value = absolute(value, &here)?;
@@ -170,9 +172,9 @@ impl Scheduler {
         };
         let request = SubmitRequest {
             key,
-            files: setup::project_files(&global.project)?,
+            files: home.files()?.clone(),
             variables,
-            lake: folder_url(&global.lake, &here)?.to_string(),
+            lake: folder_url(&home.lake, &here)?.to_string(),
             jobs,
             asked: setup::asked(selection)?,
             on,

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::agree::agree;
 use crate::args::{Global, Output, TableAction, WEEK_HOURS};
+use crate::home::home;
 use crate::{output, setup};
 
 pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCode> {
@@ -90,7 +91,7 @@ async fn show(global: &Global, lake: &Lake, name: &str) -> Result<()> {
 /// Intervals of the job that writes the table, if the project has it.
 fn intervals(global: &Global, name: &TableName, snapshot: &Snapshot) -> Result<()> {
     // A lake can be looked after where its project is not, or is not in order.
-    let project = setup::project_without_variables(global).ok();
+    let project = setup::project(global).ok();
     let manifest = project.as_ref().and_then(|project| project.jobs.get(name)).map(|job| &job.manifest);
     let start = manifest.and_then(|manifest| manifest.start.as_deref()).map(parse_stamp).transpose()?;
     let computed = computed_intervals(snapshot, start);
@@ -132,8 +133,8 @@ async fn optimize(global: &Global, settings: &Settings, name: &str, target_mib: 
     const TARGET_MIB: u32 = 128;
     let name: TableName = name.parse()?;
     // A lake can be looked after where its project is not: only the size of files would come from it.
-    let project = match global.project.exists() {
-        true => setup::project_without_variables(global)?,
+    let project = match home(global)?.has_project() {
+        true => setup::project(global)?,
         false => Project::parse(&ProjectFiles::from([("project.toml".to_owned(), "name = \"none\"\n".to_owned())]))?,
     };
     let job = project.jobs.get(&name);

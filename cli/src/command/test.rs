@@ -11,10 +11,10 @@ use crate::{output, setup};
 
 pub(crate) async fn test(global: &Global, jobs: &[String]) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let project = setup::project_without_variables(global)?;
+    let project = setup::project(global)?;
     let stores = setup::stores(&settings);
     let state = setup::state(&settings, &stores)?;
-    let external = setup::external(global, &project, &stores).await?;
+    let external = setup::external(&project, &stores).await?;
     let mut schemas = infer_schemas(&state, &project, &external).await?;
     schemas.extend(external.into_iter().filter_map(|(name, schema)| Some((name, schema.ok()?))));
     let named = jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;

@@ -82,6 +82,8 @@ impl Lines {
             source,
             sink,
             expect,
+            // A project puts the groups' expectations among those of the job.
+            expect_groups: _,
             max_rejected: _,
             target_file_mib: _,
         } = manifest;

@@ -125,7 +125,7 @@ fn mistakes_of_all_files_are_reported_together() {
     files.insert("gold/y/job.toml".into(), "grain = 3".into());
     files.insert("raw/z/job.toml".into(), BRONZE.into());
     insta::assert_snapshot!(Project::parse(&files).unwrap_err().render(), @r#"
-    error: unknown key `nmae`, expected one of `name`, `description`, `defaults`
+    error: unknown key `nmae`, expected one of `name`, `description`, `defaults`, `lake`, `variables`, `expect_group`, `settings`
      --> project.toml:1:1
       |
     1 | nmae = "market"
@@ -679,25 +679,19 @@ fn fixtures_fit_their_query() {
 fn variables_are_named_when_they_are_missing() {
     let project = Project::parse(&files()).unwrap();
     assert_eq!(project.variables(), BTreeSet::from(["raw".to_owned()]));
-    let with = |pairs: &[(&str, &str)]| {
-        let values = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        project.with_variables(&values)
+    let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
-    let root = |value| with(&[("raw", value)]).unwrap().sources.files["bars"].root.clone();
+    let root = |value| project.with_variables(&map(&[("raw", value)])).sources.files["bars"].root.clone();
     assert_eq!(root("s3://bucket/x"), "s3://bucket/x/intraday");
     assert_eq!(root("s3://bucket/x/"), "s3://bucket/x/intraday");
-    insta::assert_snapshot!(
-        with(&[]).unwrap_err(),
-        @"`raw.bars` of sources.toml needs the variable `raw`: pass `--var raw=URL`"
-    );
-    insta::assert_snapshot!(
-        with(&[("raw", "x"), ("rwa", "x")]).unwrap_err(),
-        @"no source uses the variable `rwa`: did you mean `raw`?"
-    );
-    insta::assert_snapshot!(
-        with(&[("raw", "x"), ("colour", "x")]).unwrap_err(),
-        @"no source uses the variable `colour`: the project has `raw`"
-    );
+    let needs = |job: &str| project.with_variables(&map(&[])).check_values(&[job.parse().unwrap()]);
+    insta::assert_snapshot!(needs("bronze.bars").unwrap_err(), @"`raw.bars` of sources.toml needs the variable `raw`: pass `--var raw=FOLDER` (or a URL), or set it in project.toml");
+    needs("silver.bars").unwrap();
+    project.with_variables(&map(&[("raw", "$x")])).check_values(&["bronze.bars".parse().unwrap()]).unwrap();
+    let wrong = |pairs: &[(&str, &str)]| project.check_names(&map(pairs)).unwrap_err();
+    insta::assert_snapshot!(wrong(&[("raw", "x"), ("rwa", "x")]), @"no source uses the variable `rwa`: did you mean `raw`?");
+    insta::assert_snapshot!(wrong(&[("raw", "x"), ("colour", "x")]), @"no source uses the variable `colour`: the project has `raw`");
 }
 
 #[test]
@@ -771,7 +765,7 @@ fn a_table_of_others_is_known_by_its_name() {
     assert_eq!(project.job(&"silver.trades".parse().unwrap()).unwrap().query.tables(), BTreeSet::from([name.clone()]));
     assert_eq!(project.variables(), BTreeSet::from(["raw".to_owned()]));
     let values = [("raw".to_owned(), "s3://bucket/x".to_owned())].into();
-    assert_eq!(project.with_variables(&values).unwrap().external(&name).unwrap().location, "s3://bucket/x/trades");
+    assert_eq!(project.with_variables(&values).external(&name).unwrap().location, "s3://bucket/x/trades");
     let text = serde_json::to_string(&Sources::default()).unwrap();
     assert_eq!(text, r#"{"files":{}}"#, "contracts without tables are written as before");
 

@@ -1,11 +1,13 @@
-//! `$name` in the roots and locations of sources.toml, given by `--var name=value`.
+//! `$name` in the roots and locations of sources.toml.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Project, listed};
 use crate::diagnostic;
 use crate::error::{Error, Result};
-use crate::sql::{EXTERNAL, RAW};
+use crate::name::TableName;
+use crate::sources::{ExternalTable, FileSource};
+use crate::sql::RAW;
 
 impl Project {
     /// Names of the variables that sources need, without the `$`.
@@ -19,28 +21,83 @@ impl Project {
         names
     }
 
-    /// The project with the values in place of the variables.
-    ///
-    /// # Errors
-    /// `Invalid` when a variable has no value, or a value no variable.
-    pub fn with_variables(&self, values: &BTreeMap<String, String>) -> Result<Self> {
-        let known: Vec<String> = self.variables().into_iter().collect();
-        if let Some(unknown) = values.keys().find(|name| !known.contains(name)) {
-            let meant = diagnostic::closest(unknown, known.iter().map(String::as_str));
-            let help =
-                meant.map_or(format!("the project has {}", listed(&known)), |name| format!("did you mean `{name}`?"));
-            return Err(Error::invalid(format!("no source uses the variable `{unknown}`: {help}")));
-        }
+    /// The project with the values in place of the variables. A source keeps a variable that has no value: only jobs that read it
+    /// need one, see [`check_values`](Self::check_values).
+    #[must_use]
+    pub fn with_variables(&self, values: &BTreeMap<String, String>) -> Self {
         let mut project = self.clone();
-        for (name, source) in &mut project.sources.files {
-            let root = substitute(&format!("{RAW}.{name}"), &source.root, values)?;
-            source.written_root = Some(std::mem::replace(&mut source.root, root));
+        for source in project.sources.files.values_mut() {
+            if let Ok(root) = substitute(&source.root, values) {
+                source.written_root = Some(std::mem::replace(&mut source.root, root));
+            }
         }
-        for (name, table) in &mut project.sources.tables {
-            let location = substitute(&format!("{EXTERNAL}.{name}"), &table.location, values)?;
-            table.written_location = Some(std::mem::replace(&mut table.location, location));
+        for table in project.sources.tables.values_mut() {
+            if let Ok(location) = substitute(&table.location, values) {
+                table.written_location = Some(std::mem::replace(&mut table.location, location));
+            }
         }
-        Ok(project)
+        project
+    }
+
+    /// # Errors
+    /// `Invalid` with a value that is of no use to any source.
+    pub fn check_names(&self, values: &BTreeMap<String, String>) -> Result<()> {
+        let known = self.variables();
+        match values.keys().find(|name| !known.contains(*name)) {
+            Some(unknown) => {
+                Err(Error::invalid(format!("no source uses the variable `{unknown}`: {}", meant(unknown, &known))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// `Invalid` with the first source of the jobs that needs a variable without a value.
+    pub fn check_values(&self, jobs: &[TableName]) -> Result<()> {
+        for job in jobs {
+            let query = &self.job(job)?.query;
+            let files = query.files().into_iter().filter_map(|name| Some((name, self.sources.files.get(name)?)));
+            for (name, source) in files {
+                source.check_root(name)?;
+            }
+            for (name, table) in query.tables().iter().filter_map(|name| Some((name, self.external(name)?))) {
+                table.check_location(name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FileSource {
+    /// # Errors
+    /// `Invalid` when a variable of the root has no value.
+    pub fn check_root(&self, name: &str) -> Result<()> {
+        check_place(&format!("{RAW}.{name}"), &self.root, self.written_root.is_some())
+    }
+}
+
+impl ExternalTable {
+    /// # Errors
+    /// `Invalid` when a variable of the location has no value.
+    pub fn check_location(&self, name: &TableName) -> Result<()> {
+        check_place(&name.to_string(), &self.location, self.written_location.is_some())
+    }
+}
+
+/// What was probably meant, or all there are.
+pub(super) fn meant(unknown: &str, known: &BTreeSet<String>) -> String {
+    match diagnostic::closest(unknown, known.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("the project has {}", listed(&known.iter().cloned().collect::<Vec<_>>())),
+    }
+}
+
+fn check_place(source: &str, text: &str, is_final: bool) -> Result<()> {
+    match substitute(text, &BTreeMap::new()) {
+        Err(name) if !is_final => Err(Error::invalid(format!(
+            "`{source}` of sources.toml needs the variable `{name}`: pass `--var {name}=FOLDER` (or a URL), or set it in project.toml"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -53,7 +110,9 @@ pub fn variables_of(root: &str) -> Vec<&str> {
     pieces(root).into_iter().filter_map(name).collect()
 }
 
-fn substitute(source: &str, root: &str, values: &BTreeMap<String, String>) -> Result<String> {
+/// # Errors
+/// The first variable without a value.
+fn substitute<'a>(root: &'a str, values: &BTreeMap<String, String>) -> std::result::Result<String, &'a str> {
     let mut text = String::new();
     for piece in pieces(root) {
         match piece {
@@ -62,11 +121,7 @@ fn substitute(source: &str, root: &str, values: &BTreeMap<String, String>) -> Re
             Piece::Text(piece) => text.push_str(piece),
             Piece::Variable(name) => match values.get(name).filter(|value| !value.is_empty()) {
                 Some(value) => text.push_str(value),
-                None => {
-                    return Err(Error::invalid(format!(
-                        "`{source}` of sources.toml needs the variable `{name}`: pass `--var {name}=URL`"
-                    )));
-                }
+                None => return Err(name),
             },
         }
     }

@@ -4,18 +4,19 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-/// Reference of `project.toml`, `sources.toml`, `job.toml` and `tests/*.toml`.
+/// Reference of `project.toml`, `profiles/*.toml`, `sources.toml`, `job.toml` and `tests/*.toml`.
 pub fn reference_markdown() -> String {
     let files = [
         ("job.toml", super::manifest_schema()),
         ("tests/*.toml", super::fixture_schema()),
         ("sources.toml", super::sources_schema()),
         ("project.toml", super::project_schema()),
+        ("profiles/*.toml", super::profile_schema()),
     ];
     let mut page = String::from(
         "# Files of a project\n\n\
          A job is a folder `<layer>/<table>` with `job.toml`, `query.sql` and, in `tests/`, its tests. Beside the layers lie\n\
-         `project.toml` and `sources.toml`. A choice is a table of its name: `[sink.merge]`, or `format = { csv = {} }`.\n\
+         `project.toml` and `sources.toml`, and where they are needed `functions.sql` and `profiles/*.toml`. A choice is a table of its name: `[sink.merge]`, or `format = { csv = {} }`.\n\
          This page is generated from the types of `core/`.\n",
     );
     for (file, schema) in &files {

@@ -6,6 +6,7 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 fn parse(config: &str, environment: &[(&str, &str)], command_line: &[(&str, &str)]) -> Result<Settings> {
     Settings::parse(&SettingsLayers {
+        tables: &[],
         config: Some(("pulse.toml", config)),
         other_keys: &["lake"],
         environment: Some(&map(environment)),

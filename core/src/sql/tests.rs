@@ -85,7 +85,7 @@ fn parameters_are_the_two_of_the_interval() {
     3 | where ts >= $intervall_start
       |             ^^^^^^^^^^^^^^^^
       |
-      = help: a query has two: `$interval_start` and `$interval_end`
+      = help: declare it in project.toml (`[variables.name]`); `$interval_start`, `$interval_end` and `$run_date` are there
     ");
     assert!(Query::parse("query.sql", "select * from silver.a where x = $1").is_err());
 }

@@ -81,7 +81,8 @@ pub async fn external_schemas(stores: &Stores, project: &Project, jobs: &[TableN
     }
     let mut schemas = ExternalSchemas::new();
     for name in names {
-        let Some(declared) = project.external(&name) else { continue };
+        let declared = project.external(&name).filter(|declared| declared.check_location(&name).is_ok());
+        let Some(declared) = declared else { continue };
         let schema = match external_table(stores, &name, declared) {
             Ok(table) => existing(&table, declared).await.map(|snapshot| snapshot.schema),
             Err(error) => Err(error),
@@ -92,6 +93,7 @@ pub async fn external_schemas(stores: &Stores, project: &Project, jobs: &[TableN
 }
 
 fn external_table(stores: &Stores, name: &TableName, declared: &ExternalTable) -> Result<Table> {
+    declared.check_location(name)?;
     let base = std::env::current_dir().map_err(|e| Error::unavailable("no current folder").with_source(e))?;
     Table::of_others(name, folder_url(&declared.location, &base)?, stores)
 }

@@ -14,8 +14,9 @@ use crate::store::folder_url;
 /// that does not exist are the same: there only the feeds' warnings say that nothing was found.
 ///
 /// # Errors
-/// `Invalid` with the source, its root, and the variables in it.
+/// `Invalid` with a variable that has no value, or with the source, its root, and the variables in it.
 pub fn check_roots(project: &Project, jobs: &[TableName]) -> Result<()> {
+    project.check_values(jobs)?;
     for job in jobs {
         for name in project.job(job)?.query.files() {
             if let Some(source) = project.sources.files.get(name) {
@@ -31,6 +32,7 @@ pub fn check_roots(project: &Project, jobs: &[TableName]) -> Result<()> {
 /// # Errors
 /// As [`check_roots`].
 pub(super) fn existing_root(name: &str, source: &FileSource) -> Result<Url> {
+    source.check_root(name)?;
     let base = std::env::current_dir().map_err(|e| Error::unavailable("no current folder").with_source(e))?;
     let root = folder_url(&source.root, &base)?;
     match root.to_file_path() {
@@ -86,7 +88,7 @@ mod tests {
         let project = Project::parse(&files)?;
         let values: BTreeMap<String, String> =
             project.variables().into_iter().map(|name| (name, raw.to_owned())).collect();
-        let project = project.with_variables(&values)?;
+        let project = project.with_variables(&values);
         check_roots(&project, &["bronze.s".parse()?])
     }
 

@@ -251,7 +251,7 @@ fn project(jobs: &[JobText], folder: &std::path::Path) -> Project {
         files.insert(format!("{path}/query.sql"), (*query).to_owned());
     }
     let variables = BTreeMap::from([("raw".to_owned(), folder.join("raw").to_string_lossy().into_owned())]);
-    Project::parse(&files).unwrap().with_variables(&variables).unwrap()
+    Project::parse(&files).unwrap().with_variables(&variables)
 }
 
 fn now() -> DateTime<Utc> {

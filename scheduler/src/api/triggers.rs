@@ -246,10 +246,13 @@ impl Api {
 }
 
 fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {
-    let project = Project::parse(&request.files)?.with_variables(&request.variables)?;
+    let project = Project::parse(&request.files)?;
+    project.check_names(&request.variables)?;
+    let project = project.with_variables(&request.variables);
     project.check_asked(&request.jobs, request.asked.interval)?;
     let graph = Graph::new(&project)?;
     let graph = if request.jobs.is_empty() { graph } else { graph.select(&request.jobs)? };
+    project.check_values(graph.order())?;
     Ok((project, graph))
 }
 

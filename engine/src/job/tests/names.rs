@@ -74,7 +74,7 @@ fn world(raw: &Path, lake: &str) -> World {
         text("silver/days/query.sql", "select d, sum(v) as v from bronze.lines group by d"),
     ]);
     let variables = BTreeMap::from([("raw".to_owned(), raw.to_str().unwrap().to_owned())]);
-    let project = Project::parse(&files).unwrap().with_variables(&variables).unwrap();
+    let project = Project::parse(&files).unwrap().with_variables(&variables);
     let bench = bench(project, folder.path(), lake);
     World { folder, bench, runs: 0, modes: BTreeMap::new() }
 }

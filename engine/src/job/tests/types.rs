@@ -22,7 +22,7 @@ fn world(sources: &str, jobs: &[JobText]) -> World {
     }
     let variables = BTreeMap::from([("raw".to_owned(), folder.path().join("raw").to_string_lossy().into_owned())]);
     let project = Project::parse(&files).unwrap_or_else(|error| panic!("{}", error.render()));
-    let bench = bench(project.with_variables(&variables).unwrap(), folder.path(), "lake");
+    let bench = bench(project.with_variables(&variables), folder.path(), "lake");
     World { folder, bench, runs: 0, modes: BTreeMap::new() }
 }
 

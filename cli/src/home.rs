@@ -1,0 +1,168 @@
+//! The project's folder, its lake, profile and variables: what options, environment and project.toml say together.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use chrono::Utc;
+use pulse_core::project::{Environment, Place, Project, ProjectFiles};
+use pulse_core::{Error, Result};
+
+use crate::args::Global;
+use crate::setup::{here, pairs};
+
+/// Folder of the jobs below the folder of a repository.
+const JOBS: &str = "jobs";
+const PROJECT_FILE: &str = "project.toml";
+/// Name of the lake's folder where nothing says another one.
+const LAKE: &str = "lake";
+/// Levels below the project's folder that can hold its files, and one more, so that a job which lies too deep is reported.
+const DEPTH: usize = 4;
+
+/// Read once for each process, so that all parts of a command see the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    /// Folder or URL of the tables, relative to the current folder or absolute.
+    pub(crate) lake: String,
+    folder: PathBuf,
+    environment: Environment,
+    /// As they are written.
+    files: ProjectFiles,
+    /// With values in place of variables.
+    rendered: ProjectFiles,
+}
+
+/// What the options mean here.
+///
+/// # Errors
+/// `Invalid` with what is wrong in project.toml, the profile or functions.sql, or with the value of a variable.
+pub(crate) fn home(global: &Global) -> Result<&Home> {
+    if let Some(home) = global.home.get() {
+        return Ok(home);
+    }
+    let home = Home::read(global)?;
+    Ok(global.home.get_or_init(|| home))
+}
+
+impl Home {
+    fn read(global: &Global) -> Result<Self> {
+        let folder = match &global.project {
+            Some(folder) => folder.clone(),
+            None => nearest_project(&here()?),
+        };
+        let files = if folder.is_dir() { project_files(&folder)? } else { ProjectFiles::new() };
+        let given = pairs(&global.variables, "--var")?;
+        let environment = Environment::new(&files, global.profile.as_deref(), &given, Utc::now().date_naive())?;
+        let lake = match (&global.lake, &environment.lake) {
+            (Some(lake), _) => lake.clone(),
+            (None, Some(place)) => resolved(place, &folder)?,
+            (None, None) => beside(&folder)?.join(LAKE).to_string_lossy().into_owned(),
+        };
+        let rendered = environment.render(files.clone())?;
+        Ok(Self { lake, folder, environment, files, rendered })
+    }
+
+    /// Whether there is one: a lake can be looked after where its project is not.
+    pub(crate) fn has_project(&self) -> bool {
+        self.files.contains_key(PROJECT_FILE)
+    }
+
+    /// The project's files with values in place of variables.
+    ///
+    /// # Errors
+    /// `Invalid` where its folder does not exist.
+    pub(crate) fn files(&self) -> Result<&ProjectFiles> {
+        match self.folder.is_dir() {
+            true => Ok(&self.rendered),
+            false => Err(Error::invalid(format!(
+                "there is no project: {} is no folder; name it with --project, or make one with `pulse init`",
+                self.folder.display()
+            ))),
+        }
+    }
+
+    /// # Errors
+    /// `Invalid` with each mistake in each file, or with a value that is of no use.
+    pub(crate) fn project(&self) -> Result<Project> {
+        let project = Project::parse(self.files()?)?;
+        self.environment.check_names(&project.variables())?;
+        Ok(project.with_variables(&self.places_of(&project)?))
+    }
+
+    /// Values of the variables in sources.toml: folders and URLs.
+    pub(crate) fn places(&self) -> Result<BTreeMap<String, String>> {
+        self.places_of(&Project::parse(self.files()?)?)
+    }
+
+    fn places_of(&self, project: &Project) -> Result<BTreeMap<String, String>> {
+        let mut places = BTreeMap::new();
+        for name in project.variables() {
+            if let Some(place) = self.environment.values().get(&name) {
+                places.insert(name, resolved(place, &self.folder)?);
+            }
+        }
+        Ok(places)
+    }
+
+    /// Path and text of the files with a table `settings`, the stronger ones last.
+    pub(crate) fn settings(&self) -> Vec<(&str, &str)> {
+        let text = |path: &'_ String| self.files.get_key_value(path).map(|(path, text)| (path.as_str(), text.as_str()));
+        self.environment.settings.iter().filter_map(text).collect()
+    }
+}
+
+/// The folder of the project at or above a folder; `jobs` where there is none.
+fn nearest_project(from: &Path) -> PathBuf {
+    // As it is typed most often, so that messages stay short.
+    if Path::new(JOBS).join(PROJECT_FILE).is_file() {
+        return PathBuf::from(JOBS);
+    }
+    let candidates = from.ancestors().flat_map(|folder| [folder.to_owned(), folder.join(JOBS)]);
+    candidates.into_iter().find(|folder| folder.join(PROJECT_FILE).is_file()).unwrap_or_else(|| PathBuf::from(JOBS))
+}
+
+/// The folder that holds the project's.
+fn beside(folder: &Path) -> Result<PathBuf> {
+    match folder.components().next_back() {
+        Some(Component::Normal(_)) => Ok(folder.parent().map(Path::to_owned).unwrap_or_default()),
+        _ => Ok(here()?
+            .join(folder)
+            .canonicalize()
+            .ok()
+            .and_then(|path| path.parent().map(Path::to_owned))
+            .unwrap_or_default()),
+    }
+}
+
+fn resolved(place: &Place, folder: &Path) -> Result<String> {
+    if !place.is_of_project || place.text.contains("://") || Path::new(&place.text).is_absolute() {
+        return Ok(place.text.clone());
+    }
+    let path = folder.join(&place.text);
+    let text = path.to_str().ok_or_else(|| Error::invalid(format!("{} is no path in UTF-8", path.display())))?;
+    Ok(text.to_owned())
+}
+
+/// TOML and SQL below a folder, as deep as a project reaches.
+fn project_files(folder: &Path) -> Result<ProjectFiles> {
+    let mut files = ProjectFiles::new();
+    let mut folders = vec![(folder.to_owned(), 0)];
+    let unreadable = |path: &Path, error: std::io::Error| {
+        Error::invalid(format!("project {}: {error}; name its folder with --project", path.display()))
+    };
+    while let Some((next, depth)) = folders.pop() {
+        for entry in std::fs::read_dir(&next).map_err(|e| unreadable(&next, e))? {
+            let path = entry.map_err(|e| unreadable(&next, e))?.path();
+            let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if path.is_dir() {
+                if depth < DEPTH && !is_hidden {
+                    folders.push((path, depth + 1));
+                }
+            } else if path.extension().is_some_and(|extension| extension == "toml" || extension == "sql") {
+                let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
+                let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+                files.insert(name, text);
+            }
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,103 @@
+//! Lake, variables and settings in project.toml and in profiles.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const PROJECT: &str = r#"name = "shop"
+lake = "tables"
+
+[variables]
+raw = { type = "path", default = "files" }
+least = { type = "bigint", default = 2 }
+
+[[expect_group.small]]
+name = "the number is small"
+check = "number < 10 * $least"
+on_fail = "quarantine"
+"#;
+
+const SOURCES: &str = r#"[files.orders]
+root = "$raw"
+columns = [{ name = "number", type = "bigint" }]
+[files.orders.feed.daily]
+path = "{day}.csv"
+format = { csv = {} }
+
+[files.returns]
+root = "$elsewhere"
+columns = [{ name = "number", type = "bigint" }]
+[files.returns.feed.daily]
+path = "{day}.csv"
+format = { csv = {} }
+"#;
+
+fn project(folder: &Path) {
+    let job = "owner = \"shop\"\ngrain = [\"number\"]\nexpect_groups = [\"small\"]\n[sink.overwrite]\n";
+    let files = [
+        ("project.toml", PROJECT),
+        ("sources.toml", SOURCES),
+        ("profiles/prod.toml", "lake = \"prod\"\n[variables]\nleast = 3\n[settings]\nslots = 1\n"),
+        ("functions.sql", "create function twice(x bigint) returns bigint return x * 2;"),
+        ("files/a.csv", "number\n1\n2\n3\n25\n"),
+        ("silver/orders/job.toml", job),
+        ("silver/orders/query.sql", "select number, twice(number) as double from raw.orders where number >= $least"),
+    ];
+    for (path, text) in files {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+fn pulse(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pulse"));
+    for name in ["PULSE_PROJECT", "PULSE_LAKE", "PULSE_VAR", "PULSE_PROFILE", "PULSE_CONFIG"] {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn rows(folder: &Path, options: &[&str]) -> String {
+    let query = ["--output", "csv", "query", "select number, double from silver.orders order by number"];
+    let output = pulse(folder, &[options, &query].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_project_runs_the_same_from_every_folder() {
+    let scene = tempfile::tempdir().unwrap();
+    project(scene.path());
+    // A folder inside the project, and one outside of it.
+    let inside = scene.path().join("silver");
+    assert!(pulse(&inside, &["run", "--all"]).status.success());
+    assert_eq!(rows(&inside, &[]), "number,double\n2,4\n3,6\n");
+    let outside = tempfile::tempdir().unwrap();
+    let named = ["--project", scene.path().to_str().unwrap()];
+    let again = pulse(outside.path(), &[&named[..], &["run", "--all"]].concat());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("nothing was committed"), "{again:?}");
+    assert_eq!(rows(outside.path(), &named), rows(&inside, &[]));
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_profile_has_its_own_lake_and_values() {
+    let scene = tempfile::tempdir().unwrap();
+    project(scene.path());
+    let run = |options: &[&str]| pulse(scene.path(), &[options, &["run", "--all"]].concat());
+    assert!(run(&[]).status.success() && run(&["--profile", "prod"]).status.success());
+    assert_eq!(rows(scene.path(), &[]), "number,double\n2,4\n3,6\n");
+    assert_eq!(rows(scene.path(), &["--profile", "prod"]), "number,double\n3,6\n25,50\n");
+    let edited = run(&["--profile", "prod", "--var", "least=25"]);
+    assert!(String::from_utf8_lossy(&edited.stderr).contains("the job changed"), "{edited:?}");
+    assert_eq!(rows(scene.path(), &["--profile", "prod"]), "number,double\n25,50\n");
+    for (options, part) in [
+        (["--profile", "test"], "has no profile `test`"),
+        (["--var", "lesat=1"], "did you mean `least`?"),
+        (["--var", "least=many"], "`many` is no bigint"),
+    ] {
+        let refused = run(&options);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(part), "{refused:?}");
+    }
+}

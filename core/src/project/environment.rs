@@ -1,0 +1,296 @@
+//! Where a project runs and with which values: project.toml, a profile and the command line, in this order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::functions::{self, Functions, Meanings, Wrong, expand};
+use super::variable::{Literal, RUN_DATE, Variable, VariableType, text_of, toml_string};
+use super::variables::meant;
+use super::{ProjectFiles, ProjectManifest};
+use crate::diagnostic::Diagnostic;
+use crate::document::Document;
+use crate::error::{Error, Result};
+use crate::sources::ColumnType;
+use crate::sql::PARAMETERS;
+
+/// Keys of job.toml and project.toml whose strings are conditions.
+const CONDITIONS: [&str; 2] = ["check", "deleted"];
+
+/// `profiles/<name>.toml`: where and with which values a project runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Folder or URL of the tables. A folder is relative to the project's.
+    #[serde(default)]
+    pub lake: Option<String>,
+    /// Values of variables.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub variables: BTreeMap<String, toml::Value>,
+    /// Settings, as in pulse.toml.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub settings: toml::Table,
+}
+
+/// A folder or URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub text: String,
+    /// A relative path begins at the project's folder, not at the current one.
+    pub is_of_project: bool,
+}
+
+/// What the files, a profile and the command line say together.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    pub lake: Option<Place>,
+    /// Names of the files whose table `settings` holds settings, the stronger ones last.
+    pub settings: Vec<String>,
+    declared: BTreeMap<String, Variable>,
+    values: BTreeMap<String, Place>,
+    functions: Functions,
+}
+
+impl Environment {
+    /// `given` are the values of the command line.
+    ///
+    /// # Errors
+    /// `Invalid` with what is wrong in project.toml, in the profile or in functions.sql, or with a profile that does not exist.
+    pub fn new(
+        files: &ProjectFiles,
+        profile: Option<&str>,
+        given: &BTreeMap<String, String>,
+        run_date: NaiveDate,
+    ) -> Result<Self> {
+        let mut environment = Self::default();
+        environment.declare(files, run_date)?;
+        if let Some(name) = profile {
+            environment.apply_profile(files, name)?;
+        }
+        for (name, text) in given {
+            environment.values.insert(name.clone(), Place { text: text.clone(), is_of_project: false });
+        }
+        if let Some(text) = files.get(functions::FILE) {
+            let parsed = Functions::parse(text, &|name| environment.literal(name));
+            environment.functions =
+                parsed.map_err(|wrong| Error::from_diagnostics(vec![at(functions::FILE, text, wrong)]))?;
+        }
+        Ok(environment)
+    }
+
+    fn declare(&mut self, files: &ProjectFiles, run_date: NaiveDate) -> Result<()> {
+        let today = Variable {
+            data_type: VariableType::Scalar(ColumnType::Date),
+            default: Some(toml::Value::String(run_date.to_string())),
+            description: String::new(),
+        };
+        let path = "project.toml";
+        let mut declared = BTreeMap::new();
+        if let Some(text) = files.get(path) {
+            let parsed = Document::parse::<ProjectManifest>(path, text);
+            let (manifest, document) = parsed.map_err(|problem| Error::from_diagnostics(vec![problem]))?;
+            if let Some(name) = manifest.variables.keys().find(|name| is_reserved(name)) {
+                let problem = document
+                    .at_key(&["variables".into(), name.as_str().into()], format!("`{name}` has its own meaning"));
+                return Err(Error::from_diagnostics(vec![problem.with_help("give the variable another name")]));
+            }
+            self.lake = manifest.lake.map(|text| Place { text, is_of_project: true });
+            if document.holds("settings") {
+                self.settings.push(path.to_owned());
+            }
+            declared = manifest.variables;
+        }
+        declared.insert(RUN_DATE.to_owned(), today);
+        for (name, variable) in &declared {
+            if let Some(value) = &variable.default {
+                self.set(path, name, value)?;
+            }
+        }
+        self.declared = declared;
+        Ok(())
+    }
+
+    fn apply_profile(&mut self, files: &ProjectFiles, name: &str) -> Result<()> {
+        let path = format!("profiles/{name}.toml");
+        let Some(text) = files.get(&path) else { return Err(unknown_profile(files, name)) };
+        let parsed = Document::parse::<Profile>(&path, text);
+        let (profile, document) = parsed.map_err(|problem| Error::from_diagnostics(vec![problem]))?;
+        if let Some(text) = profile.lake {
+            self.lake = Some(Place { text, is_of_project: true });
+        }
+        if document.holds("settings") {
+            self.settings.push(path.clone());
+        }
+        for (name, value) in &profile.variables {
+            self.set(&path, name, value)?;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, path: &str, name: &str, value: &toml::Value) -> Result<()> {
+        let text = text_of(value).ok_or_else(|| {
+            Error::invalid(format!("{path}: the value of the variable `{name}` is neither text nor a number"))
+        })?;
+        self.values.insert(name.to_owned(), Place { text, is_of_project: true });
+        Ok(())
+    }
+
+    /// Values of all variables, as they are written.
+    pub fn values(&self) -> &BTreeMap<String, Place> {
+        &self.values
+    }
+
+    /// # Errors
+    /// `Invalid` with a value for a variable that neither project.toml declares nor a source uses.
+    pub fn check_names(&self, of_sources: &BTreeSet<String>) -> Result<()> {
+        let declared = self.declared.keys().filter(|name| *name != RUN_DATE);
+        let known: BTreeSet<String> = declared.chain(of_sources).cloned().collect();
+        match self.values.keys().find(|name| !known.contains(*name) && *name != RUN_DATE) {
+            Some(unknown) => Err(Error::invalid(format!(
+                "project.toml declares no variable `{unknown}`, and no source uses it: {}",
+                meant(unknown, &known)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The files with values in place of variables, and expressions in place of calls of functions.sql.
+    ///
+    /// # Errors
+    /// `Invalid` with a variable that has no value, a value that its type does not hold, or a call with wrong arguments; with the
+    /// place of each.
+    pub fn render(&self, files: ProjectFiles) -> Result<ProjectFiles> {
+        let mut problems = Vec::new();
+        let mut rendered = ProjectFiles::new();
+        for (path, text) in files {
+            let file = path.rsplit('/').next().unwrap_or(&path);
+            let outcome = match file {
+                "query.sql" => self.query(&text),
+                "job.toml" | "project.toml" => self.manifest(&text),
+                _ => Ok(text.clone()),
+            };
+            match outcome {
+                Ok(text) => drop(rendered.insert(path, text)),
+                Err(wrong) => problems.push(at(&path, &text, wrong)),
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(rendered),
+            false => Err(Error::from_diagnostics(problems)),
+        }
+    }
+
+    fn query(&self, text: &str) -> std::result::Result<String, Wrong> {
+        expand(text, &Meanings { functions: &self.functions, value: &|name| self.literal(name) })
+    }
+
+    /// A manifest that is no TOML is left to its parser.
+    fn manifest(&self, text: &str) -> std::result::Result<String, Wrong> {
+        let Ok(document) = DeTable::parse(text) else { return Ok(text.to_owned()) };
+        let mut edits = Vec::new();
+        for (key, value) in document.get_ref() {
+            // Declarations are no uses.
+            if key.get_ref() != "variables" {
+                self.value(key.get_ref(), value, &mut edits)?;
+            }
+        }
+        edits.sort_by_key(|(span, _)| span.start);
+        let (mut rendered, mut end) = (String::new(), 0);
+        for (span, replacement) in edits {
+            rendered.push_str(&text[end..span.start]);
+            rendered.push_str(&replacement);
+            end = span.end;
+        }
+        rendered.push_str(&text[end..]);
+        Ok(rendered)
+    }
+
+    fn value(
+        &self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        edits: &mut Vec<(Range<usize>, String)>,
+    ) -> std::result::Result<(), Wrong> {
+        match value.get_ref() {
+            DeValue::String(text) => {
+                let whole = |wrong: Wrong| Wrong { span: value.span(), ..wrong };
+                let replacement = match CONDITIONS.contains(&key) {
+                    true => {
+                        Some(toml_string(&self.query(text).map_err(whole)?)).filter(|new| *new != toml_string(text))
+                    }
+                    false => self.string(text).map_err(|message| Wrong { span: value.span(), message })?,
+                };
+                edits.extend(replacement.map(|new| (value.span(), new)));
+                Ok(())
+            }
+            DeValue::Array(items) => items.iter().try_for_each(|item| self.value(key, item, edits)),
+            DeValue::Table(table) => table.iter().try_for_each(|(key, value)| self.value(key.get_ref(), value, edits)),
+            _ => Ok(()),
+        }
+    }
+
+    /// TOML of a string outside of conditions; none when no variable stands in it.
+    fn string(&self, text: &str) -> std::result::Result<Option<String>, String> {
+        if let Some(name) = text.strip_prefix('$')
+            && let Some(literal) = self.literal(name)
+        {
+            return Ok(Some(literal?.toml));
+        }
+        let mut replaced = String::new();
+        let mut rest = text;
+        while let Some(dollar) = rest.find('$') {
+            let after = &rest[dollar + 1..];
+            let length = after.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+            replaced.push_str(&rest[..dollar]);
+            match self.literal(&after[..length]) {
+                Some(literal) => replaced.push_str(&literal?.text),
+                None => replaced.push_str(&rest[dollar..=dollar + length]),
+            }
+            rest = &after[length..];
+        }
+        replaced.push_str(rest);
+        Ok(Some(toml_string(&replaced)).filter(|_| replaced != text))
+    }
+
+    /// None where project.toml does not declare the variable.
+    fn literal(&self, name: &str) -> Option<std::result::Result<Literal, String>> {
+        let variable = self.declared.get(name)?;
+        Some(match (&variable.data_type, self.values.get(name)) {
+            (VariableType::Path, _) => {
+                Err(format!("`${name}` is a path: it stands in `root` and `location` of sources.toml"))
+            }
+            (VariableType::Scalar(_), None) => Err(format!(
+                "the variable `{name}` has no value: pass `--var {name}=..`, name a `--profile` that has it, or set its `default` in \
+                 project.toml"
+            )),
+            (VariableType::Scalar(data_type), Some(value)) => {
+                Literal::new(data_type, &value.text).map_err(|wrong| format!("the variable `{name}`: {wrong}"))
+            }
+        })
+    }
+}
+
+fn is_reserved(name: &str) -> bool {
+    name == RUN_DATE || PARAMETERS.contains(&name)
+}
+
+fn at(path: &str, text: &str, wrong: Wrong) -> Diagnostic {
+    Diagnostic::new(path, &Arc::from(text), wrong.span, wrong.message)
+}
+
+fn unknown_profile(files: &ProjectFiles, name: &str) -> Error {
+    let known = |path: &String| Some(path.strip_prefix("profiles/")?.strip_suffix(".toml")?.to_owned());
+    let known = files.keys().filter_map(known).collect();
+    Error::invalid(format!("the project has no profile `{name}` (profiles/{name}.toml): {}", meant(name, &known)))
+}
+
+#[cfg(test)]
+mod tests;
