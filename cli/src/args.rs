@@ -31,6 +31,7 @@ impl Arguments {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Folder of the project. Without it, the nearest folder at or above the current one that holds `project.toml` or
     /// `jobs/project.toml`.
@@ -49,6 +50,9 @@ pub(crate) struct Global {
     /// How answers are printed.
     #[arg(long, global = true, env = "PULSE_OUTPUT", default_value = "table")]
     pub(crate) output: Output,
+    /// Colours: on a terminal unless `NO_COLOR` is set, always or never.
+    #[arg(long = "color", global = true, default_value = "auto", value_name = "WHEN")]
+    pub(crate) colour: Colour,
     /// Config file with settings; `pulse.toml` in this folder when it is there.
     #[arg(long, global = true, env = "PULSE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
@@ -61,7 +65,7 @@ pub(crate) struct Global {
     /// What the options and the project's files say together; read once.
     #[arg(skip)]
     pub(crate) home: OnceLock<Home>,
-    /// Say more; twice also says why.
+    /// Log more; twice logs reasons as well.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 }
@@ -83,8 +87,17 @@ pub(crate) enum Output {
     Csv,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a project: empty, an example, or from a file that you have.
+    Init(InitOptions),
     /// Parse, resolve and plan every job; touches no data. With `--lake` on the command line, also compare the jobs' columns with
     /// those of the lake's tables, and report columns that a run would lose.
     Check,
@@ -134,18 +147,32 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(crate) struct InitOptions {
+    /// Folder of the project; it is made.
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// A CSV, JSON, Parquet or Avro file. The project gets a source that describes it, a bronze job that types its records and
+    /// a gold job that sums them up.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// A small shop with two jobs, a test and a profile.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) example: bool,
+}
+
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Selection {
-    /// Jobs, such as `silver.bars_1m`.
-    #[arg(required_unless_present = "all")]
+    /// Jobs, such as `silver.bars_1m`. `*` stands for any text (`silver.*`); `+silver.bars_1m` adds the jobs that it reads,
+    /// and `silver.bars_1m+` those that read it.
     pub(crate) jobs: Vec<String>,
     /// Every job of the project.
     #[arg(long, conflicts_with = "jobs")]
     pub(crate) all: bool,
-    /// Start of the interval, `YYYY-MM-DD` or RFC 3339. With --all it is that of the jobs that have an `interval`; others
-    /// run as ever.
+    /// Start of the interval, `YYYY-MM-DD` or RFC 3339. With --all it applies to the jobs that have an `interval`; the others
+    /// run as usual.
     #[arg(long, requires = "to")]
     pub(crate) from: Option<String>,
-    /// End of the interval, not contained in it.
+    /// End of the interval; the interval does not contain it.
     #[arg(long, requires = "from")]
     pub(crate) to: Option<String>,
     /// Compute all rows from all inputs, and replace all rows of the tables in one commit each.
@@ -224,7 +251,9 @@ pub(crate) enum ClusterAction {
     },
     /// Change the number of machines with executors, by the task groups.
     Scale {
+        /// Machines with executors.
         machines: usize,
+        /// Cluster, such as `j-1A2B3C4D5E6F7`; the one of `cluster_spec` when none is named.
         #[arg(long)]
         id: Option<String>,
         /// Do not ask.
@@ -233,6 +262,7 @@ pub(crate) enum ClusterAction {
     },
     /// End a cluster and what runs on it.
     Down {
+        /// Cluster, such as `j-1A2B3C4D5E6F7`; the one of `cluster_spec` when none is named.
         id: Option<String>,
         /// Do not ask.
         #[arg(long)]
@@ -279,16 +309,22 @@ pub(crate) enum Role {
 
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Runs {
-    /// The newest runs, a line each.
+    /// List the newest runs, one line each.
     List {
-        /// How many.
+        /// Number of runs.
         #[arg(long, default_value_t = 30)]
         limit: usize,
     },
-    /// One trigger's runs, or one run, with all that is known.
-    Show { id: String },
+    /// Show one trigger's runs, or one run, in detail.
+    Show {
+        /// Trigger such as `20240131T143000-0a1b2c3d`, or run such as `20240131T143000-0a1b2c3d-silver.bars`.
+        id: String,
+    },
     /// Ask the driver of a trigger to stop it.
-    Cancel { id: String },
+    Cancel {
+        /// Trigger, such as `20240131T143000-0a1b2c3d`.
+        id: String,
+    },
 }
 
 /// What a vacuum retains unless it is told otherwise, in hours.
@@ -326,15 +362,21 @@ pub(crate) enum TableAction {
     /// All tables of the lake.
     List,
     /// Columns and size of one table; of a job with an `interval`, also which intervals were computed and which are missing.
-    Show { name: String },
+    Show {
+        /// Table, such as `silver.bars_1m`.
+        name: String,
+    },
     /// Commits of one table, newest first.
     History {
+        /// Table, such as `silver.bars_1m`.
         name: String,
+        /// Number of commits.
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
     /// Rewrite small files of one table into larger ones; its rows stay as they are.
     Optimize {
+        /// Table, such as `silver.bars_1m`.
         name: String,
         /// Size of a file, in MiB; that of the table's job when the project has it, else 128.
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
@@ -342,6 +384,7 @@ pub(crate) enum TableAction {
     },
     /// Remove the rows of raw files that are gone from a table that appends them.
     Forget {
+        /// Table, such as `silver.bars_1m`.
         name: String,
         /// As `plan` names them: the path below the source's root, or `raw.SOURCE/PATH`.
         #[arg(required = true, value_name = "FILE")]
@@ -352,6 +395,7 @@ pub(crate) enum TableAction {
     },
     /// Delete files of one table that no version within the retention needs.
     Vacuum {
+        /// Table, such as `silver.bars_1m`.
         name: String,
         /// Hours back to which every version stays readable; never less than a run may take (`run_timeout_s`, a day unless set).
         #[arg(long, default_value_t = WEEK_HOURS, value_name = "HOURS")]
@@ -373,11 +417,13 @@ pub(crate) enum Generate {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Bars {
+    /// Number of symbols.
     #[arg(long, default_value_t = 10)]
     pub(crate) symbols: u32,
     /// Sessions of the intraday feed, counted back from 2021-01-08.
     #[arg(long, default_value_t = 10)]
     pub(crate) sessions: u32,
+    /// Seed of the random numbers; the same seed gives the same files.
     #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,
     /// Share of bars with a defect, 0 to 1.

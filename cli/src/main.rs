@@ -14,6 +14,7 @@ mod command;
 mod generate;
 mod home;
 mod interrupt;
+mod live;
 mod output;
 mod setup;
 mod watch;
@@ -37,6 +38,7 @@ const LAST_WAIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let arguments = Arguments::of_command_line();
+    output::set_colours(arguments.global.colour);
     keep_quiet_of_known_panics();
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Error)
@@ -83,6 +85,7 @@ fn keep_quiet_of_known_panics() {
 async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
     let global = arguments.global;
     match arguments.command {
+        Command::Init(options) => command::init::init(&options),
         Command::Check => command::check::check(&global).await,
         Command::Plan(selection) => command::plan::plan(&global, &selection).await,
         Command::Backfill(options) => command::backfill::backfill(&global, &options).await,

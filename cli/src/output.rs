@@ -9,12 +9,38 @@ use datafusion::arrow;
 use pulse_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
-use crate::args::Output;
+use crate::args::{Colour, Output};
+
+/// Whether a person follows on stderr.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Columns of the terminal; none off a terminal.
+pub(crate) fn width() -> Option<usize> {
+    console::Term::stderr().size_checked().map(|(_, columns)| usize::from(columns))
+}
+
+/// What `--color` and `NO_COLOR` say for both streams.
+pub(crate) fn set_colours(colour: Colour) {
+    let wanted = |is_terminal: bool| match colour {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    };
+    console::set_colors_enabled(wanted(std::io::stdout().is_terminal()));
+    console::set_colors_enabled_stderr(wanted(std::io::stderr().is_terminal()));
+}
+
+/// `1 row`, `2,000 rows`.
+pub(crate) fn plural(value: u64, noun: &str) -> String {
+    let ending = if value == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", count(value))
+}
 
 /// An error with its snippets and its root cause, on stderr.
 pub(crate) fn error(error: &Error) {
-    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let text = if coloured { error.render_coloured() } else { error.render() };
+    let text = if console::colors_enabled_stderr() { error.render_coloured() } else { error.render() };
     let mut source = std::error::Error::source(error);
     let mut causes = String::new();
     while let Some(inner) = source {

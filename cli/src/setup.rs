@@ -216,9 +216,9 @@ pub(crate) async fn refuse_mistakes(global: &Global, settings: &Settings, select
     check_jobs(&state(settings, &stores(settings))?, &project, &jobs).await
 }
 
-/// An interval that is of no use to the jobs that are asked for.
+/// An interval that is of no use to the jobs that are named.
 pub(crate) fn refuse_asked(global: &Global, selection: &Selection) -> Result<()> {
-    let named = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
+    let named: Vec<TableName> = selection.jobs.iter().filter_map(|name| name.parse().ok()).collect();
     project(global)?.check_asked(&named, asked(selection)?.interval)
 }
 
@@ -229,11 +229,14 @@ pub(crate) fn refuse_missing_roots(project: &Project, selection: &Selection) -> 
 
 pub(crate) fn graph(project: &Project, selection: &Selection) -> Result<Graph> {
     let graph = Graph::new(project)?;
-    if selection.all {
-        return Ok(graph);
+    match (selection.all, selection.jobs.as_slice()) {
+        (true, _) => Ok(graph),
+        (false, []) => Err(Error::invalid(format!(
+            "no job is named: name jobs, or run all of them with --all. The project has {}",
+            graph.order().iter().map(TableName::to_string).collect::<Vec<_>>().join(", ")
+        ))),
+        (false, patterns) => graph.select(&graph.matching(patterns)?),
     }
-    let names = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
-    graph.select(&names)
 }
 
 pub(crate) fn asked(selection: &Selection) -> Result<Asked> {

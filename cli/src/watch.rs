@@ -1,19 +1,18 @@
-//! Following a trigger: bars on a terminal, a line a run otherwise, and a summary that stays.
+//! Following a trigger: a block on a terminal, a line for each run that ended, and a summary that stays.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use console::style;
 use pulse_core::manifest::OnFail;
-use pulse_core::name::TableName;
 use pulse_core::reasons::RejectedRows;
 use pulse_core::run::{RunRecord, RunState};
 use pulse_engine::job::Mode;
 use pulse_scheduler::driver::Notice;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::output::{aligned, count, size};
+use crate::live::Live;
+use crate::output::{self, aligned, count, is_terminal, plural, size};
 
 /// What the summary needs of all runs.
 pub(crate) struct Watched {
@@ -22,63 +21,35 @@ pub(crate) struct Watched {
 }
 
 /// Shows notices until the driver is done.
-pub(crate) async fn watch(mut notices: UnboundedReceiver<Notice>) -> Watched {
+pub(crate) async fn watch(mut notices: UnboundedReceiver<Notice>, jobs: usize) -> Watched {
     let began = Instant::now();
-    let terminal = std::io::stderr().is_terminal();
-    let bars = MultiProgress::new();
-    let mut running: BTreeMap<TableName, ProgressBar> = BTreeMap::new();
+    let mut live = Live::new(jobs, is_terminal());
     let mut reported = BTreeMap::new();
     let mut records = Vec::new();
-    let say = |line: String| match terminal {
-        true => drop(bars.println(line)),
-        false => eprintln!("{line}"),
-    };
     while let Some(notice) = notices.recv().await {
         match notice {
-            Notice::Started { job } if terminal => {
-                running.insert(job.clone(), bars.add(bar(&job)));
-            }
-            Notice::Started { .. } => {}
-            Notice::Progress { job, done, tasks } => {
-                if let Some(bar) = running.get(&job) {
-                    bar.set_length(tasks as u64);
-                    bar.set_position(done as u64);
-                }
-            }
+            Notice::Started { job } => live.started(&job),
+            Notice::Progress { job, reached } => live.reached(&job, reached),
             Notice::Reported { job, warnings, mode } => {
                 reported.insert(job, (warnings, mode));
             }
             Notice::Retried { job, attempt, after, error } => {
-                if let Some(bar) = running.remove(&job) {
-                    bar.finish_and_clear();
-                }
+                live.ended(&job, false);
                 let after = after.as_secs_f64();
-                say(format!("{:<10} {:<24} attempt {attempt} in {after:.1} s: {error}", "retried", job.to_string()));
+                let word = style(format!("{:<10}", "retried")).for_stderr().yellow();
+                live.say(&format!("{word} {:<24} attempt {attempt} in {after:.1} s: {error}", job.to_string()));
             }
             Notice::Ended { record, error } => {
-                if let Some(bar) = running.remove(&record.job) {
-                    bar.finish_and_clear();
-                }
+                live.ended(&record.job, true);
                 let (warnings, mode) = reported.remove(&record.job).unzip();
                 // A run that failed reports nothing.
                 let warnings = warnings.unwrap_or_else(|| record.warnings.clone());
-                lines(&record, &warnings, mode.as_ref(), error.as_deref()).into_iter().for_each(say);
+                lines(&record, &warnings, mode.as_ref(), error.as_deref()).iter().for_each(|line| live.say(line));
                 records.push(*record);
             }
         }
     }
     Watched { records, elapsed: began.elapsed() }
-}
-
-fn bar(job: &TableName) -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("{spinner} {prefix:24} {bar:24} {pos}/{len} tasks {elapsed}");
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar.set_prefix(job.to_string());
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
 }
 
 pub(crate) fn lines(
@@ -87,7 +58,8 @@ pub(crate) fn lines(
     mode: Option<&Mode>,
     error: Option<&pulse_core::Error>,
 ) -> Vec<String> {
-    let mut lines: Vec<String> = warnings.iter().map(|warning| format!("warning: {}: {warning}", record.job)).collect();
+    let yellow = style("warning:").for_stderr().yellow();
+    let mut lines: Vec<String> = warnings.iter().map(|warning| format!("{yellow} {}: {warning}", record.job)).collect();
     let detail = match (&record.state, &record.error, &record.reason) {
         (_, Some(failure), _) => {
             error.map_or_else(|| failure.message.clone(), |error| error.render().trim_end().to_owned())
@@ -102,9 +74,7 @@ pub(crate) fn lines(
         }
         _ => String::new(),
     };
-    lines.push(
-        format!("{:<10} {:<24} {detail}", record.state.to_string(), record.job.to_string()).trim_end().to_owned(),
-    );
+    lines.push(format!("{} {:<24} {detail}", coloured(record.state), record.job.to_string()).trim_end().to_owned());
     for outcome in record.expectations.iter().filter(|outcome| outcome.failed > 0) {
         let word = match outcome.on_fail {
             OnFail::Warn => "warn",
@@ -115,45 +85,82 @@ pub(crate) fn lines(
         let (failed, checked) = (count(outcome.failed), count(outcome.checked));
         lines.push(format!("{:<10}   {word}: \"{}\" {failed} of {checked}", "", outcome.name));
     }
-    let is_expectation = |reason: &str| record.expectations.iter().any(|outcome| outcome.name == reason);
+    // A row that fails several expectations has the names of all of them; each stands above with its count.
+    let is_name = |name: &str| record.expectations.iter().any(|outcome| outcome.name == name);
+    let is_expectation = |reason: &str| is_name(reason) || reason.split("; ").all(is_name);
     for RejectedRows { rows, reason } in record.rejected.iter().filter(|rejected| !is_expectation(&rejected.reason)) {
-        lines.push(format!("{:<10}   quarantined: {} rows: {reason}", "", count(*rows)));
+        lines.push(format!("{:<10}   quarantined: {}: {reason}", "", plural(*rows, "row")));
     }
     lines
 }
 
-/// The last words on stderr: a row a run.
+/// The state in a field of its own width.
+fn coloured(state: RunState) -> impl std::fmt::Display {
+    let word = style(format!("{:<10}", state.to_string())).for_stderr();
+    match state {
+        RunState::Succeeded => word.green(),
+        RunState::Failed => word.red().bold(),
+        RunState::Cancelled | RunState::Skipped | RunState::Lost => word.yellow(),
+        RunState::Unchanged | RunState::Queued | RunState::Planning | RunState::Running | RunState::Committing => {
+            word.dim()
+        }
+    }
+}
+
+/// A column of the summary.
+struct Column {
+    head: &'static str,
+    /// Columns of a higher number are left out first where the terminal is narrow.
+    rank: u8,
+    cell: fn(&RunRecord) -> String,
+}
+
+const COLUMNS: [Column; 10] = [
+    Column { head: "job", rank: 0, cell: |record| record.job.to_string() },
+    Column { head: "state", rank: 0, cell: |record| record.state.to_string() },
+    Column { head: "read", rank: 4, cell: |record| size(record.counts.bytes_read) },
+    Column { head: "rows in", rank: 3, cell: |record| count(record.counts.rows_in) },
+    Column { head: "written", rank: 1, cell: |record| count(record.counts.rows_out) },
+    Column { head: "quarantined", rank: 2, cell: |record| count(record.counts.rows_quarantined) },
+    Column { head: "dropped", rank: 3, cell: |record| count(record.counts.rows_dropped) },
+    Column {
+        head: "files",
+        rank: 6,
+        cell: |record| format!("+{} -{}", record.counts.files_added, record.counts.files_removed),
+    },
+    Column { head: "size", rank: 5, cell: |record| size(record.counts.bytes_written) },
+    Column { head: "seconds", rank: 1, cell: |record| format!("{:.2}", record.seconds) },
+];
+
+/// The last words on stderr: a row for each run.
 pub(crate) fn summary(watched: &Watched) -> String {
-    let head = ["job", "state", "read", "rows in", "written", "quarantined", "dropped", "files", "size", "seconds"];
-    let rows: Vec<Vec<String>> = watched
-        .records
-        .iter()
-        .map(|record| {
-            let counts = &record.counts;
-            vec![
-                record.job.to_string(),
-                record.state.to_string(),
-                size(counts.bytes_read),
-                count(counts.rows_in),
-                count(counts.rows_out),
-                count(counts.rows_quarantined),
-                count(counts.rows_dropped),
-                format!("+{} -{}", counts.files_added, counts.files_removed),
-                size(counts.bytes_written),
-                format!("{:.2}", record.seconds),
-            ]
-        })
-        .collect();
     let total = |of: fn(&RunRecord) -> u64| watched.records.iter().map(of).sum::<u64>();
     let unchanged = watched.records.iter().filter(|record| record.state == RunState::Unchanged).count();
     let note = if unchanged == watched.records.len() { "; nothing changed, nothing was committed" } else { "" };
     format!(
-        "\n{}\n{} runs in {:.1} s: {} rows written, {} quarantined, {} dropped{note}\n",
-        aligned(&head, &rows),
-        watched.records.len(),
+        "\n{}\n{} in {:.1} s: {} written, {} quarantined, {} dropped{note}\n",
+        table(&watched.records, output::width()),
+        plural(watched.records.len() as u64, "run"),
         watched.elapsed.as_secs_f64(),
-        count(total(|record| record.counts.rows_out)),
+        plural(total(|record| record.counts.rows_out), "row"),
         count(total(|record| record.counts.rows_quarantined)),
         count(total(|record| record.counts.rows_dropped)),
     )
+}
+
+/// As many columns as fit.
+fn table(records: &[RunRecord], width: Option<usize>) -> String {
+    let mut most = COLUMNS.iter().map(|column| column.rank).max().unwrap_or_default();
+    loop {
+        let columns: Vec<&Column> = COLUMNS.iter().filter(|column| column.rank <= most).collect();
+        let head: Vec<&str> = columns.iter().map(|column| column.head).collect();
+        let rows: Vec<Vec<String>> =
+            records.iter().map(|record| columns.iter().map(|column| (column.cell)(record)).collect()).collect();
+        let text = aligned(&head, &rows);
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+        if most == 0 || width.is_none_or(|width| widest <= width) {
+            return text;
+        }
+        most -= 1;
+    }
 }

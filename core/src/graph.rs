@@ -1,5 +1,7 @@
 //! Which job feeds which, from the tables that their queries read.
 
+mod select;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Carrying out a physical plan: in this process here, on executors in the scheduler's crate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -10,12 +11,28 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displaya
 use futures::{StreamExt, TryStreamExt};
 use pulse_core::run::Place;
 use pulse_core::{Error, Result};
+use tokio::time::MissedTickBehavior;
 
 use crate::error::from_datafusion;
 use crate::streaming::streaming;
 
-/// Told as tasks end: tasks done and in all, rows so far.
-pub type Progress<'a> = &'a (dyn Fn(usize, usize, u64) + Sync);
+/// How far a plan has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Tasks that ended.
+    pub done: usize,
+    pub tasks: usize,
+    /// Rows that the scans have read; 0 where tasks run elsewhere.
+    pub rows: u64,
+    /// Bytes that the scans have read; 0 where tasks run elsewhere.
+    pub bytes: u64,
+}
+
+/// Called as tasks end and as scans read on.
+pub type Progress<'a> = &'a (dyn Fn(Reached) + Sync);
+
+/// From one look at the scans to the next.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// One way to carry out a plan. Exactly one attempt of each partition is in the answer, in the partitions' order.
 #[async_trait]
@@ -69,18 +86,42 @@ impl Execute for InProcess {
             })
             .buffer_unordered(at_once.max(1));
         let mut results = vec![Vec::new(); partitions];
-        let (mut done, mut rows) = (0, 0);
-        while let Some((partition, batches)) = running.next().await {
-            let batches = batches
-                .map_err(|e| Error::internal(format!("{name}: a task stopped")).with_source(e))?
-                .map_err(|e| from_datafusion(name, e))?;
-            done += 1;
-            rows += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
-            progress(done, partitions, rows);
-            results[partition] = batches;
+        let mut told = Reached { tasks: partitions, ..Reached::default() };
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut done = 0;
+        while done < partitions {
+            tokio::select! {
+                _ = looks.tick() => {}
+                ended = running.next() => {
+                    let Some((partition, batches)) = ended else { break };
+                    results[partition] = batches
+                        .map_err(|e| Error::internal(format!("{name}: a task stopped")).with_source(e))?
+                        .map_err(|e| from_datafusion(name, e))?;
+                    done += 1;
+                }
+            }
+            let (rows, bytes) = read_so_far(plan.as_ref());
+            let now = Reached { done, tasks: partitions, rows, bytes };
+            if now != told {
+                told = now;
+                progress(now);
+            }
         }
         Ok(results)
     }
+}
+
+/// Rows and bytes that the scans of a plan have read.
+fn read_so_far(plan: &dyn ExecutionPlan) -> (u64, u64) {
+    let children = plan.children();
+    if !children.is_empty() {
+        let read = children.into_iter().map(|child| read_so_far(child.as_ref()));
+        return read.fold((0, 0), |(rows, bytes), (more_rows, more_bytes)| (rows + more_rows, bytes + more_bytes));
+    }
+    let Some(metrics) = plan.metrics() else { return (0, 0) };
+    let bytes = metrics.sum_by_name("bytes_scanned").map_or(0, |value| value.as_usize());
+    (metrics.output_rows().unwrap_or_default() as u64, bytes as u64)
 }
 
 /// A task that ends with whoever waits for it.

@@ -41,7 +41,8 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
     }
     let Some(code) = output::errors(&mistakes) else {
         output::table(&["job", "columns", ""], &rows, &values, global.output)?;
-        eprintln!("{} jobs are in order", rows.len());
+        let verb = if rows.len() == 1 { "is" } else { "are" };
+        eprintln!("{} {verb} in order", output::plural(rows.len() as u64, "job"));
         return Ok(ExitCode::SUCCESS);
     };
     for (name, upstream) in &inferred.blocked {

@@ -4,6 +4,7 @@ pub(crate) mod backfill;
 pub(crate) mod catalog;
 pub(crate) mod check;
 pub(crate) mod generate;
+pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod reference;

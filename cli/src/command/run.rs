@@ -37,7 +37,7 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
         eprint!("{}", summary(&watched));
         print_records(global, &watched)?;
     }
-    eprintln!("trigger {id}; `pulse runs show {id}` tells more");
+    eprintln!("details: pulse runs show {id}");
     Ok(ExitCode::from(exit.code()))
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn drive_here(
     };
     let id = submission.trigger.clone();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
-    let watching = tokio::spawn(watch(receiver));
+    let watching = tokio::spawn(watch(receiver, submission.graph.order().len()));
     let cancelled = async {
         interrupted().await;
         Interruption::Cancel

@@ -1,7 +1,7 @@
 //! `pulse source`
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pulse_core::project::{Project, ProjectFiles};
@@ -14,7 +14,7 @@ use crate::{output, setup};
 
 pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<ExitCode> {
     match action {
-        SourceAction::Infer { path, name } => propose(global, &path, name).await?,
+        SourceAction::Infer { path, name } => show_proposal(global, &path, name).await?,
         SourceAction::Preview { name, rows, files, rejects } => {
             let settings = setup::settings(global)?;
             let bench = setup::workbench(global, &settings).await?;
@@ -33,7 +33,20 @@ pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<Exit
 /// Files of this size are read as a whole, such as Parquet, which is read from its end.
 const WHOLE_BYTES: u64 = 256 << 20;
 
-async fn propose(global: &Global, path: &Path, name: Option<String>) -> Result<()> {
+/// A source for one file.
+pub(super) struct Proposed {
+    pub(super) name: String,
+    /// The file's folder, absolute.
+    pub(super) folder: PathBuf,
+    /// For sources.toml.
+    pub(super) text: String,
+}
+
+/// Describes a file. `root` stands for its folder in the text.
+///
+/// # Errors
+/// `Invalid` for a file that cannot be read, or whose format is not recognised.
+pub(super) fn propose(path: &Path, name: Option<String>, root: &str) -> Result<Proposed> {
     let unreadable =
         |e| Error::invalid(format!("{} cannot be read: name one file of this machine", path.display())).with_source(e);
     let path = path.canonicalize().map_err(unreadable)?;
@@ -44,7 +57,13 @@ async fn propose(global: &Global, path: &Path, name: Option<String>) -> Result<(
     let (folder, file) = (path.parent().unwrap_or(&path), path.file_name().unwrap_or_default().to_string_lossy());
     let proposal = infer(&file, &bytes, wanted == length)?;
     let name = name.unwrap_or_else(|| proposal.source_name(&file));
-    let text = proposal.to_toml(&name, &folder.to_string_lossy(), &file);
+    let root = if root.is_empty() { folder.to_string_lossy() } else { root.into() };
+    Ok(Proposed { text: proposal.to_toml(&name, &root, &file), name, folder: folder.to_owned() })
+}
+
+/// Shows a proposal, and reads the file by it.
+async fn show_proposal(global: &Global, path: &Path, name: Option<String>) -> Result<()> {
+    let Proposed { name, text, .. } = propose(path, name, "")?;
     output::data(&text);
     let files = ProjectFiles::from([
         ("project.toml".to_owned(), "name = \"proposal\"\n[defaults]\nowner = \"nobody\"\n".to_owned()),

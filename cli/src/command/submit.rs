@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::args::{Global, Output, Selection, SubmitOptions};
 use crate::home::home;
 use crate::interrupt::interrupted;
+use crate::live::Live;
 use crate::watch::{Watched, lines, summary};
 use crate::{aws, output, setup};
 
@@ -73,7 +74,8 @@ pub(crate) async fn run_on_cluster(
 
 async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId, interrupt: Interrupt) -> Result<ExitCode> {
     let began = Instant::now();
-    let mut told: BTreeMap<TableName, RunState> = BTreeMap::new();
+    let mut shown: BTreeMap<TableName, RunState> = BTreeMap::new();
+    let mut live: Option<Live> = None;
     let stop = interrupted();
     tokio::pin!(stop);
     let mut stopping = false;
@@ -92,15 +94,35 @@ async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId, int
                 }
             },
         };
-        for record in answer.records.iter().filter(|record| record.state.is_final()) {
-            if told.insert(record.job.clone(), record.state).is_none() {
-                lines(record, &record.warnings, None, None).iter().for_each(|line| eprintln!("{line}"));
+        if !answer.records.is_empty() {
+            let live = live.get_or_insert_with(|| Live::new(answer.records.len(), output::is_terminal()));
+            for record in &answer.records {
+                show(record, shown.insert(record.job.clone(), record.state), live);
             }
         }
         if let Some(exit) = answer.exit {
+            drop(live);
             finish(global, answer.records, began.elapsed())?;
             return Ok(ExitCode::from(exit));
         }
+    }
+}
+
+/// What changed since the last look.
+fn show(record: &RunRecord, before: Option<RunState>, live: &mut Live) {
+    let is_running = |state| matches!(state, RunState::Planning | RunState::Running | RunState::Committing);
+    if before == Some(record.state) {
+        return;
+    }
+    if is_running(record.state) && !before.is_some_and(is_running) {
+        live.started(&record.job);
+    }
+    if is_running(record.state) {
+        live.state(&record.job, record.state);
+    }
+    if record.state.is_final() {
+        live.ended(&record.job, true);
+        lines(record, &record.warnings, None, None).iter().for_each(|line| live.say(line));
     }
 }
 
@@ -165,7 +187,10 @@ impl Scheduler {
         for value in variables.values_mut().filter(|value| !value.contains("://")) {
             *value = absolute(value, &here)?;
         }
-        let jobs = selection.jobs.iter().map(|name| name.parse()).collect::<Result<Vec<TableName>>>()?;
+        let jobs = match selection.all {
+            true => Vec::new(),
+            false => setup::graph(&home.project()?, selection)?.order().to_vec(),
+        };
         let key = match key {
             Some(key) => key,
             None => Uuid::new_v4().to_string().parse()?,

@@ -126,7 +126,7 @@ fn types_that_do_not_fit_the_table_leave_it_alone() {
 #[test]
 fn wrong_usage_is_exit_code_two() {
     let scene = project(MANIFEST, "select 1 as x");
-    scene.pulse(&["run"]).fails(2, &["<JOBS>"]);
+    scene.pulse(&["run"]).fails(2, &["no job is named", "--all", "silver.a"]);
     scene.pulse(&["run", "--all", "--frm", "2024-01-01"]).fails(2, &["--frm"]);
     scene.pulse(&["run", "silver.b"]).fails(2, &["silver.b"]);
     scene.pulse(&["--set", "memory_mb=1", "run", "--all"]).fails(2, &["memory_mb"]);

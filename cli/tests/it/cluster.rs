@@ -254,7 +254,7 @@ async fn a_drained_executor_gets_no_tasks(tables: &Tables, on_cluster: &OnCluste
 
 async fn without_executors_it_says_so(tables: &Tables, on_cluster: &OnCluster) {
     let plan = tables.plan("select * from bars").await;
-    let error = on_cluster.execute("silver.bars", &tables.state, plan, &|_, _, _| ()).await.unwrap_err();
+    let error = on_cluster.execute("silver.bars", &tables.state, plan, &|_| ()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(error.message(), "silver.bars: no executor is registered: start one with `pulse serve executor`");
 }

@@ -15,6 +15,7 @@ mod former_lake;
 mod gone;
 mod histories;
 mod increments;
+mod init;
 mod jobs;
 mod late;
 mod maintenance;

@@ -305,7 +305,7 @@ fn a_run_counts_quarantined_rows_by_reason() {
     scene.put("a.csv", "at,v\n2024-01-01 10:00:00,1\n2024-01-01 10:00:00,x\n2024-01-01 10:00:00,y\nnever,2\n");
     scene
         .run_all()
-        .says(&["quarantined: 2 rows: `v` is not a number: `x`", "quarantined: 1 rows: `at` is not a timestamp"]);
+        .says(&["quarantined: 2 rows: `v` is not a number: `x`", "quarantined: 1 row: `at` is not a timestamp"]);
 }
 
 #[test]

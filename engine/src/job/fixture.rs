@@ -54,7 +54,7 @@ pub async fn run_fixture(
     let bench = scratch(state, project, folder.path())?;
     let (table, quarantine) = (bench.lake.table(&job.name)?, bench.lake.table(&job.name.quarantine())?);
     let spec = sink_spec(job, &query, "test", &table, &quarantine);
-    let staged = write(&bench, &job.name.to_string(), query.plan, spec, &|_, _, _| ()).await?;
+    let staged = write(&bench, &job.name.to_string(), query.plan, spec, &|_| ()).await?;
     let files = |adds: &[deltalake_core::kernel::Add], schema: &Schema| {
         adds.iter().map(|add| DataFile::from_add(add, schema)).collect::<Vec<_>>()
     };

@@ -148,7 +148,7 @@ impl Optimization<'_> {
             unique: None,
             grain: None,
         };
-        let staged = write(self.bench, &doing, rows, spec, &|_, _, _| ()).await?;
+        let staged = write(self.bench, &doing, rows, spec, &|_| ()).await?;
         let expected: Option<u64> = bin.iter().map(DataFile::rows).sum();
         if expected.is_some_and(|expected| expected != staged.total.rows_written) {
             self.table.discard(&staged.total.files).await;

@@ -164,7 +164,7 @@ pub(super) async fn rewrite(
     .and_then(LogicalPlanBuilder::build)
     .map_err(failed)?;
     let name = format!("{}: rewrite", table.name());
-    let staged = write(bench, &name, living, spec, &|_, _, _| ()).await?;
+    let staged = write(bench, &name, living, spec, &|_| ()).await?;
     Ok(Replacement { removes: files, adds: staged.total.files })
 }
 
@@ -224,7 +224,7 @@ fn parse(name: &str, batches: &[RecordBatch]) -> Result<PartitionResult> {
 pub(super) async fn collect(bench: &Workbench, name: &str, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
     let physical = bench.state.create_physical_plan(&optimized(bench, plan)?).await;
     let physical = physical.map_err(|e| from_datafusion(name, e))?;
-    let partitions = bench.execute.execute(name, &bench.state, physical, &|_, _, _| ()).await?;
+    let partitions = bench.execute.execute(name, &bench.state, physical, &|_| ()).await?;
     Ok(partitions.into_iter().flatten().collect())
 }
 

@@ -184,7 +184,7 @@ impl World {
                 asked,
                 now: self.time(),
                 begun: None,
-                progress: &|_, _, _| (),
+                progress: &|_| (),
                 entering: &|_| Ok(()),
             };
             let report = run(&self.bench, job, options).await;

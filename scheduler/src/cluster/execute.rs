@@ -17,7 +17,7 @@ use pulse_core::run::Place;
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 use pulse_engine::cluster::with_ballista;
-use pulse_engine::execute::{Execute, Progress};
+use pulse_engine::execute::{Execute, Progress, Reached};
 
 use super::Server;
 use super::attempts::done;
@@ -79,8 +79,7 @@ impl OnCluster {
             let status = status.map_err(|e| Error::internal(format!("{name}: its state is unknown: {e}")))?;
             match status.and_then(|status| status.status) {
                 Some(Status::Successful(done)) => {
-                    let rows = done.partition_location.iter().filter_map(|place| place.partition_stats.as_ref());
-                    progress(told.1, told.1, rows.map(|stats| stats.num_rows.max(0).cast_unsigned()).sum());
+                    progress(Reached { done: told.1, tasks: told.1, ..Reached::default() });
                     return Ok(done.partition_location);
                 }
                 Some(Status::Failed(failed)) => return Err(failure(name, &failed.error, self.executors())),
@@ -88,7 +87,7 @@ impl OnCluster {
                     let now = self.tasks(job).await.unwrap_or(told);
                     if now != told {
                         told = now;
-                        progress(told.0, told.1, 0);
+                        progress(Reached { done: told.0, tasks: told.1, ..Reached::default() });
                     }
                 }
                 Some(Status::Queued(_)) => {}

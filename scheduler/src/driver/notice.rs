@@ -6,6 +6,7 @@ use std::time::Duration;
 use pulse_core::Error;
 use pulse_core::name::TableName;
 use pulse_core::run::RunRecord;
+use pulse_engine::execute::Reached;
 use pulse_engine::job::Mode;
 
 #[derive(Debug, Clone)]
@@ -15,8 +16,7 @@ pub enum Notice {
     },
     Progress {
         job: TableName,
-        done: usize,
-        tasks: usize,
+        reached: Reached,
     },
     /// Told by a run before its end.
     Reported {

@@ -76,9 +76,9 @@ impl RunTask {
         let job = self.run.job();
         let bench = self.placement.choose(job, &self.wanted).await?;
         let _ = self.events.send(TaskEvent::Placed { job: job.clone(), place: bench.execute.place() });
-        let progress = |done, tasks, _rows| {
+        let progress = |reached| {
             let _ = self.events.send(TaskEvent::Progressed { job: job.clone() });
-            let _ = self.notices.send(Notice::Progress { job: job.clone(), done, tasks });
+            let _ = self.notices.send(Notice::Progress { job: job.clone(), reached });
         };
         let entering = |state| {
             committing.store(state == RunState::Committing, Ordering::Relaxed);

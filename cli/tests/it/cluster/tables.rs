@@ -81,7 +81,7 @@ impl Tables {
         };
         let plan = SinkNode::plan(rows, Arc::new(spec)).unwrap();
         let plan = self.state.create_physical_plan(&plan).await.unwrap();
-        let partitions = execute.execute(name, &self.state, plan, &|_, _, _| ()).await.unwrap();
+        let partitions = execute.execute(name, &self.state, plan, &|_| ()).await.unwrap();
         let mut total = PartitionResult::default();
         for batches in &partitions {
             let texts: Vec<&str> =
@@ -117,7 +117,7 @@ impl Tables {
 
     /// The answer's rows as text, sorted.
     pub(super) async fn rows(&self, execute: &dyn Execute, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<String>> {
-        let partitions = execute.execute("query", &self.state, plan, &|_, _, _| ()).await?;
+        let partitions = execute.execute("query", &self.state, plan, &|_| ()).await?;
         let mut rows = Vec::new();
         for batch in partitions.iter().flatten() {
             for row in 0..batch.num_rows() {

@@ -138,7 +138,7 @@ async fn commit(
         unique: None,
         grain: None,
     };
-    let staged = write(bench, "test", rows, spec, &|_, _, _| ()).await.unwrap();
+    let staged = write(bench, "test", rows, spec, &|_| ()).await.unwrap();
     let commit = Commit {
         run_id: Uuid::new_v4().to_string(),
         adds: staged.total.files,

@@ -56,7 +56,7 @@ pub async fn forget(bench: &Workbench, job: &Job, names: &[String], now: DateTim
         asked: &Asked::default(),
         now,
         begun: None,
-        progress: &|_, _, _| (),
+        progress: &|_| (),
         entering: &|_| Ok(()),
     };
     let report = run_for(bench, job, Wanted::Forget(names), options).await?;

@@ -78,7 +78,7 @@ fn references_are_looked_for_in_the_pinned_version() {
                 asked: &asked,
                 now: now(),
                 begun: None,
-                progress: &|_, _, _| (),
+                progress: &|_| (),
                 entering: &|_| Ok(()),
             };
             run(&world.bench, &lines, options("more lines")).await.unwrap();

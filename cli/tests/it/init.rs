@@ -1,0 +1,70 @@
+//! Projects that `pulse init` makes run as they are.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn pulse(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pulse"));
+    for name in ["PULSE_PROJECT", "PULSE_LAKE", "PULSE_VAR", "PULSE_PROFILE", "PULSE_CONFIG"] {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn ok(folder: &Path, arguments: &[&str]) -> String {
+    let output = pulse(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn query(folder: &Path, sql: &str) -> String {
+    ok(folder, &["--output", "csv", "query", sql])
+}
+
+#[test]
+fn the_example_runs_and_its_test_passes() {
+    let scene = tempfile::tempdir().unwrap();
+    ok(scene.path(), &["init", "shop", "--example"]);
+    let shop = scene.path().join("shop");
+    ok(&shop, &["check"]);
+    ok(&shop, &["test"]);
+    ok(&shop, &["run", "--all"]);
+    let revenue = "select day, item, pieces, revenue from gold.revenue order by day, item";
+    let first = "day,item,pieces,revenue\n2024-03-01,coffee,1,4.20\n2024-03-01,tea,3,10.80\n";
+    assert_eq!(query(&shop, revenue), format!("{first}2024-03-02,cake,3,15.00\n2024-03-02,coffee,2,8.40\n"));
+    // The profile counts sales of two pieces and more.
+    ok(&shop, &["--profile", "prod", "run", "--all"]);
+    let large =
+        ok(&shop, &["--profile", "prod", "--output", "csv", "query", "select sum(pieces) as n from gold.revenue"]);
+    assert_eq!(large, "n\n7\n");
+    let again = pulse(scene.path(), &["init", "shop"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("project.toml is there"), "{again:?}");
+}
+
+#[test]
+fn a_project_from_a_file_runs() {
+    let scene = tempfile::tempdir().unwrap();
+    let files = [
+        (
+            "orders.csv",
+            "Order Id,city,limit,at\n1,Berlin,3.5,2024-01-01\n2,Paris,4,2024-01-02\n3,Paris,7.25,2024-01-03\n",
+        ),
+        ("events.json", "[{\"kind\":\"a\",\"n\":1},{\"kind\":\"b\",\"n\":2},{\"kind\":\"b\",\"n\":3}]"),
+        ("lines.jsonl", "{\"kind\":\"a\",\"n\":1}\n{\"kind\":\"b\",\"n\":2}\n{\"kind\":\"b\",\"n\":3}\n"),
+        ("numbers.csv", "x,y\n1,2\n3,4\n5,6\n"),
+    ];
+    for (file, text) in files {
+        std::fs::write(scene.path().join(file), text).unwrap();
+        let name = file.split('.').next().unwrap();
+        ok(scene.path(), &["init", name, "--from", file]);
+        let folder = scene.path().join(name);
+        ok(&folder, &["run", "--all"]);
+        let records = query(&folder, &format!("select sum(records) as n from gold.{name}_summary"));
+        assert_eq!(records, "n\n3\n", "{file}");
+    }
+    let unknown = pulse(scene.path(), &["init", "none", "--from", "none.csv"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(!scene.path().join("none").exists());
+}

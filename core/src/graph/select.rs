@@ -1,0 +1,118 @@
+//! Names of jobs as people type them: one job, all of a layer, a job with those before or behind it.
+
+use std::collections::BTreeSet;
+
+use super::Graph;
+use crate::error::{Error, Result};
+use crate::name::TableName;
+use crate::project;
+
+impl Graph {
+    /// The jobs that patterns name, in the graph's order. `*` stands for any text; a `+` in front adds all jobs upstream, and one
+    /// behind all jobs downstream.
+    ///
+    /// # Errors
+    /// `Invalid` for a pattern that names no job.
+    pub fn matching<S: AsRef<str>>(&self, patterns: &[S]) -> Result<Vec<TableName>> {
+        let mut chosen = BTreeSet::new();
+        for pattern in patterns.iter().map(AsRef::as_ref) {
+            let (upstream, rest) = pattern.strip_prefix('+').map_or((false, pattern), |rest| (true, rest));
+            let (downstream, name) = rest.strip_suffix('+').map_or((false, rest), |rest| (true, rest));
+            for job in self.named(name, pattern)? {
+                if upstream {
+                    self.reach(&job, &mut chosen, |job| self.upstream(job).cloned().collect());
+                }
+                if downstream {
+                    self.reach(&job, &mut chosen, |job| self.downstream(job).cloned().collect());
+                }
+                chosen.insert(job);
+            }
+        }
+        Ok(self.order.iter().filter(|job| chosen.contains(*job)).cloned().collect())
+    }
+
+    fn named(&self, name: &str, pattern: &str) -> Result<Vec<TableName>> {
+        if !name.contains('*') {
+            let job: TableName = name.parse()?;
+            return match self.contains(&job) {
+                true => Ok(vec![job]),
+                false => Err(project::unknown_job(&job, self.upstream.keys())),
+            };
+        }
+        let found: Vec<TableName> = self.order.iter().filter(|job| is_like(&job.to_string(), name)).cloned().collect();
+        match found.is_empty() {
+            true => Err(Error::invalid(format!("no job is like `{pattern}`: `pulse graph` shows all jobs"))),
+            false => Ok(found),
+        }
+    }
+
+    /// Adds all jobs that follow from one by `next`, and not itself.
+    fn reach(&self, job: &TableName, chosen: &mut BTreeSet<TableName>, next: impl Fn(&TableName) -> Vec<TableName>) {
+        let mut seen = BTreeSet::new();
+        let mut waiting = next(job);
+        while let Some(job) = waiting.pop() {
+            if seen.insert(job.clone()) {
+                waiting.extend(next(&job));
+            }
+        }
+        chosen.extend(seen);
+    }
+}
+
+/// Whether a text is what a pattern with `*` says.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        match rest.find(part) {
+            Some(place) => rest = &rest[place + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn graph() -> Graph {
+        let edges = [("bronze.a", ""), ("silver.a", "bronze.a"), ("silver.b", "bronze.a"), ("gold.c", "silver.a")];
+        let parse = |name: &str| name.parse::<TableName>().unwrap();
+        let edges: BTreeMap<TableName, BTreeSet<TableName>> = edges
+            .iter()
+            .map(|(job, reads)| {
+                (parse(job), Some(*reads).filter(|name| !name.is_empty()).map(parse).into_iter().collect())
+            })
+            .collect();
+        Graph::from_upstream(edges).unwrap()
+    }
+
+    #[test]
+    fn patterns_name_jobs_and_their_neighbours() {
+        let names = |pattern: &str| -> String {
+            let found = graph().matching(&[pattern]).unwrap();
+            found.iter().map(TableName::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names("silver.a"), "silver.a");
+        assert_eq!(names("silver.*"), "silver.a silver.b");
+        assert_eq!(names("*.a"), "bronze.a silver.a");
+        assert_eq!(names("+silver.a"), "bronze.a silver.a");
+        assert_eq!(names("silver.a+"), "silver.a gold.c");
+        assert_eq!(names("+silver.a+"), "bronze.a silver.a gold.c");
+        assert_eq!(names("bronze.*+"), "bronze.a silver.a gold.c silver.b");
+        assert_eq!(graph().matching(&["gold.c", "bronze.a"]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_pattern_that_names_nothing_is_refused() {
+        for pattern in ["silver.x", "silver", "platinum.*", "+", "a*b"] {
+            assert!(graph().matching(&[pattern]).is_err(), "{pattern}");
+        }
+        assert!(is_like("silver.bars", "s*.b*s") && !is_like("silver.bars", "silver") && !is_like("ab", "ab*b"));
+    }
+}
