@@ -11,6 +11,7 @@ use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::scaler::Scaler;
 
 use crate::args::{ClusterAction, Global, SubmitOptions};
+use crate::runnable::Runnable;
 
 fn absent<T>(what: &str) -> Result<T> {
     Err(Error::invalid(format!(
@@ -23,7 +24,7 @@ pub(crate) async fn cluster(_: &Global, _: ClusterAction) -> Result<ExitCode> {
     absent("`pulse cluster`")
 }
 
-pub(crate) async fn step(_: &Global, _: &Settings, _: &str, _: &SubmitOptions) -> Result<ExitCode> {
+pub(crate) async fn step(_: &Global, _: &Settings, _: &str, _: &SubmitOptions, _: &Runnable) -> Result<ExitCode> {
     absent("`pulse submit --cluster`")
 }
 

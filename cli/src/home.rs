@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use chrono::Utc;
-use pulse_core::project::{Environment, Place, Project, ProjectFiles};
+use pulse_core::project::{Environment, Parsed, Place, Project, ProjectFiles};
 use pulse_core::{Error, Result};
 
 use crate::args::Global;
@@ -83,7 +83,19 @@ impl Home {
     /// # Errors
     /// `Invalid` with each mistake in each file, or with a value that is of no use.
     pub(crate) fn project(&self) -> Result<Project> {
-        let project = Project::parse(self.files()?)?;
+        self.with_values(Project::parse(self.files()?)?)
+    }
+
+    /// The jobs that are in order, and the mistakes of the others.
+    ///
+    /// # Errors
+    /// `Invalid` with mistakes that are not of a single job.
+    pub(crate) fn parsed(&self) -> Result<Parsed> {
+        let parsed = Parsed::new(self.files()?)?;
+        Ok(Parsed { project: self.with_values(parsed.project)?, ..parsed })
+    }
+
+    fn with_values(&self, project: Project) -> Result<Project> {
         self.environment.check_names(&project.variables())?;
         Ok(project.with_variables(&self.places_of(&project)?))
     }

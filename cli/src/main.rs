@@ -16,6 +16,7 @@ mod home;
 mod interrupt;
 mod live;
 mod output;
+mod runnable;
 mod setup;
 mod watch;
 

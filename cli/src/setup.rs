@@ -16,7 +16,7 @@ use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
-use pulse_engine::job::{ExternalSchemas, JobOptions, Workbench, check_jobs, check_roots, external_schemas};
+use pulse_engine::job::{ExternalSchemas, JobOptions, Workbench, external_schemas};
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
@@ -208,29 +208,10 @@ pub(crate) fn job_options(settings: &Settings) -> JobOptions {
     }
 }
 
-/// What a user can mend in the project is told at once, before any job runs.
-pub(crate) async fn refuse_mistakes(global: &Global, settings: &Settings, selection: &Selection) -> Result<()> {
-    refuse_asked(global, selection)?;
-    let project = project(global)?;
-    let jobs: Vec<TableName> = graph(&project, selection)?.order().to_vec();
-    check_jobs(&state(settings, &stores(settings))?, &project, &jobs).await
-}
-
-/// An interval that is of no use to the jobs that are named.
-pub(crate) fn refuse_asked(global: &Global, selection: &Selection) -> Result<()> {
-    let named: Vec<TableName> = selection.jobs.iter().filter_map(|name| name.parse().ok()).collect();
-    project(global)?.check_asked(&named, asked(selection)?.interval)
-}
-
-/// As [`refuse_mistakes`], for runs in this process: sources whose root has no value or does not exist on this machine.
-pub(crate) fn refuse_missing_roots(project: &Project, selection: &Selection) -> Result<()> {
-    check_roots(project, graph(project, selection)?.order())
-}
-
-pub(crate) fn graph(project: &Project, selection: &Selection) -> Result<Graph> {
-    let graph = Graph::new(project)?;
+/// The selected part of all jobs.
+pub(crate) fn graph(graph: &Graph, selection: &Selection) -> Result<Graph> {
     match (selection.all, selection.jobs.as_slice()) {
-        (true, _) => Ok(graph),
+        (true, _) => Ok(graph.clone()),
         (false, []) => Err(Error::invalid(format!(
             "no job is named: name jobs, or run all of them with --all. The project has {}",
             graph.order().iter().map(TableName::to_string).collect::<Vec<_>>().join(", ")

@@ -28,6 +28,15 @@ pub struct Readiness {
     pub blocked: BTreeMap<TableName, TableName>,
 }
 
+/// Tables that a job depends on: those of its query, and those that its `refers` expectations look into.
+pub(crate) fn upstream_of(job: &Job) -> BTreeSet<TableName> {
+    let mut tables = job.query.tables();
+    // A table may refer to itself: it looks at its last version and waits for nobody.
+    let referred = project::referred_tables(job).into_iter().map(|(_, table)| table);
+    tables.extend(referred.filter(|table| *table != job.name));
+    tables
+}
+
 impl Graph {
     /// A job depends on the tables that its query reads and that its `refers` expectations look into.
     ///
@@ -36,11 +45,7 @@ impl Graph {
     pub fn new(project: &Project) -> Result<Self> {
         let mut upstream = BTreeMap::new();
         for (name, job) in &project.jobs {
-            let mut tables = job.query.tables();
-            // A table may refer to itself: it looks at its last version and waits for nobody.
-            let referred = project::referred_tables(job).into_iter().map(|(_, table)| table);
-            tables.extend(referred.filter(|table| table != name));
-            upstream.insert(name.clone(), tables);
+            upstream.insert(name.clone(), upstream_of(job));
         }
         Self::from_upstream(upstream).map_err(|cycle| explain(project, &cycle))
     }

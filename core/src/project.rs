@@ -4,6 +4,7 @@ mod environment;
 mod functions;
 mod job_checks;
 mod json_checks;
+mod parsed;
 mod source_checks;
 mod variable;
 mod variables;
@@ -26,6 +27,7 @@ use crate::sql::{EXTERNAL, Query, RAW};
 
 pub use environment::{Environment, Place, Profile};
 pub(crate) use job_checks::referred_tables;
+pub use parsed::Parsed;
 pub use variable::{RUN_DATE, Variable, VariableType};
 pub use variables::variables_of;
 
@@ -108,6 +110,18 @@ impl Project {
     /// # Errors
     /// `Invalid` with a diagnostic for each mistake in each file, all of them at once.
     pub fn parse(files: &ProjectFiles) -> Result<Self> {
+        let (project, mistakes) = Self::parse_jobs(files)?;
+        match mistakes.is_empty() {
+            true => Ok(project),
+            false => Err(all_of(mistakes.into_values())),
+        }
+    }
+
+    /// The jobs that parse, and the mistakes of each other one.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), where a mistake is not of a single job.
+    fn parse_jobs(files: &ProjectFiles) -> Result<(Self, BTreeMap<TableName, Error>)> {
         let mut problems = Vec::new();
         let settings = parse_settings(files, &mut problems);
         let sources = parse_sources(files, &mut problems);
@@ -116,18 +130,23 @@ impl Project {
         let known: BTreeSet<TableName> =
             folders.values().filter_map(|folder| TableName::new(folder.layer, folder.table).ok()).collect();
         let mut jobs = BTreeMap::new();
+        let mut mistakes = BTreeMap::new();
         for (path, folder) in &folders {
-            if let Some(job) = parse_job(path, folder, settings.as_ref(), &mut problems) {
-                if let Some(sources) = &sources {
-                    problems.extend(in_layer_of_others(&job, sources));
-                    problems.extend(unknown_references(&job, sources, &known));
-                }
-                jobs.insert(job.name.clone(), job);
+            let mut wrong = Vec::new();
+            let job = parse_job(path, folder, settings.as_ref(), &mut wrong);
+            if let (Some(job), Some(sources)) = (&job, &sources) {
+                wrong.extend(in_layer_of_others(job, sources));
+                wrong.extend(unknown_references(job, sources, &known));
+            }
+            match (job, job_name(folder)) {
+                (Some(job), _) if wrong.is_empty() => drop(jobs.insert(job.name.clone(), job)),
+                (_, Ok(name)) if !wrong.is_empty() => drop(mistakes.insert(name, Error::from_diagnostics(wrong))),
+                _ => problems.extend(wrong),
             }
         }
         match (settings, sources) {
-            (Some(settings), Some(sources)) if problems.is_empty() => Ok(Self { settings, sources, jobs }),
-            _ => Err(Error::from_diagnostics(problems)),
+            (Some(settings), Some(sources)) if problems.is_empty() => Ok((Self { settings, sources, jobs }, mistakes)),
+            _ => Err(all_of([Error::from_diagnostics(problems)].into_iter().chain(mistakes.into_values()))),
         }
     }
 
@@ -167,6 +186,11 @@ impl Project {
     pub fn external(&self, name: &TableName) -> Option<&ExternalTable> {
         self.sources.tables.get(name.table()).filter(|_| name.layer() == EXTERNAL)
     }
+}
+
+/// One error with the diagnostics of all.
+fn all_of(errors: impl Iterator<Item = Error>) -> Error {
+    Error::from_diagnostics(errors.flat_map(|error| error.diagnostics().to_vec()).collect())
 }
 
 pub(crate) fn unknown_job<'a>(name: &TableName, known: impl Iterator<Item = &'a TableName>) -> Error {

@@ -15,6 +15,7 @@ use super::cluster::spec;
 use crate::args::{Global, Selection, SubmitOptions, Where};
 use crate::home::home;
 use crate::interrupt::interrupted;
+use crate::runnable::Runnable;
 use crate::{output, setup};
 
 /// Exit code of a process that Ctrl-C ended.
@@ -25,12 +26,13 @@ pub(crate) async fn step(
     settings: &Settings,
     cluster: &str,
     options: &SubmitOptions,
+    runnable: &Runnable,
 ) -> Result<ExitCode> {
     let arguments = arguments(global, options)?;
     let clients = Clients::load().await?;
     let spec = spec(settings, &clients).await?;
     let steps = Steps::new(Clusters::new(&clients), cluster.to_owned());
-    let url = upload(settings, &spec.storage.projects, home(global)?.files()?).await?;
+    let url = upload(settings, &spec.storage.projects, &runnable.files(home(global)?.files()?)).await?;
     let request = StepRequest {
         name: name(&options.selection),
         spec: &spec.step,

@@ -2,16 +2,18 @@
 
 use std::process::ExitCode;
 
+use pulse_core::project::Parsed;
 use pulse_core::{Error, Result};
 use pulse_engine::job::{check_tables, infer_each, unproven_increments};
 
 use crate::args::Global;
+use crate::home::home;
 use crate::{output, setup};
 
 /// Every mistake of every job; the exit code is that of the first.
 pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let project = setup::project(global)?;
+    let Parsed { project, mistakes: unparsed, blocked, .. } = home(global)?.parsed()?;
     let stores = setup::stores(&settings);
     let state = setup::state(&settings, &stores)?;
     let external = setup::external(&project, &stores).await?;
@@ -28,7 +30,8 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
         })
         .collect();
     let values: Vec<_> = rows.iter().map(|row| serde_json::json!({"job": row[0], "columns": row[2]})).collect();
-    let mut mistakes: Vec<Error> = inferred.mistakes.into_iter().map(|(_, mistake)| mistake).collect();
+    let planned = inferred.mistakes.into_iter().map(|(_, mistake)| mistake);
+    let mut mistakes: Vec<Error> = unparsed.into_values().chain(planned).collect();
     if global.names_lake {
         let lake = setup::lake(global, &settings).await?;
         mistakes.extend(check_tables(&lake, &project, &inferred.schemas).await?);
@@ -45,7 +48,7 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
         eprintln!("{} {verb} in order", output::plural(rows.len() as u64, "job"));
         return Ok(ExitCode::SUCCESS);
     };
-    for (name, upstream) in &inferred.blocked {
+    for (name, upstream) in blocked.iter().chain(&inferred.blocked) {
         eprintln!("not checked: {name} reads {upstream}, which cannot be planned");
     }
     Ok(code)

@@ -14,6 +14,7 @@ use pulse_engine::job::{Mode, Pinned, Workbench, check_each, check_roots, extern
 use serde::Serialize;
 
 use crate::args::{Global, Selection};
+use crate::home::home;
 use crate::{output, setup};
 
 /// One line of the plan.
@@ -62,14 +63,21 @@ impl Line {
 /// Every job has its line, also one that cannot be planned; the exit code is that of the first error.
 pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    setup::refuse_asked(global, selection)?;
-    let bench = setup::workbench(global, &settings).await?;
-    let graph = setup::graph(&bench.project, selection)?;
+    let parsed = home(global)?.parsed()?;
+    let graph = setup::graph(&parsed.graph()?, selection)?;
     let asked = setup::asked(selection)?;
     let limit = settings.local_limit_mib << 20;
-    let external = external_schemas(bench.lake.stores(), &bench.project, graph.order()).await?;
-    let checked = check_each(&bench.state, &bench.project, &external, graph.order()).await?;
+    let is_good = |name: &&TableName| parsed.project.jobs.contains_key(*name);
+    let good: Vec<TableName> = graph.order().iter().filter(is_good).cloned().collect();
+    let named: Vec<TableName> = selection.jobs.iter().filter_map(|name| name.parse().ok()).collect();
+    let named: Vec<TableName> = named.into_iter().filter(|name| is_good(&name)).collect();
+    parsed.project.check_asked(&named, asked.interval)?;
+    let bench = setup::workbench_of(parsed.project, global, &settings).await?;
+    let external = external_schemas(bench.lake.stores(), &bench.project, &good).await?;
+    let mut checked = check_each(&bench.state, &bench.project, &external, &good).await?;
+    checked.blocked.extend(parsed.blocked);
     let mut errors: BTreeMap<TableName, Error> = checked.mistakes.into_iter().collect();
+    errors.extend(parsed.mistakes.into_iter().filter(|(name, _)| graph.contains(name)));
     let mut lines: Vec<Line> = Vec::new();
     for name in graph.order() {
         let stopped = checked.blocked.get(name).or_else(|| not_planned(&lines, graph.upstream(name)));

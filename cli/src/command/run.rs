@@ -9,36 +9,41 @@ use pulse_core::run::TriggerId;
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, Result};
-use pulse_engine::job::{Workbench, pin};
+use pulse_engine::job::{Workbench, check_roots, pin};
 use pulse_scheduler::api::On;
 use pulse_scheduler::driver::{DriveOptions, Driven, Interruption, Placement, Submission, drive};
 use pulse_scheduler::ledger::Origin;
 
 use super::submit::run_on_cluster;
-use crate::args::{Global, Output, RunOptions, Selection, Where};
+use crate::args::{Global, Output, RunOptions, Where};
 use crate::interrupt::interrupted;
+use crate::runnable::Runnable;
 use crate::watch::{Watched, summary, watch};
 use crate::{output, setup};
 
 pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    setup::refuse_mistakes(global, &settings, &options.selection).await?;
+    let runnable = Runnable::new(global, &settings, &options.selection).await?;
+    runnable.report();
+    if runnable.is_empty() {
+        return Ok(ExitCode::from(runnable.exit_code(0)));
+    }
+    let asked = setup::asked(&options.selection)?;
     if options.on == Where::Cluster {
-        return run_on_cluster(global, &settings, &options.selection, On::Cluster).await;
+        return run_on_cluster(global, &settings, &runnable, &options.selection, On::Cluster).await;
     }
-    let bench = setup::workbench(global, &settings).await?;
-    setup::refuse_missing_roots(&bench.project, &options.selection)?;
-    if options.on == Where::Auto && too_large(&bench, &settings, &options.selection).await? {
-        return run_on_cluster(global, &settings, &options.selection, On::Auto).await;
+    let bench = setup::workbench_of(runnable.project.clone(), global, &settings).await?;
+    check_roots(&bench.project, runnable.graph.order())?;
+    if options.on == Where::Auto && too_large(&bench, &settings, &runnable.graph, &asked).await? {
+        return run_on_cluster(global, &settings, &runnable, &options.selection, On::Auto).await;
     }
-    let graph = setup::graph(&bench.project, &options.selection)?;
-    let (id, exit, watched) = drive_here(bench, &settings, graph, setup::asked(&options.selection)?).await?;
+    let (id, exit, watched) = drive_here(bench, &settings, runnable.graph.clone(), asked).await?;
     if let Some(watched) = watched {
         eprint!("{}", summary(&watched));
         print_records(global, &watched)?;
     }
     eprintln!("details: pulse runs show {id}");
-    Ok(ExitCode::from(exit.code()))
+    Ok(ExitCode::from(runnable.exit_code(exit.code())))
 }
 
 /// One line of JSON for each run, where that is asked for.
@@ -82,11 +87,10 @@ pub(crate) async fn drive_here(
 }
 
 /// Whether a job that is ready now reads more than one process should.
-async fn too_large(bench: &Workbench, settings: &Settings, selection: &Selection) -> Result<bool> {
-    let asked = setup::asked(selection)?;
-    for name in setup::graph(&bench.project, selection)?.order() {
+async fn too_large(bench: &Workbench, settings: &Settings, graph: &Graph, asked: &Asked) -> Result<bool> {
+    for name in graph.order() {
         // A source that does not exist yet is made by this trigger; its size is not known before.
-        if let Ok(pinned) = pin(bench, bench.project.job(name)?, &asked, Utc::now()).await
+        if let Ok(pinned) = pin(bench, bench.project.job(name)?, asked, Utc::now()).await
             && pinned.bytes() > settings.local_limit_mib << 20
         {
             return Ok(true);

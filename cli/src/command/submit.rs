@@ -21,6 +21,7 @@ use crate::args::{Global, Output, Selection, SubmitOptions};
 use crate::home::home;
 use crate::interrupt::interrupted;
 use crate::live::Live;
+use crate::runnable::Runnable;
 use crate::watch::{Watched, lines, summary};
 use crate::{aws, output, setup};
 
@@ -46,33 +47,41 @@ enum Interrupt {
 
 pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    setup::refuse_mistakes(global, &settings, &options.selection).await?;
+    let runnable = Runnable::new(global, &settings, &options.selection).await?;
+    runnable.report();
+    if runnable.is_empty() {
+        return Ok(ExitCode::from(runnable.exit_code(0)));
+    }
     if let Some(cluster) = &options.cluster {
-        return aws::step(global, &settings, cluster, options).await;
+        return aws::step(global, &settings, cluster, options, &runnable).await;
     }
     let scheduler = Scheduler::new(&settings).await?;
     let key = options.key.as_deref().map(str::parse).transpose()?;
-    let trigger = scheduler.submit(global, &options.selection, options.on.into(), key).await?;
+    let trigger = scheduler.submit(global, &runnable, &options.selection, options.on.into(), key).await?;
     output::line(trigger.as_str());
-    match options.wait {
-        true => follow(global, &scheduler, &trigger, Interrupt::Leaves).await,
-        false => Ok(ExitCode::SUCCESS),
-    }
+    let code = match options.wait {
+        true => follow(global, &scheduler, &trigger, Interrupt::Leaves).await?,
+        false => 0,
+    };
+    Ok(ExitCode::from(runnable.exit_code(code)))
 }
 
 /// Submits and follows: what `pulse run --on cluster` does.
 pub(crate) async fn run_on_cluster(
     global: &Global,
     settings: &Settings,
+    runnable: &Runnable,
     selection: &Selection,
     on: On,
 ) -> Result<ExitCode> {
     let scheduler = Scheduler::new(settings).await?;
-    let trigger = scheduler.submit(global, selection, on, None).await?;
-    follow(global, &scheduler, &trigger, Interrupt::Cancels).await
+    let trigger = scheduler.submit(global, runnable, selection, on, None).await?;
+    let code = follow(global, &scheduler, &trigger, Interrupt::Cancels).await?;
+    Ok(ExitCode::from(runnable.exit_code(code)))
 }
 
-async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId, interrupt: Interrupt) -> Result<ExitCode> {
+/// The exit code of the trigger.
+async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId, interrupt: Interrupt) -> Result<u8> {
     let began = Instant::now();
     let mut shown: BTreeMap<TableName, RunState> = BTreeMap::new();
     let mut live: Option<Live> = None;
@@ -85,7 +94,7 @@ async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId, int
             () = &mut stop, if !stopping => match interrupt {
                 Interrupt::Leaves => {
                     eprintln!("{trigger} goes on; `pulse runs show {trigger}` shows it, `pulse runs cancel {trigger}` stops it");
-                    return Ok(ExitCode::from(INTERRUPTED));
+                    return Ok(INTERRUPTED);
                 }
                 Interrupt::Cancels => {
                     stopping = true;
@@ -103,7 +112,7 @@ async fn follow(global: &Global, scheduler: &Scheduler, trigger: &TriggerId, int
         if let Some(exit) = answer.exit {
             drop(live);
             finish(global, answer.records, began.elapsed())?;
-            return Ok(ExitCode::from(exit));
+            return Ok(exit);
         }
     }
 }
@@ -179,7 +188,14 @@ impl Scheduler {
         }
     }
 
-    async fn submit(&self, global: &Global, selection: &Selection, on: On, key: Option<Key>) -> Result<TriggerId> {
+    async fn submit(
+        &self,
+        global: &Global,
+        runnable: &Runnable,
+        selection: &Selection,
+        on: On,
+        key: Option<Key>,
+    ) -> Result<TriggerId> {
         let here = setup::here()?;
         let home = home(global)?;
         let mut variables = home.places()?;
@@ -187,17 +203,15 @@ impl Scheduler {
         for value in variables.values_mut().filter(|value| !value.contains("://")) {
             *value = absolute(value, &here)?;
         }
-        let jobs = match selection.all {
-            true => Vec::new(),
-            false => setup::graph(&home.project()?, selection)?.order().to_vec(),
-        };
+        // None are all.
+        let jobs = if selection.all { Vec::new() } else { runnable.graph.order().to_vec() };
         let key = match key {
             Some(key) => key,
             None => Uuid::new_v4().to_string().parse()?,
         };
         let request = SubmitRequest {
             key,
-            files: home.files()?.clone(),
+            files: runnable.files(home.files()?),
             variables,
             lake: folder_url(&home.lake, &here)?.to_string(),
             jobs,

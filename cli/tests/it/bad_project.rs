@@ -144,3 +144,28 @@ fn a_variable_without_a_value_is_asked_for() {
     scene.pulse(&["check"]).ok();
     scene.pulse(&["run", "--all"]).fails(2, &["raw", "--var"]);
 }
+
+#[test]
+fn a_mistake_stops_only_the_jobs_that_need_it() {
+    for broken in ["selec 1", "select y from silver.a"] {
+        let mut scene = project(MANIFEST, "select 1 as x");
+        let manifest = "grain = [\"x\"]\n[sink.overwrite]\n";
+        scene.job("silver.b", manifest, broken);
+        scene.job("gold.c", manifest, "select x from silver.b");
+        scene.job("gold.d", manifest, "select x from silver.a");
+        let told = ["silver/b/query.sql", "not run: gold.c reads silver.b", "2 runs in"];
+        scene.pulse(&["run", "--all"]).fails(2, &told);
+        assert_eq!(scene.tables().keys().map(String::as_str).collect::<Vec<_>>(), ["gold.d", "silver.a"]);
+        scene.pulse(&["run", "gold.c"]).fails(2, &["silver/b/query.sql", "not run: gold.c reads silver.b"]);
+        scene.pulse(&["run", "gold.d"]).ok().says(&["nothing was committed"]);
+        scene.pulse(&["plan", "--all"]).fails(2, &["silver/b/query.sql", "blocked"]);
+        scene.pulse(&["check"]).fails(2, &["silver/b/query.sql", "not checked: gold.c reads silver.b"]);
+    }
+}
+
+#[test]
+fn a_check_that_is_no_condition_is_found_before_a_run() {
+    let manifest = format!("{MANIFEST}[[expect]]\nname = \"n\"\ncheck = \"x + 1\"\non_fail = \"fail\"\n");
+    let scene = project(&manifest, "select 1 as x");
+    scene.pulse(&["check"]).fails(2, &["silver/a/job.toml", "\"n\"", "no condition", "price > 0"]);
+}

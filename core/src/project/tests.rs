@@ -133,6 +133,13 @@ fn mistakes_of_all_files_are_reported_together() {
       |
       = help: did you mean `name`?
 
+    error: `raw` is the layer of sources of files: move the job to another layer
+    --> raw/z
+
+    error: the file is missing
+    --> raw/z/query.sql
+     = help: a job's folder holds it; write one `select` statement that yields the table's rows
+
     error: the file is missing
     --> gold/x/job.toml
      = help: a job's folder holds it; write `owner`, `grain` and a `[sink.*]`
@@ -146,13 +153,6 @@ fn mistakes_of_all_files_are_reported_together() {
       |
     1 | grain = 3
       |         ^
-
-    error: `raw` is the layer of sources of files: move the job to another layer
-    --> raw/z
-
-    error: the file is missing
-    --> raw/z/query.sql
-     = help: a job's folder holds it; write one `select` statement that yields the table's rows
 
     error: the query does not read `bronze.bars`
      --> silver/bars/tests/one.toml:6:9

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::{
     CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
     MemorySchemaProvider, TableProvider,
 };
-use datafusion::common::{ParamValues, TableReference};
+use datafusion::common::{DFSchema, ParamValues, TableReference};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, ident};
+use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, col, ident};
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use pulse_core::diagnostic::Diagnostic;
@@ -146,6 +147,7 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
             .state()
             .create_logical_expr(condition, plan.schema())
             .map_err(|e| wrong_check(job, &expectation.name, e))?;
+        refuse_value(job, &expectation.name, &expression, plan.schema())?;
         if let Some(function) = volatile_function(&expression) {
             return Err(Error::invalid(format!(
                 "{}: expectation \"{}\": `{function}` has another value in each run: compare columns of the row",
@@ -166,6 +168,19 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| wrong_check(job, "expectations", e))?;
     Ok((plan, checks))
+}
+
+/// A check says whether a row is right.
+fn refuse_value(job: &Job, name: &str, expression: &Expr, schema: &DFSchema) -> Result<()> {
+    let data_type = expression.get_type(schema).map_err(|e| wrong_check(job, name, e))?;
+    match data_type {
+        DataType::Boolean | DataType::Null => Ok(()),
+        other => Err(Error::invalid(format!(
+            "{}: expectation \"{name}\": its `check` is a value of the type {other} and no condition: write a comparison, such as \
+             `price > 0`",
+            job.manifest_path()
+        ))),
+    }
 }
 
 /// Columns that the manifest names must be the query's; the table's own must be written.
