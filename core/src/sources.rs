@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use column::Column;
 pub use column_type::{ColumnType, MAX_PRECISION};
 pub use external::ExternalTable;
-pub use feed::{Ambiguous, Bar, BarLabel, Feed};
+pub use feed::{Ambiguous, Bar, BarLabel, Feed, Unknown};
 pub use format::{Csv, Encoding, FixedField, FixedWidth, Format, Matching, Misuse, Ragged};
 pub use json::{Json, JsonLayout, JsonLines, is_pointer, pointer_steps};
 pub use stamp_pattern::{EpochUnit, StampParts, StampPattern, TextPattern};

@@ -15,3 +15,4 @@ mod repeated;
 mod support;
 mod types;
 mod types_parquet;
+mod unknown;
