@@ -37,6 +37,7 @@ mod stamp;
 mod table_folder;
 mod unknown;
 mod value;
+mod whole;
 
 #[cfg(test)]
 mod tests;

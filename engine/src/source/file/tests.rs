@@ -3,6 +3,7 @@ mod avro;
 mod csv_options;
 mod csv_round_trip;
 mod csv_rules;
+mod damaged;
 mod files;
 mod fixed_rules;
 mod json_rules;
