@@ -9,6 +9,9 @@ const MOST_FIELDS: usize = 100;
 /// Names of fields that one note lists.
 const SHOWN_FIELDS: usize = 20;
 
+/// Characters of a name that are shown.
+const SHOWN_CHARACTERS: usize = 60;
+
 /// What one file said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileNote {
@@ -147,8 +150,18 @@ impl Files {
     }
 }
 
+/// A name as a person sees it: on one line, and no longer than that.
 fn shown(field: &str) -> String {
-    if field.is_empty() { "without a name".to_owned() } else { format!("`{field}`") }
+    if field.is_empty() {
+        return "without a name".to_owned();
+    }
+    let one_line = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    let name: String = field.chars().take(SHOWN_CHARACTERS).map(one_line).collect();
+    let rest = if field.chars().nth(SHOWN_CHARACTERS).is_some() { ".." } else { "" };
+    format!("`{name}{rest}`")
 }
 
 #[cfg(test)]
@@ -189,6 +202,8 @@ mod tests {
             ]
         );
         assert!(of(&[]).lines().is_empty());
+        assert_eq!(shown("a\nb"), "`a\\nb`");
+        assert_eq!(shown(&"x".repeat(61)), format!("`{}..`", "x".repeat(60)));
     }
 
     #[test]

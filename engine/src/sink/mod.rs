@@ -20,6 +20,7 @@ pub use exec::SinkExec;
 pub use node::SinkNode;
 pub use planner::SinkPlanner;
 pub use task::quarantine_schema;
+pub(crate) use verdict::without_notes;
 
 pub use crate::source::file::{NOTE, RAW, REASON};
 

@@ -64,7 +64,7 @@ pub(super) fn judge(batch: &RecordBatch, checks: &[RowCheck], columns: &[String]
 }
 
 /// The rows of a batch without those that are notes of file readers, which are added to `notes`.
-pub(super) fn without_notes(batch: &RecordBatch, columns: &[String], notes: &mut Notes) -> Result<RecordBatch> {
+pub(crate) fn without_notes(batch: &RecordBatch, columns: &[String], notes: &mut Notes) -> Result<RecordBatch> {
     let is_written = columns.iter().any(|column| column == REASON);
     let reasons = batch.column_by_name(REASON).filter(|reasons| !is_written && reasons.null_count() < reasons.len());
     let Some(reasons) = reasons.and_then(|reasons| reasons.as_string_opt::<i32>()) else { return Ok(batch.clone()) };

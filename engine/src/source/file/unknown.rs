@@ -14,6 +14,8 @@ use super::listing::SourceFile;
 
 pub(super) use json::{Object, RescuedColumns};
 
+/// Names of unknown fields that are noted of a file. A run says of no more which they are.
+pub(super) const MOST_NAMES: usize = 101;
 /// Names that one reason lists.
 const SHOWN_FIELDS: usize = 5;
 
@@ -70,7 +72,7 @@ impl FileFields {
 
     pub(super) fn ignore(&mut self, names: impl IntoIterator<Item = String>) {
         if let Some(note) = &mut self.note {
-            note.ignored.extend(names);
+            note.ignored.extend(names.into_iter().take(MOST_NAMES));
         }
     }
 

@@ -5,10 +5,7 @@ use std::collections::HashSet;
 use serde::de::{IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
 
-use crate::source::file::unknown::{Object, Policy, reason};
-
-/// Names of unknown fields that are noted of a file. A run says of no more which they are.
-const MOST_NAMES: usize = 101;
+use crate::source::file::unknown::{MOST_NAMES, Object, Policy, reason};
 
 /// The unknown fields of a file, and those of a record that are kept.
 #[derive(Debug)]
