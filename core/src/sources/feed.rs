@@ -17,7 +17,8 @@ pub struct Feed {
     pub path: String,
     /// What the files hold.
     pub format: Format,
-    /// Column name to the file's own field name, where they differ.
+    /// Column name to the file's own field name, where they differ. A column whose field no record of a file has is null there; the run
+    /// says so.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
     /// Texts that mean null: a whole field without its quotes, a JSON string, a JSON number. The default is `[""]`, the empty field;

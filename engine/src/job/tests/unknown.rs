@@ -73,6 +73,12 @@ async fn unknown_fields_are_a_column_or_reject_their_record() {
         ["1 - {\"x\":1,\"y\":{}} a.jsonl 1", "2 - - a.jsonl 2", "3 2.5 {\"x\":\"t\"} b.jsonl 1", "4 0.5 - b.jsonl 2"];
     assert_eq!(world.rows(&"bronze.ticks".parse().unwrap(), None).await, rows);
 
+    // Alone of all names that begin with `_` it is a column of the table.
+    let mut world = files("rescue", "select * from raw.ticks", &FILES);
+    assert_eq!(reported(&mut world).await.notes.len(), 1);
+    let rows = world.rows(&"bronze.ticks".parse().unwrap(), None).await;
+    assert_eq!(rows[0], "1 - a lines a.jsonl 1 {\"x\":1,\"y\":{}}");
+
     let mut world = files("rescue", "select k, source_file, line from raw.ticks", &FILES);
     let notes = reported(&mut world).await.notes;
     assert!(notes[0].contains("`x`, `y`"), "a column that nobody reads keeps nothing: {notes:?}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use pulse_core::sources::{BarLabel, Column, ColumnType, Feed, FileSource, Unknown};
+use pulse_core::sources::{BarLabel, Column, ColumnType, Feed, FileSource, RESCUED, Unknown};
 use pulse_core::{Error, Result};
 
 use super::pattern::Pattern;
@@ -23,8 +23,6 @@ pub const RAW: &str = "_raw";
 
 /// What a reason begins with that is none: the row is a note of its file, and no row of the source. No reason of a reader begins so.
 pub const NOTE: &str = "\0note ";
-/// Object of the fields that no column is read from, of sources with a feed that keeps them; null where there are none.
-pub(super) const RESCUED: &str = "_rescued";
 
 /// Whether a column is there for rejected lines only.
 pub fn is_of_rejected_lines(column: &str) -> bool {

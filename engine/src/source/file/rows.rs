@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use pulse_core::sources::{Ambiguous, Column, ColumnType, Feed};
+use pulse_core::sources::{Ambiguous, Column, ColumnType, Feed, RESCUED};
 use pulse_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Fault;
-use super::layout::{Layout, RESCUED, arrow_type};
+use super::layout::{Layout, arrow_type};
 use super::listing::SourceFile;
 use super::repeated::{Occurrence, Occurrences, Survey};
 use super::unknown::{FileFields, Policy, sparse};
