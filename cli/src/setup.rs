@@ -198,6 +198,7 @@ pub(crate) fn job_options(settings: &Settings) -> JobOptions {
             max_line_bytes: as_size(settings.max_line_bytes),
             max_raw_bytes: as_size(settings.raw_text_bytes),
             max_object_bytes: as_size(settings.max_object_mib << 20),
+            notes: false,
         },
         commit: CommitOptions {
             attempts: u32::try_from(settings.commit_attempts).unwrap_or(u32::MAX),

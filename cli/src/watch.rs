@@ -91,6 +91,7 @@ pub(crate) fn lines(
     for RejectedRows { rows, reason } in record.rejected.iter().filter(|rejected| !is_expectation(&rejected.reason)) {
         lines.push(format!("{:<10}   quarantined: {}: {reason}", "", plural(*rows, "row")));
     }
+    lines.extend(record.notes.iter().map(|note| format!("{:<10}   note: {note}", "")));
     lines
 }
 

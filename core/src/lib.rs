@@ -16,6 +16,7 @@ pub mod lease;
 pub mod manifest;
 pub mod meaning;
 pub mod name;
+pub mod notes;
 pub mod project;
 pub mod reasons;
 pub mod retry;

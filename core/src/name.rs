@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::sources::RESCUED;
 
 /// `<layer>.<table>`, the name of a table and of the job that writes it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,6 +57,12 @@ impl TableName {
         let table = self.table.strip_suffix(QUARANTINE)?;
         Some(Self { layer: self.layer.clone(), table: table.to_owned() })
     }
+}
+
+/// Whether a column of a query is one of its table. Names that begin with `_` serve checks and order alone, but for that of fields which a
+/// source of files has rescued.
+pub fn is_written(column: &str) -> bool {
+    !column.starts_with('_') || column == RESCUED
 }
 
 /// `[a-z][a-z0-9_]*`

@@ -230,6 +230,9 @@ pub struct RunRecord {
     /// Rows that went to quarantine, by reason, the most frequent first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<RejectedRows>,
+    /// Fields in which files and their contract differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     #[serde(default)]
     pub error: Option<RunError>,
     /// Attempts that failed, oldest first; the last of a failed run is there too.
@@ -353,6 +356,7 @@ impl RunRecord {
             counts: RunCounts::default(),
             expectations: Vec::new(),
             rejected: Vec::new(),
+            notes: Vec::new(),
             error: None,
             failures: Vec::new(),
             reason: None,

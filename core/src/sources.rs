@@ -16,10 +16,13 @@ use serde::{Deserialize, Serialize};
 pub use column::Column;
 pub use column_type::{ColumnType, MAX_PRECISION};
 pub use external::ExternalTable;
-pub use feed::{Ambiguous, Bar, BarLabel, Feed};
+pub use feed::{Ambiguous, Bar, BarLabel, Feed, Unknown};
 pub use format::{Csv, Encoding, FixedField, FixedWidth, Format, Matching, Misuse, Ragged};
 pub use json::{Json, JsonLayout, JsonLines, is_pointer, pointer_steps};
 pub use stamp_pattern::{EpochUnit, StampParts, StampPattern, TextPattern};
+
+/// Column of the fields of a file that no declared column is read from, of sources with a feed that keeps them.
+pub const RESCUED: &str = "_rescued";
 
 /// All sources of files of a project, which SQL names `raw.<name>`, and tables that others write, `external.<name>`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

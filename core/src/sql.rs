@@ -132,6 +132,17 @@ pub(crate) fn spanned_tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, S
     Ok(tokens.into_iter().map(|token| (token.token, source.bytes(token.span))).collect())
 }
 
+/// Looks for what the parser reads in another way than SQL says, in a text that somebody else carries out. A text that does not parse has nothing of
+/// it.
+///
+/// # Errors
+/// Where it is, and how to write it.
+pub fn check_reading(text: &str) -> Result<(), Diagnostic> {
+    let source = SqlText { path: "query", text: Arc::from(text) };
+    let Ok(statements) = Parser::parse_sql(&GenericDialect {}, text) else { return Ok(()) };
+    statements.iter().try_for_each(|statement| visitor::reading(&source, statement))
+}
+
 struct SqlText<'a> {
     path: &'a str,
     text: Arc<str>,

@@ -15,6 +15,7 @@ use crate::args::Global;
 use crate::{output, setup};
 
 pub(crate) async fn query(global: &Global, sql: &str) -> Result<ExitCode> {
+    pulse_core::sql::check_reading(sql).map_err(|problem| Error::from_diagnostics(vec![problem]))?;
     let settings = setup::settings(global)?;
     let lake = setup::lake(global, &settings).await?;
     let state = setup::state(&settings, lake.stores())?;

@@ -105,6 +105,9 @@ fn details(record: &RunRecord) {
     for warning in &record.warnings {
         output::line(&format!("  warning: {warning}"));
     }
+    for note in &record.notes {
+        output::line(&format!("  note: {note}"));
+    }
     for input in &record.inputs {
         let version = input.version.map(|version| format!(" version {version}")).unwrap_or_default();
         let (files, bytes) = (output::count(input.files), output::size(input.bytes));

@@ -105,6 +105,9 @@ fn summary(name: &str, sample: &Sample) -> String {
     for one in &sample.rejected {
         text.push_str(&format!("  {} rejected: {}\n", output::count(one.rows), one.reason));
     }
+    for note in &sample.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
     for warning in &sample.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }

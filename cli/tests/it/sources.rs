@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::Scene;
+use crate::support::{Scene, text};
 
 const EVENTS: &str = "[files.events]\nroot = \"$raw\"\n\
     columns = [{ name = \"at\", type = \"timestamp\" }, { name = \"v\", type = \"bigint\" }]\n";
@@ -306,6 +306,27 @@ fn a_run_counts_quarantined_rows_by_reason() {
     scene
         .run_all()
         .says(&["quarantined: 2 rows: `v` is not a number: `x`", "quarantined: 1 row: `at` is not a timestamp"]);
+}
+
+#[test]
+fn a_run_names_fields_that_do_not_meet() {
+    let scene = events("path = \"*.jsonl\"\nformat = { json_lines = {} }\nrename = { v = \"value\" }");
+    scene.put("a.jsonl", "{\"at\":\"2024-01-01T10:00:00Z\",\"v\":1}\n");
+    let ignored = "note: feed `all`: the field `v` of `a.jsonl` is ignored, because no column is read from there";
+    let absent =
+        "note: feed `all`: no record of `a.jsonl` has the field `value` of the column `v`, which is null there";
+    scene.pulse(&["source", "preview", "events"]).ok().says(&[ignored, absent, "1 rows kept, 0 rejected"]);
+    scene.run_all().says(&[ignored, absent]);
+    let runs = scene.pulse(&["--output", "json", "runs", "list"]).ok().json();
+    let run = text(&runs[0]["run"]);
+    let shown = scene.pulse(&["runs", "show", &run]).ok().stdout;
+    assert!(shown.contains(ignored) && shown.contains(absent), "{shown}");
+    let record = scene.pulse(&["--output", "json", "runs", "show", &run]).ok().json().remove(0);
+    assert_eq!(record["notes"].as_array().map(Vec::len), Some(2), "{record}");
+    assert_eq!((&record["rows_in"], &record["rows_out"]), (&1.into(), &1.into()));
+    scene
+        .pulse(&["query", "select 1 where 1 is distinct from 2 and 3 = 4"])
+        .fails(2, &["`is distinct from` would take all that follows for its right side", "(a is distinct from b) and"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::manifest::{Expectation, History, IntervalUnit, Manifest, OnFail, Read
 use crate::project::Job;
 use crate::sources::{
     Ambiguous, Bar, BarLabel, Column, Csv, Encoding, Feed, FileSource, FixedField, FixedWidth, Format, Json,
-    JsonLayout, JsonLines, Matching, Ragged,
+    JsonLayout, JsonLines, Matching, Ragged, Unknown,
 };
 
 /// The query, and the fields of the manifest that decide which rows the table holds.
@@ -198,7 +198,8 @@ impl Lines {
     }
 
     fn feed(&mut self, feed: &Feed) {
-        let Feed { path, format, rename, nulls, pattern, decimal, thousands, time_zone, ambiguous, bar } = feed;
+        let Feed { path, format, rename, nulls, pattern, decimal, thousands, time_zone, ambiguous, bar, unknown } =
+            feed;
         self.add("path", &[path]);
         self.format(format);
         for (column, field) in rename {
@@ -232,6 +233,9 @@ impl Lines {
                 BarLabel::End => "end",
             };
             self.add("bar", &[column, label, &seconds.to_string()]);
+        }
+        if *unknown != Unknown::default() {
+            self.add("unknown", &[unknown.word()]);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::document::{Document, Step};
 use crate::interval::parse_stamp;
 use crate::manifest::{Expectation, Manifest, Read, Sink};
-use crate::name::TableName;
+use crate::name::{TableName, is_written};
 use crate::sql::{self, Query};
 
 mod history;
@@ -335,7 +335,7 @@ impl Checks<'_> {
             self.value(&place, message, help);
         } else if !expectation.removes_rows()
             && (!in_sink || manifest.keeps_rows_beside(&unique.columns))
-            && let Some(hidden) = unique.columns.iter().find(|column| column.starts_with('_'))
+            && let Some(hidden) = unique.columns.iter().find(|column| !is_written(column))
         {
             let message = format!("`{hidden}` is not written, and this `unique` is counted on the table's rows");
             self.value(&place, message, "select the column under a name without `_`");

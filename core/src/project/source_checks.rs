@@ -1,5 +1,6 @@
 //! What `sources.toml` may not say although it parses.
 
+mod unknown;
 mod values;
 
 use std::collections::BTreeSet;
@@ -76,6 +77,7 @@ fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: 
     }
     problems.extend(json_checks::check(source, feed, document, place));
     problems.extend(values::check_feed(source, feed, document, place));
+    problems.extend(unknown::check(source, feed, document, place));
     let names: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
     let mut unknown = |diagnostic: Diagnostic, name: &str| {
         let meant = diagnostic::closest(name, names.iter().copied());

@@ -14,7 +14,7 @@ pub struct Column {
     /// What a field's text is read as; one that cannot be goes to quarantine with its row.
     #[serde(rename = "type")]
     pub data_type: ColumnType,
-    /// A row in which it is empty goes to quarantine. A column that is not required is null in rows of files that do not have it.
+    /// A row in which it is empty goes to quarantine. A column that is not required is null in rows of files that do not have it, and the run names file, column and field.
     #[serde(default)]
     pub required: bool,
     /// A value that the type cannot hold exactly becomes the nearest one that it can hold; a half goes away from zero. Without

@@ -17,7 +17,8 @@ pub struct Feed {
     pub path: String,
     /// What the files hold.
     pub format: Format,
-    /// Column name to the file's own field name, where they differ.
+    /// Column name to the file's own field name, where they differ. A column whose field no record of a file has is null there; the run
+    /// says so.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
     /// Texts that mean null: a whole field without its quotes, a JSON string, a JSON number. The default is `[""]`, the empty field;
@@ -43,6 +44,10 @@ pub struct Feed {
     /// What a bar's stamp labels; stamps become the bar's start.
     #[serde(default)]
     pub bar: Option<Bar>,
+    /// What becomes of fields that no column is read from, in records of CSV with a header, JSON, Parquet and Avro. A field of JSON or Avro that a
+    /// JSON pointer leads into is read.
+    #[serde(default, skip_serializing_if = "Unknown::is_default")]
+    pub unknown: Unknown,
 }
 
 impl Feed {
@@ -112,6 +117,35 @@ impl Ambiguous {
     }
 }
 
+/// What becomes of fields of a file that no column is read from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unknown {
+    /// The default: they are not read. A run names them in its notes.
+    #[default]
+    Ignore,
+    /// A record with such a field goes to quarantine. Where the file names its fields once, as CSV, Parquet and Avro do, these are all its records.
+    Reject,
+    /// The source has a further column `_rescued` of JSON text: an object of these fields as they were, null where there are none.
+    Rescue,
+}
+
+impl Unknown {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Its word in sources.toml.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Reject => "reject",
+            Self::Rescue => "rescue",
+        }
+    }
+}
+
 fn point() -> char {
     '.'
 }
@@ -163,6 +197,7 @@ mod tests {
             time_zone: utc(),
             ambiguous: Ambiguous::default(),
             bar: None,
+            unknown: Unknown::default(),
         };
         feed.path_columns().map(|names| names.into_iter().map(str::to_owned).collect())
     }

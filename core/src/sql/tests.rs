@@ -229,9 +229,18 @@ fn a_comparison_that_takes_what_follows_needs_parentheses() {
     ] {
         assert_eq!(problems(wrong), 1, "{wrong}");
         assert!(check_condition(wrong).is_err(), "{wrong}");
+        for statement in
+            ["select count(*) from t where", "with s as (select 1) select * from s join t on", "explain select"]
+        {
+            let found = check_reading(&format!("{statement}\n {wrong}")).unwrap_err();
+            assert_eq!((found.message.as_str(), found.line), (visitor::SWALLOWED, 2), "{statement} {wrong}");
+            assert!(found.help.unwrap().contains("(a is distinct from b) and"));
+        }
     }
+    assert_eq!(check_reading("select a is distinct from b where ("), Ok(()), "what does not parse is said by others");
     for right in ["(a is distinct from b) and c", "a is distinct from (b and c)", "c and a is distinct from b + 1"] {
         assert_eq!(problems(right), 0, "{right}");
+        assert_eq!(check_reading(&format!("select {right} as x from t")), Ok(()), "{right}");
         assert!(check_condition(right).is_ok(), "{right}");
     }
 }

@@ -28,6 +28,19 @@ pub(super) fn condition(expression: &Expr) -> Result<(), String> {
     }
 }
 
+/// # Errors
+/// What the parser reads in another way than SQL says.
+pub(super) fn reading(source: &SqlText<'_>, statement: &Statement) -> Result<(), Diagnostic> {
+    let swallowed = sqlparser::ast::visit_expressions(statement, |expression| match is_swallowed(expression) {
+        true => ControlFlow::Break(expression.span()),
+        false => ControlFlow::Continue(()),
+    });
+    match swallowed {
+        ControlFlow::Break(span) => Err(source.at(span, SWALLOWED.to_owned()).with_help(PARENTHESES)),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
 struct QueryVisitor<'a> {
     source: &'a SqlText<'a>,
     scopes: Vec<Scope>,
@@ -161,7 +174,7 @@ fn is_swallowed(expression: &Expr) -> bool {
     }
 }
 
-const SWALLOWED: &str = "`is distinct from` would take all that follows for its right side";
+pub(super) const SWALLOWED: &str = "`is distinct from` would take all that follows for its right side";
 const PARENTHESES: &str = "put parentheses around the comparison: `(a is distinct from b) and ..`";
 
 struct ConditionVisitor;

@@ -15,6 +15,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 use pulse_core::diagnostic::Diagnostic;
 use pulse_core::interval::Interval;
+use pulse_core::name::is_written;
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
@@ -80,7 +81,7 @@ pub(super) async fn plan_rows(
     let plan = bind(plan, intervals, job)?;
     let plan = if job.query.files().is_empty() { plan } else { carry_rejects(plan, job)? };
     let plan = conformed(plan, job)?;
-    let columns = plan.schema().fields().iter().map(|field| field.name().clone()).filter(|name| !name.starts_with('_'));
+    let columns = plan.schema().fields().iter().map(|field| field.name().clone()).filter(|name| is_written(name));
     let columns: Vec<String> = columns.collect();
     refuse_unknown_columns(job, &plan, &columns)?;
     refuse_rows_of_no_file(job, &plan, &columns)?;

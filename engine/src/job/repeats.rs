@@ -18,7 +18,7 @@ use super::replace::collect;
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 
-/// Rows of a group; no column of a table begins with `_`.
+/// Rows of a group; no column of a table begins with `__`.
 const ROWS: &str = "__rows";
 
 /// Characters of a value that an error shows.

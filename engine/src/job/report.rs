@@ -37,6 +37,8 @@ pub struct Report {
     pub expectations: Vec<ExpectationOutcome>,
     /// Rows that went to quarantine, by reason, the most frequent first.
     pub rejected: Vec<RejectedRows>,
+    /// Fields in which files and their contract differ.
+    pub notes: Vec<String>,
     pub warnings: Vec<String>,
     /// From 1; more when commits of others came first.
     pub attempt: u32,
@@ -81,6 +83,7 @@ impl Staged {
             *sum += failed;
         }
         total.reasons.merge(result.reasons);
+        total.notes.merge(result.notes);
         total.files.extend(result.files);
         total.quarantine_files.extend(result.quarantine_files);
     }

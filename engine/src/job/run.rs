@@ -230,7 +230,7 @@ impl Run<'_> {
         let options = &self.bench.options;
         let mut sources = Sources::new();
         for (name, pinned) in &self.pinned.files {
-            let files = raw_files(self.bench, name, &pinned.root, pinned.read.clone())?;
+            let files = raw_files(self.bench, name, &pinned.root, pinned.read.clone())?.with_notes();
             sources.insert(format!("raw.{name}"), Arc::new(files));
         }
         for (name, pinned) in &self.pinned.tables {
@@ -285,6 +285,7 @@ impl Run<'_> {
             counts,
             expectations: Vec::new(),
             rejected: staged.total.reasons.most_frequent(),
+            notes: staged.total.notes.lines(),
             warnings: self.pinned.warnings(),
             attempt: 1,
         }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
+use pulse_core::notes::Notes;
 use pulse_core::reasons::{Reasons, RejectedRows};
 use pulse_core::{Error, Result};
 
@@ -14,7 +16,7 @@ use super::pin::raw_files;
 use super::query::{Sources, context};
 use super::roots::existing_root;
 use crate::error::from_datafusion;
-use crate::sink::{RAW, REASON};
+use crate::sink::{RAW, REASON, without_notes};
 use crate::source::file::{LINE, SOURCE_FILE, is_of_rejected_lines, list};
 use crate::store::store_path;
 
@@ -38,6 +40,8 @@ pub struct Sample {
     pub rejected: Vec<RejectedRows>,
     /// The first rejected rows.
     pub examples: Vec<Rejected>,
+    /// Fields in which the files that were read and the contract differ.
+    pub notes: Vec<String>,
     pub files_read: usize,
     pub files: usize,
     /// Feeds without files.
@@ -78,7 +82,8 @@ pub async fn sample(bench: &Workbench, name: &str, size: SampleSize) -> Result<S
         of_feed <= size.files
     });
     sample.files_read = files.len();
-    let sources = Sources::from([(format!("raw.{name}"), Arc::new(raw_files(bench, name, &root, files)?) as _)]);
+    let sources =
+        Sources::from([(format!("raw.{name}"), Arc::new(raw_files(bench, name, &root, files)?.with_notes()) as _)]);
     let rows = context(&bench.state, &sources)?.sql(&format!("select * from raw.\"{name}\"")).await;
     let failed = |e| from_datafusion(&format!("read raw.{name}"), e);
     let rows = rows.map_err(failed)?.execute_stream().await.map_err(failed)?;
@@ -90,7 +95,10 @@ impl Sample {
     async fn fill(&mut self, mut rows: SendableRecordBatchStream, wanted: usize) -> datafusion::error::Result<()> {
         let mut reasons = Reasons::default();
         let mut left = wanted;
+        let mut notes = Notes::default();
         while let Some(batch) = rows.try_next().await? {
+            let batch =
+                without_notes(&batch, &[], &mut notes).map_err(|error| DataFusionError::External(Box::new(error)))?;
             let is_good = arrow::compute::is_null(&column(&batch, REASON)?)?;
             self.kept += is_good.true_count() as u64;
             self.take_rejected(&batch, &mut reasons, wanted)?;
@@ -102,6 +110,7 @@ impl Sample {
             }
         }
         self.rejected = reasons.most_frequent();
+        self.notes = notes.lines();
         Ok(())
     }
 
@@ -133,9 +142,10 @@ impl Sample {
 }
 
 fn column(batch: &RecordBatch, name: &str) -> datafusion::error::Result<arrow::array::ArrayRef> {
-    batch.column_by_name(name).cloned().ok_or_else(|| {
-        datafusion::error::DataFusionError::Internal(format!("the rows of a source of files have no column {name}"))
-    })
+    batch
+        .column_by_name(name)
+        .cloned()
+        .ok_or_else(|| DataFusionError::Internal(format!("the rows of a source of files have no column {name}")))
 }
 
 fn without_rejects(rows: &RecordBatch) -> datafusion::error::Result<RecordBatch> {

@@ -8,6 +8,7 @@ mod history;
 mod increments;
 mod latest;
 mod types;
+mod unknown;
 mod whole;
 
 mod names;

@@ -13,14 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use deltalake_core::kernel::Add;
 use pulse_core::manifest::OnFail;
+use pulse_core::notes::Notes;
 use pulse_core::reasons::Reasons;
 
 pub use exec::SinkExec;
 pub use node::SinkNode;
 pub use planner::SinkPlanner;
 pub use task::quarantine_schema;
+pub(crate) use verdict::without_notes;
 
-pub use crate::source::file::{RAW, REASON};
+pub use crate::source::file::{NOTE, RAW, REASON};
 
 /// Column of a quarantine table: the run that rejected the row.
 pub const RUN_ID: &str = "_run_id";
@@ -169,6 +171,9 @@ pub struct PartitionResult {
     /// Rows that went to quarantine.
     #[serde(default)]
     pub reasons: Reasons,
+    /// What readers of files noted; it came beside the rows.
+    #[serde(default, skip_serializing_if = "Notes::is_empty")]
+    pub notes: Notes,
     pub files: Vec<Add>,
     pub quarantine_files: Vec<Add>,
 }

@@ -12,7 +12,7 @@ use pulse_core::{Error, Result};
 use url::Url;
 
 use super::ties::Ties;
-use super::verdict::{Repeats, judge};
+use super::verdict::{Repeats, judge, without_notes};
 use super::writer::FileWriter;
 use super::{FailAction, PartitionResult, RAW, REASON, RUN_ID, SinkSpec, UniqueCheck};
 use crate::error::from_datafusion;
@@ -58,6 +58,7 @@ impl SinkTask {
     }
 
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let batch = &without_notes(batch, &self.spec.columns, &mut self.result.notes)?;
         self.result.rows_in += batch.num_rows() as u64;
         let verdict = judge(batch, &self.spec.checks, &self.spec.columns)?;
         self.result.rows_rejected += verdict.rejected;

@@ -9,9 +9,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder,
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{SortOptions, filter_record_batch, partition};
 use arrow::error::ArrowError;
+use pulse_core::notes::Notes;
 use pulse_core::{Error, Result};
 
-use super::{Adjacency, FailAction, REASON, RowCheck, UniqueCheck};
+use super::{Adjacency, FailAction, NOTE, REASON, RowCheck, UniqueCheck};
 
 /// A batch, sorted out.
 #[derive(Debug)]
@@ -60,6 +61,24 @@ pub(super) fn judge(batch: &RecordBatch, checks: &[RowCheck], columns: &[String]
         dropped: as_count(&drop),
         failed: failures.iter().map(as_count).collect(),
     })
+}
+
+/// The rows of a batch without those that are notes of file readers, which are added to `notes`.
+pub(crate) fn without_notes(batch: &RecordBatch, columns: &[String], notes: &mut Notes) -> Result<RecordBatch> {
+    let is_written = columns.iter().any(|column| column == REASON);
+    let reasons = batch.column_by_name(REASON).filter(|reasons| !is_written && reasons.null_count() < reasons.len());
+    let Some(reasons) = reasons.and_then(|reasons| reasons.as_string_opt::<i32>()) else { return Ok(batch.clone()) };
+    let mut is_row = BooleanBufferBuilder::new(batch.num_rows());
+    for reason in reasons {
+        let note = reason.and_then(|reason| reason.strip_prefix(NOTE));
+        if let Some(note) = note {
+            let note = serde_json::from_str(note);
+            notes.add(note.map_err(|e| Error::internal("a note of a file cannot be read").with_source(e))?);
+        }
+        is_row.append(note.is_none());
+    }
+    let is_row = is_row.finish();
+    if is_row.count_set_bits() == batch.num_rows() { Ok(batch.clone()) } else { filtered(batch, is_row) }
 }
 
 fn as_count(bits: &BooleanBuffer) -> u64 {

@@ -193,6 +193,7 @@ pub(super) fn fill(record: &mut RunRecord, report: &Report) -> RunOutcome {
     record.counts = report.counts.clone();
     record.expectations.clone_from(&report.expectations);
     record.rejected.clone_from(&report.rejected);
+    record.notes.clone_from(&report.notes);
     record.warnings.clone_from(&report.warnings);
     match &report.outcome {
         Outcome::Unchanged => RunOutcome::Unchanged,

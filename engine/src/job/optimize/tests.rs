@@ -55,6 +55,7 @@ impl Scene {
                     max_line_bytes: 1 << 20,
                     max_raw_bytes: 1 << 10,
                     max_object_bytes: 1 << 20,
+                    notes: false,
                 },
                 commit: CommitOptions::default(),
                 attempts: 3,

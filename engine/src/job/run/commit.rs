@@ -174,6 +174,7 @@ impl Run<'_> {
             ("pulse.counts".to_owned(), value(serde_json::to_value(&report.counts))?),
             ("pulse.expectations".to_owned(), value(serde_json::to_value(&report.expectations))?),
             ("pulse.rejected".to_owned(), value(serde_json::to_value(&report.rejected))?),
+            ("pulse.notes".to_owned(), json!(report.notes)),
         ]))
     }
 }

@@ -31,6 +31,7 @@ pub(super) async fn committed(
         counts: detail(&found, "pulse.counts"),
         expectations: detail(&found, "pulse.expectations"),
         rejected: detail(&found, "pulse.rejected"),
+        notes: detail(&found, "pulse.notes"),
         warnings: Vec::new(),
         attempt: 1,
     }))

@@ -8,7 +8,7 @@ use super::super::schema::infer_schemas;
 use super::*;
 
 /// A world of its own sources.
-fn world(sources: &str, jobs: &[JobText]) -> World {
+pub(super) fn world(sources: &str, jobs: &[JobText]) -> World {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("raw")).unwrap();
     let mut files = ProjectFiles::from([

@@ -11,6 +11,11 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// What names the fields.
+    pub(super) const fn whole(self) -> &'static str {
+        self.whole
+    }
+
     pub(super) const OF_CSV: Self = Self { whole: "the header", field: "field", ignoring_case: false };
     pub(super) const OF_LIST: Self = Self { whole: "the format", field: "field", ignoring_case: false };
     pub(super) const OF_PARQUET: Self = Self { whole: "the file", field: "column", ignoring_case: false };
@@ -50,8 +55,7 @@ pub(super) fn places(columns: &[ColumnBuilder], found: &[&str], names: Names) ->
     if !columns.is_empty() && places.iter().all(Option::is_none) {
         return Err(format!("{whole} has none of the declared {field}s"));
     }
-    let unread = found.iter().enumerate().filter(|(at, _)| !places.contains(&Some(*at))).map(|(_, name)| *name);
-    let unread: Vec<&str> = unread.collect();
+    let unread: Vec<&str> = unread(&places, found).into_iter().map(|(_, name)| name).collect();
     for (column, _) in columns.iter().zip(&places).filter(|(_, place)| place.is_none()) {
         let name = column.field();
         if let Some(alike) = unread.iter().find(|unread| plain(unread) == plain(name)) {
@@ -62,6 +66,17 @@ pub(super) fn places(columns: &[ColumnBuilder], found: &[&str], names: Names) ->
         }
     }
     Ok(places)
+}
+
+/// The names of `found` that no column is read from, and their places.
+pub(super) fn unread<'a>(places: &[Option<usize>], found: &[&'a str]) -> Vec<(usize, &'a str)> {
+    let names = found.iter().copied().enumerate();
+    names.filter(|(at, _)| !places.contains(&Some(*at))).collect()
+}
+
+/// The columns that the file does not have.
+pub(super) fn absent(places: &[Option<usize>]) -> Vec<usize> {
+    places.iter().enumerate().filter(|(_, place)| place.is_none()).map(|(column, _)| column).collect()
 }
 
 /// Letters and digits of a name, in lower case.

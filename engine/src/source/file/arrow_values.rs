@@ -113,6 +113,19 @@ impl Values {
         fields.iter().map(|(known, _)| known.as_str()).find(|known| *known != name && known.eq_ignore_ascii_case(name))
     }
 
+    /// The fields of the struct; none when it is no struct.
+    pub(super) fn fields(&self) -> &[(String, Values)] {
+        match &self.inner {
+            Inner::Struct(fields) => fields,
+            Inner::None | Inner::List(_) | Inner::Map { .. } => &[],
+        }
+    }
+
+    /// The column as the file has it.
+    pub(super) fn original(&self) -> &ArrayRef {
+        &self.original
+    }
+
     pub(super) fn is_struct(&self) -> bool {
         matches!(self.inner, Inner::Struct(_))
     }

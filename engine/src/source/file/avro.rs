@@ -270,7 +270,7 @@ impl AvroRows {
     }
 
     /// The header and its length, once it is there.
-    fn read_header(&self) -> Result<Option<(Header, usize)>, String> {
+    fn read_header(&mut self) -> Result<Option<(Header, usize)>, String> {
         let bytes = self.held.get(self.at..).unwrap_or_default();
         if bytes.is_empty() {
             return Ok(None);
@@ -284,7 +284,7 @@ impl AvroRows {
             };
         };
         let empty = header.decode(&[], 0)?;
-        self.rows.places(self.flat.of(&empty)?.schema_ref())?;
+        self.rows.meet(self.flat.of(&empty)?.schema_ref(), &self.flat.entered())?;
         Ok(Some((header, length)))
     }
 }

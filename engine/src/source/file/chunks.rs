@@ -49,6 +49,11 @@ impl Chunks {
         Self { location, payload, bytes_scanned }
     }
 
+    /// Bytes of the same object that are there already.
+    pub(super) fn with_bytes(self, bytes: BoxStream<'static, object_store::Result<Bytes>>) -> Self {
+        Self { payload: Payload::Stream(bytes), bytes_scanned: Count::new(), ..self }
+    }
+
     /// The next bytes; `None` at the end.
     ///
     /// # Errors

@@ -141,4 +141,4 @@ impl Decompressor {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

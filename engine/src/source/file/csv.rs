@@ -95,8 +95,11 @@ impl Records for CsvRecords {
 impl CsvRecords {
     /// # Errors
     /// `Invalid` when options contradict each other.
-    pub(super) fn new(rows: Rows, csv: &Csv) -> Result<Self> {
+    pub(super) fn new(mut rows: Rows, csv: &Csv) -> Result<Self> {
         let (mut dialect, header) = (Dialect::new(csv)?, Header::new(csv, &rows.columns)?);
+        if let Header::Read(fields) | Header::ReadPast(fields) = &header {
+            rows.miss(&fields.absent);
+        }
         dialect.blanks_are_a_value = header.names_one_field();
         Ok(Self {
             dialect,
@@ -147,7 +150,7 @@ impl CsvRecords {
     fn plain_line(&mut self, line: &[u8]) {
         if !self.dialect.is_passed_over(line) {
             match self.fields(line) {
-                Ok(()) => self.rows.keep(self.line, || line),
+                Ok(()) => self.keep(line),
                 Err(wrong) => self.wrong_line(line, &wrong),
             }
         }
@@ -155,8 +158,19 @@ impl CsvRecords {
     }
 
     #[inline]
+    fn keep(&mut self, line: &[u8]) {
+        if let Header::Read(fields) = &self.header
+            && !fields.rescued.is_empty()
+        {
+            let values = self.dialect.split(line);
+            self.rows.rescue(fields.rescued_object(|at| values.get(at).copied()));
+        }
+        self.rows.keep(self.line, || line);
+    }
+
+    #[inline]
     fn fields(&mut self, line: &[u8]) -> Result<(), Wrong> {
-        let Header::Read(Fields { targets, absent }) = &self.header else { return Err(Wrong::Count) };
+        let Header::Read(Fields { targets, absent, .. }) = &self.header else { return Err(Wrong::Count) };
         let Delimiter::Byte(delimiter) = self.dialect.delimiter else { return self.fields_by_text(line) };
         let mut rest = Some(line);
         for (field, target) in targets.iter().enumerate() {
@@ -176,7 +190,7 @@ impl CsvRecords {
 
     /// As `fields`, for a delimiter of several bytes.
     fn fields_by_text(&mut self, line: &[u8]) -> Result<(), Wrong> {
-        let (Header::Read(Fields { targets, absent }), Delimiter::Text(finder)) =
+        let (Header::Read(Fields { targets, absent, .. }), Delimiter::Text(finder)) =
             (&self.header, &self.dialect.delimiter)
         else {
             return Err(Wrong::Count);
@@ -215,7 +229,7 @@ impl CsvRecords {
             match text_fault(line, &self.rows) {
                 Some(reason) => self.rows.reject(self.line, reason, line),
                 None => match self.fields(line) {
-                    Ok(()) => self.rows.keep(self.line, || line),
+                    Ok(()) => self.keep(line),
                     Err(wrong) => self.wrong_line(line, &wrong),
                 },
             }
@@ -312,7 +326,7 @@ impl CsvRecords {
             Some(_) if memrchr(b'\n', text).is_none() => {
                 Err("the header holds a carriage return: a line must end with a newline".to_owned())
             }
-            _ => header.behind(&self.rows.columns, &self.quoted),
+            _ => header.behind(&mut self.rows, &self.quoted),
         };
         match fields {
             Ok(fields) => {

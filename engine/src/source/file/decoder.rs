@@ -110,7 +110,12 @@ impl Decoder {
             self.format.break_off(reason);
             self.end = End::Reached;
         }
-        self.format.finish()
+        if !self.format.finish() {
+            return false;
+        }
+        self.format.note_fields();
+        self.rows().end();
+        true
     }
 
     pub(super) fn rows(&mut self) -> &mut Rows {
@@ -228,6 +233,16 @@ impl TextFormat {
             Self::JoinedJson(decoder) => decoder.finish(),
             Self::Json(decoder) => decoder.finish(),
             Self::Avro(decoder) => decoder.finish(),
+        }
+    }
+
+    /// Says which fields the file's records had, where no header does.
+    fn note_fields(&mut self) {
+        match self {
+            Self::JsonLines(decoder) => decoder.records().note_fields(),
+            Self::JoinedJson(decoder) => decoder.records().note_fields(),
+            Self::Json(decoder) => decoder.note_fields(),
+            Self::Csv(_) | Self::FixedWidth(_) | Self::Avro(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use pulse_core::sources::{FixedWidth, Ragged};
 use pulse_core::{Error, Result};
 
-use super::absent::{Names, places};
+use super::absent::{Names, absent, places};
 use super::framing::{Input, Lines, Records, is_blank, read_lines, text_fault};
 use super::rows::Rows;
 
@@ -37,7 +37,7 @@ struct Field {
 impl FixedRecords {
     /// # Errors
     /// `Invalid` when a field has no place, or the fields do not serve the columns.
-    pub(super) fn new(rows: Rows, fixed: &FixedWidth) -> Result<Self> {
+    pub(super) fn new(mut rows: Rows, fixed: &FixedWidth) -> Result<Self> {
         let names: Vec<&str> = fixed.fields.iter().map(|field| field.name.as_str()).collect();
         let places = places(&rows.columns, &names, Names::OF_LIST).map_err(Error::invalid)?;
         let mut fields = Vec::with_capacity(places.len());
@@ -49,10 +49,12 @@ impl FixedRecords {
             let (start, end) = (end.saturating_sub(field.width), end);
             fields.push(Field { column, start: place_in_line(start)?, end: place_in_line(end)? });
         }
+        let absent = absent(&places);
+        rows.miss(&absent);
         let last = fixed.fields.iter().max_by_key(|field| field.end());
         Ok(Self {
             fields,
-            absent: places.iter().enumerate().filter(|(_, place)| place.is_none()).map(|(column, _)| column).collect(),
+            absent,
             length: place_in_line(last.and_then(|field| field.end()).unwrap_or_default())?,
             last: last.map(|field| field.name.clone()).unwrap_or_default(),
             ragged: fixed.ragged,

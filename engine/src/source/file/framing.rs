@@ -72,6 +72,10 @@ impl<R: Records> Framed<R> {
     pub(super) fn rows(&mut self) -> &mut Rows {
         self.records.rows_mut()
     }
+
+    pub(super) fn records(&mut self) -> &mut R {
+        &mut self.records
+    }
 }
 
 /// Holds the record that the last bytes began, until the rest of it arrives.

@@ -1,5 +1,6 @@
 //! A contract that the bytes of a file suggest, as a proposal for a person: pure.
 
+mod aligned;
 mod json;
 mod render;
 mod sniff;
@@ -32,6 +33,8 @@ pub struct Proposal {
     columns: Vec<Proposed>,
     marks: Marks,
     nulls: BTreeSet<String>,
+    /// Fields that it does not read, and why.
+    unread: Vec<String>,
 }
 
 /// A column with what speaks for it.
@@ -72,6 +75,11 @@ pub fn infer(path: &str, bytes: &[u8], is_whole: bool) -> Result<Proposal> {
         decoded(&bytes, is_whole).ok_or_else(|| unknown("it is neither text nor Parquet".to_owned()))?;
     if text.trim().is_empty() {
         return Err(unknown("it is empty".to_owned()));
+    }
+    if text.contains('\r') && !text.contains('\n') {
+        let why =
+            "its lines end with a carriage return alone, which is not read; convert it, such as by `tr '\\r' '\\n'`";
+        return Err(unknown(why.to_owned()));
     }
     let proposal = match text.trim_start().starts_with(['{', '[']) {
         true => of_json(&text, is_whole),
@@ -114,8 +122,13 @@ fn decoded(bytes: &[u8], is_whole: bool) -> Option<(String, Encoding)> {
 }
 
 fn of_csv(text: &str, encoding: Encoding) -> Result<Proposal, String> {
-    let sniff::Sniffed { mut csv, names } =
-        sniff::sniff(text).ok_or("no delimiter cuts its lines into records alike")?;
+    let sniffed = sniff::sniff(text);
+    if sniffed.as_ref().is_none_or(|sniffed| sniffed.names.len() < 2)
+        && let Some(aligned) = aligned::aligned(text)
+    {
+        return Ok(of_aligned(aligned, encoding));
+    }
+    let sniff::Sniffed { mut csv, names } = sniffed.ok_or("no delimiter cuts its lines into records alike")?;
     csv.encoding = encoding;
     let rest = text.split_inclusive('\n').skip(csv.skip_lines as usize).collect::<String>();
     let byte = |text: &str| text.as_bytes().first().copied();
@@ -123,6 +136,7 @@ fn of_csv(text: &str, encoding: Encoding) -> Result<Proposal, String> {
         .has_headers(csv.header)
         .flexible(true)
         .delimiter(byte(&csv.delimiter).unwrap_or(b','))
+        .quote(byte(&csv.quote).unwrap_or(b'"'))
         .escape(csv.escape.as_deref().and_then(byte))
         .double_quote(csv.escape.is_none())
         .comment(csv.comment.as_deref().and_then(byte))
@@ -135,16 +149,29 @@ fn of_csv(text: &str, encoding: Encoding) -> Result<Proposal, String> {
             column.push(value.to_owned());
         }
     }
+    let (guesses, marks) = guesses(&names, &values);
+    Ok(proposal(Format::Csv(Box::new(csv)), names.into_iter().zip(guesses), marks))
+}
+
+fn of_aligned(aligned: aligned::Aligned, encoding: Encoding) -> Proposal {
+    let aligned::Aligned { mut fixed, names, values } = aligned;
+    fixed.encoding = encoding;
+    let (guesses, marks) = guesses(&names, &values);
+    proposal(Format::FixedWidth(Box::new(fixed)), names.into_iter().zip(guesses), marks)
+}
+
+/// What the columns hold, and with which marks of numbers.
+fn guesses(names: &[String], values: &[Vec<String>]) -> (Vec<Guess>, Marks) {
     let guesses = |marks: Marks| -> Vec<Guess> {
         let one = |(name, values): (&String, &Vec<String>)| {
             guess(name, &values.iter().map(String::as_str).collect::<Vec<_>>(), marks)
         };
-        names.iter().zip(&values).map(one).collect()
+        names.iter().zip(values).map(one).collect()
     };
     let numbers = |marks: &Marks| guesses(*marks).iter().filter(|guess| guess.is_number()).count();
     // Of marks with which equally many columns are numbers, the first.
     let marks = Marks::ALL.into_iter().rev().max_by_key(numbers).unwrap_or(Marks::ALL[0]);
-    Ok(proposal(Format::Csv(Box::new(csv)), names.iter().cloned().zip(guesses(marks)), marks))
+    (guesses(marks), marks)
 }
 
 fn of_json(text: &str, is_whole: bool) -> Result<Proposal, String> {
@@ -159,8 +186,12 @@ fn of_json(text: &str, is_whole: bool) -> Result<Proposal, String> {
 fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, marks: Marks) -> Proposal {
     // Every source has these.
     let mut names: BTreeMap<String, u32> = [FEED, SOURCE_FILE, LINE].map(|name| (name.to_owned(), 1)).into();
-    let (mut nulls, mut columns) = (BTreeSet::new(), Vec::new());
-    for (name, guess) in guesses.filter(|(name, _)| !name.is_empty()) {
+    let (mut nulls, mut columns, mut unread) = (BTreeSet::new(), Vec::new(), Vec::new());
+    for (name, guess) in guesses {
+        if name.is_empty() {
+            unread.push(format!("a field without a name: {}", guess.evidence));
+            continue;
+        }
         let column = column_name(&name, &mut names);
         // A pointer begins so.
         let is_json = matches!(format, Format::Json(_) | Format::JsonLines(_));
@@ -172,16 +203,22 @@ fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, mark
         let Guess { data_type, pattern, evidence, .. } = guess;
         columns.push(Proposed { name: column, field, data_type, pattern, evidence });
     }
-    Proposal { format, columns, marks, nulls }
+    Proposal { format, columns, marks, nulls, unread }
 }
 
 fn of_schema(schema: &Schema) -> Proposal {
-    let guesses = schema.fields().iter().map(|field| {
+    let fields = schema.fields().iter().map(|field| (field, column_type(field.data_type())));
+    let guesses = fields.clone().filter_map(|(field, data_type)| {
         let evidence = format!("{} in the file", field.data_type());
-        let data_type = column_type(field.data_type()).unwrap_or(ColumnType::String);
-        (field.name().clone(), Guess { data_type, pattern: None, nulls: BTreeSet::new(), evidence })
+        Some((field.name().clone(), Guess { data_type: data_type?, pattern: None, nulls: BTreeSet::new(), evidence }))
     });
-    proposal(Format::Parquet {}, guesses, Marks::ALL[0])
+    let mut proposal = proposal(Format::Parquet {}, guesses, Marks::ALL[0]);
+    let unread = fields.filter(|(_, data_type)| data_type.is_none());
+    let reason = |(field, _): (&std::sync::Arc<arrow::datatypes::Field>, _)| {
+        format!("`{}`: {} in the file, which no type of a column holds", field.name(), field.data_type())
+    };
+    proposal.unread.extend(unread.map(reason));
+    proposal
 }
 
 /// The type of a contract that holds all values of a type of Arrow; `None` when there is none.

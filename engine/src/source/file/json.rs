@@ -6,6 +6,7 @@ mod joined;
 mod lines;
 mod paths;
 mod record;
+mod strays;
 
 pub(super) use document::Document;
 pub(super) use joined::JoinedRecords;

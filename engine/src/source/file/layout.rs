@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use pulse_core::sources::{BarLabel, Column, ColumnType, Feed, FileSource};
+use pulse_core::sources::{BarLabel, Column, ColumnType, Feed, FileSource, RESCUED, Unknown};
 use pulse_core::{Error, Result};
 
 use super::pattern::Pattern;
@@ -21,12 +21,16 @@ pub const REASON: &str = "_reason";
 /// Original text of a rejected row; null on a good row.
 pub const RAW: &str = "_raw";
 
+/// What a reason begins with that is none: the row is a note of its file, and no row of the source. No reason of a reader begins so.
+pub const NOTE: &str = "\0note ";
+
 /// Whether a column is there for rejected lines only.
 pub fn is_of_rejected_lines(column: &str) -> bool {
     column == REASON || column == RAW
 }
 
-/// Declared columns, placeholders of the feeds' paths, then `feed`, `source_file`, `line`, `_reason` and `_raw`.
+/// Declared columns, placeholders of the feeds' paths, then `feed`, `source_file`, `line`, `_reason` and `_raw`, and `_rescued` if a feed keeps
+/// unknown fields.
 ///
 /// Every column may be null: a rejected row has no declared value.
 pub fn file_source_schema(source: &FileSource) -> SchemaRef {
@@ -38,6 +42,9 @@ pub fn file_source_schema(source: &FileSource) -> SchemaRef {
     fields.push(Field::new(LINE, DataType::Int64, true));
     fields.push(Field::new(REASON, DataType::Utf8, true));
     fields.push(Field::new(RAW, DataType::Utf8, true));
+    if source.feed.values().any(|feed| feed.unknown == Unknown::Rescue) {
+        fields.push(Field::new(RESCUED, DataType::Utf8, true));
+    }
     Arc::new(Schema::new(fields))
 }
 

@@ -35,7 +35,9 @@ mod rows;
 mod scan;
 mod stamp;
 mod table_folder;
+mod unknown;
 mod value;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -44,7 +46,7 @@ pub use codec::{try_decode, try_encode};
 pub use digest::digests;
 pub use fingerprint::{Fingerprint, Known, has_digest};
 pub use infer::{Proposal, SAMPLE_BYTES, infer};
-pub use layout::{FEED, LINE, RAW, REASON, SOURCE_FILE, file_source_schema, is_of_rejected_lines, path_columns};
+pub use layout::{FEED, LINE, NOTE, RAW, REASON, SOURCE_FILE, file_source_schema, is_of_rejected_lines, path_columns};
 pub use listing::{Listing, SourceFile, list};
 pub(in crate::source) use parquet_file::ObjectReader;
 pub use physical::RawFileSource;

@@ -6,22 +6,25 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use pulse_core::{Error, Result};
 
-use super::absent::{Names, places};
+use super::absent::{Names, absent, places, unread};
 use super::arrow_values::Values;
 use super::cell::Cell;
 use super::repeated::Occurrences;
 use super::rows::Rows;
+use super::unknown::{Policy, RescuedColumns};
 
 /// Turns the batches of one Parquet file into rows.
 #[derive(Debug)]
 pub(super) struct ParquetRows {
     rows: Rows,
     row: i64,
+    /// Columns of the file that no declared column is read from and that are kept.
+    rescued: Vec<String>,
 }
 
 impl ParquetRows {
     pub(super) fn new(rows: Rows) -> Self {
-        Self { rows, row: 1 }
+        Self { rows, row: 1, rescued: Vec::new() }
     }
 
     /// Where the declared columns are in the file; `None` for one that the file does not have.
@@ -33,6 +36,41 @@ impl ParquetRows {
         places(&self.rows.columns, &names, Names::OF_PARQUET)
     }
 
+    /// Takes the file's fields; of these `entered` are read in part.
+    ///
+    /// # Errors
+    /// A reason when the file cannot be read with them.
+    pub(super) fn meet(&mut self, schema: &Schema, entered: &[&str]) -> Result<(), String> {
+        let places = self.places(schema)?;
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let is_unknown = |name: &&str| !entered.contains(name);
+        let unread: Vec<&str> = unread(&places, &names).into_iter().map(|(_, name)| name).filter(is_unknown).collect();
+        self.rows.fields().meet(Names::OF_PARQUET.whole(), &unread)?;
+        if self.rows.policy() == Policy::Rescue {
+            self.rescued = unread.into_iter().map(str::to_owned).collect();
+        }
+        self.rows.miss(&absent(&places));
+        Ok(())
+    }
+
+    /// Where the columns of the file are that are read.
+    ///
+    /// # Errors
+    /// As [`ParquetRows::places`].
+    pub(super) fn read_places(&self, schema: &Schema) -> Result<Vec<usize>, String> {
+        let rescued = self.rescued.iter().filter_map(|name| schema.index_of(name).ok());
+        Ok(self.places(schema)?.into_iter().flatten().chain(rescued).collect())
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// `Internal` when the rows cannot be put together.
+    pub(super) fn end(&mut self) -> Result<Option<RecordBatch>> {
+        self.rows.end();
+        self.rows.take()
+    }
+
     /// Takes the next batch of the file, whose rows [`ParquetRows::take`] returns.
     ///
     /// # Errors
@@ -41,7 +79,9 @@ impl ParquetRows {
         let places = self.places(&batch.schema()).map_err(Error::internal)?;
         let columns: Vec<Option<Values>> =
             places.iter().map(|place| place.map(|place| Values::new(batch.column(place)))).collect();
+        let rescued = (!self.rescued.is_empty()).then(|| RescuedColumns::of(batch, &self.rescued));
         for row in 0..batch.num_rows() {
+            self.rows.rescue(rescued.as_ref().and_then(|columns| columns.object(row)));
             self.push_row(batch, &columns, row);
             self.row += 1;
         }

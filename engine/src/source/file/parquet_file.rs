@@ -49,7 +49,7 @@ pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics,
     let location = object.location.clone();
     metrics.bytes_scanned.add(usize::try_from(object.size).unwrap_or(usize::MAX));
     let mut rows = ParquetRows::new(rows);
-    match open_stream(object, &rows).await {
+    match open_stream(object, &mut rows).await {
         Ok(batches) => {
             let file = ParquetFile { batches: Some(batches), rows, metrics, location, again };
             let batches = stream::try_unfold(file, |mut file| async move {
@@ -73,7 +73,7 @@ pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics,
 pub(super) async fn survey(object: ObjectReader, rows: Rows) -> Result<Occurrences> {
     let location = object.location.clone();
     let mut rows = ParquetRows::new(rows);
-    match open_stream(object, &rows).await {
+    match open_stream(object, &mut rows).await {
         Ok(mut batches) => loop {
             match batches.push_next(&mut rows).await {
                 Ok(true) => rows.take()?,
@@ -138,8 +138,10 @@ fn too_large(content: &[u8], limit: usize) -> Option<String> {
     (content.len() > limit).then(|| format!("the file is larger than {limit} bytes: raise `max_object_mib`"))
 }
 
-async fn open_stream(mut object: ObjectReader, rows: &ParquetRows) -> Result<Stream, Unread> {
+async fn open_stream(mut object: ObjectReader, rows: &mut ParquetRows) -> Result<Stream, Unread> {
     let metadata = ArrowReaderMetadata::load_async(&mut object, ArrowReaderOptions::default()).await?;
+    rows.meet(metadata.schema(), &[]).map_err(Unread::Content)?;
+    let rows = &*rows;
     let open = |object: ObjectReader, metadata: ArrowReaderMetadata, wanted: &dyn Fn(usize) -> bool| {
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(object, metadata);
         Ok::<_, Unread>(declared(builder, rows, wanted)?.build()?)
@@ -153,8 +155,10 @@ async fn open_stream(mut object: ObjectReader, rows: &ParquetRows) -> Result<Str
     })
 }
 
-fn open_whole(content: Bytes, rows: &ParquetRows) -> Result<Whole, Unread> {
+fn open_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Whole, Unread> {
     let metadata = ArrowReaderMetadata::load(&content, ArrowReaderOptions::default())?;
+    rows.meet(metadata.schema(), &[]).map_err(Unread::Content)?;
+    let rows = &*rows;
     let open = |metadata: ArrowReaderMetadata, wanted: &dyn Fn(usize) -> bool| {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content.clone(), metadata);
         Ok::<_, Unread>(declared(builder, rows, wanted)?.build()?)
@@ -167,14 +171,14 @@ fn open_whole(content: Bytes, rows: &ParquetRows) -> Result<Whole, Unread> {
     })
 }
 
-/// Only the declared columns, and of these the `wanted`.
+/// Only the columns that are read, and of these the `wanted`.
 fn declared<T>(
     builder: ArrowReaderBuilder<T>,
     rows: &ParquetRows,
     wanted: &dyn Fn(usize) -> bool,
 ) -> Result<ArrowReaderBuilder<T>, Unread> {
-    let places = rows.places(builder.schema()).map_err(Unread::Content)?;
-    let places = places.into_iter().flatten().filter(|at| wanted(*at));
+    let places = rows.read_places(builder.schema()).map_err(Unread::Content)?;
+    let places = places.into_iter().filter(|at| wanted(*at));
     let mask = ProjectionMask::roots(builder.parquet_schema(), places);
     Ok(builder.with_batch_size(rows.rows().options().batch_rows).with_projection(mask))
 }
@@ -246,7 +250,10 @@ pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows)
     loop {
         match reader.push_next(rows) {
             Ok(true) => {}
-            Ok(false) => break,
+            Ok(false) => {
+                batches.extend(rows.end()?);
+                break;
+            }
             Err(Unpushed::Content(error)) => {
                 batches.extend(rows.break_off(&unreadable_content(&error))?);
                 break;
@@ -265,7 +272,7 @@ pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows)
 
 fn survey_whole(content: Bytes, rows: Rows) -> Result<Occurrences> {
     let mut rows = ParquetRows::new(rows);
-    if let Ok(mut reader) = open_whole(content, &rows) {
+    if let Ok(mut reader) = open_whole(content, &mut rows) {
         loop {
             match reader.push_next(&mut rows) {
                 Ok(true) => rows.take()?,
@@ -291,7 +298,10 @@ impl ParquetFile {
         while let Some(batches) = &mut self.batches {
             let before = self.rows.rows().rejected();
             let batch = match batches.push_next(&mut self.rows).await {
-                Ok(false) => return Ok(None),
+                Ok(false) => {
+                    self.batches = None;
+                    return self.rows.end();
+                }
                 Ok(true) => {
                     if self.rows.rows().needs_occurrences() {
                         self.rows.set_occurrences(self.again.occurrences().await?);

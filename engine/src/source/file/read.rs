@@ -22,6 +22,7 @@ use super::listing::SourceFile;
 use super::parquet_file::{self, ObjectReader};
 use super::repeated::Occurrences;
 use super::rows::{ReadOptions, Rows};
+use super::whole::Whole;
 use crate::source::projected::Projected;
 
 /// Reads files of one source.
@@ -52,11 +53,21 @@ impl Reader {
         if let (Format::Parquet {}, Compression::None) = (&feed.format, compression) {
             return parquet_file::open(again.object().await?, rows()?, metrics, again).await;
         }
-        let chunks = again.chunks().await?;
-        match Decoder::new(rows()?, &feed.format, compression)? {
-            Some(decoder) => Ok(text(TextFile::new(chunks, decoder, metrics, Some(again)))),
-            None => parquet_file::open_compressed(chunks, compression, rows()?, again.surveyed()?, metrics).await,
+        let mut chunks = again.chunks().await?;
+        if matches!(feed.format, Format::Parquet {}) {
+            return parquet_file::open_compressed(chunks, compression, rows()?, again.surveyed()?, metrics).await;
         }
+        let mut compression = compression;
+        if compression != Compression::None {
+            match Whole::of(chunks, compression, self.options.max_object_bytes).await? {
+                Whole::Held(held) => (chunks, compression) = (held, Compression::None),
+                Whole::Large => chunks = again.chunks().await?,
+                Whole::Damaged(reason) => return damaged(rows()?, &reason, &file.path, &metrics),
+            }
+        }
+        let decoder = Decoder::new(rows()?, &feed.format, compression)?;
+        let decoder = decoder.ok_or_else(|| Error::internal("a Parquet file is not read as text"))?;
+        Ok(text(TextFile::new(chunks, decoder, metrics, Some(again))))
     }
 
     fn feed(&self, file: &SourceFile) -> Result<&Feed> {
@@ -114,6 +125,13 @@ impl Again {
         check_unchanged(&meta, &self.file)?;
         Ok(ObjectReader::new(Arc::clone(&self.store), self.location.clone(), meta.size))
     }
+}
+
+/// One rejected row instead of all rows of a file, any of which damage may have changed.
+fn damaged(mut rows: Rows, reason: &str, path: &str, metrics: &ReadMetrics) -> Result<Batches> {
+    rows.reject(1, format!("{reason}, so that no row of the file is kept: `{path}`"), b"");
+    metrics.rejected_rows.add(1);
+    Ok(stream::iter(rows.take()?).map(Ok).boxed())
 }
 
 fn text(file: TextFile) -> Batches {

@@ -3,9 +3,9 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, StringBuilder, new_null_array};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use pulse_core::sources::{Ambiguous, Column, ColumnType, Feed};
+use pulse_core::sources::{Ambiguous, Column, ColumnType, Feed, RESCUED};
 use pulse_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use super::cell::Fault;
 use super::layout::{Layout, arrow_type};
 use super::listing::SourceFile;
 use super::repeated::{Occurrence, Occurrences, Survey};
+use super::unknown::{FileFields, Policy, sparse};
 use super::value::{ColumnBuilder, Wanted};
 use crate::source::projected::Projected;
 
@@ -30,11 +31,20 @@ pub struct ReadOptions {
     pub max_raw_bytes: usize,
     /// Bytes of the largest JSON document, or compressed Parquet file, that is read; a larger one is rejected.
     pub max_object_bytes: usize,
+    /// Whether a file ends with a row whose reason begins with [`NOTE`](super::NOTE), if there is something to say of its fields.
+    #[serde(default)]
+    pub notes: bool,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { batch_rows: 8192, max_line_bytes: 16 << 20, max_raw_bytes: 64 << 10, max_object_bytes: 256 << 20 }
+        Self {
+            batch_rows: 8192,
+            max_line_bytes: 16 << 20,
+            max_raw_bytes: 64 << 10,
+            max_object_bytes: 256 << 20,
+            notes: false,
+        }
     }
 }
 
@@ -54,6 +64,9 @@ pub(super) struct Rows {
     rejects: Vec<Reject>,
     reject_bytes: usize,
     rejected: usize,
+    /// Line of the last row that was taken.
+    last_line: i64,
+    fields: FileFields,
     repeats: Repeats,
     /// What the file's bytes are called, to people.
     encoding: &'static str,
@@ -117,6 +130,9 @@ impl Rows {
             layout.path_columns.iter().map(|name| file.captures.get(name).cloned()).collect();
         origin.push(Some(file.feed.clone()));
         origin.push(Some(file.path.clone()));
+        let is_rescued =
+            |wanted: &Projected| layout.schema.fields().get(wanted.column).is_some_and(|f| f.name() == RESCUED);
+        let is_rescued_read = projection.iter().any(is_rescued);
         let columns: Vec<ColumnBuilder> = columns.collect::<Result<_>>()?;
         let by_order = columns.iter().enumerate().filter(|(_, column)| column.goes_by_order()).map(|(at, _)| at);
         let repeats = Repeats { columns: by_order.collect(), ..Repeats::default() };
@@ -132,6 +148,8 @@ impl Rows {
             rejects: Vec::new(),
             reject_bytes: 0,
             rejected: 0,
+            last_line: 0,
+            fields: FileFields::new(feed, file, is_rescued_read, options.notes),
             repeats,
             encoding: "UTF-8",
         })
@@ -146,7 +164,7 @@ impl Rows {
         let seen = layout.columns.iter().enumerate().filter(|(_, column)| seen(column));
         let seen: Vec<Projected> =
             seen.map(|(at, column)| Projected { column: at, name: column.name.clone() }).collect();
-        let mut rows = Self::new(layout, feed, file, &seen, options)?;
+        let mut rows = Self::new(layout, feed, file, &seen, &ReadOptions { notes: false, ..options.clone() })?;
         rows.repeats.survey = Some(Survey::new(feed.ambiguous == Ambiguous::ByStrictOrder));
         Ok(rows)
     }
@@ -163,6 +181,39 @@ impl Rows {
 
     pub(super) fn set_occurrences(&mut self, occurrences: Arc<Occurrences>) {
         self.repeats.occurrences = Some(occurrences);
+    }
+
+    /// What becomes of fields that no column is read from.
+    pub(super) fn fields(&mut self) -> &mut FileFields {
+        &mut self.fields
+    }
+
+    /// What a reader does with fields that no column is read from.
+    pub(super) fn policy(&self) -> Policy {
+        self.fields.policy()
+    }
+
+    /// Keeps the unknown fields of the row under construction.
+    pub(super) fn rescue(&mut self, object: Option<String>) {
+        if let Some(object) = object {
+            self.fields.rescue(self.lines.len(), object);
+        }
+    }
+
+    /// Notes columns that are null in all rows of the file.
+    pub(super) fn miss(&mut self, absent: &[usize]) {
+        for column in absent.iter().filter_map(|at| self.columns.get(*at)) {
+            self.fields.miss(column.name(), column.field());
+        }
+    }
+
+    /// Ends the file, with a row for its note.
+    pub(super) fn end(&mut self) {
+        if let Some(note) = self.fields.take_note() {
+            let line = self.lines.last().copied().unwrap_or(self.last_line);
+            self.reject(line, note, b"");
+            self.rejected -= 1;
+        }
     }
 
     pub(super) fn options(&self) -> &ReadOptions {
@@ -185,7 +236,8 @@ impl Rows {
 
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        self.lines.len() >= self.options.batch_rows || self.reject_bytes + self.text_bytes() >= BATCH_TEXT_BYTES
+        self.lines.len() >= self.options.batch_rows
+            || self.reject_bytes + self.fields.bytes() + self.text_bytes() >= BATCH_TEXT_BYTES
     }
 
     fn text_bytes(&self) -> usize {
@@ -252,6 +304,7 @@ impl Rows {
                     let Some(instant) = column.instant(row) else { continue };
                     let reason = column.unclear(instant);
                     self.columns.iter_mut().for_each(|column| column.make_null(row));
+                    self.fields.forget(row);
                     self.rejects.push(Reject { row, reason, raw });
                     self.rejected += 1;
                 }
@@ -267,6 +320,7 @@ impl Rows {
             column.truncate(row);
             column.take_repeat();
         }
+        self.fields.truncate(row);
     }
 
     /// Ends a row that is not what the source declares; values that were pushed for it are dropped.
@@ -309,14 +363,18 @@ impl Rows {
             arrays.push(column.finish()?);
         }
         let declared = arrays.len();
-        let [line_at, reason_at, raw_at] = [0, 1, 2].map(|offset| declared + self.origin.len() + offset);
+        self.last_line = lines.last().copied().unwrap_or(self.last_line);
+        let [line_at, reason_at, raw_at, rescued_at] = [0, 1, 2, 3].map(|offset| declared + self.origin.len() + offset);
         let wants = |at: usize| self.projection.contains(&at);
         for (at, value) in self.origin.iter().enumerate() {
             arrays.push(wants(declared + at).then(|| repeated(value.as_deref(), rows)));
         }
         arrays.push(wants(line_at).then(|| Arc::new(Int64Array::from(lines)) as ArrayRef));
-        arrays.push(wants(reason_at).then(|| sparse(&rejects, rows, |reject| &reject.reason)));
-        arrays.push(wants(raw_at).then(|| sparse(&rejects, rows, |reject| &reject.raw)));
+        let reasons = rejects.iter().map(|reject| (reject.row, reject.reason.as_str()));
+        arrays.push(wants(reason_at).then(|| sparse(reasons, rows)));
+        let raws = rejects.iter().map(|reject| (reject.row, reject.raw.as_str()));
+        arrays.push(wants(raw_at).then(|| sparse(raws, rows)));
+        arrays.push(wants(rescued_at).then(|| self.fields.finish(rows)));
         let columns = self.projection.iter().filter_map(|at| arrays.get(*at).cloned().flatten()).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
@@ -345,23 +403,6 @@ fn repeated(value: Option<&str>, rows: usize) -> ArrayRef {
         Some(value) => Arc::new(StringArray::new_repeated(value, rows)),
         None => new_null_array(&DataType::Utf8, rows),
     }
-}
-
-fn sparse(rejects: &[Reject], rows: usize, text: impl Fn(&Reject) -> &String) -> ArrayRef {
-    if rejects.is_empty() {
-        return new_null_array(&DataType::Utf8, rows);
-    }
-    let mut builder = StringBuilder::with_capacity(rows, 0);
-    for reject in rejects {
-        builder.append_nulls(reject.row - builder_len(&builder));
-        builder.append_value(text(reject));
-    }
-    builder.append_nulls(rows - builder_len(&builder));
-    Arc::new(builder.finish())
-}
-
-fn builder_len(builder: &StringBuilder) -> usize {
-    arrow::array::ArrayBuilder::len(builder)
 }
 
 /// The first `limit` bytes as text, with replacement characters for what is not UTF-8.

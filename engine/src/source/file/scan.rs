@@ -69,6 +69,13 @@ impl RawFiles {
         let schema = file_source_schema(&source);
         Self { source, files, options, schema }
     }
+
+    /// With a row behind each file for what is to be said of its fields; see [`NOTE`](super::NOTE).
+    #[must_use]
+    pub fn with_notes(mut self) -> Self {
+        self.options.read.notes = true;
+        self
+    }
 }
 
 #[async_trait]

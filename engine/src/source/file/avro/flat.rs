@@ -22,6 +22,11 @@ impl Flat {
         Self { paths: fields.filter_map(|field| Some((field.to_owned(), pointer_steps(field).ok()?))).collect() }
     }
 
+    /// The fields that the paths lead into.
+    pub(super) fn entered(&self) -> Vec<&str> {
+        self.paths.iter().filter_map(|(_, steps)| steps.first().map(String::as_str)).collect()
+    }
+
     /// Hands the batch on, with a column for each path.
     ///
     /// # Errors

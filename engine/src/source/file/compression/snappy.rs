@@ -83,7 +83,11 @@ fn frame(bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {
             let mut stream = FrameDecoder::new(stream);
             stream.read_to_end(out).map_err(|error| format!("snappy stream is damaged: {error}"))?;
         }
-        0x80..=0xfe => {}
+        // Padding. That of a damaged chunk is not empty.
+        0xfe if chunk.iter().skip(4).all(|byte| *byte == 0) => {}
+        0x80..=0xfd => {
+            return Err(format!("snappy stream is damaged: a chunk of the kind {kind:#04x}, which no writer writes"));
+        }
         _ => return Err(format!("snappy stream is damaged: a chunk of the kind {kind:#04x}")),
     }
     Ok(length)

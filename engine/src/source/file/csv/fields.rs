@@ -1,12 +1,14 @@
 //! Which fields of a CSV record the declared columns are read from.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use pulse_core::sources::{Csv, Matching};
 use pulse_core::{Error, Result};
 
-use super::super::absent::{Names, places};
+use super::super::absent::{Names, absent, places};
 use super::super::rows::Rows;
+use super::super::unknown::{Object, Policy};
 use super::super::value::ColumnBuilder;
 use super::quoted::Quoted;
 
@@ -29,6 +31,8 @@ pub(super) struct Fields {
     pub(super) targets: Vec<Option<usize>>,
     /// Columns that the file does not have.
     pub(super) absent: Vec<usize>,
+    /// Fields that no column is read from and that are kept, with their names.
+    pub(super) rescued: Vec<(usize, String)>,
 }
 
 impl Header {
@@ -64,9 +68,9 @@ impl Header {
     ///
     /// # Errors
     /// Why no line of the file can be read.
-    pub(super) fn behind(self, columns: &[ColumnBuilder], found: &Quoted) -> Result<Fields, String> {
+    pub(super) fn behind(self, rows: &mut Rows, found: &Quoted) -> Result<Fields, String> {
         match self {
-            Self::Expected(names) => Fields::of_header(columns, found, names),
+            Self::Expected(names) => Fields::of_header(rows, found, names),
             Self::ReadPast(fields) if fields.targets.len() == found.count() => Ok(fields),
             Self::ReadPast(fields) => {
                 let (expected, found) = (fields.targets.len(), found.count());
@@ -87,12 +91,24 @@ impl Header {
 }
 
 impl Fields {
-    fn of_header(columns: &[ColumnBuilder], header: &Quoted, names: Names) -> Result<Self, String> {
+    fn of_header(rows: &mut Rows, header: &Quoted, names: Names) -> Result<Self, String> {
         let found: Vec<Cow<'_, str>> = (0..header.count())
             .map(|field| String::from_utf8_lossy(header.field(field).unwrap_or_default().trim_ascii()))
             .collect();
         let found: Vec<&str> = found.iter().map(Cow::as_ref).collect();
-        Self::named(columns, &found, names)
+        let mut fields = Self::named(&rows.columns, &found, names)?;
+        let unread: Vec<usize> = (0..found.len()).filter(|field| fields.targets.get(*field) == Some(&None)).collect();
+        let names_of_unread: Vec<&str> = unread.iter().filter_map(|field| found.get(*field).copied()).collect();
+        rows.fields().meet(names.whole(), &names_of_unread)?;
+        if rows.policy() == Policy::Rescue {
+            let mut known = HashSet::new();
+            if let Some(twice) = names_of_unread.iter().find(|name| !known.insert(**name)) {
+                return Err(format!("{} has the field `{twice}` twice", names.whole()));
+            }
+            fields.rescued = unread.into_iter().zip(names_of_unread).map(|(at, name)| (at, name.to_owned())).collect();
+        }
+        rows.miss(&fields.absent);
+        Ok(fields)
     }
 
     fn named(columns: &[ColumnBuilder], found: &[&str], names: Names) -> Result<Self, String> {
@@ -103,12 +119,11 @@ impl Fields {
                 *target = Some(column);
             }
         }
-        let absent = places.iter().enumerate().filter(|(_, place)| place.is_none()).map(|(column, _)| column);
-        Ok(Self { targets, absent: absent.collect() })
+        Ok(Self { targets, absent: absent(&places), rescued: Vec::new() })
     }
 
     fn in_order(columns: usize) -> Self {
-        Self { targets: (0..columns).map(Some).collect(), absent: Vec::new() }
+        Self { targets: (0..columns).map(Some).collect(), absent: Vec::new(), rescued: Vec::new() }
     }
 
     /// Reads a row whose fields are known; one without a text is null.
@@ -127,6 +142,21 @@ impl Fields {
             }
         }
         rows.leave_null(&self.absent);
+        if !self.rescued.is_empty() {
+            rows.rescue(self.rescued_object(text));
+        }
         rows.keep(line, || raw);
+    }
+
+    /// The fields of a row that are kept beside its columns; one without a text is not there.
+    #[cold]
+    pub(super) fn rescued_object<'a>(&self, text: impl Fn(usize) -> Option<&'a [u8]>) -> Option<String> {
+        let mut object = Object::default();
+        for (field, name) in &self.rescued {
+            if let Some(value) = text(*field) {
+                object.add_text(name, &String::from_utf8_lossy(value));
+            }
+        }
+        object.finish()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use pulse_core::sources::Format;
 use serde_json::Value;
 
 use super::Proposal;
@@ -25,6 +26,9 @@ impl Proposal {
         let width = rows.iter().map(|(row, _)| row.chars().count()).max().unwrap_or_default();
         for (row, evidence) in rows {
             let _ = writeln!(toml, "    {row:<width$} # {}", evidence.replace(['\n', '\r'], " "));
+        }
+        for field in &self.unread {
+            let _ = writeln!(toml, "    # not read: {}", field.replace(['\n', '\r'], " "));
         }
         let format = serde_json::to_value(&self.format).unwrap_or_default();
         let _ =
@@ -51,7 +55,21 @@ impl Proposal {
         if let Some(mark) = thousands {
             let _ = writeln!(toml, "thousands = {}", quoted(&mark.to_string()));
         }
+        if self.may_have_unknown_fields() {
+            toml.push_str("# unknown = \"reject\" # or \"rescue\"; without it, fields that no column is read from are ignored and named by each run\n");
+        }
         toml
+    }
+}
+
+impl Proposal {
+    /// Whether files may have fields that the contract does not name.
+    fn may_have_unknown_fields(&self) -> bool {
+        match &self.format {
+            Format::Csv(csv) => csv.header && csv.fields.is_empty(),
+            Format::FixedWidth(_) => false,
+            Format::JsonLines(_) | Format::Json(_) | Format::Parquet {} | Format::Avro {} => true,
+        }
     }
 }
 

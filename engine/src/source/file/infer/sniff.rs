@@ -1,8 +1,8 @@
 //! How a CSV file is cut into records, as its first lines suggest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pulse_core::sources::{ColumnType, Csv, Format};
+use pulse_core::sources::{ColumnType, Csv, Format, Matching};
 
 use super::text::{Marks, guess};
 
@@ -21,25 +21,32 @@ pub(super) struct Sniffed {
 
 pub(super) fn sniff(text: &str) -> Option<Sniffed> {
     let comment = text.starts_with('#').then(|| "#".to_owned());
-    let cut = DELIMITERS.iter().map(|delimiter| Cut::new(text, delimiter, comment.is_some()));
+    let is_escaped = is_escaped(text);
+    let cut = DELIMITERS.iter().map(|delimiter| Cut::new(text, delimiter, comment.is_some(), is_escaped));
     // Of equal ones the first.
     let best = cut.rev().max_by_key(|cut| (cut.fields > 1, cut.agreeing, cut.fields))?;
     let first = best.records.iter().position(|record| record.len() == best.fields).filter(|at| *at <= PREAMBLE)?;
     let records = best.records.get(first..)?;
     let header = is_header(records);
-    let names = match records.first() {
+    let mut names = match records.first() {
         Some(names) if header => names.iter().map(|name| name.trim().to_owned()).collect(),
         _ => (1..=best.fields).map(|number| format!("c{number}")).collect::<Vec<String>>(),
     };
     let mut csv = plain()?;
     csv.delimiter = best.delimiter.to_owned();
+    csv.quote = best.quote.to_string();
     csv.header = header;
-    if !header {
+    if header && !is_distinct(&names) {
+        // A name that is there twice is no field's own: the places tell them apart.
+        names = told_apart(&names);
+        csv.matching = Matching::Position;
+    }
+    if !header || csv.matching == Matching::Position {
         csv.fields.clone_from(&names);
     }
     csv.skip_lines = if comment.is_none() { u32::try_from(first).ok()? } else { 0 };
     csv.comment = comment;
-    csv.escape = is_escaped(text).then(|| "\\".to_owned());
+    csv.escape = is_escaped.then(|| "\\".to_owned());
     Some(Sniffed { csv, names })
 }
 
@@ -64,6 +71,7 @@ fn plain() -> Option<Csv> {
 /// The records as one delimiter cuts them.
 struct Cut {
     delimiter: &'static str,
+    quote: char,
     records: Vec<Vec<String>>,
     /// Fields of most records.
     fields: usize,
@@ -72,12 +80,16 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(text: &str, delimiter: &'static str, has_comments: bool) -> Self {
+    fn new(text: &str, delimiter: &'static str, has_comments: bool, is_escaped: bool) -> Self {
+        let quote = if is_single_quoted(text, delimiter) { '\'' } else { '"' };
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .delimiter(delimiter.as_bytes().first().copied().unwrap_or(b','))
             .comment(has_comments.then_some(b'#'))
+            .quote(u8::try_from(quote).unwrap_or(b'"'))
+            .escape(is_escaped.then_some(b'\\'))
+            .double_quote(!is_escaped)
             .from_reader(text.as_bytes());
         let records = reader.records().take(RECORDS).map_while(Result::ok);
         let records: Vec<Vec<String>> = records.map(|record| record.iter().map(str::to_owned).collect()).collect();
@@ -86,18 +98,68 @@ impl Cut {
             *counts.entry(record.len()).or_default() += 1;
         }
         let (fields, agreeing) = counts.into_iter().max_by_key(|(_, agreeing)| *agreeing).unwrap_or_default();
-        Self { delimiter, records, fields, agreeing }
+        Self { delimiter, quote, records, fields, agreeing }
     }
 }
 
-/// Names are distinct texts that are no values; below them are values, or nothing tells.
-fn is_header(records: &[Vec<String>]) -> bool {
+/// Whether fields stand between single quotes: there are no others, and each that opens one closes it.
+fn is_single_quoted(text: &str, delimiter: &str) -> bool {
+    let (mut opened, mut closed) = (0, 0);
+    for line in text.lines() {
+        for field in line.split(delimiter) {
+            let field = field.trim();
+            opened += usize::from(field.starts_with('\''));
+            closed += usize::from(field.ends_with('\'') && field != "'");
+        }
+    }
+    opened > 1 && opened == closed && !text.contains('"')
+}
+
+fn is_distinct(names: &[String]) -> bool {
+    names.iter().collect::<BTreeSet<_>>().len() == names.len()
+}
+
+/// Names of which none is there twice, and none is empty.
+pub(super) fn told_apart(names: &[String]) -> Vec<String> {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    let mut apart = Vec::with_capacity(names.len());
+    for (at, name) in names.iter().enumerate() {
+        let name = if name.is_empty() { format!("c{}", at + 1) } else { name.clone() };
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        let free = std::iter::once(name.clone())
+            .chain(numbered)
+            .find(|name| !known.contains(name) && (names.get(at) == Some(name) || !names.contains(name)));
+        let free = free.unwrap_or(name);
+        known.insert(free.clone());
+        apart.push(free);
+    }
+    apart
+}
+
+/// Names are texts that are no values; below them are values, or nothing tells. The first may be empty, as that of the index which pandas
+/// writes. A name that is there twice is one only where a column of values stands below a text.
+pub(super) fn is_header(records: &[Vec<String>]) -> bool {
     let Some(names) = records.first() else { return false };
-    let is_name = |name: &String| {
-        !name.trim().is_empty() && guess("", &[name.trim()], Marks::ALL[0]).data_type == ColumnType::String
+    let is_text = |text: &str| guess("", &[text.trim()], Marks::ALL[0]).data_type == ColumnType::String;
+    let is_name = |(at, name): (usize, &String)| match name.trim() {
+        "" => at == 0 && names.len() > 1,
+        name => is_text(name),
     };
-    let distinct = names.iter().collect::<std::collections::BTreeSet<_>>().len() == names.len();
-    distinct && names.iter().all(is_name)
+    if !names.iter().enumerate().all(is_name) {
+        return false;
+    }
+    let has_values = |at: usize| {
+        let mut values = records
+            .iter()
+            .skip(1)
+            .filter_map(|record| record.get(at))
+            .filter(|value| !value.trim().is_empty())
+            .peekable();
+        values.peek().is_some() && values.all(|value| !is_text(value))
+    };
+    let is_index = names.first().is_some_and(|name| name.trim().is_empty());
+    let tells = is_distinct(names) && !is_index;
+    tells || (0..names.len()).any(has_values)
 }
 
 #[cfg(test)]
@@ -138,5 +200,28 @@ mod tests {
     fn a_backslash_before_a_quote_escapes_it() {
         assert_eq!(sniff("a,b\n\"x \\\"y\\\"\",2\n").unwrap().csv.escape.as_deref(), Some("\\"));
         assert_eq!(sniff("a,b\n\"x \"\"y\"\"\",2\n").unwrap().csv.escape, None);
+        // In every row, with delimiters within.
+        let all = "\"a\",\"b\"\n\"{\\\"k\\\":1,\\\"v\\\":2}\",\"1\"\n\"{\\\"k\\\":3}\",\"2\"\n";
+        let sniffed = sniff(all).unwrap();
+        assert_eq!((sniffed.csv.escape.as_deref(), sniffed.names.join(" ").as_str()), (Some("\\"), "a b"));
+    }
+
+    #[test]
+    fn names_of_pandas_and_names_that_are_there_twice() {
+        assert_eq!(shown(",day,close\n0,2024-01-01,1\n1,2024-01-02,2\n"), "\",\" header=true skip=0 None  day close");
+        assert_eq!(shown(",day\nx,y\n"), "\",\" header=false skip=0 None c1 c2");
+        let twice = sniff("day,px,px\n2024-01-01,1,2\n2024-01-02,3,4\n").unwrap();
+        assert_eq!((twice.csv.header, twice.csv.matching), (true, Matching::Position));
+        assert_eq!(twice.csv.fields, ["day", "px", "px_2"]);
+        assert_eq!(told_apart(&["a", "a", "a_2", ""].map(str::to_owned)), ["a", "a_3", "a_2", "c4"]);
+        // Texts alone may be values.
+        assert_eq!(shown("a,b,a\nc,d,e\n"), "\",\" header=false skip=0 None c1 c2 c3");
+    }
+
+    #[test]
+    fn single_quotes_are_quotes_if_all_of_them_close() {
+        let quoted = sniff("'a','b'\n'x, y','1'\n'z','2'\n").unwrap();
+        assert_eq!((quoted.csv.quote.as_str(), quoted.names.join(" ").as_str()), ("'", "a b"));
+        assert_eq!(sniff("a,b\n'tis,1\nit's,2\n").unwrap().csv.quote, "\"");
     }
 }

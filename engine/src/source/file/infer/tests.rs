@@ -62,3 +62,50 @@ fn a_part_of_a_file_ends_with_its_last_whole_line() {
     let proposal = infer("x.csv", text.as_bytes(), false).unwrap();
     assert!(proposal.columns.iter().all(|column| column.data_type == ColumnType::Bigint), "{proposal:?}");
 }
+
+/// Rows that a proposal keeps of its own file, and reasons of those that it rejects.
+fn read_back(text: &str) -> (usize, Vec<String>) {
+    use super::super::tests::support::read;
+    let toml = toml("x.csv", text.as_bytes());
+    let mut source = parsed(&toml).files["s"].clone();
+    let feed = source.feed.remove("s").unwrap();
+    source.feed.insert("bars".to_owned(), pulse_core::sources::Feed { path: "bars/{symbol}".to_owned(), ..feed });
+    let rows = read(&source, text.as_bytes());
+    let reasons: Vec<String> = rows.iter().filter_map(|row| Some(row.content.as_ref().err()?.0.clone())).collect();
+    (rows.len() - reasons.len(), reasons)
+}
+
+#[test]
+fn a_proposal_reads_its_own_file() {
+    for (text, rows) in [
+        ("'a','b'\n'x, y','1'\n'z','2'\n", 2),
+        (",day,close\n0,2024-01-01,1\n1,2024-01-02,2\n", 2),
+        ("day,px,px\n2024-01-01,1,2\n2024-01-02,3,4\n", 2),
+        ("id,n\n18446744073709551615,1\n1,2\n", 2),
+        ("\"a\",\"b\"\n\"{\\\"k\\\":1,\\\"v\\\":2}\",\"1\"\n\"{\\\"k\\\":3}\",\"2\"\n", 2),
+        ("sym        price  note\nAAPL      181.25  first\nMSFT        9.50\nBRK.B  541200.00  a b\n", 3),
+        ("20240102 AAPL      5\n20240102 MSFT     15\n20240103 GOOG   1500\n20240104 BRK.B     1\n", 4),
+    ] {
+        assert_eq!(read_back(text), (rows, Vec::new()), "{}", toml("x.csv", text.as_bytes()));
+    }
+    let error = infer("x.csv", b"a,b\r1,2\r3,4\r", true).unwrap_err();
+    assert!(error.message().contains("carriage return alone"), "{error}");
+}
+
+#[test]
+fn what_is_not_read_is_said() {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, Time64MicrosecondArray};
+
+    let pandas = toml("x.csv", b",day\n0,2024-01-01\n1,2024-01-02\n");
+    assert!(pandas.contains("    # not read: a field without a name: 2 values such as 0"), "{pandas}");
+    assert!(pandas.contains("\n# unknown = \"reject\""), "{pandas}");
+    assert!(!toml("x.csv", b"1,2\n3,4\n").contains("unknown"));
+    let time = Arc::new(Time64MicrosecondArray::from(vec![1, 2])) as ArrayRef;
+    let bytes =
+        super::super::tests::files::parquet_bytes(vec![("t", time), ("n", Arc::new(Int64Array::from(vec![1, 2])))]);
+    let parquet = toml("x.parquet", &bytes);
+    assert!(parquet.contains("# not read: `t`: Time64(µs) in the file, which no type of a column holds"), "{parquet}");
+    assert_eq!(parsed(&parquet).files["s"].columns.len(), 1);
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
-use pulse_core::sources::{Ambiguous, ColumnType, StampParts, StampPattern};
+use pulse_core::sources::{Ambiguous, ColumnType, MAX_PRECISION, StampParts, StampPattern};
 
 use crate::source::file::stamp::{Stamps, parse_date};
 use crate::source::file::value::Marks as NumberMarks;
@@ -51,7 +51,7 @@ pub(super) struct Guess {
 
 impl Guess {
     pub(super) fn is_number(&self) -> bool {
-        matches!(self.data_type, ColumnType::Bigint | ColumnType::Double)
+        matches!(self.data_type, ColumnType::Bigint | ColumnType::Double | ColumnType::Decimal { .. })
     }
 }
 
@@ -114,6 +114,10 @@ fn number(text: &str, marks: Marks) -> Option<String> {
 fn of_numbers(name: &str, numbers: &[String]) -> Found {
     let whole: Option<Vec<i64>> = numbers.iter().map(|number| number.parse().ok()).collect();
     let Some(whole) = whole else {
+        if let Some(precision) = digits_beyond_bigint(numbers) {
+            let note = "digits beyond a bigint".to_owned();
+            return (ColumnType::Decimal { precision, scale: 0 }, None, Some(note));
+        }
         let digits = |number: &String| number.split_once('.').map_or(0, |(_, fraction)| fraction.len());
         let most = numbers.iter().map(digits).max().unwrap_or_default();
         let note = (1..=6).contains(&most).then(|| format!("decimal(18,{most}) keeps amounts of money digit by digit"));
@@ -135,6 +139,16 @@ fn of_numbers(name: &str, numbers: &[String]) -> Found {
         }
     }
     (ColumnType::Bigint, None, None)
+}
+
+/// Digits of a decimal that holds whole numbers of which some are no `bigint`; `None` when some are not whole, or no decimal holds them.
+fn digits_beyond_bigint(numbers: &[String]) -> Option<u8> {
+    let digits = |number: &String| {
+        let digits = number.trim_start_matches(['-', '+']);
+        digits.bytes().all(|digit| digit.is_ascii_digit()).then_some(digits.len())
+    };
+    let most = numbers.iter().map(digits).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    u8::try_from(most.max(20)).ok().filter(|digits| *digits <= MAX_PRECISION)
 }
 
 fn is_of_time(name: &str) -> bool {
@@ -199,6 +213,10 @@ mod tests {
             ("v", &["31/01/2024"], "date dd/MM/yyyy"),
             ("v", &["01/31/2024 10:00"], "timestamp MM/dd/yyyy HH:mm"),
             ("v", &["12.5", "NA", "-"], "double"),
+            ("v", &["9223372036854775807", "-9223372036854775808"], "bigint"),
+            ("v", &["9223372036854775808", "1"], "decimal(20,0)"),
+            ("v", &["123456789012345678901234"], "decimal(24,0)"),
+            ("v", &["9223372036854775808", "1.5"], "double"),
             ("v", &["AAPL", "NA"], "string"),
             ("v", &["", ""], "string"),
             ("v", &["nan", "inf"], "string"),

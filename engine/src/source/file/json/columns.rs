@@ -4,6 +4,7 @@ use pulse_core::Result;
 
 use super::super::cell::Cell;
 use super::super::rows::Rows;
+use super::super::unknown::Policy;
 use super::paths::{Tree, Wanted};
 use super::record::{cell_of, parse_reason, push_row};
 use crate::json_text::Json;
@@ -35,7 +36,15 @@ impl Columns {
     pub(super) fn new(rows: &Rows) -> Result<Self> {
         let wanted =
             rows.columns.iter().map(|column| Wanted { field: column.field(), is_text: true, takes_json: false });
-        Ok(Self { tree: Tree::new(wanted, &[])? })
+        // There is no record whose fields could be kept.
+        let policy = if rows.policy() == Policy::Rescue { Policy::Skip } else { rows.policy() };
+        Ok(Self { tree: Tree::new(wanted, &[], policy)? })
+    }
+
+    /// As [`RecordReader::note_fields`](super::record::RecordReader::note_fields).
+    pub(super) fn note_fields(&mut self, rows: &mut Rows) -> Vec<usize> {
+        rows.fields().ignore(self.tree.take_unknown());
+        self.tree.absent()
     }
 
     /// The arrays of the object `text`, which is at `start` of the document.

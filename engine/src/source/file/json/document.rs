@@ -7,6 +7,7 @@ use pulse_core::sources::{Json as JsonFormat, JsonLayout};
 
 use super::super::cell::Cell;
 use super::super::rows::Rows;
+use super::super::unknown::Policy;
 use super::super::value::ColumnBuilder;
 use super::columns::{Columns, Set};
 use super::paths::{Tree, Wanted};
@@ -25,7 +26,8 @@ pub(in super::super) struct Document {
     keyed: Vec<usize>,
     /// Columns whose values stand outside of the records, and where these are in the text.
     outer: Vec<(usize, Range<usize>)>,
-    outer_columns: Vec<usize>,
+    /// With their JSON pointers.
+    outer_columns: Vec<(usize, String)>,
     text: Vec<u8>,
     state: State,
 }
@@ -66,7 +68,8 @@ impl Document {
             JsonLayout::Columns => Reader::Columns(Columns::new(&rows)?),
         };
         let pointers = std::iter::once(records).chain(outer.values());
-        let outside = Tree::new(pointers.map(|field| Wanted { field, is_text: true, takes_json: false }), &[])?;
+        let outside =
+            Tree::new(pointers.map(|field| Wanted { field, is_text: true, takes_json: false }), &[], Policy::Skip)?;
         let columns = || rows.columns.iter().enumerate();
         let place =
             |name: &String| columns().find(|(_, column)| column.name() == name).map_or(usize::MAX, |(at, _)| at);
@@ -77,7 +80,7 @@ impl Document {
             records: records.clone(),
             keyed,
             outer: Vec::new(),
-            outer_columns: outer.keys().map(place).collect(),
+            outer_columns: outer.iter().map(|(name, pointer)| (place(name), pointer.clone())).collect(),
             text: Vec::new(),
             state: State::Gathering,
             rows,
@@ -131,6 +134,23 @@ impl Document {
         &mut self.rows
     }
 
+    /// See [`RecordReader::note_fields`].
+    pub(in super::super) fn note_fields(&mut self) {
+        let mut absent = match &mut self.reader {
+            Reader::Rows(reader) => reader.note_fields(&mut self.rows),
+            Reader::Columns(columns) => columns.note_fields(&mut self.rows),
+        };
+        absent.retain(|column| !self.keyed.contains(column) && !self.outer.iter().any(|(outer, _)| outer == column));
+        for (column, pointer) in &self.outer_columns {
+            if let Some(place) = absent.iter().position(|absent| absent == column) {
+                absent.remove(place);
+                let name = self.rows.columns.get(*column).map(|column| column.name().to_owned());
+                self.rows.fields().miss(&name.unwrap_or_default(), pointer);
+            }
+        }
+        self.rows.miss(&absent);
+    }
+
     fn open(&mut self) -> State {
         if self.text.iter().all(u8::is_ascii_whitespace) {
             return State::Done;
@@ -155,7 +175,7 @@ impl Document {
         let mut places = values.cells.iter().map(|cell| range_of(&self.text, cell));
         let records = places.next().flatten();
         let outer = self.outer_columns.iter().zip(places);
-        self.outer = outer.filter_map(|(column, range)| Some((*column, range?))).collect();
+        self.outer = outer.filter_map(|((column, _), range)| Some((*column, range?))).collect();
         let Some(Range { start, .. }) = records else {
             return self.reject(1, &format!("the document has nothing at `{}`", self.records));
         };

@@ -44,6 +44,12 @@ impl JoinedRecords {
         self.rows.reject(self.record, reason, raw.trim_ascii_end());
         self.record += 1;
     }
+
+    /// See [`RecordReader::note_fields`].
+    pub(in super::super) fn note_fields(&mut self) {
+        let absent = self.reader.note_fields(&mut self.rows);
+        self.rows.miss(&absent);
+    }
 }
 
 impl Records for JoinedRecords {

@@ -23,6 +23,12 @@ impl LineRecords {
         let reader = RecordReader::new(&rows, &format.fields)?;
         Ok(Self { rows, reader, line: 1, in_long_line: false })
     }
+
+    /// See [`RecordReader::note_fields`].
+    pub(in super::super) fn note_fields(&mut self) {
+        let absent = self.reader.note_fields(&mut self.rows);
+        self.rows.miss(&absent);
+    }
 }
 
 impl Records for LineRecords {

@@ -9,8 +9,13 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredA
 use serde_json::value::RawValue;
 
 use super::record::{Name, NameSeed};
+use super::strays::Strays;
 use crate::source::file::cell::Cell;
 use crate::source::file::json_value::cell_for;
+use crate::source::file::unknown::Policy;
+
+/// The record itself among the nodes.
+const ROOT: usize = 0;
 
 /// A place in a record, and what is read there.
 #[derive(Debug, Default)]
@@ -47,6 +52,7 @@ pub(super) struct Tree {
     /// For each cell, whether its column takes any JSON as it stands.
     takes_json: Vec<bool>,
     marks: Marks,
+    strays: Strays,
 }
 
 /// What a record may be.
@@ -63,6 +69,8 @@ enum Shape {
 struct Marks {
     record: u64,
     met: Vec<u64>,
+    /// Whether any record was whole.
+    any: bool,
 }
 
 /// What a record holds.
@@ -74,14 +82,21 @@ pub(super) struct Values<'de> {
     pub(super) any: bool,
     /// Why the record cannot be read, although it is JSON.
     pub(super) wrong: Option<String>,
+    /// An object of fields that no column is read from, where they are kept.
+    pub(super) rescued: Option<String>,
 }
 
 impl Tree {
-    /// `fields` are the names of the items of records that are arrays; empty for other records.
+    /// `fields` are the names of the items of records that are arrays; empty for other records. `policy` is for fields of the record itself that
+    /// are not wanted and that no pointer leads into.
     ///
     /// # Errors
     /// `Invalid` when a field begins with `/` and is no JSON pointer.
-    pub(super) fn new<'a>(wanted: impl IntoIterator<Item = Wanted<'a>>, fields: &[String]) -> Result<Self> {
+    pub(super) fn new<'a>(
+        wanted: impl IntoIterator<Item = Wanted<'a>>,
+        fields: &[String],
+        policy: Policy,
+    ) -> Result<Self> {
         let mut root = Node::default();
         let mut nodes = 1;
         let mut takes = Vec::new();
@@ -106,7 +121,9 @@ impl Tree {
             0 => Shape::Object,
             items => Shape::Array(items),
         };
-        Ok(Self { root, shape, takes_json: takes, marks: Marks { record: 0, met: vec![0; nodes] } })
+        let marks = Marks { record: 0, met: vec![0; nodes], any: false };
+        let strays = Strays::new(if root.texts.is_empty() { policy } else { Policy::Skip });
+        Ok(Self { root, shape, takes_json: takes, marks, strays })
     }
 
     /// Reads a record.
@@ -116,8 +133,10 @@ impl Tree {
     pub(super) fn read<'de>(&mut self, text: &'de str) -> serde_json::Result<Values<'de>> {
         self.marks.record += 1;
         let cells = vec![Cell::Null; self.takes_json.len()];
-        let values = Values { cells, any: false, wrong: None };
-        let mut found = Found { values, takes_json: &self.takes_json, marks: &mut self.marks };
+        let values = Values { cells, any: false, wrong: None, rescued: None };
+        self.strays.begin();
+        let mut found =
+            Found { values, takes_json: &self.takes_json, marks: &mut self.marks, strays: &mut self.strays };
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let record = Record { node: &self.root, shape: self.shape, found: &mut found };
         match self.shape {
@@ -127,7 +146,20 @@ impl Tree {
         }
         deserializer.end()?;
         found.put_text(&self.root.texts, text.trim_ascii());
-        Ok(found.values)
+        found.marks.any = true;
+        Ok(Values { rescued: found.strays.take_object(), ..found.values })
+    }
+
+    /// Fields that records have and no column is read from.
+    pub(super) fn take_unknown(&mut self) -> Vec<String> {
+        self.strays.take_names()
+    }
+
+    /// Cells whose value no record had a place for, if there was a record.
+    pub(super) fn absent(&self) -> Vec<usize> {
+        let mut met = vec![!self.marks.any; self.takes_json.len()];
+        self.root.mark_met(&self.marks, &mut met);
+        met.iter().enumerate().filter(|(_, met)| !**met).map(|(cell, _)| cell).collect()
     }
 
     /// What a record is called.
@@ -157,6 +189,15 @@ impl Node {
         self.children.push(child);
     }
 
+    fn mark_met(&self, marks: &Marks, cells: &mut [bool]) {
+        if self.id == ROOT || marks.met.get(self.id).is_some_and(|met| *met > 0) {
+            for cell in self.values.iter().chain(&self.texts) {
+                cells.get_mut(*cell).into_iter().for_each(|met| *met = true);
+            }
+            self.children.iter().for_each(|child| child.mark_met(marks, cells));
+        }
+    }
+
     fn takes_items(&self) -> bool {
         self.children.iter().any(|child| child.index.is_some())
     }
@@ -180,6 +221,7 @@ struct Found<'t, 'de> {
     values: Values<'de>,
     takes_json: &'t [bool],
     marks: &'t mut Marks,
+    strays: &'t mut Strays,
 }
 
 impl<'de> Found<'_, 'de> {
@@ -243,6 +285,11 @@ impl<'de> Found<'_, 'de> {
                 Some(child) if self.meet(child) => {
                     next += 1;
                     map.next_value_seed(NodeSeed { node: child, found: self })?;
+                }
+                None if node.id == ROOT && !self.strays.are_skipped() => {
+                    if let Some(reason) = self.strays.take(&name, &mut map)? {
+                        self.refuse(reason);
+                    }
                 }
                 Some(_) | None => {
                     map.next_value::<IgnoredAny>()?;

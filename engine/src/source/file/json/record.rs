@@ -28,7 +28,7 @@ impl RecordReader {
             // The text of a whole record is all that it can be read as.
             Wanted { field, is_text: field.is_empty(), takes_json: column.takes_json() }
         });
-        Ok(Self { tree: Tree::new(wanted, fields)? })
+        Ok(Self { tree: Tree::new(wanted, fields, rows.policy())? })
     }
 
     /// Reads `text` as one record and ends a row. `given` are values of columns that the record itself does not hold.
@@ -55,7 +55,14 @@ impl RecordReader {
                 *cell = value.clone();
             }
         }
+        rows.rescue(values.rescued);
         push_row(rows, line, &cells, || text);
+    }
+
+    /// Notes fields that the file's records had and no column is read from; returns the columns for which no record had a field.
+    pub(super) fn note_fields(&mut self, rows: &mut Rows) -> Vec<usize> {
+        rows.fields().ignore(self.tree.take_unknown());
+        self.tree.absent()
     }
 }
 

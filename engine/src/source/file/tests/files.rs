@@ -303,7 +303,7 @@ async fn values_of_null_partitions_are_null() {
     }
 }
 
-pub(super) fn parquet_bytes(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+pub(in super::super) fn parquet_bytes(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
     let batch =
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();

@@ -16,9 +16,9 @@ use crate::source::projected::Projected;
 
 /// One row: `Ok` with the declared values, `|` between them and nothing for a null; `Err` with reason and raw text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(in super::super) struct Row {
     pub(super) line: i64,
-    pub(super) content: Result<String, (String, String)>,
+    pub(in super::super) content: Result<String, (String, String)>,
 }
 
 pub(super) fn kept(line: i64, values: &str) -> Row {
@@ -118,7 +118,7 @@ pub(super) fn batches(
     batches
 }
 
-pub(super) fn read(source: &FileSource, bytes: &[u8]) -> Vec<Row> {
+pub(in super::super) fn read(source: &FileSource, bytes: &[u8]) -> Vec<Row> {
     read_with(source, bytes, &ReadOptions::default(), usize::MAX)
 }
 
