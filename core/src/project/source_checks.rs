@@ -1,5 +1,6 @@
 //! What `sources.toml` may not say although it parses.
 
+mod partitions;
 mod values;
 
 use std::collections::BTreeSet;
@@ -70,11 +71,13 @@ fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: 
     if let Err(message) = feed.path_columns() {
         problems.push(document.at_value(&join(place, &["path".into()]), message));
     }
-    for misuse in feed.format.misuses(&source.columns, &feed.rename) {
+    problems.extend(partitions::check(source, feed, document, place));
+    let (columns, in_files) = partitions::of_files(source, feed);
+    for misuse in in_files.format.misuses(&columns.columns, &in_files.rename) {
         let at = join(place, &["format".into(), feed.format.key().into(), misuse.key.into()]);
         problems.push(document.at_value(&at, misuse.message).with_help(misuse.remedy));
     }
-    problems.extend(json_checks::check(source, feed, document, place));
+    problems.extend(json_checks::check(&columns, &in_files, document, place));
     problems.extend(values::check_feed(source, feed, document, place));
     let names: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
     let mut unknown = |diagnostic: Diagnostic, name: &str| {

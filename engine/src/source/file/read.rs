@@ -48,12 +48,18 @@ impl Reader {
         let feed = self.feed(file)?;
         let rows = || Rows::new(&self.layout, feed, file, &self.projection, &self.options);
         let metrics = self.metrics.clone();
+        let mut whole = rows()?;
+        if let Some(reason) = whole.misplaced().map(str::to_owned) {
+            whole.reject(1, reason, b"");
+            metrics.rejected_rows.add(1);
+            return Ok(stream::iter(whole.take()?).map(Ok).boxed());
+        }
         let compression = Compression::of(&file.path);
         if let (Format::Parquet {}, Compression::None) = (&feed.format, compression) {
-            return parquet_file::open(again.object().await?, rows()?, metrics, again).await;
+            return parquet_file::open(again.object().await?, whole, metrics, again).await;
         }
         let chunks = again.chunks().await?;
-        match Decoder::new(rows()?, &feed.format, compression)? {
+        match Decoder::new(whole, &feed.format, compression)? {
             Some(decoder) => Ok(text(TextFile::new(chunks, decoder, metrics, Some(again)))),
             None => parquet_file::open_compressed(chunks, compression, rows()?, again.surveyed()?, metrics).await,
         }

@@ -5,6 +5,7 @@ mod csv_round_trip;
 mod csv_rules;
 mod files;
 mod fixed_rules;
+mod hive;
 mod json_rules;
 mod json_shapes;
 mod malformed;
