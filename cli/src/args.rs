@@ -101,7 +101,7 @@ pub(crate) enum Command {
     /// Look at the files of a source as its contract reads them.
     #[command(subcommand)]
     Source(SourceAction),
-    /// Query the lake's tables.
+    /// Query tables of the lake, and what sources.toml declares: `raw.<name>` and `external.<name>`, as they are now.
     Query {
         /// A query, such as "select count(*) from silver.bars_1m".
         sql: String,

@@ -16,7 +16,9 @@ use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
-use pulse_engine::job::{ExternalSchemas, JobOptions, Workbench, check_jobs, check_roots, external_schemas};
+use pulse_engine::job::{
+    ExternalSchemas, JobOptions, Workbench, check_jobs, check_roots, empty_sources, external_schemas,
+};
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
@@ -181,6 +183,16 @@ pub(crate) async fn external(global: &Global, project: &Project, stores: &Stores
     }
     let jobs: Vec<TableName> = project.jobs.keys().cloned().collect();
     external_schemas(stores, &project.with_variables(&values)?, &jobs).await
+}
+
+/// What is missing or empty of what jobs read from outside, where the variables say where all sources lie; nothing otherwise.
+pub(crate) async fn empty(global: &Global, project: &Project, stores: &Stores) -> Result<Vec<String>> {
+    let values = variables(global)?;
+    if project.variables().iter().any(|name| !values.contains_key(name)) {
+        return Ok(Vec::new());
+    }
+    let jobs: Vec<TableName> = project.jobs.keys().cloned().collect();
+    empty_sources(stores, &project.with_variables(&values)?, &jobs).await
 }
 
 /// Everything that runs in this process share.

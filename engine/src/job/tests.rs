@@ -13,6 +13,7 @@ mod whole;
 
 mod names;
 mod partitions;
+mod question;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
