@@ -33,6 +33,7 @@ mod spec;
 mod subqueries;
 mod used;
 mod vacuum;
+mod wall_clock;
 
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ use crate::execute::Execute;
 use crate::source::file::ReadOptions;
 use crate::table::{CommitOptions, Lake};
 
-pub use conform::normalized;
+pub use conform::{Stamps, normalized};
 pub use external::{ExternalSchemas, external_schemas};
 pub use fixture::run_fixture;
 pub use optimize::{Optimized, optimize};
@@ -59,6 +60,7 @@ pub use run::{Entering, Forgettable, RunOptions, committed, forget, forgettable,
 pub use sample::{Rejected, Sample, SampleSize, sample};
 pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, infer_schemas, unproven_increments};
 pub use vacuum::unneeded;
+pub(crate) use wall_clock::holds_wall_clock;
 
 /// What all runs of a process share.
 #[derive(Clone)]

@@ -54,6 +54,9 @@ const READ_FEATURES: [&str; 7] = [
     "vacuumProtocolCheck",
 ];
 
+/// Features of readers that tables of jobs may need.
+const OWN_FEATURES: [&str; 1] = ["timestampNtz"];
+
 /// Features of columns of a type that is not read. A table of others may have them and no such column.
 const VARIANT_FEATURES: [&str; 4] =
     ["variantType", "variantType-preview", "variantShredding", "variantShredding-preview"];
@@ -224,7 +227,10 @@ impl Table {
     /// Reader features change what a scan would have to do, so an unknown one is refused.
     fn refuse_unknown_features(&self, protocol: &Protocol) -> Result<()> {
         let is_read = |feature: &str| READ_FEATURES.contains(&feature) || VARIANT_FEATURES.contains(&feature);
-        let is_known = |feature: &str| self.writer == Writer::Others && is_read(feature);
+        let is_known = |feature: &str| match self.writer {
+            Writer::Others => is_read(feature),
+            Writer::Jobs => OWN_FEATURES.contains(&feature),
+        };
         if let Some(feature) = features(protocol).iter().find(|feature| !is_known(feature)) {
             return Err(self.refused(&format!("the reader feature `{feature}`")));
         }
