@@ -65,10 +65,14 @@ fn pairs(texts: &[String], option: &str) -> Result<BTreeMap<String, String>> {
 }
 
 pub(crate) fn stores(settings: &Settings) -> Arc<Stores> {
-    Arc::new(Stores::new(StoreOptions {
+    let stores = Stores::new(StoreOptions {
         retries: usize::try_from(settings.store_retries).unwrap_or(usize::MAX),
         timeout: settings.store_timeout(),
-    }))
+    });
+    Arc::new(match aws::foreign_tables() {
+        Some(catalog) => stores.with_catalog(catalog),
+        None => stores,
+    })
 }
 
 pub(crate) async fn lake(global: &Global, settings: &Settings) -> Result<Lake> {

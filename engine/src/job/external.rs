@@ -34,9 +34,9 @@ impl Workbench {
     ///
     /// # Errors
     /// `Invalid` when it cannot lie where it is said to.
-    pub(super) fn readable(&self, name: &TableName) -> Result<Table> {
+    pub(super) async fn readable(&self, name: &TableName) -> Result<Table> {
         match self.project.external(name) {
-            Some(declared) => external_table(self.lake.stores(), name, declared),
+            Some(declared) => external_table(self.lake.stores(), name, declared).await,
             None => self.lake.table(name),
         }
     }
@@ -83,7 +83,7 @@ pub async fn external_schemas(stores: &Stores, project: &Project, jobs: &[TableN
     let mut schemas = ExternalSchemas::new();
     for name in names {
         let Some(declared) = project.external(&name) else { continue };
-        let schema = match external_table(stores, &name, declared) {
+        let schema = match external_table(stores, &name, declared).await {
             Ok(table) => existing(&table, declared).await.map(|snapshot| snapshot.schema),
             Err(error) => Err(error),
         };
@@ -92,9 +92,23 @@ pub async fn external_schemas(stores: &Stores, project: &Project, jobs: &[TableN
     Ok(schemas)
 }
 
-pub(super) fn external_table(stores: &Stores, name: &TableName, declared: &ExternalTable) -> Result<Table> {
+/// The table, wherever it is registered to lie.
+///
+/// # Errors
+/// `Invalid` when it cannot lie where it is said to, otherwise as [`Stores::registered`].
+pub(super) async fn external_table(stores: &Stores, name: &TableName, declared: &ExternalTable) -> Result<Table> {
+    let registered = match declared.glue_name() {
+        Some((database, table)) => Some(
+            stores
+                .registered(database, table)
+                .await
+                .map_err(|e| Error::new(e.kind(), format!("{name}: {}", e.message())))?,
+        ),
+        None => None,
+    };
+    let location = registered.as_deref().unwrap_or(&declared.location);
     let base = std::env::current_dir().map_err(|e| Error::unavailable("no current folder").with_source(e))?;
-    Table::of_others(name, folder_url(&declared.location, &base)?, stores)
+    Table::of_others(name, folder_url(location, &base)?, stores)
 }
 
 /// Its newest version.
@@ -114,6 +128,9 @@ pub(super) async fn existing(table: &Table, declared: &ExternalTable) -> Result<
     }
     let written = declared.written_location.as_deref().unwrap_or(&declared.location);
     let remedy = match variables_of(written).as_slice() {
+        [] if declared.glue.is_some() => {
+            format!("Glue says that `{}` lies there", declared.glue.as_deref().unwrap_or_default())
+        }
         [] => "correct `location` in sources.toml".to_owned(),
         variables => {
             let options = variables.iter().map(|name| format!("`--var {name}`")).collect::<Vec<_>>().join(" or ");

@@ -154,7 +154,7 @@ async fn external(bench: &Workbench, table: &str) -> Result<(Table, Snapshot)> {
             listed(known)
         )));
     };
-    let table = bench.readable(&name)?;
+    let table = bench.readable(&name).await?;
     let snapshot = existing(&table, declared).await?;
     Ok((table, snapshot))
 }
