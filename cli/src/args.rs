@@ -288,7 +288,7 @@ pub(crate) enum SourceAction {
     /// Look at a file, and print a contract for sources.toml with what speaks for each column. Then read the file by that contract, and
     /// report what it rejects. Writes nothing.
     Infer {
-        /// A file of this machine.
+        /// A file of this machine, or a folder in which folders named `column=value` lie.
         path: std::path::PathBuf,
         /// Name of the source; that of the file unless it is given.
         #[arg(long)]

@@ -1,7 +1,7 @@
 //! `pulse source`
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use pulse_core::project::{Project, ProjectFiles};
@@ -34,17 +34,35 @@ pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<Exit
 const WHOLE_BYTES: u64 = 256 << 20;
 
 async fn propose(global: &Global, path: &Path, name: Option<String>) -> Result<()> {
-    let unreadable =
-        |e| Error::invalid(format!("{} cannot be read: name one file of this machine", path.display())).with_source(e);
+    let named = path.display().to_string();
+    let unreadable = |e| {
+        let what = "name one file of this machine, or a folder of Hive's layout";
+        Error::invalid(format!("{named} cannot be read: {what}")).with_source(e)
+    };
     let path = path.canonicalize().map_err(unreadable)?;
+    let (root, folders) = (path.clone(), folders_of(&path).map_err(unreadable)?);
+    let path = match &folders {
+        Some(folders) => folders.file.clone(),
+        None => path,
+    };
     let length = path.metadata().map_err(unreadable)?.len();
     let wanted = if length <= WHOLE_BYTES { length } else { SAMPLE_BYTES as u64 };
     let mut bytes = Vec::new();
     std::fs::File::open(&path).and_then(|file| file.take(wanted).read_to_end(&mut bytes)).map_err(unreadable)?;
     let (folder, file) = (path.parent().unwrap_or(&path), path.file_name().unwrap_or_default().to_string_lossy());
-    let proposal = infer(&file, &bytes, wanted == length)?;
-    let name = name.unwrap_or_else(|| proposal.source_name(&file));
-    let text = proposal.to_toml(&name, &folder.to_string_lossy(), &file);
+    let mut proposal = infer(&file, &bytes, wanted == length)?;
+    let (text, name) = match folders {
+        Some(folders) => {
+            proposal = proposal.with_partitions(&folders.columns);
+            let folder = root.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.unwrap_or_else(|| proposal.source_name(&folder));
+            (proposal.to_toml(&name, &root.to_string_lossy(), &folders.pattern), name)
+        }
+        None => {
+            let name = name.unwrap_or_else(|| proposal.source_name(&file));
+            (proposal.to_toml(&name, &folder.to_string_lossy(), &file), name)
+        }
+    };
     output::data(&text);
     let files = ProjectFiles::from([
         ("project.toml".to_owned(), "name = \"proposal\"\n[defaults]\nowner = \"nobody\"\n".to_owned()),
@@ -56,6 +74,57 @@ async fn propose(global: &Global, path: &Path, name: Option<String>) -> Result<(
     let sample = sample(&bench, &name, SampleSize { files: 1, rows: 0 }).await?;
     eprint!("{}", summary(&name, &sample));
     Ok(())
+}
+
+/// A folder of Hive's layout.
+struct Folders {
+    /// Columns with the texts that their folders say, the outermost first.
+    columns: Vec<(String, Vec<String>)>,
+    /// One of its files.
+    file: PathBuf,
+    /// What all files are called.
+    pattern: String,
+}
+
+/// Names of folders that are looked at.
+const LOOKED_AT: usize = 1000;
+
+/// `None` for a file.
+fn folders_of(path: &Path) -> std::io::Result<Option<Folders>> {
+    let mut columns: Vec<(String, Vec<String>)> = Vec::new();
+    let mut here = path.to_owned();
+    while here.is_dir() {
+        let mut names: Vec<String> = Vec::new();
+        for entry in std::fs::read_dir(&here)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.retain(|name| !name.starts_with(['.', '_']));
+        names.sort();
+        let said: Vec<(&str, &str)> = names.iter().filter_map(|name| name.split_once('=')).collect();
+        let next = match said.first() {
+            Some((key, _)) => {
+                let texts = said.iter().filter(|(other, _)| other == key).take(LOOKED_AT);
+                columns.push(((*key).to_owned(), texts.map(|(_, text)| (*text).to_owned()).collect()));
+                names.iter().find(|name| name.contains('='))
+            }
+            None => names.iter().find(|name| here.join(name).is_file()),
+        };
+        match next {
+            Some(next) => here.push(next),
+            None => return Err(std::io::Error::other(format!("{} has no file", here.display()))),
+        }
+    }
+    if columns.is_empty() {
+        return match path.is_dir() {
+            true => Err(std::io::Error::other("no folder in it is named `column=value`")),
+            false => Ok(None),
+        };
+    }
+    let name = here.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let known = ["parquet", "csv", "json", "jsonl", "ndjson", "avro", "txt", "tsv"];
+    let pattern = known.iter().find(|known| name.split('.').skip(1).any(|part| part == **known));
+    let pattern = pattern.map_or("*".to_owned(), |known| format!("*.{known}"));
+    Ok(Some(Folders { columns, file: here, pattern }))
 }
 
 fn show_rejects(global: &Global, sample: &Sample) -> Result<()> {

@@ -62,3 +62,29 @@ async fn tables_sources_of_files_and_tables_of_others_are_read_by_their_names() 
     let missing = answer(&world, "select 1 from external.t").await.unwrap_err();
     assert!(missing.message().contains("no Delta table lies at"), "{missing}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn roots_may_be_links() {
+    let query = "select l.k, l.d, l.v, l.source_file, l.line from raw.lines l";
+    let whole = "grain = [\"id\"]\n[sink.overwrite]\n".to_owned();
+    let jobs = [("bronze.lines", BRONZE.to_owned(), query), ("silver.t", whole, "select id, v from external.t")];
+    let mut world = World::new(&jobs);
+    let (raw, real) = (world.folder.path().join("raw"), world.folder.path().join("real"));
+    std::fs::rename(&raw, &real).unwrap();
+    std::os::unix::fs::symlink(&real, &raw).unwrap();
+    // The table's folder is a link, too.
+    std::os::unix::fs::symlink(world.folder.path().join("t of others"), real.join("t")).unwrap();
+    let mut table = Foreign::new(world.folder.path().join("t of others"), Mapping::None, true);
+    table.append(&[[("id".to_owned(), 1), ("v".to_owned(), 4)].into()]);
+    table.append(&[[("id".to_owned(), 2), ("v".to_owned(), 6)].into()]);
+    table.delete_rows(0, &BTreeSet::from([0]), false);
+    world.write(&Step::from([(0, vec![(Some(1), 0, Some(5))]), (1, vec![(Some(2), 0, Some(6))])]));
+    let outcomes = world.run_all().await;
+    assert!(outcomes.values().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(answer(&world, "select sum(v), count(*) from bronze.lines").await.unwrap().0, "112");
+    assert_eq!(answer(&world, "select id, v from silver.t").await.unwrap().0, "26");
+    assert_eq!(answer(&world, "select max(id) from external.t").await.unwrap().0, "2");
+    let again = world.run_all().await;
+    assert!(matches!(again[&"bronze.lines".parse().unwrap()], Ok(Outcome::Unchanged)), "{again:?}");
+}

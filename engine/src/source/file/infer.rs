@@ -1,6 +1,7 @@
 //! A contract that the bytes of a file suggest, as a proposal for a person: pure.
 
 mod json;
+mod partitions;
 mod render;
 mod sniff;
 mod text;
@@ -32,6 +33,8 @@ pub struct Proposal {
     columns: Vec<Proposed>,
     marks: Marks,
     nulls: BTreeSet<String>,
+    /// Names of columns that folders say.
+    partitions: Vec<String>,
 }
 
 /// A column with what speaks for it.
@@ -172,7 +175,7 @@ fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, mark
         let Guess { data_type, pattern, evidence, .. } = guess;
         columns.push(Proposed { name: column, field, data_type, pattern, evidence });
     }
-    Proposal { format, columns, marks, nulls }
+    Proposal { format, columns, marks, nulls, partitions: Vec::new() }
 }
 
 fn of_schema(schema: &Schema) -> Proposal {

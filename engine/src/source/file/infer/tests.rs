@@ -62,3 +62,21 @@ fn a_part_of_a_file_ends_with_its_last_whole_line() {
     let proposal = infer("x.csv", text.as_bytes(), false).unwrap();
     assert!(proposal.columns.iter().all(|column| column.data_type == ColumnType::Bigint), "{proposal:?}");
 }
+
+#[test]
+fn folders_of_hive_are_columns_of_their_types() {
+    let folders = [
+        ("day".to_owned(), vec!["2026-01-02".to_owned(), "2026-01-03".to_owned()]),
+        ("Venue Id".to_owned(), vec!["7".to_owned(), "__HIVE_DEFAULT_PARTITION__".to_owned()]),
+        ("s".to_owned(), vec!["a%2Fb".to_owned()]),
+    ];
+    let proposal = infer("part-0.csv", b"x,day\n1,5\n", true).unwrap().with_partitions(&folders);
+    let toml = proposal.to_toml("s", "$raw", "*.csv");
+    let source = &parsed(&toml).files["s"];
+    let types: Vec<String> =
+        source.columns.iter().map(|column| format!("{} {}", column.name, column.data_type)).collect();
+    assert_eq!(types, ["x bigint", "day date", "venue_id bigint", "s string"], "{toml}");
+    let feed = &source.feed["s"];
+    assert_eq!(feed.partitions, ["day", "venue_id", "s"]);
+    assert_eq!(feed.rename["venue_id"], "Venue Id");
+}
