@@ -125,7 +125,7 @@ pub(crate) enum Command {
     /// Look at the files of a source as its contract reads them.
     #[command(subcommand)]
     Source(SourceAction),
-    /// Query the lake's tables.
+    /// Query tables of the lake, and what sources.toml declares: `raw.<name>` and `external.<name>`, as they are now.
     Query {
         /// A query, such as "select count(*) from silver.bars_1m".
         sql: String,
@@ -335,7 +335,7 @@ pub(crate) enum SourceAction {
     /// Look at a file, and print a contract for sources.toml with what speaks for each column. Then read the file by that contract, and
     /// report what it rejects. Writes nothing.
     Infer {
-        /// A file of this machine.
+        /// A file of this machine, or a folder in which folders named `column=value` lie.
         path: std::path::PathBuf,
         /// Name of the source; that of the file unless it is given.
         #[arg(long)]

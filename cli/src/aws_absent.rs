@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
-use pulse_engine::catalog::Catalog;
+use pulse_engine::catalog::{Catalog, ForeignCatalog};
 use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::scaler::Scaler;
 
@@ -38,4 +38,8 @@ pub(crate) async fn parameter(_: &str) -> Result<String> {
 
 pub(crate) fn glue_catalog(_: &Settings) -> Result<Arc<dyn Catalog>> {
     absent("`catalog = \"glue\"`")
+}
+
+pub(crate) fn foreign_tables() -> Option<Arc<dyn ForeignCatalog>> {
+    None
 }

@@ -16,7 +16,7 @@ use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
-use pulse_engine::job::{ExternalSchemas, JobOptions, Workbench, external_schemas};
+use pulse_engine::job::{ExternalSchemas, JobOptions, Workbench, empty_sources, external_schemas};
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
@@ -65,10 +65,14 @@ pub(crate) fn pairs(texts: &[String], option: &str) -> Result<BTreeMap<String, S
 }
 
 pub(crate) fn stores(settings: &Settings) -> Arc<Stores> {
-    Arc::new(Stores::new(StoreOptions {
+    let stores = Stores::new(StoreOptions {
         retries: usize::try_from(settings.store_retries).unwrap_or(usize::MAX),
         timeout: settings.store_timeout(),
-    }))
+    });
+    Arc::new(match aws::foreign_tables() {
+        Some(catalog) => stores.with_catalog(catalog),
+        None => stores,
+    })
 }
 
 pub(crate) async fn lake(global: &Global, settings: &Settings) -> Result<Lake> {
@@ -147,6 +151,12 @@ fn machine_memory() -> Option<u64> {
 pub(crate) async fn external(project: &Project, stores: &Stores) -> Result<ExternalSchemas> {
     let jobs: Vec<TableName> = project.jobs.keys().cloned().collect();
     external_schemas(stores, project, &jobs).await
+}
+
+/// What is missing or empty of what jobs read from outside, where the variables say where it lies.
+pub(crate) async fn empty(project: &Project, stores: &Stores) -> Result<Vec<String>> {
+    let jobs: Vec<TableName> = project.jobs.keys().cloned().collect();
+    empty_sources(stores, project, &jobs).await
 }
 
 /// Everything that runs in this process share.

@@ -12,6 +12,7 @@ pub mod function;
 pub mod job;
 mod json_text;
 mod microseconds;
+mod one_nan;
 pub mod pinned;
 pub mod scratch;
 pub mod session;

@@ -14,6 +14,8 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use pulse_core::{Error, Result};
 use url::Url;
 
+use crate::catalog::{ForeignCatalog, delta_location};
+
 pub use local::LocalFiles;
 
 /// Wait before the first further attempt at a request; each further one is a random part of up to `BACKOFF_GROWTH` times the last.
@@ -45,11 +47,36 @@ impl Default for StoreOptions {
 pub struct Stores {
     options: StoreOptions,
     clients: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    catalog: Option<Arc<dyn ForeignCatalog>>,
 }
 
 impl Stores {
     pub fn new(options: StoreOptions) -> Self {
-        Self { options, clients: Mutex::default() }
+        Self { options, ..Self::default() }
+    }
+
+    /// With the catalog in which others say where their tables lie.
+    #[must_use]
+    pub fn with_catalog(self, catalog: Arc<dyn ForeignCatalog>) -> Self {
+        Self { catalog: Some(catalog), ..self }
+    }
+
+    /// The folder of a Delta table of others, by its names in their catalog.
+    ///
+    /// # Errors
+    /// `Invalid` when there is no such catalog or table, or it is no Delta table; otherwise by the kind of the catalog's error.
+    pub async fn registered(&self, database: &str, table: &str) -> Result<String> {
+        let name = format!("{database}.{table}");
+        let catalog = self.catalog.as_ref().ok_or_else(|| {
+            Error::invalid(format!(
+                "Glue's `{name}` is needed, and this build of pulse has no clients of AWS: build it with `cargo build --bin pulse`, or \
+                 declare the table's `location`"
+            ))
+        })?;
+        let entry = catalog.entry(database, table).await?.ok_or_else(|| {
+            Error::invalid(format!("Glue has no table `{name}` in the account and region of the environment"))
+        })?;
+        delta_location(&name, &entry)
     }
 
     /// The client of the bucket or file system that `url` lies in.

@@ -8,9 +8,10 @@ use aws_sdk_glue::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_glue::types::{DatabaseInput, Table};
 use pulse_core::name::TableName;
 use pulse_core::{Error, Result};
-use pulse_engine::catalog::{Catalog, Difference, Registered, TableDescription};
+use pulse_engine::catalog::{Catalog, Difference, ForeignCatalog, ForeignEntry, Registered, TableDescription};
 use tokio::sync::OnceCell;
 
+use super::entry::foreign_entry;
 use super::{Entry, database, difference, entry_of, folder, is_here};
 use crate::clients::Clients;
 use crate::error::from_sdk;
@@ -43,11 +44,14 @@ impl GlueCatalog {
     }
 
     async fn get(&self, name: &TableName) -> Result<Option<Table>> {
-        let request = self.client().await?.get_table().database_name(self.database(name)).name(name.table());
-        match request.send().await {
+        self.get_named(&self.database(name), name.table()).await
+    }
+
+    async fn get_named(&self, database: &str, table: &str) -> Result<Option<Table>> {
+        match self.client().await?.get_table().database_name(database).name(table).send().await {
             Ok(answer) => Ok(answer.table),
             Err(e) if e.as_service_error().is_some_and(|e| e.is_entity_not_found_exception()) => Ok(None),
-            Err(e) => Err(from_sdk(&format!("look {name} up in Glue"), "glue:GetTable", e)),
+            Err(e) => Err(from_sdk(&format!("look {database}.{table} up in Glue"), "glue:GetTable", e)),
         }
     }
 
@@ -119,6 +123,13 @@ fn is_overtaken<R>(error: &SdkError<aws_sdk_glue::operation::update_table::Updat
                 || error.code() == Some("VersionMismatchException")
         }
         None => false,
+    }
+}
+
+#[async_trait]
+impl ForeignCatalog for GlueCatalog {
+    async fn entry(&self, database: &str, table: &str) -> Result<Option<ForeignEntry>> {
+        Ok(self.get_named(database, table).await?.as_ref().map(foreign_entry))
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_glue::error::BuildError;
 use aws_sdk_glue::types::{Column, SerDeInfo, StorageDescriptor, Table, TableInput};
 use pulse_core::{Error, Result};
-use pulse_engine::catalog::{CatalogColumn, TableDescription};
+use pulse_engine::catalog::{CatalogColumn, ForeignEntry, TableDescription};
 
 /// Of one `spark.sql.sources.schema.part.N`, in characters: what Spark cuts at.
 const SCHEMA_PART: usize = 4000;
@@ -138,6 +138,22 @@ impl Entry {
             .set_owner(present.and_then(Table::owner).map(str::to_owned))
             .build()
             .map_err(incomplete)
+    }
+}
+
+/// What Glue says of a table of others.
+pub(super) fn foreign_entry(table: &Table) -> ForeignEntry {
+    let owned = |map: Option<&HashMap<String, String>>| {
+        map.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let storage = table.storage_descriptor();
+    ForeignEntry {
+        location: storage.and_then(StorageDescriptor::location).unwrap_or_default().to_owned(),
+        kind: table.table_type().unwrap_or_default().to_owned(),
+        parameters: owned(table.parameters()),
+        serde_parameters: owned(storage.and_then(StorageDescriptor::serde_info).and_then(SerDeInfo::parameters)),
+        input_format: storage.and_then(StorageDescriptor::input_format).unwrap_or_default().to_owned(),
+        partition_by: table.partition_keys().iter().map(|column| column.name().to_owned()).collect(),
     }
 }
 

@@ -11,7 +11,7 @@ use pulse_aws::clients::Clients;
 use pulse_aws::glue::{GlueCatalog, GlueOptions};
 use pulse_core::Result;
 use pulse_core::settings::Settings;
-use pulse_engine::catalog::Catalog;
+use pulse_engine::catalog::{Catalog, ForeignCatalog};
 
 pub(crate) use cluster::cluster;
 pub(crate) use scaler::scaler;
@@ -31,4 +31,10 @@ pub(crate) fn glue_catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
         prefix: settings.catalog_prefix.clone(),
         create_databases: settings.catalog_databases == "create",
     })))
+}
+
+/// Tables that others keep in the Glue Data Catalog; `None` in a build without AWS. Does not connect before the first request.
+#[expect(clippy::unnecessary_wraps, reason = "a build without AWS has none")]
+pub(crate) fn foreign_tables() -> Option<Arc<dyn ForeignCatalog>> {
+    Some(Arc::new(GlueCatalog::new(GlueOptions::default())))
 }

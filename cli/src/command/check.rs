@@ -35,6 +35,7 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
     if global.names_lake {
         let lake = setup::lake(global, &settings).await?;
         mistakes.extend(check_tables(&lake, &project, &inferred.schemas).await?);
+        setup::empty(&project, &stores).await?.iter().for_each(|warning| eprintln!("warning: {warning}"));
     }
     for (name, table) in &inferred.unknown {
         eprintln!(

@@ -169,10 +169,10 @@ fn a_missing_folder_is_a_warning() {
     scene.put(&file("FINE"), format!("{HEAD}{GOOD}"));
     scene.run_all().says(&[
         &format!(
-            "warning: bronze.bars_1m: feed `av_week_2019_02_11` has no files: nothing below `{}` matches",
+            "warning: bronze.bars_1m: raw.bars_1m: feed `av_week_2019_02_11` has no files: nothing below `{}` matches",
             scene.raw.display()
         ),
-        "warning: bronze.bars_1d: feed `sp500_5yr` has no files",
+        "warning: bronze.bars_1d: raw.bars_1d: feed `sp500_5yr` has no files",
     ]);
     assert_eq!(scene.count("gold.indicators_1m"), 1);
     assert_eq!(scene.count("gold.trends"), 0);

@@ -345,3 +345,28 @@ fn a_proposed_contract_reads_its_file() {
     assert_eq!(rows, ["2024-01-31,1234.56,a", "2024-02-01,-0.1,b;c"]);
     scene.pulse(&["source", "infer", "nowhere.csv"]).fails(2, &["nowhere.csv cannot be read: name one file"]);
 }
+
+#[test]
+fn folders_of_hives_layout_are_proposed_read_and_queried() {
+    let mut scene = Scene::empty();
+    scene.put("t/day=2024-01-31/venue=X%2FY/a.csv", "px\n1.5\nx\n");
+    scene.put("t/day=2024-02-01/venue=__HIVE_DEFAULT_PARTITION__/b.csv", "px\n2.5\n");
+    scene.put("t/day=2024-02-01/venue=Z/_SUCCESS", "");
+    let proposal = scene.pulse(&["source", "infer", scene.raw.join("t").to_str().unwrap()]).ok();
+    let proposal = proposal.says(&["1 of 2 files read"]);
+    let proposal = proposal.stdout.replace("name = \"px\", type = \"string\"", "name = \"px\", type = \"double\"");
+    scene.sources(&proposal.replace(scene.raw.to_str().unwrap(), "$raw"));
+    let manifest = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";
+    scene.job("bronze.t", manifest, "select px, day, venue, source_file, line from raw.t");
+    scene.pulse(&["check"]).ok();
+    scene.run_all();
+    assert_eq!(scene.rows("(select px, day, venue from bronze.t)"), ["1.5,2024-01-31,X/Y", "2.5,2024-02-01,"]);
+    let asked = scene.pulse(&["--output", "csv", "query", "select count(*) from raw.t where day > '2024-01-31'"]).ok();
+    assert!(asked.stdout.ends_with("\n1\n"), "{}", asked.stdout);
+    asked.says(&["raw.t has a row for each rejected record, too: add `_reason is null`"]);
+    scene.pulse(&["query", "select 1 from raw.u"]).fails(2, &["no source of files `u`; it has t"]);
+    scene.pulse(&["query", "select 1 from bronze.u"]).fails(2, &["table bronze.u does not exist", "it has bronze.t"]);
+    std::fs::remove_dir_all(scene.raw.join("t")).unwrap();
+    std::fs::create_dir(scene.raw.join("t")).unwrap();
+    scene.pulse(&["check"]).ok().says(&["warning: raw.t: feed `t` has no files: nothing below"]);
+}

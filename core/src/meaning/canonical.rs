@@ -198,10 +198,27 @@ impl Lines {
     }
 
     fn feed(&mut self, feed: &Feed) {
-        let Feed { path, format, rename, nulls, pattern, decimal, thousands, time_zone, ambiguous, bar, unknown } =
-            feed;
+        let Feed {
+            path,
+            format,
+            partitions,
+            rename,
+            nulls,
+            pattern,
+            decimal,
+            thousands,
+            time_zone,
+            ambiguous,
+            bar,
+            unknown,
+        } = feed;
         self.add("path", &[path]);
         self.format(format);
+        if !partitions.is_empty() {
+            let mut partitions: Vec<&String> = partitions.iter().collect();
+            partitions.sort();
+            self.add("partitions", &partitions);
+        }
         for (column, field) in rename {
             self.add("rename", &[column, field]);
         }

@@ -1,5 +1,6 @@
 //! What `sources.toml` may not say although it parses.
 
+mod partitions;
 mod unknown;
 mod values;
 
@@ -9,7 +10,7 @@ use super::json_checks;
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::{Document, Step};
 use crate::name::is_identifier;
-use crate::sources::{ColumnType, Feed, FileSource, Sources};
+use crate::sources::{ColumnType, ExternalTable, Feed, FileSource, Sources};
 
 pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
@@ -29,12 +30,34 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
             problems.extend(check_feed(source, feed, document, &place));
         }
     }
-    for name in sources.tables.keys().filter(|name| !is_identifier(name)) {
-        let problem =
-            document.at_key(&["tables".into(), name.as_str().into()], format!("`{name}` is not a name of a table"));
-        problems.push(problem.with_help("use lower-case letters, digits and `_`, a letter first"));
+    for (name, table) in &sources.tables {
+        let place = ["tables".into(), name.as_str().into()];
+        if !is_identifier(name) {
+            let problem = document.at_key(&place, format!("`{name}` is not a name of a table"));
+            problems.push(problem.with_help("use lower-case letters, digits and `_`, a letter first"));
+        }
+        problems.extend(place_of_table(table, document, &place));
     }
     problems
+}
+
+fn place_of_table(table: &ExternalTable, document: &Document<'_>, place: &[Step<'_>]) -> Option<Diagnostic> {
+    let glue = || join(place, &["glue".into()]);
+    match (&table.glue, table.location.is_empty()) {
+        (None, false) => None,
+        (None, true) => Some(document.at_key(place, "nothing says where the table lies").with_help(
+            "set `location` to the folder in which `_delta_log` lies, or `glue` to `database.table` of the Glue catalog",
+        )),
+        (Some(_), false) => {
+            let problem = document.at_value(&glue(), "`location` and `glue` both say where the table lies");
+            Some(problem.with_help("take one of them out"))
+        }
+        (Some(name), true) if table.glue_name().is_none() => {
+            let problem = document.at_value(&glue(), format!("`{name}` is no table of Glue"));
+            Some(problem.with_help("write `database.table`"))
+        }
+        (Some(_), true) => None,
+    }
 }
 
 fn columns(source: &FileSource, document: &Document<'_>, place: &[Step<'_>], problems: &mut Vec<Diagnostic>) {
@@ -71,13 +94,15 @@ fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: 
     if let Err(message) = feed.path_columns() {
         problems.push(document.at_value(&join(place, &["path".into()]), message));
     }
-    for misuse in feed.format.misuses(&source.columns, &feed.rename) {
+    problems.extend(partitions::check(source, feed, document, place));
+    let (columns, in_files) = partitions::of_files(source, feed);
+    for misuse in in_files.format.misuses(&columns.columns, &in_files.rename) {
         let at = join(place, &["format".into(), feed.format.key().into(), misuse.key.into()]);
         problems.push(document.at_value(&at, misuse.message).with_help(misuse.remedy));
     }
-    problems.extend(json_checks::check(source, feed, document, place));
+    problems.extend(json_checks::check(&columns, &in_files, document, place));
     problems.extend(values::check_feed(source, feed, document, place));
-    problems.extend(unknown::check(source, feed, document, place));
+    problems.extend(unknown::check(&columns, &in_files, document, place));
     let names: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
     let mut unknown = |diagnostic: Diagnostic, name: &str| {
         let meant = diagnostic::closest(name, names.iter().copied());

@@ -777,6 +777,31 @@ fn a_table_of_others_is_known_by_its_name() {
 }
 
 #[test]
+fn one_key_says_where_a_table_of_others_lies() {
+    let found = |table: &str| {
+        let mut files = over_external("select id from external.trades");
+        let text = files["sources.toml"].replace("location = \"$raw/trades\"", table);
+        files.insert("sources.toml".into(), text);
+        Project::parse(&files).map(|project| project.sources.tables["trades"].clone()).map_err(|e| e.to_string())
+    };
+    let of_glue = found("glue = \"vendor.trades\"").unwrap();
+    assert_eq!(of_glue.glue_name(), Some(("vendor", "trades")));
+    let json = serde_json::to_string(&of_glue).unwrap();
+    assert_eq!(serde_json::from_str::<crate::sources::ExternalTable>(&json).unwrap(), of_glue);
+    for (table, expected) in [
+        ("", "nothing says where the table lies"),
+        ("location = \"\"", "nothing says where the table lies"),
+        ("location = \"$raw/t\"\nglue = \"a.b\"", "`location` and `glue` both say where the table lies"),
+        ("glue = \"trades\"", "`trades` is no table of Glue (write `database.table`)"),
+        ("glue = \"a.b.c\"", "`a.b.c` is no table of Glue"),
+        ("glue = \".b\"", "`.b` is no table of Glue"),
+    ] {
+        let error = found(table).unwrap_err();
+        assert!(error.contains(expected), "{table}: {error}");
+    }
+}
+
+#[test]
 fn no_job_writes_into_the_layer_of_others() {
     let mut files = over_external("select id from external.trades");
     let job = |path: &str| (path.to_owned(), files[path].replace("external.trades", "silver.trades"));

@@ -76,7 +76,7 @@ static PLAIN: [(ColumnType, &str, &[&str]); 13] = [
     ),
     (
         ColumnType::TimestampNtz,
-        "As `timestamp`, but the wall clock itself, of no zone; a stamp with an offset is rejected.",
+        "As `timestamp`, but the wall clock itself, of no zone, also in tables; a stamp with an offset is rejected.",
         &["timestamp_without_time_zone", "timestampntz"],
     ),
 ];

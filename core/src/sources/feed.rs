@@ -17,8 +17,16 @@ pub struct Feed {
     pub path: String,
     /// What the files hold.
     pub format: Format,
-    /// Column name to the file's own field name, where they differ. A column whose field no record of a file has is null there; the run
-    /// says so.
+    /// Columns that a file's path says, in folders named `column=value`, as Hive and Spark lay them out: `path = "bars/*.parquet"` and
+    /// `partitions = ["day", "venue"]` read `bars/day=2026-01-02/venue=X/part-0.parquet`. Such folders may lie anywhere before the last
+    /// part of `path`, in any order. A value is percent-decoded and read as the column's type, with the feed's `nulls`, `pattern` and
+    /// `time_zone`; `__HIVE_DEFAULT_PARTITION__` is null. A file whose path lacks one of them, has others, or says a value that the type
+    /// cannot hold, is rejected as a whole. A field of that name within the file is not read. A filter on nothing but such columns
+    /// picks files: others are not opened, and neither their rows nor what is wrong in them is seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<String>,
+    /// Column name to the file's own field name, where they differ; of a column of `partitions`, to the folder's. A column whose field no
+    /// record of a file has is null there; the run says so.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
     /// Texts that mean null: a whole field without its quotes, a JSON string, a JSON number. The default is `[""]`, the empty field;
@@ -51,6 +59,16 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// Whether the path of a file says the value of a column, rather than its content.
+    pub fn has_from_path(&self, column: &str) -> bool {
+        self.partitions.iter().any(|partition| partition == column)
+    }
+
+    /// The name of a column in the feed's files, or in the folders that they lie in.
+    pub fn field_name<'a>(&'a self, column: &'a str) -> &'a str {
+        self.rename.get(column).map_or(column, String::as_str)
+    }
+
     /// Whether numbers in text are as programs write them: a point, no groups.
     pub fn has_plain_numbers(&self) -> bool {
         is_point(&self.decimal) && self.thousands.is_none()
@@ -189,6 +207,7 @@ mod tests {
         let feed = Feed {
             path: path.to_owned(),
             format: Format::Parquet {},
+            partitions: Vec::new(),
             rename: BTreeMap::new(),
             nulls: None,
             pattern: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! Where others find the lake's tables. A table is what its log says; a catalog repeats some of it for whoever looks there.
 
 mod describe;
+mod foreign;
 mod hive;
 mod reconcile;
 
@@ -12,6 +13,7 @@ use pulse_core::Result;
 use pulse_core::name::TableName;
 
 pub use describe::describe;
+pub use foreign::{ForeignCatalog, ForeignEntry, delta_location};
 pub use hive::hive_type;
 pub use reconcile::{Finding, Gone, findings, mend};
 

@@ -47,6 +47,8 @@ use std::sync::Arc;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{ScalarUDF, WindowUDF};
 
+use crate::one_nan::one_nan;
+
 /// The indicators of this module's first table.
 pub fn window_functions() -> Vec<Arc<WindowUDF>> {
     indicator::functions()
@@ -80,6 +82,7 @@ pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
     let registered = builder.scalar_functions().get_or_insert_default();
     registered.extend(scalars.into_iter().filter(|function| is_free(function.name(), function.aliases())));
     registered.extend(scalar_functions());
+    registered.push(one_nan());
     let registered = builder.aggregate_functions().get_or_insert_default();
     registered.extend(aggregates.into_iter().filter(|function| is_free(function.name(), function.aliases())));
     let registered = builder.window_functions().get_or_insert_default();

@@ -1,4 +1,4 @@
-//! Types of tables: what a query yields, in types that Delta at protocol (1,2) has.
+//! Types of tables: what a query yields, in types that Delta has.
 
 use std::sync::Arc;
 
@@ -10,11 +10,23 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit,
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
+use super::wall_clock::wall_clocks;
 use crate::error::from_datafusion;
 use crate::source::file::is_of_rejected_lines;
 
+/// What a stamp without a zone is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stamps {
+    /// An instant in UTC, as functions that yield such a type mean it.
+    InUtc,
+    /// What a wall clock showed, as a source declares it.
+    OfWallClocks,
+}
+
 /// The type a column has in a table; none when Delta has none that holds its values.
-pub fn normalized(data_type: &DataType) -> Option<DataType> {
+pub fn normalized(data_type: &DataType, stamps: Stamps) -> Option<DataType> {
+    let normalized = |data_type: &DataType| normalized(data_type, stamps);
+    let part = |name: &str, field: &Field| Some(Field::new(name, normalized(field.data_type())?, true));
     match data_type {
         DataType::Utf8View | DataType::LargeUtf8 | DataType::Utf8 => Some(DataType::Utf8),
         DataType::BinaryView | DataType::LargeBinary | DataType::Binary => Some(DataType::Binary),
@@ -23,7 +35,9 @@ pub fn normalized(data_type: &DataType) -> Option<DataType> {
         DataType::UInt32 | DataType::UInt64 => Some(DataType::Int64),
         DataType::Float16 => Some(DataType::Float32),
         DataType::Date64 => Some(DataType::Date32),
-        // A stamp without a zone is UTC, as everywhere in pulse.
+        DataType::Timestamp(_, None) if stamps == Stamps::OfWallClocks => {
+            Some(DataType::Timestamp(TimeUnit::Microsecond, None))
+        }
         DataType::Timestamp(_, _) => Some(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
         DataType::Dictionary(_, values) => normalized(values),
         // The parts of a nested column have the names that Delta gives them.
@@ -56,10 +70,6 @@ pub fn normalized(data_type: &DataType) -> Option<DataType> {
     }
 }
 
-fn part(name: &str, field: &Field) -> Option<Field> {
-    Some(Field::new(name, normalized(field.data_type())?, true))
-}
-
 /// The condition with every NaN of a column as tables keep it: greater than all numbers. A processor may give it a sign that makes it
 /// less than all.
 pub(super) fn nan_is_greatest(condition: Expr, schema: &DFSchema) -> datafusion::error::Result<Expr> {
@@ -79,8 +89,14 @@ pub(super) fn nan_is_greatest(condition: Expr, schema: &DFSchema) -> datafusion:
 pub(super) fn conformed(plan: LogicalPlan, job: &Job) -> Result<LogicalPlan> {
     let mut expressions = Vec::new();
     let mut same = true;
-    for (column, field) in plan.schema().columns().into_iter().zip(plan.schema().fields()) {
-        let wanted = normalized(field.data_type()).ok_or_else(|| {
+    let wall_clocks = wall_clocks(&plan).map_err(|e| from_datafusion(&job.query_path(), e))?;
+    let columns = plan.schema().columns().into_iter().zip(plan.schema().fields());
+    for (at, (column, field)) in columns.enumerate() {
+        let stamps = match wall_clocks.get(at) {
+            Some(true) => Stamps::OfWallClocks,
+            Some(false) | None => Stamps::InUtc,
+        };
+        let wanted = normalized(field.data_type(), stamps).ok_or_else(|| {
             Error::invalid(format!(
                 "{}: column `{}` has the type {}, which a table cannot hold; cast it",
                 job.query_path(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::datasource::{ViewTable, provider_as_source};
@@ -19,6 +19,7 @@ use pulse_core::{Error, Result};
 use super::Workbench;
 use super::conform::nan_is_greatest;
 use crate::error::{from_datafusion, from_store};
+use crate::one_nan::{holds_float, one_nan};
 use crate::store::{Stores, folder_url};
 use crate::table::{Snapshot, Table};
 
@@ -33,23 +34,22 @@ impl Workbench {
     ///
     /// # Errors
     /// `Invalid` when it cannot lie where it is said to.
-    pub(super) fn readable(&self, name: &TableName) -> Result<Table> {
+    pub(super) async fn readable(&self, name: &TableName) -> Result<Table> {
         match self.project.external(name) {
-            Some(declared) => external_table(self.lake.stores(), name, declared),
+            Some(declared) => external_table(self.lake.stores(), name, declared).await,
             None => self.lake.table(name),
         }
     }
 }
 
 /// The rows of a table that others write with every NaN as our tables keep it: greater than all numbers. Others store the sign that
-/// their processor gave it, by which a filter or a sort would tell one NaN from another. NaN within nested values stays as it is.
+/// their processor gave it, by which a filter or a sort would tell one NaN from another.
 ///
 /// # Errors
 /// `Internal` when the table's columns cannot be selected.
 pub(super) fn with_one_nan(name: &TableName, rows: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
     let schema = rows.schema();
-    let is_float = |field: &Field| matches!(field.data_type(), DataType::Float32 | DataType::Float64);
-    if name.layer() != EXTERNAL || !schema.fields().iter().any(|field| is_float(field)) {
+    if name.layer() != EXTERNAL || !schema.fields().iter().any(|field| holds_float(field.data_type())) {
         return Ok(rows);
     }
     let scan = || -> datafusion::error::Result<LogicalPlan> {
@@ -58,9 +58,10 @@ pub(super) fn with_one_nan(name: &TableName, rows: Arc<dyn TableProvider>) -> Re
         let mut columns = Vec::new();
         for (column, field) in scan.schema().columns().into_iter().zip(schema.fields()) {
             let plain = Expr::Column(column);
-            columns.push(match is_float(field) {
-                true => nan_is_greatest(plain, scan.schema())?.alias(field.name()),
-                false => plain,
+            columns.push(match field.data_type() {
+                DataType::Float32 | DataType::Float64 => nan_is_greatest(plain, scan.schema())?.alias(field.name()),
+                nested if holds_float(nested) => one_nan().call(vec![plain]).alias(field.name()),
+                _ => plain,
             });
         }
         scan.project(columns)?.build()
@@ -83,7 +84,7 @@ pub async fn external_schemas(stores: &Stores, project: &Project, jobs: &[TableN
     for name in names {
         let declared = project.external(&name).filter(|declared| declared.check_location(&name).is_ok());
         let Some(declared) = declared else { continue };
-        let schema = match external_table(stores, &name, declared) {
+        let schema = match external_table(stores, &name, declared).await {
             Ok(table) => existing(&table, declared).await.map(|snapshot| snapshot.schema),
             Err(error) => Err(error),
         };
@@ -92,10 +93,24 @@ pub async fn external_schemas(stores: &Stores, project: &Project, jobs: &[TableN
     Ok(schemas)
 }
 
-fn external_table(stores: &Stores, name: &TableName, declared: &ExternalTable) -> Result<Table> {
+/// The table, wherever it is registered to lie.
+///
+/// # Errors
+/// `Invalid` when a variable of its location has no value, or it cannot lie there; otherwise as [`Stores::registered`].
+pub(super) async fn external_table(stores: &Stores, name: &TableName, declared: &ExternalTable) -> Result<Table> {
     declared.check_location(name)?;
+    let registered = match declared.glue_name() {
+        Some((database, table)) => Some(
+            stores
+                .registered(database, table)
+                .await
+                .map_err(|e| Error::new(e.kind(), format!("{name}: {}", e.message())))?,
+        ),
+        None => None,
+    };
+    let location = registered.as_deref().unwrap_or(&declared.location);
     let base = std::env::current_dir().map_err(|e| Error::unavailable("no current folder").with_source(e))?;
-    Table::of_others(name, folder_url(&declared.location, &base)?, stores)
+    Table::of_others(name, folder_url(location, &base)?, stores)
 }
 
 /// Its newest version.
@@ -115,6 +130,9 @@ pub(super) async fn existing(table: &Table, declared: &ExternalTable) -> Result<
     }
     let written = declared.written_location.as_deref().unwrap_or(&declared.location);
     let remedy = match variables_of(written).as_slice() {
+        [] if declared.glue.is_some() => {
+            format!("Glue says that `{}` lies there", declared.glue.as_deref().unwrap_or_default())
+        }
         [] => "correct `location` in sources.toml".to_owned(),
         variables => {
             let options = variables.iter().map(|name| format!("`--var {name}`")).collect::<Vec<_>>().join(" or ");
@@ -146,8 +164,9 @@ pub(super) fn warning(snapshot: &Snapshot, table: &Table) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{AsArray as _, Float64Array, RecordBatch};
-    use arrow::datatypes::{Int64Type, Schema};
+    use arrow::array::{Array as _, ArrayRef, AsArray as _, Float64Array, ListArray, RecordBatch};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{Field, Int64Type, Schema};
     use datafusion::datasource::MemTable;
     use datafusion::prelude::SessionContext;
 
@@ -157,8 +176,14 @@ mod tests {
     async fn the_sign_of_nan_means_nothing() {
         let negative = f64::from_bits(f64::NAN.to_bits() | 1 << 63);
         let values = Float64Array::from(vec![f64::NAN, negative, 1.0, f64::INFINITY, -0.0]);
-        let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Float64, true)]));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(values)]).unwrap();
+        let values: ArrayRef = Arc::new(values);
+        let item = Arc::new(Field::new_list_field(DataType::Float64, true));
+        let list = ListArray::new(item, OffsetBuffer::from_lengths([1; 5]), Arc::clone(&values), None);
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("x", DataType::Float64, true),
+            Field::new("l", list.data_type().clone(), true),
+        ]));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![values, Arc::new(list)]).unwrap();
         let rows: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(schema, vec![vec![batch]]).unwrap());
         let context = SessionContext::new();
         let name: TableName = "external.t".parse().unwrap();
@@ -171,6 +196,9 @@ mod tests {
             ("x in ('NaN'::double, 1)", 3),
             ("x >= 'inf'::double", 3),
             ("x = 0", 1),
+            ("l[1] < 0", 0),
+            ("l[1] > 1", 3),
+            ("l = ['NaN'::double]", 2),
         ] {
             let batches = context.sql(&format!("select count(*) from t where {condition}")).await.unwrap();
             let batches = batches.collect().await.unwrap();

@@ -17,6 +17,7 @@ mod optimize;
 mod partitions;
 mod pin;
 mod query;
+mod question;
 mod refers;
 mod register;
 mod rejects;
@@ -32,6 +33,7 @@ mod spec;
 mod subqueries;
 mod used;
 mod vacuum;
+mod wall_clock;
 
 use std::sync::Arc;
 
@@ -43,20 +45,22 @@ use crate::execute::Execute;
 use crate::source::file::ReadOptions;
 use crate::table::{CommitOptions, Lake};
 
-pub use conform::normalized;
+pub use conform::{Stamps, normalized};
 pub use external::{ExternalSchemas, external_schemas};
 pub use fixture::run_fixture;
 pub use optimize::{Optimized, optimize};
 pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, computed_intervals, pin};
 pub use query::{JobQuery, Sources, plan_query};
+pub use question::{Answer, Named, ask};
 pub use refers::Referred;
 pub use register::registered;
 pub use report::{Outcome, Report};
-pub use roots::check_roots;
+pub use roots::{check_roots, empty_sources};
 pub use run::{Entering, Forgettable, RunOptions, committed, forget, forgettable, preview, run};
 pub use sample::{Rejected, Sample, SampleSize, sample};
 pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, infer_schemas, unproven_increments};
 pub use vacuum::unneeded;
+pub(crate) use wall_clock::holds_wall_clock;
 
 /// What all runs of a process share.
 #[derive(Clone)]

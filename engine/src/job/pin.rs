@@ -288,7 +288,7 @@ pub(super) fn raw_files(bench: &Workbench, name: &str, root: &url::Url, files: V
 }
 
 async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option<TableMark>) -> Result<PinnedTable> {
-    let table = bench.readable(name)?;
+    let table = bench.readable(name).await?;
     let now = match bench.project.external(name) {
         Some(declared) => external::existing(&table, declared).await.map_err(|e| of_job(job, e))?,
         None => table.snapshot(None).await?.ok_or_else(|| {

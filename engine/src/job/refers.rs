@@ -33,7 +33,7 @@ pub(super) async fn pin(bench: &Workbench, job: &Job, tables: &BTreeMap<TableNam
         let pinned = match tables.get(&name) {
             Some(pinned) => Some((pinned.table.clone(), pinned.now.clone())),
             None => {
-                let table = bench.readable(&name)?;
+                let table = bench.readable(&name).await?;
                 table.snapshot(None).await?.map(|snapshot| (table, snapshot))
             }
         };

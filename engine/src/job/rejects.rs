@@ -1,13 +1,16 @@
 //! Rejected lines travel beside the good rows of a job that reads files, through to the sink that quarantines them.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::datasource::source_as_provider;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, Projection, ident};
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
 use crate::error::from_datafusion;
 use crate::sink::{RAW, REASON};
+use crate::source::file::RawFiles;
 
 /// Adds the hidden columns to every projection and lets rejects through every filter.
 ///
@@ -41,10 +44,29 @@ fn extend(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
             LogicalPlanBuilder::from(input.as_ref().clone()).project(expressions)?.build()
         }
         LogicalPlan::Filter(Filter { predicate, input, .. }) => {
-            LogicalPlanBuilder::from(input.as_ref().clone()).filter(predicate.or(ident(REASON).is_not_null()))?.build()
+            let predicate = or_rejected(predicate, &input)?;
+            LogicalPlanBuilder::from(input.as_ref().clone()).filter(predicate)?.build()
         }
         other => Err(DataFusionError::Plan(format!("`{}`", name_of(&other)))),
     }
+}
+
+/// True for rejected rows, too. Conditions on what paths of files say stand apart, so that the scan picks files by them.
+fn or_rejected(predicate: Expr, input: &LogicalPlan) -> DataFusionResult<Expr> {
+    let rejected = || ident(REASON).is_not_null();
+    let mut node = input;
+    while let [below] = node.inputs().as_slice() {
+        node = below;
+    }
+    let LogicalPlan::TableScan(scan) = node else { return Ok(predicate.or(rejected())) };
+    let provider = source_as_provider(&scan.source)?;
+    let Some(files) = provider.downcast_ref::<RawFiles>().filter(|files| files.have_partitions()) else {
+        return Ok(predicate.or(rejected()));
+    };
+    let (picking, rest): (Vec<Expr>, Vec<Expr>) =
+        split_conjunction_owned(predicate).into_iter().partition(|part| files.are_picked_by(part));
+    let parts = picking.into_iter().chain(conjunction(rest)).map(|part| part.or(rejected()));
+    conjunction(parts).ok_or_else(|| DataFusionError::Internal("a filter has a condition".to_owned()))
 }
 
 fn name_of(node: &LogicalPlan) -> String {

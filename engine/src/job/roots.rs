@@ -1,14 +1,17 @@
 //! Where sources of files lie: a folder that does not exist is a typing error more often than a source without files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::sources::FileSource;
-use pulse_core::{Error, Result};
+use pulse_core::{Error, ErrorKind, Result};
 use url::Url;
 
-use crate::store::folder_url;
+use super::external::{existing, external_table, warning};
+use crate::source::file::list;
+use crate::store::{Stores, folder_url, store_path};
 
 /// Refuses jobs over sources whose root on this machine does not exist. In an object store, a folder without files and one
 /// that does not exist are the same: there only the feeds' warnings say that nothing was found.
@@ -25,6 +28,60 @@ pub fn check_roots(project: &Project, jobs: &[TableName]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is missing or empty of what these jobs read from outside, where nothing fails for it. What lacks a variable's value is left out.
+///
+/// # Errors
+/// `Invalid` for a job that the project does not have, otherwise by the kind of the store's error.
+pub async fn empty_sources(stores: &Stores, project: &Project, jobs: &[TableName]) -> Result<Vec<String>> {
+    let (mut files, mut tables) = (BTreeSet::new(), BTreeSet::new());
+    for job in jobs {
+        let query = &project.job(job)?.query;
+        files.extend(query.files().into_iter().map(str::to_owned));
+        tables.extend(query.tables());
+    }
+    let mut warnings = Vec::new();
+    for name in &files {
+        let source = project.sources.files.get(name).filter(|source| source.check_root(name).is_ok());
+        let Some(source) = source else { continue };
+        let found = match existing_root(name, source) {
+            Ok(root) => {
+                list(stores.client(&root)?.as_ref(), &store_path(&root)?, source).await.map(|found| found.warnings)
+            }
+            Err(error) => Ok(vec![error.message().to_owned()]),
+        };
+        warnings.extend(found?.into_iter().map(|warning| match warning.starts_with("raw.") {
+            true => warning,
+            false => format!("raw.{name}: {warning}"),
+        }));
+    }
+    for name in &tables {
+        let declared = project.external(name).filter(|declared| declared.check_location(name).is_ok());
+        let Some(declared) = declared else { continue };
+        let table = external_table(stores, name, declared).await?;
+        warnings.extend(match existing(&table, declared).await {
+            Ok(snapshot) => warning(&snapshot, &table),
+            // Jobs that read it cannot be checked, which is said with each of them.
+            Err(error) if error.kind() == ErrorKind::Invalid => None,
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(warnings)
+}
+
+/// A source of files, by its name without `raw.`.
+///
+/// # Errors
+/// `Invalid` with the sources that are declared.
+pub(super) fn declared_files<'a>(project: &'a Project, name: &str) -> Result<&'a FileSource> {
+    project.sources.files.get(name).ok_or_else(|| {
+        let known: Vec<&str> = project.sources.files.keys().map(String::as_str).collect();
+        Error::invalid(format!(
+            "sources.toml has no source of files `{name}`; it has {}",
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        ))
+    })
 }
 
 /// The URL of a source's root.
@@ -68,12 +125,11 @@ fn plain(path: &Path) -> PathBuf {
 mod tests {
     use std::collections::BTreeMap;
 
-    use pulse_core::ErrorKind;
     use pulse_core::project::ProjectFiles;
 
     use super::*;
 
-    fn check(root: &str, raw: &str) -> Result<()> {
+    fn project(root: &str, raw: &str) -> Result<Project> {
         let sources = format!(
             "[files.s]\nroot = \"{root}\"\ncolumns = [{{ name = \"x\", type = \"bigint\" }}]\n[files.s.feed.a]\n\
              path = \"*.csv\"\nformat = {{ csv = {{}} }}\n"
@@ -88,8 +144,31 @@ mod tests {
         let project = Project::parse(&files)?;
         let values: BTreeMap<String, String> =
             project.variables().into_iter().map(|name| (name, raw.to_owned())).collect();
-        let project = project.with_variables(&values);
-        check_roots(&project, &["bronze.s".parse()?])
+        Ok(project.with_variables(&values))
+    }
+
+    fn check(root: &str, raw: &str) -> Result<()> {
+        check_roots(&project(root, raw)?, &["bronze.s".parse()?])
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_or_empty_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        let empty = async |root: &str| {
+            empty_sources(&Stores::default(), &project(root, path).unwrap(), &["bronze.s".parse().unwrap()])
+                .await
+                .unwrap()
+        };
+        let missing = empty("$raw/tpyo").await;
+        assert!(
+            missing.len() == 1 && missing[0].contains("raw.s: folder `") && missing[0].contains("--var raw"),
+            "{missing:?}"
+        );
+        let none = empty("$raw").await;
+        assert_eq!(none, [format!("raw.s: feed `a` has no files: nothing below `{path}` matches `*.csv`")]);
+        std::fs::write(folder.path().join("a.csv"), "x\n1\n").unwrap();
+        assert_eq!(empty("$raw").await, Vec::<String>::new());
     }
 
     #[test]

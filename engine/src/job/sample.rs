@@ -7,14 +7,14 @@ use arrow::datatypes::Int64Type;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
+use pulse_core::Result;
 use pulse_core::notes::Notes;
 use pulse_core::reasons::{Reasons, RejectedRows};
-use pulse_core::{Error, Result};
 
 use super::Workbench;
 use super::pin::raw_files;
 use super::query::{Sources, context};
-use super::roots::existing_root;
+use super::roots::{declared_files, existing_root};
 use crate::error::from_datafusion;
 use crate::sink::{RAW, REASON, without_notes};
 use crate::source::file::{LINE, SOURCE_FILE, is_of_rejected_lines, list};
@@ -64,13 +64,7 @@ pub struct Rejected {
 /// `Invalid` when the project has no such source or its root does not exist; otherwise by the kind of the store's error.
 pub async fn sample(bench: &Workbench, name: &str, size: SampleSize) -> Result<Sample> {
     let name = name.strip_prefix("raw.").unwrap_or(name);
-    let Some(source) = bench.project.sources.files.get(name) else {
-        let known: Vec<&str> = bench.project.sources.files.keys().map(String::as_str).collect();
-        return Err(Error::invalid(format!(
-            "sources.toml has no source of files `{name}`; it has {}",
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-        )));
-    };
+    let source = declared_files(&bench.project, name)?;
     let root = existing_root(name, source)?;
     let listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
     let mut sample = Sample { files: listing.files.len(), warnings: listing.warnings, ..Sample::default() };

@@ -5,6 +5,7 @@ mod evaluations;
 mod external;
 mod grain;
 mod history;
+mod hive;
 mod increments;
 mod latest;
 mod types;
@@ -13,6 +14,7 @@ mod whole;
 
 mod names;
 mod partitions;
+mod question;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -51,6 +53,9 @@ type Step = BTreeMap<u8, Vec<Line>>;
 const SOURCES: &str = "[files.lines]\nroot = \"$raw\"\ncolumns = [{ name = \"k\", type = \"bigint\" }, \
                        { name = \"d\", type = \"date\" }, { name = \"v\", type = \"bigint\" }]\n\
                        [files.lines.feed.all]\npath = \"{part}.csv\"\nformat = { csv = {} }\n\
+                       [files.days]\nroot = \"$raw\"\ncolumns = [{ name = \"x\", type = \"bigint\" }, \
+                       { name = \"day\", type = \"date\" }]\n[files.days.feed.all]\npath = \"days/*.csv\"\n\
+                       format = { csv = {} }\npartitions = [\"day\"]\n\
                        [tables.t]\nlocation = \"$raw/t\"\n";
 
 const BRONZE: &str = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";

@@ -1,7 +1,6 @@
 //! Where rows go: every task checks its rows and writes its own Parquet files; nobody sees them before the driver commits.
 
 mod exec;
-mod nan;
 mod node;
 mod planner;
 mod task;

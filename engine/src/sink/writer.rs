@@ -18,8 +18,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use pulse_core::{Error, Result};
 
-use super::nan::with_one_nan;
 use crate::error::from_delta;
+use crate::one_nan::with_one_nan;
 use crate::table::ORDER_TAG;
 
 /// Key that readers match columns by when Iceberg metadata is laid over the files.
@@ -235,13 +235,12 @@ impl FileWriter {
 
     /// The schema's columns in its order, with its field metadata.
     fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let columns = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| batch.column_by_name(field.name()).map(with_one_nan))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| Error::internal(format!("a column of {} is not in the sink's input", self.table)))?;
+        let missing = || Error::internal(format!("a column of {} is not in the sink's input", self.table));
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for field in self.schema.fields() {
+            let column = batch.column_by_name(field.name()).ok_or_else(missing)?;
+            columns.push(with_one_nan(column).map_err(|e| self.misfit(e))?);
+        }
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|e| self.misfit(e))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::Schema;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource};
@@ -12,6 +12,8 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{conjunction, split_conjunction};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+
+use crate::one_nan::holds_float;
 
 /// Takes conditions on floating-point columns out of what scans of Parquet skip row groups and pages by. The filter above the scan
 /// still judges each row.
@@ -64,13 +66,4 @@ fn reads_float(condition: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
     collect_columns(condition)
         .iter()
         .any(|column| schema.field_with_name(column.name()).is_ok_and(|field| holds_float(field.data_type())))
-}
-
-fn holds_float(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => true,
-        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => holds_float(item.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| holds_float(field.data_type())),
-        _ => false,
-    }
 }

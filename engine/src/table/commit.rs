@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::{DataFile, Snapshot, Table};
 use crate::error::{from_datafusion, from_delta, from_store};
+use crate::job::holds_wall_clock;
 
 pub use pulse_core::commit::{CommitOutcome, Removal};
 
@@ -159,7 +160,10 @@ impl Table {
         let mut actions = Vec::new();
         match read {
             None => actions.extend(self.creation(commit)?),
-            Some(snapshot) if differs(snapshot, commit) => actions.push(self.redefinition(snapshot, commit)?),
+            Some(snapshot) if differs(snapshot, commit) => {
+                actions.extend(widened(snapshot, commit)?.map(Action::Protocol));
+                actions.push(self.redefinition(snapshot, commit)?);
+            }
             Some(_) => {}
         }
         actions.extend(commit.removes.iter().map(|file| Action::Remove(removal(file, commit))));
@@ -193,9 +197,11 @@ impl Table {
         let doing = self.doing("create");
         let metadata = new_metadata(&schema, &commit.partition_by, Vec::<(String, String)>::new())
             .map_err(|e| from_delta(&doing, e.into()))?;
-        let protocol: Protocol =
-            serde_json::from_value(serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}))
-                .map_err(|e| Error::internal("protocol (1,2) is not a protocol").with_source(e))?;
+        // The least that its columns need, so that as many readers as can be take it.
+        let protocol = match has_wall_clock(commit) {
+            true => with_features(&[TIMESTAMP_NTZ], &[TIMESTAMP_NTZ])?,
+            false => protocol(&serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}))?,
+        };
         Ok([Action::Protocol(protocol), Action::Metadata(metadata)])
     }
 
@@ -300,6 +306,54 @@ impl Table {
     pub fn failed(&self, doing: &str, error: datafusion::error::DataFusionError) -> Error {
         from_datafusion(&self.doing(doing), error)
     }
+}
+
+/// The feature of columns that hold stamps without a zone.
+const TIMESTAMP_NTZ: &str = "timestampNtz";
+
+/// What the versions without named features of writers stand for, each with the first of them.
+const LEGACY_WRITER_FEATURES: [(i32, &str); 7] = [
+    (2, "appendOnly"),
+    (2, "invariants"),
+    (3, "checkConstraints"),
+    (4, "changeDataFeed"),
+    (4, "generatedColumns"),
+    (5, "columnMapping"),
+    (6, "identityColumns"),
+];
+
+fn has_wall_clock(commit: &Commit) -> bool {
+    commit.schema.fields().iter().any(|field| holds_wall_clock(field.data_type()))
+}
+
+/// The table's protocol with what its new columns need; `None` when it has that.
+fn widened(snapshot: &Snapshot, commit: &Commit) -> Result<Option<Protocol>> {
+    let protocol = &snapshot.protocol;
+    let read = protocol.reader_features().unwrap_or_default().iter();
+    let mut read: Vec<String> = read.map(ToString::to_string).collect();
+    let written = protocol.writer_features().unwrap_or_default().iter();
+    let mut written: Vec<String> = written.map(ToString::to_string).collect();
+    if !has_wall_clock(commit) || read.iter().any(|feature| feature == TIMESTAMP_NTZ) {
+        return Ok(None);
+    }
+    let version = protocol.min_writer_version();
+    if written.is_empty() {
+        let legacy = LEGACY_WRITER_FEATURES.iter().filter(|(since, _)| *since <= version);
+        written.extend(legacy.map(|(_, feature)| (*feature).to_owned()));
+    }
+    for features in [&mut read, &mut written] {
+        features.push(TIMESTAMP_NTZ.to_owned());
+    }
+    with_features(&read, &written).map(Some)
+}
+
+fn with_features<T: serde::Serialize>(read: &[T], written: &[T]) -> Result<Protocol> {
+    protocol(&serde_json::json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read,
+        "writerFeatures": written}))
+}
+
+fn protocol(json: &Value) -> Result<Protocol> {
+    serde_json::from_value(json.clone()).map_err(|e| Error::internal("a protocol is not one").with_source(e))
 }
 
 /// Whether the commit gives the table other columns, another order of them, or other partitions.

@@ -8,7 +8,7 @@ use arrow::datatypes::{Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use delta_kernel::engine::arrow_conversion::TryIntoArrow as _;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
-use delta_kernel::schema::StructType;
+use delta_kernel::schema::{DataType as DeltaType, StructType};
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::{Action, Add, Metadata, Protocol, Snapshot as DeltaSnapshot};
 use futures::TryStreamExt;
@@ -53,6 +53,13 @@ const READ_FEATURES: [&str; 7] = [
     // Of those who delete files alone.
     "vacuumProtocolCheck",
 ];
+
+/// Features of readers that tables of jobs may need.
+const OWN_FEATURES: [&str; 1] = ["timestampNtz"];
+
+/// Features of columns of a type that is not read. A table of others may have them and no such column.
+const VARIANT_FEATURES: [&str; 4] =
+    ["variantType", "variantType-preview", "variantShredding", "variantShredding-preview"];
 
 impl Snapshot {
     pub fn bytes(&self) -> u64 {
@@ -211,12 +218,19 @@ impl Table {
             Some(_) | None => return Err(self.refused(&format!("column mapping `{}`", mode.map_or("", |mode| mode)))),
         };
         self.refuse_unknown_features(protocol)?;
-        Ok(mapping)
+        match variant_in(&delta.schema()) {
+            Some(column) => Err(self.refused(&format!("the type `variant` in column `{column}`"))),
+            None => Ok(mapping),
+        }
     }
 
     /// Reader features change what a scan would have to do, so an unknown one is refused.
     fn refuse_unknown_features(&self, protocol: &Protocol) -> Result<()> {
-        let is_known = |feature: &str| self.writer == Writer::Others && READ_FEATURES.contains(&feature);
+        let is_read = |feature: &str| READ_FEATURES.contains(&feature) || VARIANT_FEATURES.contains(&feature);
+        let is_known = |feature: &str| match self.writer {
+            Writer::Others => is_read(feature),
+            Writer::Jobs => OWN_FEATURES.contains(&feature),
+        };
         if let Some(feature) = features(protocol).iter().find(|feature| !is_known(feature)) {
             return Err(self.refused(&format!("the reader feature `{feature}`")));
         }
@@ -273,6 +287,20 @@ impl Table {
             _ => mapped,
         }
     }
+}
+
+/// The first column of the type `variant`, with the names of those that it lies in.
+fn variant_in(schema: &StructType) -> Option<String> {
+    fn within(data_type: &DeltaType) -> Option<String> {
+        match data_type {
+            DeltaType::Variant(_) => Some(String::new()),
+            DeltaType::Primitive(_) => None,
+            DeltaType::Array(array) => within(array.element_type()),
+            DeltaType::Map(map) => within(map.key_type()).or_else(|| within(map.value_type())),
+            DeltaType::Struct(fields) => variant_in(fields).map(|name| format!(".{name}")),
+        }
+    }
+    schema.fields().find_map(|field| Some(format!("{}{}", field.name(), within(field.data_type())?)))
 }
 
 fn features(protocol: &Protocol) -> Vec<String> {

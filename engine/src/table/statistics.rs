@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
-use chrono::DateTime;
+use chrono::{DateTime, NaiveDateTime};
 use datafusion::scalar::ScalarValue;
 use serde::Deserialize;
 use serde_json::Value;
@@ -62,7 +62,15 @@ fn bound(value: &Value, data_type: &DataType, side: Side) -> Option<ScalarValue>
         DataType::Int8 => Some(ScalarValue::Int8(Some(i8::try_from(value.as_i64()?).ok()?))),
         DataType::Date32 => ScalarValue::try_from_string(value.as_str()?.to_owned(), data_type).ok(),
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            let micros = DateTime::parse_from_rfc3339(value.as_str()?).ok()?.timestamp_micros();
+            let text = value.as_str()?;
+            let micros = match zone {
+                Some(_) => DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros(),
+                // A wall clock is shown without an offset; some writers add `Z`.
+                None => {
+                    let text = text.strip_suffix('Z').unwrap_or(text);
+                    NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?.and_utc().timestamp_micros()
+                }
+            };
             // Writers cut stamps to milliseconds: the true maximum may be almost one later.
             let slack = if side == Side::Upper { 999 } else { 0 };
             Some(ScalarValue::TimestampMicrosecond(Some(micros + slack), zone.clone()))

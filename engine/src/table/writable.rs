@@ -44,7 +44,7 @@ impl Table {
 const FEATURES_VERSION: i32 = 7;
 
 /// Writer features that are safe to write with, for the reason given.
-const HONOURED: [&str; 12] = [
+const HONOURED: [&str; 13] = [
     // Their effects are in the properties and columns below, and are refused there where we do not do what they require.
     "appendOnly",
     "invariants",
@@ -60,6 +60,8 @@ const HONOURED: [&str; 12] = [
     "domainMetadata",
     // We delete no entries and no checkpoints of a log, and write checkpoints of the newest version only.
     "checkpointProtection",
+    // Columns of the type are written as they are.
+    "timestampNtz",
 ];
 
 /// A property of the table, what it turns off with, the least write that it binds, and what it requires.

@@ -140,3 +140,30 @@ async fn refusals_name_the_remedy() {
     let error = catalog(&fake).register(&table(0)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
+
+#[tokio::test]
+async fn a_table_of_others_lies_where_glue_says() {
+    use pulse_engine::catalog::{ForeignCatalog as _, delta_location};
+    let spark = json!({"Table": {
+        "Name": "t", "DatabaseName": "vendor", "TableType": "EXTERNAL_TABLE",
+        "Parameters": {"spark.sql.sources.provider": "delta"}, "PartitionKeys": [{"Name": "day", "Type": "date"}],
+        "StorageDescriptor": {"Location": "s3://b/vendor.db/t-__PLACEHOLDER__", "InputFormat": "x.SequenceFileInputFormat",
+            "SerdeInfo": {"Parameters": {"path": "s3://b/t"}}},
+    }});
+    let fake = Fake::start([
+        ("GetTable", 200, spark),
+        ("GetTable", 400, absent()),
+        ("GetTable", 400, refusal("AccessDeniedException", "no")),
+    ])
+    .await;
+    let catalog = catalog(&fake);
+    let entry = catalog.entry("vendor", "t").await.unwrap().unwrap();
+    assert_eq!(
+        (entry.partition_by.as_slice(), delta_location("vendor.t", &entry).unwrap().as_str()),
+        (&["day".to_owned()][..], "s3://b/t")
+    );
+    assert_eq!(catalog.entry("vendor", "x").await.unwrap(), None);
+    let refused = catalog.entry("vendor", "t").await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::Invalid && refused.message().contains("vendor.t"), "{refused}");
+    assert_eq!(fake.asked()[0].1, json!({"DatabaseName": "vendor", "Name": "t"}));
+}

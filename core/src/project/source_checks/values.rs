@@ -87,7 +87,8 @@ fn numbers(
             problem("thousands", format!("`{mark}` is the decimal mark, too"), &format!("declare `{other}`"));
         }
     }
-    if !feed.has_plain_numbers() && !source.columns.iter().any(|column| holds_number(&column.data_type)) {
+    let in_text = |column: &Column| holds_number(&column.data_type) && !feed.has_from_path(&column.name);
+    if !feed.has_plain_numbers() && !source.columns.iter().any(in_text) {
         let key = if feed.thousands.is_some() { "thousands" } else { "decimal" };
         problem(key, format!("`{key}` has no effect: no column is a number"), "take it out");
     }

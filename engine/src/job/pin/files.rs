@@ -52,7 +52,8 @@ pub(super) async fn list_files(bench: &Workbench, name: &str, known: &Bookmarks)
         .ok_or_else(|| Error::internal(format!("source `raw.{name}` is referenced and not declared")))?;
     let root = existing_root(name, source)?;
     let (store, folder) = (bench.lake.stores().client(&root)?, store_path(&root)?);
-    let listing = list(store.as_ref(), &folder, source).await?;
+    let mut listing = list(store.as_ref(), &folder, source).await?;
+    listing.warnings.iter_mut().for_each(|warning| warning.insert_str(0, &format!("raw.{name}: ")));
     let unsure = listing.files.iter().filter(|file| is_unsure(file, known.file(name, &file.path))).cloned().collect();
     let digests = digests(store.as_ref(), &folder, unsure).await?;
     Ok(compared(root, listing, |path| known.file(name, path), &digests))

@@ -160,9 +160,19 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
 
 /// Runs the jobs after some steps each, and in an empty lake beside.
 async fn compare(mapping: Mapping, partitioned: bool, steps: &[Vec<Step>], incremental: &std::cell::Cell<u32>) {
+    compare_table(mapping, partitioned, |table| table, steps, incremental).await;
+}
+
+async fn compare_table(
+    mapping: Mapping,
+    partitioned: bool,
+    prepared: impl FnOnce(Foreign) -> Foreign,
+    steps: &[Vec<Step>],
+    incremental: &std::cell::Cell<u32>,
+) {
     let mut world = World::new(&jobs());
     world.bench.execute = Arc::new(ThroughBytes(InProcess { slots: 2 }));
-    let table = Foreign::new(world.folder.path().join("raw/t"), mapping, partitioned);
+    let table = prepared(Foreign::new(world.folder.path().join("raw/t"), mapping, partitioned));
     let mut engine = Engine { table, mapping, ids: 0 };
     engine.take(&Step::Append(vec![(Some(1), Some(2)), (Some(2), None), (None, Some(3)), (Some(1), Some(0))]));
     for steps in steps {
@@ -191,6 +201,17 @@ fn changes_of_a_table_of_others_yield_what_all_of_its_rows_do() {
         block_on(compare(mapping, partitioned, &steps, &incremental));
     };
     check_until(cases(10), histories, property, || incremental.get() > 9);
+}
+
+/// Decision 0043: the files of two versions say what a change feed would.
+#[test]
+fn a_change_feed_says_nothing_that_the_log_does_not() {
+    let incremental = std::cell::Cell::new(0);
+    let histories = || (prop_oneof![Just(Mapping::None), Just(Mapping::Name)], any::<bool>(), steps());
+    let property = |(mapping, partitioned, steps): (Mapping, bool, Vec<Vec<Step>>)| {
+        block_on(compare_table(mapping, partitioned, Foreign::with_change_feed, &steps, &incremental));
+    };
+    check_until(cases(5), histories, property, || incremental.get() > 4);
 }
 
 #[test]

@@ -11,6 +11,20 @@ use super::*;
 pub(super) fn world(sources: &str, jobs: &[JobText]) -> World {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("raw")).unwrap();
+    let bench = bench(project_of(sources, jobs, folder.path()), folder.path(), "lake");
+    World { folder, bench, runs: 0, modes: BTreeMap::new() }
+}
+
+impl World {
+    /// As [`World::edited`], with its own sources.
+    fn edited_in(&self, sources: &str, jobs: &[JobText]) -> World {
+        let folder = self.folder.path();
+        let bench = bench(project_of(sources, jobs, folder), folder, "lake");
+        World { folder: tempfile::tempdir().unwrap(), bench, runs: self.runs + 1000, modes: BTreeMap::new() }
+    }
+}
+
+fn project_of(sources: &str, jobs: &[JobText], folder: &std::path::Path) -> Project {
     let mut files = ProjectFiles::from([
         ("project.toml".to_owned(), "name = \"test\"\n[defaults]\nowner = \"test\"\n".to_owned()),
         ("sources.toml".to_owned(), sources.to_owned()),
@@ -20,10 +34,9 @@ pub(super) fn world(sources: &str, jobs: &[JobText]) -> World {
         files.insert(format!("{path}/job.toml"), manifest.clone());
         files.insert(format!("{path}/query.sql"), (*query).to_owned());
     }
-    let variables = BTreeMap::from([("raw".to_owned(), folder.path().join("raw").to_string_lossy().into_owned())]);
+    let variables = BTreeMap::from([("raw".to_owned(), folder.join("raw").to_string_lossy().into_owned())]);
     let project = Project::parse(&files).unwrap_or_else(|error| panic!("{}", error.render()));
-    let bench = bench(project.with_variables(&variables), folder.path(), "lake");
-    World { folder, bench, runs: 0, modes: BTreeMap::new() }
+    project.with_variables(&variables)
 }
 
 fn name(text: &str) -> TableName {
@@ -79,7 +92,7 @@ async fn every_type_goes_from_a_file_through_tables() {
     }
     let expected = [
         "1 -128 32767 -2147483648 0.1 -0.0 12345678901234567890.123456789012345678 0.10 00ff true 2024-02-29 \
-         2024-02-29T12:00:00.123456Z 2024-02-29T12:00:00.500Z {\"a\": [1.50]} [{px: 1.25, tags: {x: 1}}, {px: -, tags: {}}]",
+         2024-02-29T12:00:00.123456Z 2024-02-29T12:00:00.500 {\"a\": [1.50]} [{px: 1.25, tags: {x: 1}}, {px: -, tags: {}}]",
         "2 - - - - - - - - - - - - - -",
         "4 - - - - 0.1 - 99999999.99 - - - - - - []",
     ];
@@ -216,4 +229,114 @@ async fn nan_is_greatest_and_zeros_are_equal() {
         .await,
         "11 15 22 33 34 43 44 51 55 66"
     );
+}
+
+const WALLS: &str = "[files.w]\nroot = \"$raw\"\ncolumns = [{ name = \"id\", type = \"bigint\" }, \
+                     { name = \"wall\", type = \"timestamp_ntz\" }, { name = \"at\", type = \"timestamp\" }]\n\
+                     [files.w.feed.all]\npath = \"{part}.csv\"\nformat = { csv = {} }\n";
+
+/// The actions of this kind in a table's log.
+fn logged(world: &World, table: &str, action: &str) -> Vec<serde_json::Value> {
+    let folder = world.folder.path().join("lake").join(table).join("_delta_log");
+    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    entries.sort();
+    let texts = entries.iter().map(|path| std::fs::read_to_string(path).unwrap());
+    let lines: Vec<String> = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let actions = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    actions.filter_map(|found| found.get(action).cloned()).collect()
+}
+
+#[tokio::test]
+async fn wall_clocks_stay_through_tables() {
+    let from_bronze = "[source.\"bronze.w\"]\nread = \"all\"\n[sink.overwrite]\n";
+    let hours = "select date_trunc('hour', wall) as hour, max(wall) as last, max(at) as at, count(*) as n, \
+                 min(to_timestamp('2020-01-01T00:00:00')) as made from bronze.w where wall >= '2024-03-31 02:00:00' group by 1";
+    let later = |query| ("gold.later", format!("grain = [\"id\"]\n{from_bronze}"), query);
+    let jobs = |query| {
+        [
+            ("bronze.w", BRONZE.to_owned(), "select id, wall, at, source_file, line from raw.w"),
+            ("gold.hours", format!("grain = [\"hour\"]\n{from_bronze}"), hours),
+            (
+                "gold.parts",
+                format!("grain = [\"id\"]\npartition_by = [\"wall\"]\n{from_bronze}"),
+                "select id, wall, [wall] as walls from bronze.w",
+            ),
+            (
+                "gold.versions",
+                "grain = [\"id\", \"valid_from\"]\n[source.\"bronze.w\"]\nread = \"all\"\n[sink.scd2]\nkeys = [\"id\"]\n\
+                 effective = \"wall\"\n"
+                    .to_owned(),
+                "select id, wall, at from bronze.w where wall is not null",
+            ),
+            later(query),
+        ]
+    };
+    let mut world = world(WALLS, &jobs("select id from bronze.w"));
+    let write = |file: &str, text: &str| {
+        std::fs::write(world.folder.path().join(format!("raw/{file}.csv")), format!("id,wall,at\n{text}")).unwrap();
+    };
+    // Berlin's clocks do not show the second one.
+    write("a", "1,0001-01-01 00:00:00,2024-01-01 00:00:00\n2,2024-03-31 02:30:00.123456,2024-03-31 02:30:00\n3,,\n");
+    write("b", "4,9999-12-31 23:59:59.999999,2024-01-01 00:00:00\n5,2024-03-31 02:00:00,2024-01-01 00:00:00\n6,no,\n");
+    for (table, outcome) in world.run_all().await {
+        assert!(outcome.is_ok(), "{table}: {outcome:?}");
+    }
+    assert_eq!(
+        world.rows(&name("gold.hours"), None).await,
+        [
+            "2024-03-31T02:00:00 2024-03-31T02:30:00.123456 2024-03-31T02:30:00Z 2 2020-01-01T00:00:00Z",
+            "9999-12-31T23:00:00 9999-12-31T23:59:59.999999 2024-01-01T00:00:00Z 1 2020-01-01T00:00:00Z",
+        ]
+    );
+    assert_eq!(
+        world.rows(&name("gold.parts"), None).await,
+        [
+            "1 0001-01-01T00:00:00 [0001-01-01T00:00:00]",
+            "2 2024-03-31T02:30:00.123456 [2024-03-31T02:30:00.123456]",
+            "3 - [-]",
+            "4 9999-12-31T23:59:59.999999 [9999-12-31T23:59:59.999999]",
+            "5 2024-03-31T02:00:00 [2024-03-31T02:00:00]",
+        ]
+    );
+    let versions = world.rows(&name("gold.versions"), None).await;
+    assert!(versions.len() == 4 && versions[0].contains("0001-01-01T00:00:00 "), "{versions:?}");
+    for (filter, expected) in [
+        ("wall < '0001-01-02'", 1),
+        ("wall > '2024-03-31 02:30:00.123455'", 2),
+        ("wall = timestamp '2024-03-31 02:30:00.123456'", 1),
+        ("wall > '9999-12-31 23:59:59.999998'", 1),
+        ("wall is null", 1),
+    ] {
+        for table in ["bronze.w", "gold.parts"] {
+            let sql = format!("select id from {table} where {filter}");
+            let rows = crate::job::ask(&world.bench, &sql).await.unwrap().rows.collect().await.unwrap();
+            assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), expected, "{sql}");
+        }
+    }
+
+    let ntz = serde_json::json!(["timestampNtz"]);
+    for table in ["bronze/w", "bronze/w__quarantine", "gold/hours", "gold/parts", "gold/versions"] {
+        let protocols = logged(&world, table, "protocol");
+        assert!(protocols.len() == 1 && protocols[0]["readerFeatures"] == ntz, "{table}: {protocols:?}");
+    }
+    let plain = logged(&world, "gold/later", "protocol");
+    assert_eq!(plain, [serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2})]);
+
+    // A column that comes later brings the feature, and keeps what the table's version stood for.
+    let mut edited = world.edited_in(WALLS, &jobs("select id, wall from bronze.w"));
+    for (table, outcome) in edited.run_all().await {
+        assert!(outcome.is_ok(), "{table}: {outcome:?}");
+    }
+    let protocols = logged(&world, "gold/later", "protocol");
+    assert_eq!(protocols.len(), 2, "{protocols:?}");
+    assert_eq!(protocols[1]["readerFeatures"], ntz);
+    let mut written: Vec<&str> =
+        protocols[1]["writerFeatures"].as_array().unwrap().iter().map(|feature| feature.as_str().unwrap()).collect();
+    written.sort_unstable();
+    assert_eq!(written, ["appendOnly", "invariants", "timestampNtz"]);
+    let rows = edited.rows(&name("gold.later"), None).await;
+    assert!(rows.len() == 5 && rows[3] == "4 9999-12-31T23:59:59.999999", "{rows:?}");
+    let again = edited.run_all().await;
+    assert!(again.values().all(|outcome| matches!(outcome, Ok(Outcome::Unchanged))), "{again:?}");
 }

@@ -45,6 +45,8 @@ pub(crate) struct Foreign {
     partition_by: Option<i64>,
     columns: Vec<ForeignColumn>,
     files: Vec<ForeignFile>,
+    /// Whether commits say which rows they changed, in files of their own.
+    has_change_feed: bool,
     /// Numbers of files, columns and tables.
     next: u32,
 }
@@ -59,7 +61,10 @@ impl Foreign {
         };
         let columns = (1..).zip([("k", "long"), ("id", "long"), ("v", "integer")]).map(column).collect();
         let partition_by = partitioned.then_some(1);
-        let mut table = Self { root, id: 0, version: 0, mapping, partition_by, columns, files: Vec::new(), next: 10 };
+        let files = Vec::new();
+        let has_change_feed = false;
+        let mut table =
+            Self { root, id: 0, version: 0, mapping, partition_by, columns, files, has_change_feed, next: 10 };
         table.create();
         table
     }
@@ -75,8 +80,9 @@ impl Foreign {
 
     fn create(&mut self) {
         let features = ["deletionVectors", "columnMapping", "typeWidening", "timestampNtz"];
+        let of_writers = [&["changeDataFeed"], features.as_slice()].concat();
         let protocol = json!({ "protocol": { "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features,
-            "writerFeatures": features } });
+            "writerFeatures": of_writers } });
         let metadata = self.metadata();
         self.commit(&[protocol, metadata]);
     }
@@ -116,8 +122,32 @@ impl Foreign {
             .collect();
         json!({ "metaData": { "id": format!("table-{}", self.id), "format": { "provider": "parquet", "options": {} },
             "schemaString": json!({ "type": "struct", "fields": fields }).to_string(), "partitionColumns": by,
-            "configuration": { "delta.columnMapping.mode": mode, "delta.enableDeletionVectors": "true" },
+            "configuration": { "delta.columnMapping.mode": mode, "delta.enableDeletionVectors": "true",
+                "delta.enableChangeDataFeed": self.has_change_feed.to_string() },
             "createdTime": 0 } })
+    }
+
+    /// From now on, files below `_change_data` hold the rows that commits change.
+    pub(crate) fn with_change_feed(mut self) -> Self {
+        self.has_change_feed = true;
+        let metadata = self.metadata();
+        self.commit(&[metadata]);
+        self
+    }
+
+    /// What a commit says of the rows that it deletes from a file.
+    fn change_data(&mut self, file: &ForeignFile, rows: &BTreeSet<u64>) -> Vec<Value> {
+        if !self.has_change_feed {
+            return Vec::new();
+        }
+        let rows: Vec<_> =
+            (0..).zip(&file.rows).filter(|(at, _)| rows.contains(at)).map(|(_, row)| row.clone()).collect();
+        std::fs::create_dir_all(self.root.join("_change_data")).unwrap();
+        let path = format!("_change_data/cdc-{}.parquet", self.number());
+        let bytes = self.write_parquet(&path, &rows);
+        let mut described = description(&ForeignFile { path, bytes, vector: None, ..file.clone() }, self, false);
+        described["size"] = json!(bytes);
+        vec![json!({ "cdc": described })]
     }
 
     /// Rows as they are to be read now.
@@ -185,12 +215,15 @@ impl Foreign {
         if deleted == self.files[at].deleted {
             return;
         }
+        let file = self.files[at].clone();
+        let changes = self.change_data(&file, &(&deleted - &file.deleted));
         let vector = self.vector(&deleted, inline);
         self.files[at].deleted = deleted;
         self.files[at].vector = Some(vector);
         let add = self.add(&self.files[at].clone(), true);
         // Engines write the two in either order.
-        self.commit(&if inline { [add, before] } else { [before, add] });
+        let actions = if inline { [add, before] } else { [before, add] };
+        self.commit(&[actions.as_slice(), &changes].concat());
     }
 
     fn vector(&mut self, rows: &BTreeSet<u64>, inline: bool) -> Value {

@@ -185,7 +185,6 @@ async fn files_are_pruned_and_some_rows_are_enough() {
 async fn what_a_table_needs_of_its_readers_and_is_not_known_is_refused_by_name() {
     for (found, changed, expected) in [
         ("\"timestampNtz\"]", "\"timestampNtz\",\"catalogManaged\"]", "catalogManaged"),
-        ("\"timestampNtz\"]", "\"timestampNtz\",\"variantType\"]", "variantType"),
         ("\"timestampNtz\"]", "\"timestampNtz\",\"madeUp\"]", "madeUp"),
         ("\"delta.columnMapping.mode\":\"none\"", "\"delta.columnMapping.mode\":\"other\"", "other"),
         ("\"path\":\"part", "\"path\":\"file:/part", "shallow clones"),
@@ -203,5 +202,37 @@ async fn what_a_table_needs_of_its_readers_and_is_not_known_is_refused_by_name()
         let error = reader.snapshot().await.err().unwrap();
         assert!(error.to_string().contains(expected), "{expected}: {error}");
         assert_eq!(error.kind(), pulse_core::ErrorKind::Invalid, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_feature_of_variants_is_read_and_a_column_of_them_is_refused() {
+    let field = r#"{"name":"w","type":"variant","nullable":true,"metadata":{}}"#;
+    let map = r#"{"type":"map","keyType":"string","valueType":"variant","valueContainsNull":true}"#;
+    for (data_type, expected) in [
+        (r#""integer""#.to_owned(), None),
+        (r#""variant""#.to_owned(), Some("column `v`")),
+        (r#"{"type":"array","elementType":"variant","containsNull":true}"#.to_owned(), Some("column `v`")),
+        (format!(r#"{{"type":"struct","fields":[{field}]}}"#), Some("column `v.w`")),
+        (map.to_owned(), Some("column `v`")),
+    ] {
+        let reader = Reader::new();
+        let mut table = Foreign::new(reader.place(), Mapping::None, false);
+        table.append(&[row(Some(1), 7, 1)]);
+        let log = reader.place().join(format!("_delta_log/{:020}.json", 0));
+        let text = std::fs::read_to_string(&log).unwrap();
+        let escaped = |text: &str| text.replace('"', "\\\"");
+        let typed = |data_type: &str| escaped(&format!("\"type\":{data_type}"));
+        assert!(text.contains(&typed("\"integer\"")), "{text}");
+        let text = text.replace(&typed("\"integer\""), &typed(&data_type));
+        std::fs::write(&log, text.replace("\"timestampNtz\"]", "\"timestampNtz\",\"variantType\"]")).unwrap();
+        match expected {
+            None => assert_eq!(reader.rows("").await, [row(Some(1), 7, 1)]),
+            Some(column) => {
+                let error = reader.snapshot().await.err().unwrap();
+                assert_eq!(error.kind(), pulse_core::ErrorKind::Invalid, "{error}");
+                assert!(error.to_string().contains(column) && error.to_string().contains("variant"), "{error}");
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod aligned;
 mod json;
+mod partitions;
 mod render;
 mod sniff;
 mod text;
@@ -35,6 +36,8 @@ pub struct Proposal {
     nulls: BTreeSet<String>,
     /// Fields that it does not read, and why.
     unread: Vec<String>,
+    /// Names of columns that folders say.
+    partitions: Vec<String>,
 }
 
 /// A column with what speaks for it.
@@ -203,7 +206,7 @@ fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, mark
         let Guess { data_type, pattern, evidence, .. } = guess;
         columns.push(Proposed { name: column, field, data_type, pattern, evidence });
     }
-    Proposal { format, columns, marks, nulls, unread }
+    Proposal { format, columns, marks, nulls, unread, partitions: Vec::new() }
 }
 
 fn of_schema(schema: &Schema) -> Proposal {

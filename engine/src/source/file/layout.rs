@@ -51,7 +51,7 @@ pub fn file_source_schema(source: &FileSource) -> SchemaRef {
 /// Placeholders of all feeds' paths, each once, in the order in which they are met.
 pub fn path_columns(source: &FileSource) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for pattern in source.feed.values().filter_map(|feed| Pattern::parse(&feed.path).ok()) {
+    for pattern in source.feed.values().filter_map(|feed| Pattern::of(feed).ok()) {
         for name in pattern.names() {
             if !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
@@ -83,7 +83,7 @@ impl Layout {
             }
         }
         for (name, feed) in &source.feed {
-            Pattern::parse(&feed.path)?;
+            Pattern::of(feed)?;
             Stamps::zone(&feed.time_zone)
                 .map_err(|error| Error::invalid(format!("feed `{name}`: {}", error.message())))?;
             check_columns(name, feed, &source.columns)?;
@@ -94,6 +94,13 @@ impl Layout {
 
 fn check_columns(name: &str, feed: &Feed, columns: &[Column]) -> Result<()> {
     let find = |wanted: &str| columns.iter().find(|column| column.name == wanted);
+    for partition in &feed.partitions {
+        if find(partition).is_none() {
+            return Err(Error::invalid(format!(
+                "feed `{name}`: `partitions` names `{partition}`, which is not a column"
+            )));
+        }
+    }
     for renamed in feed.rename.keys() {
         if find(renamed).is_none() {
             return Err(Error::invalid(format!("feed `{name}` renames `{renamed}`, which is not a column")));
@@ -111,7 +118,7 @@ fn check_columns(name: &str, feed: &Feed, columns: &[Column]) -> Result<()> {
 
 /// Name of a column in the feed's files.
 pub(super) fn field_name<'a>(feed: &'a Feed, column: &'a Column) -> &'a str {
-    feed.rename.get(&column.name).unwrap_or(&column.name)
+    feed.field_name(&column.name)
 }
 
 /// Seconds from a stamp of `column` back to the bar's start.

@@ -43,7 +43,7 @@ pub struct Listing {
 pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> Result<Listing> {
     let mut feeds = Vec::new();
     for (name, feed) in &source.feed {
-        feeds.push((name.as_str(), Pattern::parse(&feed.path)?));
+        feeds.push((name.as_str(), Pattern::of(feed)?));
     }
     let mut files = Vec::new();
     let mut tables = TableFolders::of(source);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
+use pulse_core::sources::Feed;
 use pulse_core::{Error, Result};
 use regex::Regex;
 
@@ -27,6 +28,8 @@ const MARKER_PREFIXES: [&str; 2] = ["_started_", "_committed_"];
 pub(super) struct Pattern {
     text: String,
     segments: Vec<Vec<Token>>,
+    /// Whether folders named `column=value` may lie before the last segment.
+    takes_partitions: bool,
     expression: Regex,
 }
 
@@ -38,6 +41,18 @@ enum Token {
 }
 
 impl Pattern {
+    /// Where the files of a feed lie.
+    ///
+    /// # Errors
+    /// As [`Pattern::parse`].
+    pub(super) fn of(feed: &Feed) -> Result<Self> {
+        let pattern = Self::parse(&feed.path)?;
+        if feed.partitions.is_empty() {
+            return Ok(pattern);
+        }
+        Ok(Self { expression: expression(&pattern.segments, PARTITION_FOLDERS)?, takes_partitions: true, ..pattern })
+    }
+
     /// # Errors
     /// `Invalid` when a brace is not closed, a name is not `[A-Za-z_][A-Za-z0-9_]*` or occurs twice, two placeholders touch, or a
     /// segment is empty.
@@ -56,7 +71,8 @@ impl Pattern {
                 return Err(wrong("a placeholder occurs twice"));
             }
         }
-        Ok(Self { text: text.to_owned(), expression: expression(&segments)?, segments })
+        let expression = expression(&segments, "")?;
+        Ok(Self { text: text.to_owned(), expression, segments, takes_partitions: false })
     }
 
     pub(super) fn names(&self) -> Vec<&str> {
@@ -104,7 +120,14 @@ impl Pattern {
     fn hides(&self, path: &str) -> bool {
         let hides =
             |(tokens, text): (&Vec<Token>, &str)| is_hidden(text) && !matches!(tokens.first(), Some(Token::Literal(_)));
-        self.segments.iter().zip(path.split('/')).any(hides)
+        let mut parts: Vec<&str> = path.split('/').collect();
+        if self.takes_partitions {
+            let between = self.segments.len().saturating_sub(1)..parts.len().saturating_sub(1);
+            if parts.drain(between).any(is_hidden) {
+                return true;
+            }
+        }
+        self.segments.iter().zip(parts).any(hides)
     }
 }
 
@@ -163,10 +186,18 @@ fn parse_special(text: &str) -> Result<(Token, &str), &'static str> {
     Ok((Token::Placeholder(name.to_owned()), after))
 }
 
-/// The pattern as a regular expression of the whole path, with a group for each placeholder.
-fn expression(segments: &[Vec<Token>]) -> Result<Regex> {
+/// Folders that Hive and Spark name by a column and its value.
+const PARTITION_FOLDERS: &str = "(?:[^/=]+=[^/]*/)*";
+
+/// The pattern as a regular expression of the whole path, with a group for each placeholder; `before_last` stands before its last
+/// segment.
+fn expression(segments: &[Vec<Token>], before_last: &str) -> Result<Regex> {
     let segment = |tokens: &Vec<Token>| tokens.iter().map(piece).collect::<String>();
-    let text = segments.iter().map(segment).collect::<Vec<_>>().join("/");
+    let mut texts: Vec<String> = segments.iter().map(segment).collect();
+    if let Some(last) = texts.last_mut() {
+        last.insert_str(0, before_last);
+    }
+    let text = texts.join("/");
     Regex::new(&format!("^{text}$")).map_err(|e| Error::invalid("a path is too long for a pattern").with_source(e))
 }
 
@@ -179,7 +210,7 @@ fn piece(token: &Token) -> String {
 }
 
 /// `BRK%2FB` to `BRK/B`; a text that is not percent-encoded UTF-8 stays as it is. `None` is the null of Hive and Spark.
-fn value(text: &str) -> Option<String> {
+pub(super) fn value(text: &str) -> Option<String> {
     let decoded = || percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned);
     (text != HIVE_NULL).then(decoded)
 }
@@ -234,6 +265,31 @@ mod tests {
                 pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
             });
             assert_eq!(captured(pattern, path), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn folders_of_partitions_lie_before_the_last_segment() {
+        for (pattern, path, matches) in [
+            ("a/*.csv", "a/x.csv", true),
+            ("a/*.csv", "a/day=1/x.csv", true),
+            ("a/*.csv", "a/day=1/venue=a=b/x.csv.gz", true),
+            ("a/*.csv", "a/day=/x.csv", true),
+            ("*.csv", "day=1/x.csv", true),
+            ("a/day=*/*.csv", "a/day=1/venue=2/x.csv", true),
+            ("a/*.csv", "a/other/x.csv", false),
+            ("a/*.csv", "a/day=1/other/x.csv", false),
+            ("a/*.csv", "a/.spark-staging-1/day=1/x.csv", false),
+            ("a/*.csv", "a/_temporary/0/day=1/x.csv", false),
+            ("a/*.csv", "a/.day=1/x.csv", false),
+            ("a/*.csv", "a/day=1/.x.csv", false),
+            ("a/*.csv", "a/=1/x.csv", false),
+            ("a/*", "a/day=1/_SUCCESS", false),
+        ] {
+            let feed = serde_json::json!({ "path": pattern, "format": { "csv": {} }, "partitions": ["day"] });
+            let feed: Feed = serde_json::from_value(feed).unwrap();
+            let found = Pattern::of(&feed).unwrap().captures(path);
+            assert_eq!(found.is_some(), matches, "{pattern} {path}");
         }
     }
 

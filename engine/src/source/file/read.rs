@@ -47,25 +47,31 @@ impl Reader {
     ) -> Result<Batches> {
         let again = Again { reader: Arc::clone(self), store, location, file: file.clone() };
         let feed = self.feed(file)?;
-        let rows = || Rows::new(&self.layout, feed, file, &self.projection, &self.options);
+        let rows = Rows::new(&self.layout, feed, file, &self.projection, &self.options)?;
         let metrics = self.metrics.clone();
+        if let Some(reason) = rows.misplaced().map(str::to_owned) {
+            return rejected(rows, reason, &metrics);
+        }
         let compression = Compression::of(&file.path);
         if let (Format::Parquet {}, Compression::None) = (&feed.format, compression) {
-            return parquet_file::open(again.object().await?, rows()?, metrics, again).await;
+            return parquet_file::open(again.object().await?, rows, metrics, again).await;
         }
         let mut chunks = again.chunks().await?;
         if matches!(feed.format, Format::Parquet {}) {
-            return parquet_file::open_compressed(chunks, compression, rows()?, again.surveyed()?, metrics).await;
+            return parquet_file::open_compressed(chunks, compression, rows, again.surveyed()?, metrics).await;
         }
         let mut compression = compression;
         if compression != Compression::None {
             match Whole::of(chunks, compression, self.options.max_object_bytes).await? {
                 Whole::Held(held) => (chunks, compression) = (held, Compression::None),
                 Whole::Large => chunks = again.chunks().await?,
-                Whole::Damaged(reason) => return damaged(rows()?, &reason, &file.path, &metrics),
+                Whole::Damaged(reason) => {
+                    let reason = format!("{reason}, so that no row of the file is kept: `{}`", file.path);
+                    return rejected(rows, reason, &metrics);
+                }
             }
         }
-        let decoder = Decoder::new(rows()?, &feed.format, compression)?;
+        let decoder = Decoder::new(rows, &feed.format, compression)?;
         let decoder = decoder.ok_or_else(|| Error::internal("a Parquet file is not read as text"))?;
         Ok(text(TextFile::new(chunks, decoder, metrics, Some(again))))
     }
@@ -127,9 +133,9 @@ impl Again {
     }
 }
 
-/// One rejected row instead of all rows of a file, any of which damage may have changed.
-fn damaged(mut rows: Rows, reason: &str, path: &str, metrics: &ReadMetrics) -> Result<Batches> {
-    rows.reject(1, format!("{reason}, so that no row of the file is kept: `{path}`"), b"");
+/// One rejected row instead of all rows of a file, none of which can be read, or any of which damage may have changed.
+fn rejected(mut rows: Rows, reason: String, metrics: &ReadMetrics) -> Result<Batches> {
+    rows.reject(1, reason, b"");
     metrics.rejected_rows.add(1);
     Ok(stream::iter(rows.take()?).map(Ok).boxed())
 }

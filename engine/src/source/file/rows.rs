@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
 use pulse_core::sources::{Ambiguous, Column, ColumnType, Feed, RESCUED};
 use pulse_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Fault;
+use super::hive::Partitions;
 use super::layout::{Layout, arrow_type};
 use super::listing::SourceFile;
 use super::repeated::{Occurrence, Occurrences, Survey};
@@ -51,7 +53,10 @@ impl Default for ReadOptions {
 /// Rows of one file, gathered until a batch is full.
 #[derive(Debug)]
 pub(super) struct Rows {
+    /// Columns that are read from the file's content.
     pub(super) columns: Vec<ColumnBuilder>,
+    /// What its path says of the declared columns.
+    partitions: Partitions,
     origin: Vec<Option<String>>,
     projection: Vec<usize>,
     schema: SchemaRef,
@@ -114,7 +119,9 @@ impl Rows {
         projection: &[Projected],
         options: &ReadOptions,
     ) -> Result<Self> {
-        let columns = layout.columns.iter().enumerate().map(|(at, column)| {
+        let partitions = Partitions::of(&layout.columns, feed, &file.path)?;
+        let in_file = layout.columns.iter().enumerate().filter(|(_, column)| !feed.has_from_path(&column.name));
+        let columns = in_file.clone().map(|(at, column)| {
             let wanted =
                 if projection.iter().any(|wanted| wanted.column == at) { Wanted::Kept } else { Wanted::CheckedOnly };
             ColumnBuilder::new(column, feed, wanted)
@@ -134,16 +141,18 @@ impl Rows {
             |wanted: &Projected| layout.schema.fields().get(wanted.column).is_some_and(|f| f.name() == RESCUED);
         let is_rescued_read = projection.iter().any(is_rescued);
         let columns: Vec<ColumnBuilder> = columns.collect::<Result<_>>()?;
+        let types: Vec<&ColumnType> = in_file.map(|(_, column)| &column.data_type).collect();
         let by_order = columns.iter().enumerate().filter(|(_, column)| column.goes_by_order()).map(|(at, _)| at);
         let repeats = Repeats { columns: by_order.collect(), ..Repeats::default() };
         Ok(Self {
             columns,
+            partitions,
             origin,
             projection: projection.iter().map(|wanted| wanted.column).collect(),
             schema: Arc::new(Schema::new(fields)),
             options: options.clone(),
-            sized_columns: places(layout, |data_type| arrow_type(data_type).primitive_width().is_none()),
-            text_columns: places(layout, |data_type| *data_type == ColumnType::String),
+            sized_columns: places(&types, |data_type| arrow_type(data_type).primitive_width().is_none()),
+            text_columns: places(&types, |data_type| *data_type == ColumnType::String),
             lines: Vec::new(),
             rejects: Vec::new(),
             reject_bytes: 0,
@@ -167,6 +176,11 @@ impl Rows {
         let mut rows = Self::new(layout, feed, file, &seen, &ReadOptions { notes: false, ..options.clone() })?;
         rows.repeats.survey = Some(Survey::new(feed.ambiguous == Ambiguous::ByStrictOrder));
         Ok(rows)
+    }
+
+    /// Why the file cannot be read for what its path says; all of it is rejected then.
+    pub(super) fn misplaced(&self) -> Option<&str> {
+        self.partitions.fault()
     }
 
     /// What the order of all rows says. `None` unless made by [`Rows::surveyed`].
@@ -359,8 +373,12 @@ impl Rows {
         let rejects = std::mem::take(&mut self.rejects);
         self.reject_bytes = 0;
         let mut arrays: Vec<Option<ArrayRef>> = Vec::with_capacity(self.schema.fields().len());
-        for column in &mut self.columns {
-            arrays.push(column.finish()?);
+        let mut in_file = self.columns.iter_mut();
+        for value in self.partitions.of_columns() {
+            match value {
+                Some(value) => arrays.push(Some(repeated_value(value, rows)?)),
+                None => arrays.push(in_file.next().map(ColumnBuilder::finish).transpose()?.flatten()),
+            }
         }
         let declared = arrays.len();
         self.last_line = lines.last().copied().unwrap_or(self.last_line);
@@ -384,9 +402,8 @@ impl Rows {
 }
 
 /// Columns of the types that `is_meant`.
-fn places(layout: &Layout, is_meant: impl Fn(&ColumnType) -> bool) -> Vec<usize> {
-    let columns = layout.columns.iter().enumerate();
-    columns.filter(|(_, column)| is_meant(&column.data_type)).map(|(at, _)| at).collect()
+fn places(types: &[&ColumnType], is_meant: impl Fn(&ColumnType) -> bool) -> Vec<usize> {
+    types.iter().enumerate().filter(|(_, data_type)| is_meant(data_type)).map(|(at, _)| at).collect()
 }
 
 /// Stands for the texts of a row: rows that agree in them are in one series.
@@ -396,6 +413,11 @@ fn series(columns: &[ColumnBuilder], texts: &[usize], row: usize) -> u64 {
         column.text(row).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+fn repeated_value(value: &ScalarValue, rows: usize) -> Result<ArrayRef> {
+    let array = value.to_array_of_size(rows);
+    array.map_err(|error| Error::internal("a value of a path has no array").with_source(error))
 }
 
 fn repeated(value: Option<&str>, rows: usize) -> ArrayRef {

@@ -15,7 +15,7 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanC
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalSortExpr, RangePartitioning};
 use datafusion::physical_plan::ExecutionPlan;
@@ -28,6 +28,7 @@ use super::chunks::into_datafusion;
 use super::layout::{LINE, SOURCE_FILE, file_source_schema, path_columns};
 use super::listing::{SourceFile, below};
 use super::physical::RawFileSource;
+use super::picked::{Picker, picks_files};
 use super::rows::ReadOptions;
 use crate::source::projected::Projected;
 
@@ -76,6 +77,16 @@ impl RawFiles {
         self.options.read.notes = true;
         self
     }
+
+    /// Whether paths say values of columns.
+    pub(crate) fn have_partitions(&self) -> bool {
+        self.source.feed.values().any(|feed| !feed.partitions.is_empty())
+    }
+
+    /// Whether files for which `filter` is false are not opened.
+    pub(crate) fn are_picked_by(&self, filter: &Expr) -> bool {
+        picks_files(&self.source, filter)
+    }
 }
 
 #[async_trait]
@@ -88,11 +99,20 @@ impl TableProvider for RawFiles {
         TableType::Base
     }
 
+    /// Rows are filtered above the scan, which leaves out files.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match picks_files(&self.source, filter) {
+            true => TableProviderFilterPushDown::Inexact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
     async fn scan(
         &self,
         session: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut raw = RawFileSource::new(Arc::clone(&self.source), self.options.read.clone())?;
@@ -101,10 +121,11 @@ impl TableProvider for RawFiles {
             let projected = projection.iter().filter_map(|&column| Some(Projected { column, name: name(column)? }));
             raw = raw.with_projected(projected.collect())?;
         }
-        let total = self.files.iter().map(|file| file.size).sum();
+        let files = Picker::new(&self.source).picked(session, filters, self.files.clone())?;
+        let total = files.iter().map(|file| file.size).sum();
         let tasks = session.config().target_partitions();
         let target = partition_bytes(total, self.options.target_partition_bytes, tasks);
-        let groups = grouped(&self.source, self.files.clone(), target);
+        let groups = grouped(&self.source, files, target);
         let config = config(raw, groups, self.options.store_url.clone(), &self.options.root)?;
         let config = FileScanConfigBuilder::from(config).with_limit(limit).build();
         Ok(with_a_partition(DataSourceExec::from_data_source(config)))

@@ -6,6 +6,7 @@ mod csv_rules;
 mod damaged;
 pub(super) mod files;
 mod fixed_rules;
+mod hive;
 mod json_rules;
 mod json_shapes;
 mod malformed;

@@ -73,7 +73,7 @@ fn versions_and_features() {
         (7, &["materializePartitionColumns"], NONE),
         (7, &["columnMapping"], NONE),
         (7, &["deletionVectors"], NONE),
-        (7, &["timestampNtz"], NONE),
+        (7, &["timestampNtz"], EVERY),
         (7, &["typeWidening"], NONE),
         (7, &["v2Checkpoint"], NONE),
         (7, &["vacuumProtocolCheck"], NONE),

@@ -33,6 +33,10 @@ impl Proposal {
         let format = serde_json::to_value(&self.format).unwrap_or_default();
         let _ =
             write!(toml, "]\n\n[files.{name}.feed.{name}]\npath = {}\nformat = {}\n", quoted(path), inline(&format));
+        if !self.partitions.is_empty() {
+            let names: Vec<String> = self.partitions.iter().map(|name| quoted(name)).collect();
+            let _ = writeln!(toml, "partitions = [{}]", names.join(", "));
+        }
         let renamed: Vec<(&str, &str)> = self
             .columns
             .iter()

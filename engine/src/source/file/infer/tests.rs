@@ -109,3 +109,22 @@ fn what_is_not_read_is_said() {
     assert!(parquet.contains("# not read: `t`: Time64(µs) in the file, which no type of a column holds"), "{parquet}");
     assert_eq!(parsed(&parquet).files["s"].columns.len(), 1);
 }
+
+#[test]
+fn folders_of_hive_are_columns_of_their_types() {
+    let folders = [
+        ("day".to_owned(), vec!["2026-01-02".to_owned(), "2026-01-03".to_owned()]),
+        ("Venue Id".to_owned(), vec!["7".to_owned(), "__HIVE_DEFAULT_PARTITION__".to_owned()]),
+        ("s".to_owned(), vec!["a%2Fb".to_owned()]),
+    ];
+    let proposal = infer("part-0.csv", b"x,day\n1,5\n", true).unwrap().with_partitions(&folders);
+    let toml = proposal.to_toml("s", "$raw", "*.csv");
+    let source = &parsed(&toml).files["s"];
+    let types: Vec<String> =
+        source.columns.iter().map(|column| format!("{} {}", column.name, column.data_type)).collect();
+    assert_eq!(types, ["x bigint", "day date", "venue_id bigint", "s string"], "{toml}");
+    let feed = &source.feed["s"];
+    assert_eq!(feed.partitions, ["day", "venue_id", "s"]);
+    assert_eq!(feed.rename["venue_id"], "Venue Id");
+    assert!(toml.contains("# not read: `day` of the file, which folders say"), "{toml}");
+}

@@ -1,0 +1,185 @@
+//! A query of a person over whatever jobs may read: tables of the lake, sources of files, and tables that others write.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::common::TableReference;
+use datafusion::execution::SessionState;
+use datafusion::prelude::{DataFrame, SQLOptions};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
+use pulse_core::name::TableName;
+use pulse_core::sql::{EXTERNAL, RAW};
+use pulse_core::{Error, Result};
+
+use super::Workbench;
+use super::external::{existing, warning, with_one_nan};
+use super::pin::raw_files;
+use super::query::{Sources, context};
+use super::roots::{declared_files, existing_root};
+use crate::error::from_datafusion;
+use crate::sink::REASON;
+use crate::source::delta::DeltaScan;
+use crate::source::file::list;
+use crate::store::store_path;
+use crate::table::{Snapshot, Table};
+
+/// Names that an error lists.
+const SHOWN_NAMES: usize = 20;
+/// The schema in which DataFusion describes tables.
+const DESCRIPTIONS: &str = "information_schema";
+
+/// Rows that were asked for, and what a person should know of where they come from.
+#[derive(Debug)]
+pub struct Answer {
+    pub rows: DataFrame,
+    pub warnings: Vec<String>,
+}
+
+/// Tables that a statement names with their layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    tables: BTreeSet<(String, String)>,
+    /// Names without a layer.
+    bare: BTreeSet<String>,
+}
+
+impl Named {
+    /// # Errors
+    /// `Invalid` when the text is no SQL.
+    pub fn of(state: &SessionState, sql: &str) -> Result<Self> {
+        let failed = |e| from_datafusion("query", e);
+        let dialect = state.config_options().sql_parser.dialect;
+        let statement = state.sql_to_statement(sql, &dialect).map_err(failed)?;
+        let mut named = Self::default();
+        // Of other statements, a table that they name need not exist.
+        let asks = match &statement {
+            Statement::Explain(_) => true,
+            Statement::Statement(statement) => {
+                matches!(**statement, ast::Statement::Query(_) | ast::Statement::ExplainTable { .. })
+            }
+            _ => false,
+        };
+        if !asks {
+            return Ok(named);
+        }
+        for reference in state.resolve_table_references(&statement).map_err(failed)? {
+            match reference {
+                TableReference::Bare { table } => named.bare.insert(table.to_string()),
+                TableReference::Partial { schema, table } | TableReference::Full { schema, table, .. } => {
+                    schema.as_ref() != DESCRIPTIONS && named.tables.insert((schema.to_string(), table.to_string()))
+                }
+            };
+        }
+        Ok(named)
+    }
+
+    /// Names of sources of files, without `raw.`.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.of_layer(RAW)
+    }
+
+    /// Names of tables that others write, without `external.`.
+    pub fn external(&self) -> impl Iterator<Item = &str> {
+        self.of_layer(EXTERNAL)
+    }
+
+    fn of_layer(&self, layer: &str) -> impl Iterator<Item = &str> {
+        self.tables.iter().filter(move |(of, _)| of == layer).map(|(_, table)| table.as_str())
+    }
+}
+
+/// Plans a query over the tables that it names, each in its newest version: only the logs of these are read, and the folders of these
+/// listed.
+///
+/// # Errors
+/// `Invalid` when a table does not exist, with those that do, or the query is none; otherwise by the kind of the store's error.
+pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
+    let named = Named::of(&bench.state, sql)?;
+    let (mut sources, mut warnings) = (Sources::new(), Vec::new());
+    for (layer, table) in &named.tables {
+        let name = format!("{layer}.{table}");
+        let found: Arc<dyn datafusion::catalog::TableProvider> = match layer.as_str() {
+            RAW => {
+                let source = declared_files(&bench.project, table)?;
+                let root = existing_root(table, source)?;
+                let store = bench.lake.stores().client(&root)?;
+                let listing = list(store.as_ref(), &store_path(&root)?, source).await?;
+                warnings.extend(listing.warnings.iter().map(|warning| format!("{name}: {warning}")));
+                if !sql.to_lowercase().contains(REASON) {
+                    warnings.push(format!(
+                        "{name} has a row for each rejected record, too: add `{REASON} is null` to leave them out"
+                    ));
+                }
+                Arc::new(raw_files(bench, table, &root, listing.files)?)
+            }
+            EXTERNAL => {
+                let (table, snapshot) = external(bench, table).await?;
+                warnings.extend(warning(&snapshot, &table));
+                let name = table.name().clone();
+                with_one_nan(&name, Arc::new(scan(bench, table, &snapshot)))?
+            }
+            _ => {
+                let (table, snapshot) = of_lake(bench, &name).await?;
+                Arc::new(scan(bench, table, &snapshot))
+            }
+        };
+        sources.insert(name, found);
+    }
+    let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let rows = context(&bench.state, &sources)?.sql_with_options(sql, only_queries).await;
+    let rows = rows.map_err(|e| {
+        let error = from_datafusion("query", e);
+        match named.bare.first() {
+            Some(name) if error.message().contains(name) => Error::new(
+                error.kind(),
+                format!("{}; a table is named with its layer: `silver.{name}`", error.message()),
+            ),
+            _ => error,
+        }
+    })?;
+    Ok(Answer { rows, warnings })
+}
+
+fn scan(bench: &Workbench, table: Table, snapshot: &Snapshot) -> DeltaScan {
+    DeltaScan::new(table, snapshot, bench.options.target_partition_bytes)
+}
+
+async fn external(bench: &Workbench, table: &str) -> Result<(Table, Snapshot)> {
+    let name = TableName::new(EXTERNAL, table)?;
+    let Some(declared) = bench.project.external(&name) else {
+        let known = bench.project.sources.tables.keys().map(|known| format!("{EXTERNAL}.{known}"));
+        return Err(Error::invalid(format!(
+            "sources.toml has no table `{table}` that others write; it has {}",
+            listed(known)
+        )));
+    };
+    let table = bench.readable(&name).await?;
+    let snapshot = existing(&table, declared).await?;
+    Ok((table, snapshot))
+}
+
+async fn of_lake(bench: &Workbench, name: &str) -> Result<(Table, Snapshot)> {
+    let lake = &bench.lake;
+    if let Ok(name) = name.parse::<TableName>() {
+        let table = lake.table(&name)?;
+        if let Some(snapshot) = table.snapshot(None).await? {
+            return Ok((table, snapshot));
+        }
+    }
+    let known = lake.tables().await?;
+    let known = listed(known.iter().map(ToString::to_string));
+    Err(Error::invalid(format!("table {name} does not exist in {}; it has {known}", lake.root())))
+}
+
+fn listed(names: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = names.collect();
+    match names.len() {
+        0 => "none".to_owned(),
+        all if all > SHOWN_NAMES => {
+            let shown = names.iter().take(SHOWN_NAMES).cloned().collect::<Vec<_>>().join(", ");
+            format!("{shown} and {} more", all - SHOWN_NAMES)
+        }
+        _ => names.join(", "),
+    }
+}
