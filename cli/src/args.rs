@@ -125,11 +125,9 @@ pub(crate) enum Command {
     /// Look at the files of a source as its contract reads them.
     #[command(subcommand)]
     Source(SourceAction),
-    /// Query tables of the lake, and what sources.toml declares: `raw.<name>` and `external.<name>`, as they are now.
-    Query {
-        /// A query, such as "select count(*) from silver.bars_1m".
-        sql: String,
-    },
+    /// Query tables of the lake, sources of files (`raw.NAME`) and tables of others (`external.NAME`), as they are now. Without a
+    /// query, asks for statements on a terminal.
+    Query(QueryOptions),
     /// List tables, show one or its history.
     #[command(subcommand)]
     Table(TableAction),
@@ -144,6 +142,19 @@ pub(crate) enum Command {
     /// Print a page of the reference.
     #[command(subcommand, hide = true)]
     Reference(Reference),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QueryOptions {
+    /// A query, such as "select count(*) from silver.bars_1m", `show tables` or `describe silver.bars_1m`. `silver.bars_1m@3` is the
+    /// table as it was in version 3. Read from stdin where it is not given.
+    pub(crate) sql: Option<String>,
+    /// File that holds the query.
+    #[arg(long, value_name = "FILE", conflicts_with = "sql")]
+    pub(crate) file: Option<PathBuf>,
+    /// Rows to print, 0 for all. A terminal shows 40 of a table unless it is given; all are counted.
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) limit: Option<usize>,
 }
 
 #[derive(Debug, Clone, Args)]

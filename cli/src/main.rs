@@ -16,6 +16,8 @@ mod home;
 mod interrupt;
 mod live;
 mod output;
+mod prompt;
+mod rows;
 mod runnable;
 mod setup;
 mod watch;
@@ -96,7 +98,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Runs(action) => command::runs::runs(&global, action).await,
         Command::Cluster(action) => aws::cluster(&global, action).await,
         Command::Catalog(action) => command::catalog::catalog(&global, action).await,
-        Command::Query { sql } => command::query::query(&global, &sql).await,
+        Command::Query(options) => command::query::query(&global, &options).await,
         Command::Source(action) => command::source::source(&global, action).await,
         Command::Table(action) => command::table::table(&global, action).await,
         Command::Test { jobs } => command::test::test(&global, &jobs).await,

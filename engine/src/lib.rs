@@ -22,4 +22,5 @@ pub mod step;
 pub mod store;
 pub mod streaming;
 pub mod table;
+pub mod type_name;
 pub mod wire;

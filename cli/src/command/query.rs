@@ -1,31 +1,156 @@
 //! `pulse query`
 
+use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use pulse_core::project::{Project, ProjectFiles};
+use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 use pulse_engine::error::from_datafusion;
 use pulse_engine::job::{Named, ask};
+use pulse_engine::type_name::type_name;
+use serde_json::json;
 
-use crate::args::Global;
+use crate::args::{Global, Output, QueryOptions};
+use crate::home::home;
+use crate::interrupt::interrupted;
+use crate::prompt::{Prompt, Typed};
+use crate::rows::{Shown, print};
 use crate::{output, setup};
 
-pub(crate) async fn query(global: &Global, sql: &str) -> Result<ExitCode> {
-    pulse_core::sql::check_reading(sql).map_err(|problem| Error::from_diagnostics(vec![problem]))?;
-    let settings = setup::settings(global)?;
-    let lake = setup::lake(global, &settings).await?;
-    let named = Named::of(&setup::state(&settings, lake.stores())?, sql)?;
-    let bench = setup::workbench_of(project(global, &named)?, global, &settings).await?;
-    let answer = ask(&bench, sql).await?;
-    answer.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    let schema = Arc::new(answer.rows.schema().as_arrow().clone());
-    let mut batches = answer.rows.collect().await.map_err(|e| from_datafusion("query", e))?;
-    if batches.is_empty() {
-        batches.push(datafusion::arrow::array::RecordBatch::new_empty(schema));
-    }
-    output::batches(&batches, global.output)?;
+/// Rows that a terminal shows.
+const ROWS: usize = 40;
+
+const HELP: &str = "\
+A statement ends with `;`. Beside queries there are:
+  show tables;              tables of the lake, sources of files and tables of others
+  describe silver.bars;     columns of one, with their types
+  select .. from silver.bars@3;   a table as it was in version 3
+  quit                      or Ctrl-D; Tab completes names, Ctrl-R searches what was typed before";
+
+pub(crate) async fn query(global: &Global, options: &QueryOptions) -> Result<ExitCode> {
+    let questions = Questions { global, settings: setup::settings(global)?, limit: options.limit };
+    match text(options)? {
+        Some(text) => questions.answer(&text).await.map(|_| ()),
+        None => questions.converse().await,
+    }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The statement that was given; none where a person is to be asked.
+fn text(options: &QueryOptions) -> Result<Option<String>> {
+    let unreadable = |what: String| move |e| Error::invalid(format!("{what} cannot be read")).with_source(e);
+    let text = match (&options.sql, &options.file) {
+        (Some(sql), _) => sql.clone(),
+        (None, Some(file)) => std::fs::read_to_string(file).map_err(unreadable(file.display().to_string()))?,
+        (None, None) if std::io::stdin().is_terminal() => return Ok(None),
+        (None, None) => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).map_err(unreadable("stdin".to_owned()))?;
+            text
+        }
+    };
+    match text.trim().is_empty() {
+        true => Err(Error::invalid("there is no query: write `pulse query \"select ..\"`, --file or a text on stdin")),
+        false => Ok(Some(text)),
+    }
+}
+
+struct Questions<'a> {
+    global: &'a Global,
+    settings: Settings,
+    limit: Option<usize>,
+}
+
+impl Questions<'_> {
+    /// Answers one statement, and returns the columns of the answer.
+    async fn answer(&self, sql: &str) -> Result<Option<SchemaRef>> {
+        let words: Vec<&str> = sql.trim().trim_end_matches(';').split_whitespace().collect();
+        let is = |word: &str, wanted: &str| word.eq_ignore_ascii_case(wanted);
+        match words[..] {
+            [show, tables] if is(show, "show") && is(tables, "tables") => self.tables().await.map(|()| None),
+            [describe, name] if is(describe, "describe") || is(describe, "desc") => self.describe(name).await.map(Some),
+            _ => self.rows(sql).await.map(Some),
+        }
+    }
+
+    async fn rows(&self, sql: &str) -> Result<SchemaRef> {
+        let rows = self.plan(sql).await?;
+        let schema = std::sync::Arc::new(rows.schema().as_arrow().clone());
+        let stream = rows.execute_stream().await.map_err(|e| from_datafusion("query", e))?;
+        let is_terminal = std::io::stdout().is_terminal();
+        let limit = match self.limit {
+            Some(0) => None,
+            None if is_terminal && self.global.output == Output::Table => Some(ROWS),
+            limit => limit,
+        };
+        let width = if is_terminal { output::width() } else { None };
+        print(stream, Shown { output: self.global.output, limit, width }).await?;
+        Ok(schema)
+    }
+
+    async fn plan(&self, sql: &str) -> Result<datafusion::prelude::DataFrame> {
+        pulse_core::sql::check_reading(sql).map_err(|problem| Error::from_diagnostics(vec![problem]))?;
+        let lake = setup::lake(self.global, &self.settings).await?;
+        let named = Named::of(&setup::state(&self.settings, lake.stores())?, sql)?;
+        let bench = setup::workbench_of(project(self.global, &named)?, self.global, &self.settings).await?;
+        let answer = ask(&bench, sql).await?;
+        answer.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        Ok(answer.rows)
+    }
+
+    async fn describe(&self, name: &str) -> Result<SchemaRef> {
+        let rows = self.plan(&format!("select * from {name} limit 0")).await?;
+        let fields = rows.schema().fields().iter();
+        let rows_of: Vec<Vec<String>> =
+            fields.map(|field| vec![field.name().clone(), type_name(field.data_type())]).collect();
+        let values: Vec<_> = rows_of.iter().map(|row| json!({"column": row[0], "type": row[1]})).collect();
+        output::table(&["column", "type"], &rows_of, &values, self.global.output)?;
+        Ok(std::sync::Arc::new(rows.schema().as_arrow().clone()))
+    }
+
+    async fn tables(&self) -> Result<()> {
+        let rows: Vec<Vec<String>> =
+            self.names().await?.into_iter().map(|(name, kind)| vec![name, kind.to_owned()]).collect();
+        let values: Vec<_> = rows.iter().map(|row| json!({"table": row[0], "kind": row[1]})).collect();
+        output::table(&["table", "kind"], &rows, &values, self.global.output)
+    }
+
+    /// Whatever a query can name.
+    async fn names(&self) -> Result<Vec<(String, &'static str)>> {
+        let lake = setup::lake(self.global, &self.settings).await?;
+        let mut names: Vec<(String, &str)> =
+            lake.tables().await?.into_iter().map(|name| (name.to_string(), "table")).collect();
+        // A lake can be looked at where its project is not, or is not in order.
+        if let Ok(project) = home(self.global)?.project() {
+            names.extend(project.sources.files.keys().map(|name| (format!("raw.{name}"), "source of files")));
+            names.extend(project.sources.tables.keys().map(|name| (format!("external.{name}"), "table of others")));
+        }
+        Ok(names)
+    }
+
+    /// Answers statements of a person until the end.
+    async fn converse(&self) -> Result<()> {
+        let names = self.names().await?.into_iter().map(|(name, _)| name).collect();
+        let mut prompt = Prompt::new(names)?;
+        eprintln!("pulse {}: a statement ends with `;`, `help` shows more", env!("CARGO_PKG_VERSION"));
+        loop {
+            match tokio::task::block_in_place(|| prompt.next())? {
+                Typed::Nothing => {}
+                Typed::Help => eprintln!("{HELP}"),
+                Typed::End => return Ok(()),
+                Typed::Statement(sql) => tokio::select! {
+                    answered = self.answer(&sql) => match answered {
+                        Ok(Some(schema)) => prompt.learn(schema.fields().iter().map(|field| field.name().clone())),
+                        Ok(None) => {}
+                        Err(error) => output::error(&error),
+                    },
+                    () = interrupted() => eprintln!("the query was stopped"),
+                },
+            }
+        }
+    }
 }
 
 /// The project, where the query reads its sources: tables of the lake need none.

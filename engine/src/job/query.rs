@@ -291,18 +291,22 @@ pub(super) fn without_failures(plan: LogicalPlan, checks: &[RowCheck]) -> Result
         .map_err(|e| from_datafusion("leave out rows that fail a check", e))
 }
 
-/// Points at the word in the query that DataFusion complains about, where it says which.
 fn wrong_query(job: &Job, error: datafusion::error::DataFusionError) -> Error {
+    pointed(&job.query_path(), &job.query.text, error)
+}
+
+/// Points at the word in the query that DataFusion complains about, where it says which.
+pub(super) fn pointed(path: &str, query: &str, error: datafusion::error::DataFusionError) -> Error {
     let message = error.strip_backtrace();
     let text = message.lines().next().unwrap_or_default();
     let text = ["Schema error: ", "Error during planning: ", "This feature is not implemented: "]
         .iter()
         .fold(text, |text, prefix| text.trim_start_matches(prefix));
-    let source: Arc<str> = Arc::from(job.query.text.as_str());
-    let span = culprit(&error).or_else(|| quoted_word(text)).and_then(|word| find_word(&job.query.text, &word));
+    let source: Arc<str> = Arc::from(query);
+    let span = culprit(&error).or_else(|| quoted_word(text)).and_then(|word| find_word(query, &word));
     let diagnostic = match span {
-        Some(span) => Diagnostic::new(&job.query_path(), &source, span, text),
-        None => Diagnostic::new(&job.query_path(), &source, 0..job.query.text.trim_end().len().min(1), text),
+        Some(span) => Diagnostic::new(path, &source, span, text),
+        None => Diagnostic::new(path, &source, 0..query.trim_end().len().min(1), text),
     };
     Error::from_diagnostics(vec![diagnostic])
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::TableReference;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::prelude::{DataFrame, SQLOptions};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
+use pulse_core::diagnostic::{Diagnostic, closest};
 use pulse_core::name::TableName;
 use pulse_core::sql::{EXTERNAL, RAW};
 use pulse_core::{Error, Result};
@@ -15,7 +17,7 @@ use pulse_core::{Error, Result};
 use super::Workbench;
 use super::external::{existing, warning, with_one_nan};
 use super::pin::raw_files;
-use super::query::{Sources, context};
+use super::query::{Sources, context, find_word, pointed};
 use super::roots::{declared_files, existing_root};
 use crate::error::from_datafusion;
 use crate::sink::REASON;
@@ -24,6 +26,8 @@ use crate::source::file::list;
 use crate::store::store_path;
 use crate::table::{Snapshot, Table};
 
+/// What messages call the text.
+const QUERY: &str = "query";
 /// Names that an error lists.
 const SHOWN_NAMES: usize = 20;
 /// The schema in which DataFusion describes tables.
@@ -120,7 +124,7 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
                 with_one_nan(&name, Arc::new(scan(bench, table, &snapshot)))?
             }
             _ => {
-                let (table, snapshot) = of_lake(bench, &name).await?;
+                let (table, snapshot) = of_lake(bench, &name, sql).await?;
                 Arc::new(scan(bench, table, &snapshot))
             }
         };
@@ -128,17 +132,25 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
     }
     let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let rows = context(&bench.state, &sources)?.sql_with_options(sql, only_queries).await;
-    let rows = rows.map_err(|e| {
-        let error = from_datafusion("query", e);
-        match named.bare.first() {
-            Some(name) if error.message().contains(name) => Error::new(
-                error.kind(),
-                format!("{}; a table is named with its layer: `silver.{name}`", error.message()),
-            ),
-            _ => error,
+    Ok(Answer { rows: rows.map_err(|e| refused(sql, &named, e))?, warnings })
+}
+
+/// Points at what is wrong in the text.
+fn refused(sql: &str, named: &Named, error: DataFusionError) -> Error {
+    let bare = named.bare.iter().find(|name| error.to_string().contains(name.as_str()));
+    match (bare, &error) {
+        (Some(name), _) => {
+            let span = find_word(sql, name).unwrap_or_default();
+            let problem =
+                Diagnostic::new(QUERY, &Arc::from(sql), span, format!("there is no table `{name}` without a layer"));
+            Error::from_diagnostics(vec![problem.with_help(format!("name its layer: `silver.{name}`"))])
         }
-    })?;
-    Ok(Answer { rows, warnings })
+        (
+            None,
+            DataFusionError::ResourcesExhausted(_) | DataFusionError::ObjectStore(_) | DataFusionError::External(_),
+        ) => from_datafusion(QUERY, error),
+        (None, _) => pointed(QUERY, sql, error),
+    }
 }
 
 fn scan(bench: &Workbench, table: Table, snapshot: &Snapshot) -> DeltaScan {
@@ -159,17 +171,31 @@ async fn external(bench: &Workbench, table: &str) -> Result<(Table, Snapshot)> {
     Ok((table, snapshot))
 }
 
-async fn of_lake(bench: &Workbench, name: &str) -> Result<(Table, Snapshot)> {
+/// A table in its newest version, or in the one behind `@`.
+async fn of_lake(bench: &Workbench, name: &str, sql: &str) -> Result<(Table, Snapshot)> {
     let lake = &bench.lake;
+    let (name, version) = match name.split_once('@') {
+        None => (name, None),
+        Some((name, version)) => {
+            let wrong =
+                || Error::invalid(format!("`{name}@{version}`: write a version as a number, such as `{name}@3`"));
+            (name, Some(version.parse::<u64>().map_err(|_| wrong())?))
+        }
+    };
     if let Ok(name) = name.parse::<TableName>() {
         let table = lake.table(&name)?;
-        if let Some(snapshot) = table.snapshot(None).await? {
+        if let Some(snapshot) = table.snapshot(version).await? {
             return Ok((table, snapshot));
         }
     }
-    let known = lake.tables().await?;
-    let known = listed(known.iter().map(ToString::to_string));
-    Err(Error::invalid(format!("table {name} does not exist in {}; it has {known}", lake.root())))
+    let known: Vec<String> = lake.tables().await?.iter().map(ToString::to_string).collect();
+    let span = find_word(sql, name).unwrap_or_default();
+    let message = format!("table {name} does not exist in {}", lake.root());
+    let help = match closest(name, known.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("it has {}", listed(known.into_iter())),
+    };
+    Err(Error::from_diagnostics(vec![Diagnostic::new(QUERY, &Arc::from(sql), span, message).with_help(help)]))
 }
 
 fn listed(names: impl Iterator<Item = String>) -> String {
