@@ -1,5 +1,6 @@
 //! What `sources.toml` may not say although it parses.
 
+mod databases;
 mod values;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
             document.at_key(&["tables".into(), name.as_str().into()], format!("`{name}` is not a name of a table"));
         problems.push(problem.with_help("use lower-case letters, digits and `_`, a letter first"));
     }
+    problems.extend(databases::check(sources, document));
     problems
 }
 

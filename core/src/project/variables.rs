@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Project, listed};
 use crate::diagnostic;
 use crate::error::{Error, Result};
+use crate::sources::Address;
 use crate::sql::{EXTERNAL, RAW};
 
 impl Project {
@@ -13,7 +14,8 @@ impl Project {
         let mut names = BTreeSet::new();
         let roots = self.sources.files.values().map(|source| &source.root);
         let locations = self.sources.tables.values().map(|table| &table.location);
-        for text in roots.chain(locations) {
+        let urls = self.sources.databases.values().map(|database| &database.url);
+        for text in roots.chain(locations).chain(urls) {
             names.extend(variables_of(text).into_iter().map(str::to_owned));
         }
         names
@@ -39,6 +41,11 @@ impl Project {
         for (name, table) in &mut project.sources.tables {
             let location = substitute(&format!("{EXTERNAL}.{name}"), &table.location, values)?;
             table.written_location = Some(std::mem::replace(&mut table.location, location));
+        }
+        for (name, database) in &mut project.sources.databases {
+            let url = substitute(&format!("databases.{name}"), &database.url, values)?;
+            Address::parse(&url).map_err(|why| Error::invalid(format!("`databases.{name}` of sources.toml: {why}")))?;
+            database.url = url;
         }
         Ok(project)
     }

@@ -46,6 +46,22 @@ pub struct Feed {
 }
 
 impl Feed {
+    /// Files of Parquet, read as they are.
+    pub(super) fn parquet(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            format: Format::Parquet {},
+            rename: BTreeMap::new(),
+            nulls: None,
+            pattern: BTreeMap::new(),
+            decimal: point(),
+            thousands: None,
+            time_zone: utc(),
+            ambiguous: Ambiguous::default(),
+            bar: None,
+        }
+    }
+
     /// Whether numbers in text are as programs write them: a point, no groups.
     pub fn has_plain_numbers(&self) -> bool {
         is_point(&self.decimal) && self.thousands.is_none()
@@ -152,18 +168,7 @@ mod tests {
     use super::*;
 
     fn columns(path: &str) -> Result<Vec<String>, String> {
-        let feed = Feed {
-            path: path.to_owned(),
-            format: Format::Parquet {},
-            rename: BTreeMap::new(),
-            nulls: None,
-            pattern: BTreeMap::new(),
-            decimal: point(),
-            thousands: None,
-            time_zone: utc(),
-            ambiguous: Ambiguous::default(),
-            bar: None,
-        };
+        let feed = Feed::parquet(path);
         feed.path_columns().map(|names| names.into_iter().map(str::to_owned).collect())
     }
 
