@@ -11,6 +11,7 @@ pub mod execute;
 pub mod function;
 pub mod job;
 mod json_text;
+pub mod landing;
 mod microseconds;
 pub mod pinned;
 pub mod scratch;

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
-use pulse_core::sources::FileSource;
+use pulse_core::sources::{Address, FileSource};
 use pulse_core::{Error, Result};
 use url::Url;
 
-use crate::store::folder_url;
+use super::Workbench;
+use crate::landing::{LandingFolder, landing_root};
+use crate::source::file::{Listing, list};
+use crate::store::{folder_url, store_path};
 
 /// Refuses jobs over sources whose root on this machine does not exist. In an object store, a folder without files and one
 /// that does not exist are the same: there only the feeds' warnings say that nothing was found.
@@ -18,12 +21,48 @@ use crate::store::folder_url;
 pub fn check_roots(project: &Project, jobs: &[TableName]) -> Result<()> {
     for job in jobs {
         for name in project.job(job)?.query.files() {
-            if let Some(source) = project.sources.files.get(name) {
+            // What is landed of a database lies below the lake.
+            if let (Some(source), None) = (project.sources.files.get(name), project.sources.database_of(name)) {
                 existing_root(name, source)?;
             }
         }
     }
     Ok(())
+}
+
+/// The files of a source, and where they lie. Of a database they are those that were landed: by the run itself, or the newest.
+///
+/// # Errors
+/// As [`existing_root`], [`list`] and [`Workbench`]'s lake; `Data` when landed files are gone.
+pub(super) async fn listed(bench: &Workbench, name: &str, source: &FileSource) -> Result<(Url, Listing)> {
+    let Some((database, declared, table)) = bench.project.sources.database_of(name) else {
+        let root = existing_root(name, source)?;
+        let listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+        return Ok((root, listing));
+    };
+    let root = landing_root(&bench.lake, database, name)?;
+    let manifest = match bench.databases.landed(name) {
+        Some(landed) => Some(landed.clone()),
+        None => {
+            let address = Address::parse(&declared.url).map_err(Error::invalid)?;
+            let definition = table.definition(&address);
+            LandingFolder::new(&bench.lake, database, name)?.newest().await?.filter(|m| m.definition == definition)
+        }
+    };
+    let Some(manifest) = manifest else {
+        let warnings = vec![format!("raw.{name}: database `{database}` was not read yet")];
+        return Ok((root, Listing { files: Vec::new(), warnings }));
+    };
+    let mut listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+    listing.files.retain(|file| manifest.holds(&file.path));
+    match manifest.files.iter().find(|landed| !listing.files.iter().any(|file| file.path == landed.path)) {
+        Some(lost) => Err(Error::data(format!(
+            "raw.{name}: `{}` below {root} is gone, which holds {} rows of database `{database}`; remove the folder to read the \
+             database again",
+            lost.path, lost.rows
+        ))),
+        None => Ok((root, listing)),
+    }
 }
 
 /// The URL of a source's root.
