@@ -17,10 +17,11 @@ use crate::tls::VerifiedTls;
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// A server that acknowledges nothing for this long is gone.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
-/// Text of dates, stamps and numbers as the reader of files takes it, and no end of the transaction by the server while others read.
-/// `local`, so that a pool of connections keeps nothing of it.
+/// Text of dates, stamps and numbers as the reader of files takes it; no end of the transaction by the server while others read; and
+/// equal rows in equal order, so that what has not changed is seen. `local`, so that a pool of connections keeps nothing of it.
 const SETTINGS: &str = "set local time zone 'UTC'; set local datestyle = 'ISO, MDY'; set local extra_float_digits = 3; \
-                        set local idle_in_transaction_session_timeout = 0; set local lock_timeout = '60s'";
+                        set local idle_in_transaction_session_timeout = 0; set local lock_timeout = '60s'; \
+                        set local synchronize_seqscans = off; set local max_parallel_workers_per_gather = 0";
 /// From this version on, the server looks whether its client is still there while a query runs.
 const NOTICES_CLIENTS: i32 = 140_000;
 
