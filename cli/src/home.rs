@@ -100,16 +100,21 @@ impl Home {
         Ok(project.with_variables(&self.places_of(&project)?))
     }
 
-    /// Values of the variables in sources.toml: folders and URLs.
+    /// Values of the variables in sources.toml: folders and URLs, and parts of the URLs of databases.
     pub(crate) fn places(&self) -> Result<BTreeMap<String, String>> {
         self.places_of(&Project::parse(self.files()?)?)
     }
 
     fn places_of(&self, project: &Project) -> Result<BTreeMap<String, String>> {
         let mut places = BTreeMap::new();
+        let of_databases = project.variables_of_databases();
         for name in project.variables() {
             if let Some(place) = self.environment.values().get(&name) {
-                places.insert(name, resolved(place, &self.folder)?);
+                let value = match of_databases.contains(&name) {
+                    true => place.text.clone(),
+                    false => resolved(place, &self.folder)?,
+                };
+                places.insert(name, value);
             }
         }
         Ok(places)

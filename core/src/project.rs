@@ -285,7 +285,7 @@ fn parse_sources(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Option
     match Document::parse::<Sources>(path, text) {
         Ok((sources, document)) => {
             problems.extend(source_checks::check(&sources, &document));
-            Some(sources)
+            Some(sources.with_landed())
         }
         Err(problem) => {
             problems.push(problem);

@@ -9,6 +9,7 @@ mod bad_project;
 mod changes;
 mod cluster;
 mod crash;
+mod databases;
 mod environments;
 mod evolution;
 mod former_lake;

@@ -1,5 +1,6 @@
 //! What `sources.toml` may not say although it parses.
 
+mod databases;
 mod partitions;
 mod unknown;
 mod values;
@@ -38,6 +39,7 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
         }
         problems.extend(place_of_table(table, document, &place));
     }
+    problems.extend(databases::check(sources, document));
     problems
 }
 

@@ -695,6 +695,35 @@ fn variables_are_named_when_they_are_missing() {
 }
 
 #[test]
+fn a_database_needs_the_variables_of_its_url() {
+    let mut files = files();
+    let sources = files.get_mut("sources.toml").unwrap();
+    sources.push_str(
+        "\n[databases.shop]\nurl = \"postgresql://r@$host/$base\"\n[databases.shop.tables.orders]\ncolumns = [{ name = \"id\", type = \"bigint\" }]\n",
+    );
+    let query = "select id, source_file from raw.orders".to_owned();
+    files.insert("bronze/orders/query.sql".to_owned(), query);
+    files.insert("bronze/orders/job.toml".to_owned(), "grain = [\"id\"]\n[sink.append]\n".to_owned());
+    let project = Project::parse(&files).unwrap_or_else(|error| panic!("{}", error.render()));
+    assert_eq!(project.variables_of_databases(), BTreeSet::from(["host".to_owned(), "base".to_owned()]));
+    let with = |pairs: &[(&str, &str)]| {
+        let values = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        project.with_variables(&values)
+    };
+    let check = |pairs: &[(&str, &str)], job: &str| with(pairs).check_values(&[job.parse().unwrap()]);
+    insta::assert_snapshot!(check(&[("host", "h")], "bronze.orders").unwrap_err(), @"`databases.shop` of sources.toml needs the variable `base`: pass `--var base=VALUE`, or set it in project.toml");
+    check(&[("raw", "/x")], "bronze.bars").unwrap();
+    let given = [("host", "h:6000"), ("base", "d$x")];
+    check(&given, "bronze.orders").unwrap();
+    assert_eq!(
+        with(&given).sources.databases["shop"].address("shop").unwrap().to_string(),
+        "postgresql://r@h:6000/d$x"
+    );
+    let secret = check(&[("host", "x:hunter2@h"), ("base", "d")], "bronze.orders").unwrap_err();
+    assert!(secret.message().contains("`databases.shop`") && !secret.message().contains("hunter2"), "{secret}");
+}
+
+#[test]
 fn an_interval_is_asked_of_jobs_that_have_one() {
     let asked = Some(Interval::parse_bounds("2024-01-01", "2024-01-02").unwrap());
     let (with, without): (TableName, TableName) = ("silver.bars".parse().unwrap(), "bronze.bars".parse().unwrap());

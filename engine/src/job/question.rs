@@ -16,12 +16,10 @@ use super::Workbench;
 use super::external::{existing, warning, with_one_nan};
 use super::pin::raw_files;
 use super::query::{Sources, context};
-use super::roots::{declared_files, existing_root};
+use super::roots::{declared_files, listed};
 use crate::error::from_datafusion;
 use crate::sink::REASON;
 use crate::source::delta::DeltaScan;
-use crate::source::file::list;
-use crate::store::store_path;
 use crate::table::{Snapshot, Table};
 
 /// Names that an error lists.
@@ -102,9 +100,7 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
         let found: Arc<dyn datafusion::catalog::TableProvider> = match layer.as_str() {
             RAW => {
                 let source = declared_files(&bench.project, table)?;
-                let root = existing_root(table, source)?;
-                let store = bench.lake.stores().client(&root)?;
-                let listing = list(store.as_ref(), &store_path(&root)?, source).await?;
+                let (root, listing) = listed(bench, table, source).await?;
                 warnings.extend(listing.warnings.iter().map(|warning| format!("{name}: {warning}")));
                 if !sql.to_lowercase().contains(REASON) {
                     warnings.push(format!(
@@ -151,7 +147,7 @@ async fn external(bench: &Workbench, table: &str) -> Result<(Table, Snapshot)> {
         let known = bench.project.sources.tables.keys().map(|known| format!("{EXTERNAL}.{known}"));
         return Err(Error::invalid(format!(
             "sources.toml has no table `{table}` that others write; it has {}",
-            listed(known)
+            in_words(known)
         )));
     };
     let table = bench.readable(&name).await?;
@@ -168,11 +164,11 @@ async fn of_lake(bench: &Workbench, name: &str) -> Result<(Table, Snapshot)> {
         }
     }
     let known = lake.tables().await?;
-    let known = listed(known.iter().map(ToString::to_string));
+    let known = in_words(known.iter().map(ToString::to_string));
     Err(Error::invalid(format!("table {name} does not exist in {}; it has {known}", lake.root())))
 }
 
-fn listed(names: impl Iterator<Item = String>) -> String {
+fn in_words(names: impl Iterator<Item = String>) -> String {
     let names: Vec<String> = names.collect();
     match names.len() {
         0 => "none".to_owned(),

@@ -20,8 +20,7 @@ async fn reported(world: &mut World) -> Report {
     world.runs += 1;
     let id = format!("run-{}", world.runs);
     let (asked, now) = (Asked::default(), world.time());
-    let options =
-        RunOptions { run_id: &id, asked: &asked, now, begun: None, progress: &|_| (), entering: &|_| Ok(()) };
+    let options = RunOptions { run_id: &id, asked: &asked, now, begun: None, progress: &|_| (), entering: &|_| Ok(()) };
     let job = world.bench.project.job(&"bronze.ticks".parse().unwrap()).unwrap();
     run(&world.bench, job, options).await.unwrap()
 }
