@@ -127,6 +127,7 @@ impl Tree {
         }
         deserializer.end()?;
         found.put_text(&self.root.texts, text.trim_ascii());
+        found.put_values(&self.root, text.trim_ascii());
         Ok(found.values)
     }
 
