@@ -10,6 +10,7 @@ mod changes;
 mod cluster;
 mod crash;
 mod evolution;
+mod formats;
 mod former_lake;
 mod gone;
 mod histories;

@@ -10,14 +10,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const EXECUTORS: usize = 2;
 
 /// Ends its processes by their ids, however the test ends.
-struct Cluster {
+pub(crate) struct Cluster {
     processes: Vec<Child>,
     scheduler_port: u16,
     api_port: u16,
 }
 
 impl Cluster {
-    fn start(scene: &Scene) -> Self {
+    pub(crate) fn start(scene: &Scene) -> Self {
         let mut cluster = Self { processes: Vec::new(), scheduler_port: free_port(), api_port: free_port() };
         cluster.serve(scene, "scheduler", "work-scheduler");
         for number in 0..EXECUTORS {
@@ -38,7 +38,7 @@ impl Cluster {
     }
 
     /// Settings under which a command finds this cluster.
-    fn reach(&self, command: &mut Command) {
+    pub(crate) fn reach(&self, command: &mut Command) {
         command.env("PULSE_SCHEDULER_PORT", self.scheduler_port.to_string());
         command.env("PULSE_API_PORT", self.api_port.to_string());
     }
