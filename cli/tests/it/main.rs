@@ -13,6 +13,7 @@ mod evolution;
 mod formats;
 mod former_lake;
 mod gone;
+mod guide;
 mod histories;
 mod increments;
 mod jobs;
