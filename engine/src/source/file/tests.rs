@@ -6,6 +6,7 @@ mod csv_round_trip;
 mod csv_rules;
 mod files;
 mod fixed_rules;
+mod fuzz;
 mod json_rules;
 mod json_shapes;
 mod malformed;

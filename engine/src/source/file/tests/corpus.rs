@@ -16,27 +16,27 @@ use super::files::{listed, options, run};
 use super::support::{Row, batches, rows};
 
 #[derive(Deserialize)]
-struct Corpus {
-    contracts: BTreeMap<String, Value>,
-    cases: Vec<Case>,
+pub(super) struct Corpus {
+    pub(super) contracts: BTreeMap<String, Value>,
+    pub(super) cases: Vec<Case>,
 }
 
 #[derive(Deserialize)]
-struct Case {
-    contract: String,
+pub(super) struct Case {
+    pub(super) contract: String,
     name: String,
     /// How the file is compressed.
-    ending: String,
-    bytes: String,
+    pub(super) ending: String,
+    pub(super) bytes: String,
     /// Whether a row is kept, and its values or its text; a text that is not there is not compared.
     rows: Vec<(bool, Option<String>)>,
 }
 
-fn corpus() -> Corpus {
+pub(super) fn corpus() -> Corpus {
     serde_json::from_str(include_str!("data/corpus.json")).unwrap()
 }
 
-fn source(contract: &Value) -> FileSource {
+pub(super) fn source(contract: &Value) -> FileSource {
     let mut feed = contract["feed"].clone();
     feed["path"] = json!("bars/{symbol}");
     serde_json::from_value(json!({ "root": "raw", "columns": contract["columns"], "feed": { "bars": feed } })).unwrap()
