@@ -10,7 +10,7 @@ columns = [
 ]
 
 [files.bars.feed.week]
-path = "week/{symbol}_1min.csv"
+path = "week/{ticker}_1min.csv"
 format = { csv = {} }
 rename = { ts = "date" }
 time_zone = "America/New_York"
@@ -536,7 +536,7 @@ fn keys_at_their_default_are_not_written() {
 #[test]
 fn sources_are_checked() {
     let path = "sources.toml";
-    insta::assert_snapshot!(wrong(path, "{symbol}_1min", "{Symbol}_1min"), @r#"
+    insta::assert_snapshot!(wrong(path, "{ticker}_1min", "{Symbol}_1min"), @r#"
     error: `{Symbol}` does not name a column: use lower-case letters, digits and `_`, a letter first
       --> sources.toml:11:8
        |
@@ -544,7 +544,7 @@ fn sources_are_checked() {
        |        ^^^^^^^^^^^^^^^^^^^^^^^^
     "#);
     insta::assert_snapshot!(
-        short(path, "week/{symbol}", "{symbol}/{symbol}"),
+        short(path, "week/{ticker}", "{symbol}/{symbol}"),
         @"sources.toml:11:8: `{symbol}` is in the path twice"
     );
     insta::assert_snapshot!(
@@ -568,6 +568,13 @@ fn sources_are_checked() {
     sources.toml:13:12: `rename` of `ts`, which is not a column (`columns` lists them)
     sources.toml:15:18: `ts` is not a column (`columns` lists them)
     ");
+    insta::assert_snapshot!(
+        short(path, "week/{ticker}_", "week/{ts}_{line}_"),
+        @r"
+    sources.toml:11:8: `{ts}` is a column, and the source has one `ts` (give the part of the path another name, or write `*`)
+    sources.toml:11:8: `{line}` is a column, and the source has one `line` (give the part of the path another name, or write `*`)
+    "
+    );
     insta::assert_snapshot!(
         short(path, "csv = {}", "cvs = {}"),
         @"sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `fixed_width`, `json_lines`, `json`, `parquet`, `avro` (did you mean `csv`?)"
