@@ -7,6 +7,8 @@ use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use pulse_core::backfill::Chunk;
 
+use crate::command::docs::DocsOptions;
+use crate::command::graph::GraphOptions;
 use crate::home::Home;
 
 /// Batch jobs over Delta tables: one SQL statement and one manifest make one table.
@@ -120,6 +122,10 @@ pub(crate) enum Command {
     /// List tables, show one or its history.
     #[command(subcommand)]
     Table(TableAction),
+    /// Show which sources, tables of others and jobs feed which jobs. Reads the project alone.
+    Graph(GraphOptions),
+    /// Write a site about the project: pages of HTML about each table and source, without scripts and without a network.
+    Docs(DocsOptions),
     /// Run the jobs' fixtures.
     Test {
         /// Jobs to test; all when none is named.
@@ -394,7 +400,7 @@ pub(crate) struct Bars {
     pub(crate) out: String,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Reference {
     Cli,
     Settings,

@@ -12,10 +12,13 @@ mod aws;
 mod aws;
 mod command;
 mod generate;
+mod graph;
 mod home;
 mod interrupt;
+mod markup;
 mod output;
 mod setup;
+mod site;
 mod watch;
 
 use std::process::ExitCode;
@@ -95,6 +98,8 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Query { sql } => command::query::query(&global, &sql).await,
         Command::Source(action) => command::source::source(&global, action).await,
         Command::Table(action) => command::table::table(&global, action).await,
+        Command::Graph(options) => command::graph::graph(&global, &options),
+        Command::Docs(options) => command::docs::docs(&global, &options).await,
         Command::Test { jobs } => command::test::test(&global, &jobs).await,
         Command::Generate(what) => command::generate::generate(what).await,
         Command::Reference(page) => command::reference::reference(page),

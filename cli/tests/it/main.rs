@@ -17,6 +17,7 @@ mod histories;
 mod increments;
 mod jobs;
 mod late;
+mod looking;
 mod maintenance;
 mod pipeline;
 mod quarantine;
