@@ -9,6 +9,7 @@ use pulse_core::backfill::Chunk;
 
 use crate::command::docs::DocsOptions;
 use crate::command::graph::GraphOptions;
+use crate::complete::Shell;
 use crate::home::Home;
 
 /// Batch jobs over Delta tables: one SQL statement and one manifest make one table.
@@ -134,6 +135,13 @@ pub(crate) enum Command {
     /// Make data up.
     #[command(subcommand)]
     Generate(Generate),
+    /// Print a script that lets a shell complete commands, options and the names of the project: its jobs, tables, sources and
+    /// profiles. `source <(pulse completions bash)` in `~/.bashrc`, the same with zsh in `~/.zshrc`, or
+    /// `pulse completions fish > ~/.config/fish/completions/pulse.fish`.
+    Completions {
+        /// The shell that reads the script.
+        shell: Shell,
+    },
     /// Print a page of the reference.
     #[command(subcommand, hide = true)]
     Reference(Reference),
@@ -406,4 +414,9 @@ pub(crate) enum Reference {
     Settings,
     Manifest,
     Schema,
+    /// Write a man page of each command.
+    Man {
+        /// Folder to write to; made when it is missing.
+        folder: PathBuf,
+    },
 }

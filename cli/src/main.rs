@@ -11,6 +11,7 @@ mod aws;
 #[path = "aws_absent.rs"]
 mod aws;
 mod command;
+mod complete;
 mod generate;
 mod graph;
 mod home;
@@ -39,6 +40,7 @@ const STACK_BYTES: usize = 32 << 20;
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
+    complete::answer();
     let arguments = Arguments::of_command_line();
     keep_quiet_of_known_panics();
     env_logger::Builder::new()
@@ -102,6 +104,10 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Docs(options) => command::docs::docs(&global, &options).await,
         Command::Test { jobs } => command::test::test(&global, &jobs).await,
         Command::Generate(what) => command::generate::generate(what).await,
+        Command::Completions { shell } => {
+            output::data(&complete::script(shell)?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Reference(page) => command::reference::reference(page),
     }
 }

@@ -1,6 +1,8 @@
-//! Looking at a project: its graph, its site.
+//! Looking at a project: its graph, its site, its names in a shell.
 
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::support::Scene;
 
@@ -74,4 +76,94 @@ fn a_description_of_no_column_is_an_error_of_check() {
     scene
         .pulse(&["check"])
         .fails(2, &["silver/trades/job.toml:4:1", "the table has no column `y`", "did you mean `x`?"]);
+}
+
+/// What a shell prints; none where the machine does not have it.
+fn shell(scene: &Scene, program: &str, script: &str) -> Option<String> {
+    let binary = Path::new(env!("CARGO_BIN_EXE_pulse")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(program);
+    command.arg("-c").arg(script).env("PATH", path).env("PULSE_PROJECT", &scene.project).env("PULSE_LAKE", &scene.lake);
+    // A shell without a terminal and a folder of its user's settings.
+    command.env("HOME", scene.path("home")).current_dir(&scene.project).stdin(Stdio::null());
+    fs::create_dir_all(scene.path("home")).unwrap();
+    match command.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        output => {
+            let output = output.unwrap();
+            let words = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && words.is_empty(), "{program}: {words}");
+            Some(String::from_utf8(output.stdout).unwrap())
+        }
+    }
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect()
+}
+
+/// What bash completes after these words, the last one of which is unfinished.
+fn bash(scene: &Scene, words: &str) -> Vec<String> {
+    let script = format!(
+        "source <(pulse completions bash)\nCOMP_WORDS=({words})\nCOMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\nCOMP_TYPE=9\n\
+         _clap_complete_pulse pulse \"${{COMP_WORDS[COMP_CWORD]}}\" ''\nprintf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    lines(&shell(scene, "bash", &script).unwrap()).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_jobs_tables_sources_and_profiles() {
+    let scene = scene();
+    fs::create_dir(scene.project.join("profiles")).unwrap();
+    fs::write(scene.project.join("profiles/prod.toml"), "").unwrap();
+    assert_eq!(bash(&scene, "pulse run si"), ["silver.trades"]);
+    assert_eq!(bash(&scene, "pulse run --rebuild bronze.trades silv"), ["silver.trades"]);
+    assert_eq!(bash(&scene, "pulse graph raw"), ["raw.trades"]);
+    assert_eq!(bash(&scene, "pulse source preview tr"), ["trades"]);
+    assert_eq!(bash(&scene, "pulse --profile p"), ["prod"]);
+    assert_eq!(bash(&scene, "pulse compl"), ["completions"]);
+    // A table whose job is gone is in the lake.
+    fs::create_dir_all(scene.lake.join("gold/old/_delta_log")).unwrap();
+    assert_eq!(bash(&scene, "pulse table show gold"), ["gold.old"]);
+    // As the project becomes, with a mistake in it too.
+    scene.job("silver.new", "grain = [", "select");
+    assert_eq!(bash(&scene, "pulse run si"), ["silver.new", "silver.trades"]);
+    let other = scene.path("other");
+    fs::create_dir_all(other.join("gold/daily")).unwrap();
+    fs::write(other.join("project.toml"), "name = \"other\"\n").unwrap();
+    fs::write(other.join("gold/daily/job.toml"), "").unwrap();
+    assert_eq!(bash(&scene, &format!("pulse --project {} run g", other.display())), ["gold.daily"]);
+}
+
+#[test]
+fn zsh_and_fish_take_their_scripts() {
+    let scene = scene();
+    if let Some(completed) =
+        shell(&scene, "fish", "pulse completions fish | source; complete --do-complete 'pulse run si'")
+    {
+        assert_eq!(lines(&completed), ["silver.trades"]);
+    }
+    let script = "autoload -Uz compinit; compinit -u -D; source <(pulse completions zsh); print ${_comps[pulse]}";
+    if let Some(function) = shell(&scene, "zsh", script) {
+        assert_eq!(lines(&function), ["_clap_dynamic_completer_pulse"]);
+    }
+    let mut asked = Command::new(env!("CARGO_BIN_EXE_pulse"));
+    asked.args(["--", "pulse", "run", "si"]).env("PULSE_PROJECT", &scene.project);
+    asked.env("_PULSE_COMPLETE", "zsh").env("_CLAP_COMPLETE_INDEX", "2").env("_CLAP_IFS", "\n");
+    let answer = asked.output().unwrap();
+    assert!(answer.status.success());
+    assert_eq!(lines(&String::from_utf8(answer.stdout).unwrap()), ["silver.trades"]);
+}
+
+#[test]
+fn every_command_has_a_man_page() {
+    let scene = Scene::empty();
+    let folder = scene.path("man");
+    scene.pulse(&["reference", "man", folder.to_str().unwrap()]).ok();
+    for name in ["pulse.1", "pulse-run.1", "pulse-table-show.1", "pulse-docs.1", "pulse-completions.1"] {
+        let page = fs::read_to_string(folder.join(name)).unwrap();
+        assert!(page.contains(".SH NAME") && page.contains(".SH OPTIONS"), "{name}");
+    }
+    // Hidden commands have none.
+    assert!(!folder.join("pulse-reference.1").exists());
 }
