@@ -94,9 +94,13 @@ pub(super) fn paragraph(content: &Html) -> Html {
     }
 }
 
-/// Something that is missing, and why.
+/// Something that is missing, and why. What stands between two backticks is a command.
 pub(super) fn note(text: &str) -> Html {
-    Html(format!("<p class=\"quiet\">{}</p>\n", escape(text)))
+    let piece = |(place, piece): (usize, &str)| match place % 2 {
+        0 => Html::text(piece),
+        _ => Html::code(piece),
+    };
+    Html(format!("<p class=\"quiet\">{}</p>\n", Html::joined(text.split('`').enumerate().map(piece), "").0))
 }
 
 pub(super) fn preformatted(text: &str) -> Html {
@@ -119,14 +123,20 @@ pub(super) fn facts(facts: &[(&str, Html)]) -> Html {
     }
 }
 
-/// A column's heading, and whether it holds numbers.
+/// A column's heading, and how its cells stand.
 pub(super) type Head = (&'static str, Align);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
     Left,
+    /// Left, and in one line where there is room.
+    Whole,
+    /// Numbers.
     Right,
 }
+
+/// Tables with more columns become a list on a phone, each cell with its heading.
+const NARROW: usize = 3;
 
 /// Nothing when there are no rows.
 pub(super) fn table(head: &[Head], rows: &[Vec<Html>]) -> Html {
@@ -135,16 +145,24 @@ pub(super) fn table(head: &[Head], rows: &[Vec<Html>]) -> Html {
     }
     let class = |align: Align| match align {
         Align::Left => "",
+        Align::Whole => " class=\"whole\"",
         Align::Right => " class=\"number\"",
     };
     let heads: String =
         head.iter().map(|(name, align)| format!("<th{}>{}</th>", class(*align), escape(name))).collect();
     let row = |cells: &Vec<Html>| {
-        let cell = |(cell, (_, align)): (&Html, &Head)| format!("<td{}>{}</td>", class(*align), cell.0);
+        let name = |name: &str| match head.len() > NARROW {
+            true => format!(" data-name=\"{}\"", escape(name)),
+            false => String::new(),
+        };
+        let cell = |(cell, (head, align)): (&Html, &Head)| {
+            format!("<td{}{}>{}</td>", class(*align), name(head), if cell.is_empty() { "&nbsp;" } else { &cell.0 })
+        };
         format!("<tr>{}</tr>\n", cells.iter().zip(head).map(cell).collect::<String>())
     };
     let rows: String = rows.iter().map(row).collect();
-    framed(&format!("<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"))
+    let kind = if head.len() > NARROW { " class=\"many\"" } else { "" };
+    framed(&format!("<table{kind}>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n"))
 }
 
 /// To the minute, in UTC.

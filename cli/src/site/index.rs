@@ -8,13 +8,13 @@ use crate::graph::{Kind, Node, Use, svg};
 use crate::output;
 
 const JOBS: [Head; 5] = [
-    ("table", Align::Left),
+    ("table", Align::Whole),
     ("description", Align::Left),
-    ("owner", Align::Left),
+    ("owner", Align::Whole),
     ("rows", Align::Right),
-    ("last run", Align::Left),
+    ("last run", Align::Whole),
 ];
-const SOURCES: [Head; 3] = [("source", Align::Left), ("what", Align::Left), ("read by", Align::Left)];
+const SOURCES: [Head; 3] = [("source", Align::Whole), ("what", Align::Whole), ("read by", Align::Left)];
 
 pub(super) fn page(site: &Site) -> String {
     let settings = &site.project.settings;

@@ -1,5 +1,7 @@
 //! Pages of sources: files with their feeds, and tables that others write.
 
+use std::collections::BTreeSet;
+
 use pulse_core::name::TableName;
 use pulse_core::sources::{ExternalTable, FileSource, OnMissing};
 
@@ -17,8 +19,10 @@ pub(super) fn files(site: &Site, name: &str, source: &FileSource) -> String {
         OnMissing::Remove => "the next run removes their rows",
         OnMissing::Fail => "the next run fails",
     };
+    let of_paths: BTreeSet<&str> = source.feed.values().filter_map(|feed| feed.path_columns().ok()).flatten().collect();
     let mut body = facts(&[
         ("root", Html::code(root)),
+        ("columns of the paths", Html::joined(of_paths.into_iter().map(Html::code), ", ")),
         ("files that are gone", Html::text(gone)),
         ("read by", readers(site, &name)),
     ]);

@@ -1,6 +1,6 @@
 //! The page of a job and its table.
 
-use pulse_core::manifest::{Expectation, IntervalUnit, Manifest, Read, Sink, Source};
+use pulse_core::manifest::{Expectation, IntervalUnit, Manifest, OnFail, Read, Sink, Source};
 use pulse_core::project::Job;
 
 use super::html::{Align, Head, Html, Page, facts, moment, note, paragraph, preformatted, section, table};
@@ -13,8 +13,8 @@ const EXPECTATIONS: [Head; 4] =
     [("expectation", Align::Left), ("condition", Align::Left), ("if not", Align::Left), ("last run", Align::Left)];
 const TESTS: [Head; 3] = [("test", Align::Left), ("what it shows", Align::Left), ("rows expected", Align::Right)];
 const RUNS: [Head; 6] = [
-    ("state, when (UTC)", Align::Left),
-    ("trigger", Align::Left),
+    ("began (UTC)", Align::Whole),
+    ("trigger", Align::Whole),
     ("seconds", Align::Right),
     ("rows", Align::Right),
     ("quarantined", Align::Right),
@@ -132,10 +132,15 @@ fn state(site: &Site, job: &Job) -> Html {
         TableState::Known { version, rows, bytes, files, at } => facts(&[
             ("version", Html::text(&version.to_string())),
             ("rows", Html::text(&rows.map_or_else(|| "unknown".to_owned(), output::count))),
-            ("size", Html::text(&format!("{} in {files} files", output::size(*bytes)))),
+            ("size", Html::text(&size(*bytes, *files))),
             ("committed", Html::text(&at.map(|at| format!("{} UTC", moment(at))).unwrap_or_default())),
         ]),
     }
+}
+
+fn size(bytes: u64, files: usize) -> String {
+    let bytes = output::size(bytes);
+    if files == 1 { format!("{bytes} in 1 file") } else { format!("{bytes} in {files} files") }
 }
 
 /// As the query yields them.
@@ -162,7 +167,10 @@ fn expectations(site: &Site, job: &Job) -> Html {
         let (failed, of) = (output::count(outcome.failed), output::count(outcome.checked));
         Some(match outcome.failed {
             0 => Html::badge("good", "held"),
-            _ => Html::badge("bad", &format!("{failed} of {of} failed")),
+            _ => Html::badge(
+                if expectation.on_fail == OnFail::Fail { "bad" } else { "mind" },
+                &format!("{failed} of {of} failed"),
+            ),
         })
     };
     let row = |expectation: &Expectation| {

@@ -161,7 +161,7 @@ fn a_table_shows_what_the_lake_has_and_how_its_runs_ended() {
         "2020-09-13 12:26 UTC",
         "<span class=\"badge good\">succeeded</span> 2023-11-14 22:13",
         "<span class=\"badge bad\">failed</span>",
-        "<td class=\"number\">185,996</td>",
+        "<td class=\"number\" data-name=\"rows\">185,996</td>",
         "1,234 of 9,000 failed",
         "<span class=\"badge good\">held</span>",
         "at least 1,200 rows",
@@ -177,7 +177,13 @@ fn a_table_shows_what_the_lake_has_and_how_its_runs_ended() {
     assert!(daily.contains("The table&#39;s log cannot be read: &lt;/code&gt;"), "{daily}");
     assert!(daily.contains("The columns are not known"), "{daily}");
     let source = &whole().pages()["sources/raw.trades.html"];
-    for text in ["<code>$raw</code>", "path = &quot;&lt;b&gt;/{day}/*.csv&quot;", "struct&lt;a:int&gt;", "required"] {
+    for text in [
+        "<code>$raw</code>",
+        "path = &quot;&lt;b&gt;/{day}/*.csv&quot;",
+        "struct&lt;a:int&gt;",
+        "required",
+        "<dd><code>day</code></dd>",
+    ] {
         assert!(source.contains(text), "{text}\n{source}");
     }
 }
