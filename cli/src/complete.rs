@@ -85,7 +85,8 @@ fn completing_below(command: Command, path: &[&str]) -> Command {
 }
 
 fn candidates(names: Names) -> Vec<CompletionCandidate> {
-    let Some(global) = global_of(&words()) else { return Vec::new() };
+    let words = words();
+    let Some(global) = global_of(&words, unfinished(&words)) else { return Vec::new() };
     let files = project_text(&global).unwrap_or_default();
     let found = match names {
         Names::Jobs => jobs(&files),
@@ -103,8 +104,14 @@ fn words() -> Vec<String> {
     words.map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
-/// Global options of an unfinished line, and of the environment.
-fn global_of(words: &[String]) -> Option<Global> {
+/// The place of the word that is being completed: the shell's, which counts the binary's name, or the last one.
+fn unfinished(words: &[String]) -> usize {
+    let place = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|place| place.parse::<usize>().ok());
+    place.unwrap_or(words.len()).saturating_sub(1)
+}
+
+/// Global options of a line, one word of which is unfinished, and of the environment.
+fn global_of(words: &[String], unfinished: usize) -> Option<Global> {
     const OPTIONS: [&str; 4] = ["--project", "--lake", "--profile", "--var"];
     let mut line = vec![BINARY.to_owned()];
     for (place, word) in words.iter().enumerate() {
@@ -113,10 +120,9 @@ fn global_of(words: &[String]) -> Option<Global> {
             continue;
         }
         match (word.contains('='), words.get(place + 1)) {
-            (true, _) => line.push(word.clone()),
-            // The last word is the one that is being completed.
-            (false, Some(value)) if place + 2 < words.len() => line.extend([word.clone(), value.clone()]),
-            (false, _) => {}
+            (true, _) if place != unfinished => line.push(word.clone()),
+            (false, Some(value)) if place + 1 != unfinished => line.extend([word.clone(), value.clone()]),
+            (true | false, _) => {}
         }
     }
     line.push("check".to_owned());
@@ -207,15 +213,19 @@ mod tests {
 
     #[test]
     fn options_before_the_word_count() {
-        let global = |line: &str| {
-            global_of(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+        let at = |line: &str, unfinished: usize| {
+            global_of(&line.split(' ').map(str::to_owned).collect::<Vec<_>>(), unfinished)
                 .map(|global| (global.project.map(|path| path.display().to_string()), global.profile))
         };
+        let global = |line: &str| at(line, line.split(' ').count() - 1);
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(global("--project p run silver."), Some((some("p"), None)));
         assert_eq!(global("run --profile=prod --project=q gold"), Some((some("q"), some("prod"))));
         // The value is what is being completed.
         assert_eq!(global("run --all --profile pr").map(|(_, profile)| profile), Some(None));
+        assert_eq!(global("run --profile=pr").map(|(_, profile)| profile), Some(None));
+        // The cursor stands before the option.
+        assert_eq!(at("run si --project p", 1), Some((some("p"), None)));
         // Not understood, and no reason to complete nothing.
         assert_eq!(global("run --unknown --project p x"), Some((some("p"), None)));
     }
