@@ -110,7 +110,7 @@ fn unfinished(words: &[String]) -> usize {
     place.unwrap_or(words.len()).saturating_sub(1)
 }
 
-/// Global options of a line, one word of which is unfinished, and of the environment.
+/// Global options of a line that has an unfinished word, and of the environment.
 fn global_of(words: &[String], unfinished: usize) -> Option<Global> {
     const OPTIONS: [&str; 4] = ["--project", "--lake", "--profile", "--var"];
     let mut line = vec![BINARY.to_owned()];
