@@ -43,13 +43,29 @@ pub(crate) fn home(global: &Global) -> Result<&Home> {
     Ok(global.home.get_or_init(|| home))
 }
 
+/// The project's files as they are written, whatever is wrong in them; none where there is no project.
+///
+/// # Errors
+/// `Invalid` where a file cannot be read.
+pub(crate) fn project_text(global: &Global) -> Result<ProjectFiles> {
+    text_below(&folder_of(global)?)
+}
+
+fn folder_of(global: &Global) -> Result<PathBuf> {
+    match &global.project {
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(nearest_project(&here()?)),
+    }
+}
+
+fn text_below(folder: &Path) -> Result<ProjectFiles> {
+    if folder.is_dir() { project_files(folder) } else { Ok(ProjectFiles::new()) }
+}
+
 impl Home {
     fn read(global: &Global) -> Result<Self> {
-        let folder = match &global.project {
-            Some(folder) => folder.clone(),
-            None => nearest_project(&here()?),
-        };
-        let files = if folder.is_dir() { project_files(&folder)? } else { ProjectFiles::new() };
+        let folder = folder_of(global)?;
+        let files = text_below(&folder)?;
         let given = pairs(&global.variables, "--var")?;
         let environment = Environment::new(&files, global.profile.as_deref(), &given, Utc::now().date_naive())?;
         let lake = match (&global.lake, &environment.lake) {

@@ -114,7 +114,7 @@ pub(crate) fn offset(text: &str, line: usize, column: usize) -> usize {
 }
 
 /// The name of `known` that a person most likely meant by `wrong`.
-pub(crate) fn closest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A third of the letters wrong is still a slip; more is another word.
     let limit = wrong.chars().count().div_ceil(3);
     known

@@ -27,6 +27,7 @@ use crate::sql::{EXTERNAL, Query, RAW};
 
 pub use environment::{Environment, Place, Profile};
 pub(crate) use job_checks::referred_tables;
+pub use job_checks::unknown_description;
 pub use parsed::Parsed;
 pub use variable::{RUN_DATE, Variable, VariableType};
 pub use variables::variables_of;

@@ -21,6 +21,7 @@ mod increments;
 mod init;
 mod jobs;
 mod late;
+mod looking;
 mod maintenance;
 mod pipeline;
 mod quarantine;
