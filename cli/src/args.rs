@@ -7,6 +7,9 @@ use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use pulse_core::backfill::Chunk;
 
+use crate::command::docs::DocsOptions;
+use crate::command::graph::GraphOptions;
+use crate::complete::Shell;
 use crate::home::Home;
 
 /// Batch jobs over Delta tables: one SQL statement and one manifest make one table.
@@ -131,6 +134,10 @@ pub(crate) enum Command {
     /// List tables, show one or its history.
     #[command(subcommand)]
     Table(TableAction),
+    /// Show which sources, tables of others and jobs feed which jobs. Reads the project alone.
+    Graph(GraphOptions),
+    /// Write a site about the project: pages of HTML about each table and source, without scripts and without a network.
+    Docs(DocsOptions),
     /// Run the jobs' fixtures.
     Test {
         /// Jobs to test; all when none is named.
@@ -139,6 +146,13 @@ pub(crate) enum Command {
     /// Make data up.
     #[command(subcommand)]
     Generate(Generate),
+    /// Print a script that lets a shell complete commands, options and the names of the project: its jobs, tables, sources and
+    /// profiles. `source <(pulse completions bash)` in `~/.bashrc`, the same with zsh in `~/.zshrc`, or
+    /// `pulse completions fish > ~/.config/fish/completions/pulse.fish`.
+    Completions {
+        /// The shell that reads the script.
+        shell: Shell,
+    },
     /// Print a page of the reference.
     #[command(subcommand, hide = true)]
     Reference(Reference),
@@ -451,10 +465,15 @@ pub(crate) struct Bars {
     pub(crate) out: String,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Reference {
     Cli,
     Settings,
     Manifest,
     Schema,
+    /// Write a man page of each command.
+    Man {
+        /// Folder to write to; made when it is missing.
+        folder: PathBuf,
+    },
 }

@@ -43,13 +43,29 @@ pub(crate) fn home(global: &Global) -> Result<&Home> {
     Ok(global.home.get_or_init(|| home))
 }
 
+/// The project's files as they are written, whatever is wrong in them; none where there is no project.
+///
+/// # Errors
+/// `Invalid` where a file cannot be read.
+pub(crate) fn project_text(global: &Global) -> Result<ProjectFiles> {
+    text_below(&folder_of(global)?)
+}
+
+fn folder_of(global: &Global) -> Result<PathBuf> {
+    match &global.project {
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(nearest_project(&here()?)),
+    }
+}
+
+fn text_below(folder: &Path) -> Result<ProjectFiles> {
+    if folder.is_dir() { project_files(folder) } else { Ok(ProjectFiles::new()) }
+}
+
 impl Home {
     fn read(global: &Global) -> Result<Self> {
-        let folder = match &global.project {
-            Some(folder) => folder.clone(),
-            None => nearest_project(&here()?),
-        };
-        let files = if folder.is_dir() { project_files(&folder)? } else { ProjectFiles::new() };
+        let folder = folder_of(global)?;
+        let files = text_below(&folder)?;
         let given = pairs(&global.variables, "--var")?;
         let environment = Environment::new(&files, global.profile.as_deref(), &given, Utc::now().date_naive())?;
         let lake = match (&global.lake, &environment.lake) {
@@ -100,16 +116,21 @@ impl Home {
         Ok(project.with_variables(&self.places_of(&project)?))
     }
 
-    /// Values of the variables in sources.toml: folders and URLs.
+    /// Values of the variables in sources.toml: folders and URLs, and parts of the URLs of databases.
     pub(crate) fn places(&self) -> Result<BTreeMap<String, String>> {
         self.places_of(&Project::parse(self.files()?)?)
     }
 
     fn places_of(&self, project: &Project) -> Result<BTreeMap<String, String>> {
         let mut places = BTreeMap::new();
+        let of_databases = project.variables_of_databases();
         for name in project.variables() {
             if let Some(place) = self.environment.values().get(&name) {
-                places.insert(name, resolved(place, &self.folder)?);
+                let value = match of_databases.contains(&name) {
+                    true => place.text.clone(),
+                    false => resolved(place, &self.folder)?,
+                };
+                places.insert(name, value);
             }
         }
         Ok(places)

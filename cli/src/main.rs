@@ -11,15 +11,19 @@ mod aws;
 #[path = "aws_absent.rs"]
 mod aws;
 mod command;
+mod complete;
 mod generate;
+mod graph;
 mod home;
 mod interrupt;
 mod live;
+mod markup;
 mod output;
 mod prompt;
 mod rows;
 mod runnable;
 mod setup;
+mod site;
 mod watch;
 
 use std::process::ExitCode;
@@ -40,6 +44,7 @@ const STACK_BYTES: usize = 32 << 20;
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
+    complete::answer();
     let arguments = Arguments::of_command_line();
     output::set_colours(arguments.global.colour);
     keep_quiet_of_known_panics();
@@ -101,8 +106,14 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Query(options) => command::query::query(&global, &options).await,
         Command::Source(action) => command::source::source(&global, action).await,
         Command::Table(action) => command::table::table(&global, action).await,
+        Command::Graph(options) => command::graph::graph(&global, &options),
+        Command::Docs(options) => command::docs::docs(&global, &options).await,
         Command::Test { jobs } => command::test::test(&global, &jobs).await,
         Command::Generate(what) => command::generate::generate(what).await,
+        Command::Completions { shell } => {
+            output::data(&complete::script(shell)?);
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Reference(page) => command::reference::reference(page),
     }
 }

@@ -17,6 +17,7 @@ use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
 use pulse_engine::job::{ExternalSchemas, JobOptions, Workbench, empty_sources, external_schemas};
+use pulse_engine::landing::Databases;
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
@@ -174,6 +175,7 @@ pub(crate) async fn workbench_of(project: Project, global: &Global, settings: &S
         execute: Arc::new(InProcess { slots: slots(settings) }),
         options: job_options(settings),
         catalog: catalog(settings)?,
+        databases: databases(),
     })
 }
 
@@ -197,6 +199,17 @@ pub(crate) fn catalog(settings: &Settings) -> Result<Arc<dyn Catalog>> {
         "glue" => aws::glue_catalog(settings),
         _ => Ok(Arc::new(LocalCatalog)),
     }
+}
+
+/// Does not connect before the first request.
+#[cfg(feature = "postgres")]
+pub(crate) fn databases() -> Databases {
+    Databases::new(Arc::new(pulse_postgres::Postgres))
+}
+
+#[cfg(not(feature = "postgres"))]
+pub(crate) fn databases() -> Databases {
+    Databases::default()
 }
 
 pub(crate) fn job_options(settings: &Settings) -> JobOptions {

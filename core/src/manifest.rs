@@ -58,6 +58,9 @@ pub struct Manifest {
     /// Size that data files are cut at, in MiB.
     #[serde(default = "default_target_file_mib")]
     pub target_file_mib: u32,
+    /// What columns of the table mean, for people: `pulse docs` shows it. A name that the table does not have is an error.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
 }
 
 impl Manifest {

@@ -27,6 +27,7 @@ use crate::sql::{EXTERNAL, Query, RAW};
 
 pub use environment::{Environment, Place, Profile};
 pub(crate) use job_checks::referred_tables;
+pub use job_checks::unknown_description;
 pub use parsed::Parsed;
 pub use variable::{RUN_DATE, Variable, VariableType};
 pub use variables::variables_of;
@@ -285,7 +286,7 @@ fn parse_sources(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Option
     match Document::parse::<Sources>(path, text) {
         Ok((sources, document)) => {
             problems.extend(source_checks::check(&sources, &document));
-            Some(sources)
+            Some(sources.with_landed())
         }
         Err(problem) => {
             problems.push(problem);

@@ -1,7 +1,8 @@
-//! `sources.toml`: files that come from outside, with the contract of each feed, and tables that others write.
+//! `sources.toml`: files that come from outside, with the contract of each feed, tables that others write, and databases.
 
 mod column;
 mod column_type;
+mod database;
 mod external;
 mod feed;
 mod format;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use column::Column;
 pub use column_type::{ColumnType, MAX_PRECISION};
+pub use database::{Address, Database, DatabaseTable, SslMode};
 pub use external::ExternalTable;
 pub use feed::{Ambiguous, Bar, BarLabel, Feed, Unknown};
 pub use format::{Csv, Encoding, FixedField, FixedWidth, Format, Matching, Misuse, Ragged};
@@ -34,6 +36,29 @@ pub struct Sources {
     /// By their name in SQL: `[tables.trades]` is `external.trades`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tables: BTreeMap<String, ExternalTable>,
+    /// Databases, by a name of yours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub databases: BTreeMap<String, Database>,
+}
+
+impl Sources {
+    /// The database and its table that `raw.<source>` is read from, with the database's name.
+    pub fn database_of(&self, source: &str) -> Option<(&str, &Database, &DatabaseTable)> {
+        self.databases.iter().find_map(|(name, database)| {
+            let table = database.tables.get(source)?;
+            Some((name.as_str(), database, table))
+        })
+    }
+
+    /// Adds what is landed of databases to the sources of files, as which it is read.
+    pub(crate) fn with_landed(mut self) -> Self {
+        for (database, declared) in &self.databases {
+            for (name, table) in &declared.tables {
+                self.files.entry(name.clone()).or_insert_with(|| table.landed(database, name));
+            }
+        }
+        self
+    }
 }
 
 /// Feeds that yield rows of one shape.

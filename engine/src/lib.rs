@@ -11,6 +11,7 @@ pub mod execute;
 pub mod function;
 pub mod job;
 mod json_text;
+pub mod landing;
 mod microseconds;
 mod one_nan;
 pub mod pinned;

@@ -18,6 +18,10 @@ static REACHED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
+    /// Rows of a database lie in files, and no manifest lists them.
+    RowsRead,
+    /// A manifest lists them.
+    Landed,
     /// Inputs are pinned and the query is planned, nothing is written.
     Planned,
     /// Data files are written, nothing is committed.
@@ -35,6 +39,8 @@ pub enum Step {
 impl Step {
     fn name(self) -> &'static str {
         match self {
+            Self::RowsRead => "rows_read",
+            Self::Landed => "landed",
             Self::Planned => "planned",
             Self::Staged => "staged",
             Self::QuarantineCommitted => "quarantine_committed",

@@ -11,6 +11,7 @@ import tempfile
 import unittest
 from contextlib import redirect_stdout
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from deltalake import DeltaTable, write_deltalake
 
 import compare
 import expected
+import files
 import raw
 import tables
 from lake import Lake
@@ -323,6 +325,26 @@ class References(unittest.TestCase):
             wanted = np.array([row[field] for row in rows], dtype="float64")
             with self.subTest(column):
                 np.testing.assert_allclose(chain[column].to_numpy(), wanted, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+class Files(unittest.TestCase):
+    def test_another_value_of_any_column(self):
+        rows = files.Values(1).rows(40)
+        self.assertEqual(files.differences(rows, [dict(row) for row in rows], files.ALL), [])
+        for name, _, kind in files.COLUMNS:
+            others = [row[name] for row in rows if files.plain(row[name], kind) != files.plain(rows[0][name], kind)]
+            for other in others:
+                wrong = files.differences(rows, [{**rows[0], name: other}, *rows[1:]], files.ALL)
+                self.assertEqual(len(wrong), 1, name)
+
+    def test_rows_too_many_and_too_few(self):
+        rows = files.Values(2).rows(3)
+        for found in (rows[1:], rows + rows[:1], []):
+            self.assertTrue(files.differences(rows, found, files.ALL))
+
+    def test_bits(self):
+        for kind, one, other in [(pa.float64(), 0.0, -0.0), (pa.float64(), 0.1, 0.1 + 2**-56), (pa.decimal128(9, 2), Decimal("1.10"), Decimal("1.11"))]:
+            self.assertNotEqual(files.plain(one, kind), files.plain(other, kind))
 
 
 if __name__ == "__main__":

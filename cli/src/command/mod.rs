@@ -3,7 +3,9 @@
 pub(crate) mod backfill;
 pub(crate) mod catalog;
 pub(crate) mod check;
+pub(crate) mod docs;
 pub(crate) mod generate;
+pub(crate) mod graph;
 pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod query;

@@ -150,6 +150,7 @@ fn known(job: &Job, pinned: &Pinned, limit: u64, waits: &[&TableName]) -> Line {
     let (does, why) = match (&pinned.mode, waits.iter().find_map(|up| rebuilds_after(job, up))) {
         (Mode::Full { reason }, _) => (Does::Everything, reason.clone()),
         (Mode::Unchanged | Mode::Incremental, Some(reason)) => (Does::Everything, reason),
+        (Mode::Unchanged, None) if !pinned.databases.is_empty() => (Does::Changes, databases(&pinned.databases)),
         (Mode::Unchanged, None) if waits.is_empty() => (Does::Nothing, "no source changed".to_owned()),
         (Mode::Unchanged, None) => (Does::Changes, after(&waits)),
         (Mode::Incremental, None) => {
@@ -188,6 +189,12 @@ fn versions(pinned: &Pinned) -> impl Iterator<Item = String> {
         let (version, files, bytes) = (table.now.version, table.now.files.len(), output::size(table.now.bytes()));
         format!("{name}: version {version}, {files} files, {bytes}")
     })
+}
+
+/// Sources that the run reads of their databases before it decides.
+fn databases(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("raw.{name}")).collect();
+    format!("{}: the database may have changed", names.join(" and "))
 }
 
 fn after(waits: &[&TableName]) -> String {

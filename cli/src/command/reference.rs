@@ -1,5 +1,6 @@
 //! `pulse reference`: pages of docs/reference, written from the code that they describe.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
@@ -18,8 +19,16 @@ pub(crate) fn reference(page: Reference) -> Result<ExitCode> {
                 .map_err(|e| Error::internal("the schema is not JSON").with_source(e))?;
             output::line(&text);
         }
+        Reference::Man { folder } => man(&folder)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `pulse.1`, `pulse-run.1` and so on.
+fn man(folder: &Path) -> Result<()> {
+    let command = Arguments::command().disable_help_subcommand(true);
+    let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
+    written.map_err(|e| Error::unavailable(format!("write man pages to {}", folder.display())).with_source(e))
 }
 
 fn command_line() -> String {

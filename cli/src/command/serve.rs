@@ -116,6 +116,7 @@ impl Places for ClusterPlaces {
             execute,
             options: setup::job_options(settings),
             catalog: Arc::clone(&self.catalog),
+            databases: setup::databases(),
         };
         let local = || -> Result<Workbench> {
             Ok(bench(Arc::new(InProcess { slots: setup::slots(settings) }), setup::state(settings, &self.stores)?))

@@ -101,3 +101,29 @@ fn a_profile_has_its_own_lake_and_values() {
         assert!(String::from_utf8_lossy(&refused.stderr).contains(part), "{refused:?}");
     }
 }
+
+/// The folder of a project says nothing of the host of a database.
+#[test]
+fn a_value_in_the_url_of_a_database_is_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    project(folder.path());
+    let at = |path: &str| folder.path().join(path);
+    let closed = crate::support::free_port();
+    let profile = format!("[variables]\nhost = \"127.0.0.1:{closed}\"\n");
+    std::fs::write(at("profiles/dev.toml"), profile).unwrap();
+    let database = "[databases.shop]\nurl = \"postgresql://reader@$host/shop\"\n[databases.shop.tables.sales]\n\
+                    columns = [{ name = \"id\", type = \"bigint\" }]\n";
+    std::fs::write(at("sources.toml"), format!("{SOURCES}{database}")).unwrap();
+    std::fs::create_dir_all(at("bronze/sales")).unwrap();
+    let job = "owner = \"shop\"\ngrain = [\"id\"]\n[sink.append]\n";
+    std::fs::write(at("bronze/sales/job.toml"), job).unwrap();
+    std::fs::write(at("bronze/sales/query.sql"), "select id, source_file from raw.sales").unwrap();
+    for (options, expected) in [
+        (&["plan", "bronze.sales"][..], "needs the variable `host`: pass `--var host=VALUE`"),
+        (&["--profile", "dev", "plan", "bronze.sales"], "connect to `databases.shop`"),
+    ] {
+        let answer = pulse(folder.path(), &[&["--project", "."], options].concat());
+        let words = format!("{}{}", String::from_utf8_lossy(&answer.stdout), String::from_utf8_lossy(&answer.stderr));
+        assert!(words.contains(expected), "{options:?}: {words}");
+    }
+}

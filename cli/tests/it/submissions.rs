@@ -10,26 +10,32 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const EXECUTORS: usize = 2;
 
 /// Ends its processes by their ids, however the test ends.
-struct Cluster {
+pub(crate) struct Cluster {
     processes: Vec<Child>,
     scheduler_port: u16,
     api_port: u16,
 }
 
 impl Cluster {
-    fn start(scene: &Scene) -> Self {
+    pub(crate) fn start(scene: &Scene) -> Self {
+        Self::start_with(scene, &[])
+    }
+
+    /// With variables of the scheduler alone.
+    pub(crate) fn start_with(scene: &Scene, variables: &[(&str, &str)]) -> Self {
         let mut cluster = Self { processes: Vec::new(), scheduler_port: free_port(), api_port: free_port() };
-        cluster.serve(scene, "scheduler", "work-scheduler");
+        cluster.serve(scene, "scheduler", "work-scheduler", variables);
         for number in 0..EXECUTORS {
-            cluster.serve(scene, "executor", &format!("work-{number}"));
+            cluster.serve(scene, "executor", &format!("work-{number}"), &[]);
         }
         cluster.wait_for_executors();
         cluster
     }
 
-    fn serve(&mut self, scene: &Scene, role: &str, folder: &str) {
+    fn serve(&mut self, scene: &Scene, role: &str, folder: &str, variables: &[(&str, &str)]) {
         let mut command = scene.command(&["serve", role]);
         self.reach(&mut command);
+        command.envs(variables.iter().copied());
         command.env("PULSE_WORK_DIR", scene.path(folder)).env("PULSE_EXECUTOR_PORT", "0").env("PULSE_VCORES", "1");
         command.env("PULSE_EXECUTOR_GRPC_PORT", "0").stdin(std::process::Stdio::null());
         let words = std::fs::File::create(scene.path(&format!("{folder}.log"))).unwrap();
@@ -38,7 +44,7 @@ impl Cluster {
     }
 
     /// Settings under which a command finds this cluster.
-    fn reach(&self, command: &mut Command) {
+    pub(crate) fn reach(&self, command: &mut Command) {
         command.env("PULSE_SCHEDULER_PORT", self.scheduler_port.to_string());
         command.env("PULSE_API_PORT", self.api_port.to_string());
     }

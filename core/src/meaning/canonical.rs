@@ -79,6 +79,7 @@ impl Lines {
             partition_by,
             // Says what may become of the table's former columns, and nothing of the query's.
             renamed: _,
+            columns: _,
             source,
             sink,
             expect,

@@ -12,7 +12,8 @@ use crate::{Error, Result};
 /// The text of the query, and the manifest except for its words to people and its limits.
 pub(super) fn job(job: &Job) -> Result<i64> {
     let (owner, description, renamed) = <(String, String, BTreeMap<_, _>)>::default();
-    let manifest = Manifest { owner, description, renamed, max_rejected: None, ..job.manifest.clone() };
+    let columns = BTreeMap::new();
+    let manifest = Manifest { owner, description, renamed, columns, max_rejected: None, ..job.manifest.clone() };
     Ok(hash_of(&[&as_json(&manifest)?, &job.query.text]))
 }
 

@@ -298,6 +298,14 @@ fn numbers_of_all_builds_stay_as_they_are() {
     assert_eq!(numbers, expected.into_iter().map(|(id, number)| (id.to_owned(), number)).collect());
 }
 
+/// Not in the exact numbers either, so that a table is not computed again by a build that has only those.
+#[test]
+fn descriptions_of_columns_are_in_no_number() {
+    let described = MANIFEST.replace("owner = \"me\"", "owner = \"me\"\ncolumns = { v = \"a sum\" }");
+    assert_ne!(described, MANIFEST);
+    assert_eq!(stored(&meaning(&described, QUERY, SOURCES)), stored(&meaning(MANIFEST, QUERY, SOURCES)));
+}
+
 #[test]
 fn what_decides_no_row_is_not_in_the_meaning() {
     let known = stored(&meaning(MANIFEST, QUERY, SOURCES));

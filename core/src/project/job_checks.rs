@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Job;
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::{Document, Step};
+use crate::error::Error;
 use crate::interval::parse_stamp;
 use crate::manifest::{Expectation, Manifest, Read, Sink};
 use crate::name::{TableName, is_written};
@@ -52,6 +53,20 @@ pub(crate) fn referred_tables(job: &Job) -> Vec<(Diagnostic, TableName)> {
         }
     }
     tables
+}
+
+/// A column that `columns` of job.toml describes and the table does not have, at its place.
+pub fn unknown_description(job: &Job, column: &str, known: &[&str]) -> Error {
+    let path = job.manifest_path();
+    let message = format!("the table has no column `{column}`");
+    let help = match diagnostic::closest(column, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("it has {}", known.join(", ")),
+    };
+    match Document::parse::<Manifest>(&path, &job.manifest_text) {
+        Ok((_, document)) => document.at_key(&["columns".into(), column.into()], message).with_help(help).into(),
+        Err(problem) => problem.into(),
+    }
 }
 
 /// Whether rows that agree in these columns may come with several runs. Each run sees only its own rows. The rows of a file

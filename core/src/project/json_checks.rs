@@ -54,8 +54,9 @@ impl Problems<'_> {
             if let Err(message) = pointer_steps(field) {
                 self.add(&place, message);
             }
-            if field.is_empty() && self.column(column).is_some_and(|column| column.data_type != ColumnType::String) {
-                self.add(&place, format!("`{column}` takes the whole record, so it must be a `string`"));
+            if field.is_empty() && self.column(column).is_some_and(|column| !takes_records(&column.data_type)) {
+                let message = format!("`{column}` takes the whole record, so it must be `string`, `json`, or nested");
+                self.add(&place, message);
             }
         }
     }
@@ -124,12 +125,20 @@ impl Problems<'_> {
     }
 }
 
+fn takes_records(data_type: &ColumnType) -> bool {
+    matches!(
+        data_type,
+        ColumnType::String | ColumnType::Json | ColumnType::Array(_) | ColumnType::Map(_) | ColumnType::Struct(_)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sources::Sources;
 
-    const COLUMNS: &str = "[{ name = \"t\", type = \"bigint\" }, { name = \"raw\", type = \"string\" }]";
+    const COLUMNS: &str = "[{ name = \"t\", type = \"bigint\" }, { name = \"raw\", type = \"string\" }, \
+                           { name = \"all\", type = \"json\" }, { name = \"s\", type = \"struct<t:bigint>\" }]";
 
     /// Messages for a feed of this format and these renames.
     fn problems(format: &str, rename: &str) -> Vec<String> {
@@ -146,6 +155,7 @@ mod tests {
     fn what_describes_json_is_accepted() {
         for (format, rename) in [
             ("{ json_lines = {} }", "{ t = \"/a/0/b\", raw = \"\" }"),
+            ("{ json_lines = {} }", "{ all = \"\", s = \"\" }"),
             ("{ json_lines = { joined = true } }", "{}"),
             ("{ json = { fields = [\"t\", \"o\"] } }", "{ raw = \"/1\" }"),
             ("{ json = { records = \"/a~1b\", key = \"raw\" } }", "{}"),

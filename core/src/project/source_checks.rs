@@ -1,5 +1,6 @@
 //! What `sources.toml` may not say although it parses.
 
+mod databases;
 mod partitions;
 mod unknown;
 mod values;
@@ -38,6 +39,7 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
         }
         problems.extend(place_of_table(table, document, &place));
     }
+    problems.extend(databases::check(sources, document));
     problems
 }
 
@@ -91,8 +93,14 @@ const EVERY_SOURCE_HAS: [&str; 3] = ["feed", "source_file", "line"];
 
 fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: &[Step<'_>]) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
-    if let Err(message) = feed.path_columns() {
-        problems.push(document.at_value(&join(place, &["path".into()]), message));
+    let path = join(place, &["path".into()]);
+    match feed.path_columns() {
+        Err(message) => problems.push(document.at_value(&path, message)),
+        Ok(names) => problems.extend(names.into_iter().filter(|name| is_taken(source, feed, name)).map(|name| {
+            let problem =
+                document.at_value(&path, format!("`{{{name}}}` is a column, and the source has one `{name}`"));
+            problem.with_help("give the part of the path another name, or write `*`")
+        })),
     }
     problems.extend(partitions::check(source, feed, document, place));
     let (columns, in_files) = partitions::of_files(source, feed);
@@ -127,6 +135,12 @@ fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: 
         problems.push(document.at_value(&at, "a bar must be longer than 0 seconds"));
     }
     problems
+}
+
+/// Those that `partitions` names, too, have an error of their own.
+fn is_taken(source: &FileSource, feed: &Feed, name: &str) -> bool {
+    let is_column = || source.columns.iter().any(|column| column.name == name);
+    EVERY_SOURCE_HAS.contains(&name) || (is_column() && !feed.has_from_path(name))
 }
 
 fn join<'a>(place: &[Step<'a>], rest: &[Step<'a>]) -> Vec<Step<'a>> {

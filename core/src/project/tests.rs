@@ -10,7 +10,7 @@ columns = [
 ]
 
 [files.bars.feed.week]
-path = "week/{symbol}_1min.csv"
+path = "week/{ticker}_1min.csv"
 format = { csv = {} }
 rename = { ts = "date" }
 time_zone = "America/New_York"
@@ -536,7 +536,7 @@ fn keys_at_their_default_are_not_written() {
 #[test]
 fn sources_are_checked() {
     let path = "sources.toml";
-    insta::assert_snapshot!(wrong(path, "{symbol}_1min", "{Symbol}_1min"), @r#"
+    insta::assert_snapshot!(wrong(path, "{ticker}_1min", "{Symbol}_1min"), @r#"
     error: `{Symbol}` does not name a column: use lower-case letters, digits and `_`, a letter first
       --> sources.toml:11:8
        |
@@ -544,7 +544,7 @@ fn sources_are_checked() {
        |        ^^^^^^^^^^^^^^^^^^^^^^^^
     "#);
     insta::assert_snapshot!(
-        short(path, "week/{symbol}", "{symbol}/{symbol}"),
+        short(path, "week/{ticker}", "{symbol}/{symbol}"),
         @"sources.toml:11:8: `{symbol}` is in the path twice"
     );
     insta::assert_snapshot!(
@@ -568,6 +568,13 @@ fn sources_are_checked() {
     sources.toml:13:12: `rename` of `ts`, which is not a column (`columns` lists them)
     sources.toml:15:18: `ts` is not a column (`columns` lists them)
     ");
+    insta::assert_snapshot!(
+        short(path, "week/{ticker}_", "week/{ts}_{line}_"),
+        @r"
+    sources.toml:11:8: `{ts}` is a column, and the source has one `ts` (give the part of the path another name, or write `*`)
+    sources.toml:11:8: `{line}` is a column, and the source has one `line` (give the part of the path another name, or write `*`)
+    "
+    );
     insta::assert_snapshot!(
         short(path, "csv = {}", "cvs = {}"),
         @"sources.toml:12:12: unknown value `cvs`, expected one of `csv`, `fixed_width`, `json_lines`, `json`, `parquet`, `avro` (did you mean `csv`?)"
@@ -692,6 +699,35 @@ fn variables_are_named_when_they_are_missing() {
     let wrong = |pairs: &[(&str, &str)]| project.check_names(&map(pairs)).unwrap_err();
     insta::assert_snapshot!(wrong(&[("raw", "x"), ("rwa", "x")]), @"no source uses the variable `rwa`: did you mean `raw`?");
     insta::assert_snapshot!(wrong(&[("raw", "x"), ("colour", "x")]), @"no source uses the variable `colour`: the project has `raw`");
+}
+
+#[test]
+fn a_database_needs_the_variables_of_its_url() {
+    let mut files = files();
+    let sources = files.get_mut("sources.toml").unwrap();
+    sources.push_str(
+        "\n[databases.shop]\nurl = \"postgresql://r@$host/$base\"\n[databases.shop.tables.orders]\ncolumns = [{ name = \"id\", type = \"bigint\" }]\n",
+    );
+    let query = "select id, source_file from raw.orders".to_owned();
+    files.insert("bronze/orders/query.sql".to_owned(), query);
+    files.insert("bronze/orders/job.toml".to_owned(), "grain = [\"id\"]\n[sink.append]\n".to_owned());
+    let project = Project::parse(&files).unwrap_or_else(|error| panic!("{}", error.render()));
+    assert_eq!(project.variables_of_databases(), BTreeSet::from(["host".to_owned(), "base".to_owned()]));
+    let with = |pairs: &[(&str, &str)]| {
+        let values = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        project.with_variables(&values)
+    };
+    let check = |pairs: &[(&str, &str)], job: &str| with(pairs).check_values(&[job.parse().unwrap()]);
+    insta::assert_snapshot!(check(&[("host", "h")], "bronze.orders").unwrap_err(), @"`databases.shop` of sources.toml needs the variable `base`: pass `--var base=VALUE`, or set it in project.toml");
+    check(&[("raw", "/x")], "bronze.bars").unwrap();
+    let given = [("host", "h:6000"), ("base", "d$x")];
+    check(&given, "bronze.orders").unwrap();
+    assert_eq!(
+        with(&given).sources.databases["shop"].address("shop").unwrap().to_string(),
+        "postgresql://r@h:6000/d$x"
+    );
+    let secret = check(&[("host", "x:hunter2@h"), ("base", "d")], "bronze.orders").unwrap_err();
+    assert!(secret.message().contains("`databases.shop`") && !secret.message().contains("hunter2"), "{secret}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{Project, listed};
 use crate::diagnostic;
 use crate::error::{Error, Result};
 use crate::name::TableName;
-use crate::sources::{ExternalTable, FileSource};
+use crate::sources::{Address, Database, ExternalTable, FileSource};
 use crate::sql::RAW;
 
 impl Project {
@@ -15,10 +15,17 @@ impl Project {
         let mut names = BTreeSet::new();
         let roots = self.sources.files.values().map(|source| &source.root);
         let locations = self.sources.tables.values().map(|table| &table.location);
-        for text in roots.chain(locations) {
+        let urls = self.sources.databases.values().map(|database| &database.url);
+        for text in roots.chain(locations).chain(urls) {
             names.extend(variables_of(text).into_iter().map(str::to_owned));
         }
         names
+    }
+
+    /// Those of [`Self::variables`] whose values are parts of a database's URL and no folders.
+    pub fn variables_of_databases(&self) -> BTreeSet<String> {
+        let urls = self.sources.databases.values().flat_map(|database| variables_of(&database.url));
+        urls.map(str::to_owned).collect()
     }
 
     /// The project with the values in place of the variables. A source keeps a variable that has no value: only jobs that read it
@@ -34,6 +41,11 @@ impl Project {
         for table in project.sources.tables.values_mut() {
             if let Ok(location) = substitute(&table.location, values) {
                 table.written_location = Some(std::mem::replace(&mut table.location, location));
+            }
+        }
+        for database in project.sources.databases.values_mut() {
+            if let Ok(url) = substitute(&database.url, values) {
+                database.written_url = Some(std::mem::replace(&mut database.url, url));
             }
         }
         project
@@ -58,7 +70,10 @@ impl Project {
             let query = &self.job(job)?.query;
             let files = query.files().into_iter().filter_map(|name| Some((name, self.sources.files.get(name)?)));
             for (name, source) in files {
-                source.check_root(name)?;
+                match self.sources.database_of(name) {
+                    Some((database, declared, _)) => drop(declared.address(database)?),
+                    None => source.check_root(name)?,
+                }
             }
             for (name, table) in query.tables().iter().filter_map(|name| Some((name, self.external(name)?))) {
                 table.check_location(name)?;
@@ -84,6 +99,18 @@ impl ExternalTable {
     }
 }
 
+impl Database {
+    /// # Errors
+    /// `Invalid` when a variable of the URL has no value, or the URL is none.
+    pub fn address(&self, name: &str) -> Result<Address> {
+        let source = format!("databases.{name}");
+        if let Some(name) = unset(&self.url, self.written_url.is_some()) {
+            return Err(needs(&source, name, &format!("`--var {name}=VALUE`")));
+        }
+        Address::parse(&self.url).map_err(|why| Error::invalid(format!("`{source}` of sources.toml: {why}")))
+    }
+}
+
 /// What was probably meant, or all there are.
 pub(super) fn meant(unknown: &str, known: &BTreeSet<String>) -> String {
     match diagnostic::closest(unknown, known.iter().map(String::as_str)) {
@@ -93,12 +120,21 @@ pub(super) fn meant(unknown: &str, known: &BTreeSet<String>) -> String {
 }
 
 fn check_place(source: &str, text: &str, is_final: bool) -> Result<()> {
-    match substitute(text, &BTreeMap::new()) {
-        Err(name) if !is_final => Err(Error::invalid(format!(
-            "`{source}` of sources.toml needs the variable `{name}`: pass `--var {name}=FOLDER` (or a URL), or set it in project.toml"
-        ))),
-        _ => Ok(()),
+    match unset(text, is_final) {
+        Some(name) => Err(needs(source, name, &format!("`--var {name}=FOLDER` (or a URL)"))),
+        None => Ok(()),
     }
+}
+
+/// The first variable that still stands in a text.
+fn unset(text: &str, is_final: bool) -> Option<&str> {
+    if is_final { None } else { variables_of(text).into_iter().next() }
+}
+
+fn needs(source: &str, name: &str, option: &str) -> Error {
+    Error::invalid(format!(
+        "`{source}` of sources.toml needs the variable `{name}`: pass {option}, or set it in project.toml"
+    ))
 }
 
 /// Names of the variables in a root, in its order.

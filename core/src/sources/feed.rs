@@ -69,6 +69,24 @@ impl Feed {
         self.rename.get(column).map_or(column, String::as_str)
     }
 
+    /// Files of Parquet, read as they are.
+    pub(super) fn parquet(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            format: Format::Parquet {},
+            partitions: Vec::new(),
+            rename: BTreeMap::new(),
+            nulls: None,
+            pattern: BTreeMap::new(),
+            decimal: point(),
+            thousands: None,
+            time_zone: utc(),
+            ambiguous: Ambiguous::default(),
+            bar: None,
+            unknown: Unknown::default(),
+        }
+    }
+
     /// Whether numbers in text are as programs write them: a point, no groups.
     pub fn has_plain_numbers(&self) -> bool {
         is_point(&self.decimal) && self.thousands.is_none()
@@ -204,20 +222,7 @@ mod tests {
     use super::*;
 
     fn columns(path: &str) -> Result<Vec<String>, String> {
-        let feed = Feed {
-            path: path.to_owned(),
-            format: Format::Parquet {},
-            partitions: Vec::new(),
-            rename: BTreeMap::new(),
-            nulls: None,
-            pattern: BTreeMap::new(),
-            decimal: point(),
-            thousands: None,
-            time_zone: utc(),
-            ambiguous: Ambiguous::default(),
-            bar: None,
-            unknown: Unknown::default(),
-        };
+        let feed = Feed::parquet(path);
         feed.path_columns().map(|names| names.into_iter().map(str::to_owned).collect())
     }
 

@@ -25,6 +25,7 @@ use super::spec::sink_spec;
 use crate::catalog::LocalCatalog;
 use crate::error::from_datafusion;
 use crate::execute::InProcess;
+use crate::landing::Databases;
 use crate::sink::quarantine_schema;
 use crate::source::delta::DeltaScan;
 use crate::source::file::file_source_schema;
@@ -82,6 +83,7 @@ fn scratch(state: &SessionState, project: &Project, folder: &std::path::Path) ->
         state: state.clone(),
         execute: Arc::new(InProcess { slots: 1 }),
         catalog: Arc::new(LocalCatalog),
+        databases: Databases::default(),
         options: super::JobOptions {
             target_partition_bytes: 1 << 30,
             read: crate::source::file::ReadOptions::default(),

@@ -42,6 +42,7 @@ use pulse_core::project::Project;
 
 use crate::catalog::Catalog;
 use crate::execute::Execute;
+use crate::landing::Databases;
 use crate::source::file::ReadOptions;
 use crate::table::{CommitOptions, Lake};
 
@@ -73,6 +74,8 @@ pub struct Workbench {
     pub options: JobOptions,
     /// Told of what a run has committed.
     pub catalog: Arc<dyn Catalog>,
+    /// The way to databases that jobs read.
+    pub databases: Databases,
 }
 
 /// Limits and sizes that hold for every job.

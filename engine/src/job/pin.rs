@@ -130,6 +130,8 @@ pub struct Pinned {
     pub(super) decomposes: bool,
     /// Bookmarks that the commit sets; those of files after [`Pinned::with_bookmarks_of_files`].
     pub transactions: Vec<(String, i64)>,
+    /// Of a preview: sources whose databases may have changed since they were read, which a run reads first.
+    pub databases: Vec<String>,
 }
 
 impl Pinned {
@@ -248,6 +250,7 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
         increment,
         decomposes,
         transactions,
+        databases: Vec::new(),
     };
     gone::warn(bench, &mut pinned).await?;
     Ok(pinned)

@@ -18,12 +18,10 @@ use super::Workbench;
 use super::external::{existing, warning, with_one_nan};
 use super::pin::raw_files;
 use super::query::{Sources, context, find_word, pointed};
-use super::roots::{declared_files, existing_root};
+use super::roots::{declared_files, listed};
 use crate::error::from_datafusion;
 use crate::sink::REASON;
 use crate::source::delta::DeltaScan;
-use crate::source::file::list;
-use crate::store::store_path;
 use crate::table::{Snapshot, Table};
 
 /// What messages call the text.
@@ -106,9 +104,7 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
         let found: Arc<dyn datafusion::catalog::TableProvider> = match layer.as_str() {
             RAW => {
                 let source = declared_files(&bench.project, table)?;
-                let root = existing_root(table, source)?;
-                let store = bench.lake.stores().client(&root)?;
-                let listing = list(store.as_ref(), &store_path(&root)?, source).await?;
+                let (root, listing) = listed(bench, table, source).await?;
                 warnings.extend(listing.warnings.iter().map(|warning| format!("{name}: {warning}")));
                 if !sql.to_lowercase().contains(REASON) {
                     warnings.push(format!(
@@ -163,7 +159,7 @@ async fn external(bench: &Workbench, table: &str) -> Result<(Table, Snapshot)> {
         let known = bench.project.sources.tables.keys().map(|known| format!("{EXTERNAL}.{known}"));
         return Err(Error::invalid(format!(
             "sources.toml has no table `{table}` that others write; it has {}",
-            listed(known)
+            in_words(known)
         )));
     };
     let table = bench.readable(&name).await?;
@@ -193,12 +189,12 @@ async fn of_lake(bench: &Workbench, name: &str, sql: &str) -> Result<(Table, Sna
     let message = format!("table {name} does not exist in {}", lake.root());
     let help = match closest(name, known.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("it has {}", listed(known.into_iter())),
+        None => format!("it has {}", in_words(known.into_iter())),
     };
     Err(Error::from_diagnostics(vec![Diagnostic::new(QUERY, &Arc::from(sql), span, message).with_help(help)]))
 }
 
-fn listed(names: impl Iterator<Item = String>) -> String {
+fn in_words(names: impl Iterator<Item = String>) -> String {
     let names: Vec<String> = names.collect();
     match names.len() {
         0 => "none".to_owned(),

@@ -9,8 +9,10 @@ use pulse_core::sources::FileSource;
 use pulse_core::{Error, ErrorKind, Result};
 use url::Url;
 
+use super::Workbench;
 use super::external::{existing, external_table, warning};
-use crate::source::file::list;
+use crate::landing::{LandingFolder, landing_root};
+use crate::source::file::{Listing, list};
 use crate::store::{Stores, folder_url, store_path};
 
 /// Refuses jobs over sources whose root on this machine does not exist. In an object store, a folder without files and one
@@ -22,7 +24,8 @@ pub fn check_roots(project: &Project, jobs: &[TableName]) -> Result<()> {
     project.check_values(jobs)?;
     for job in jobs {
         for name in project.job(job)?.query.files() {
-            if let Some(source) = project.sources.files.get(name) {
+            // What is landed of a database lies below the lake.
+            if let (Some(source), None) = (project.sources.files.get(name), project.sources.database_of(name)) {
                 existing_root(name, source)?;
             }
         }
@@ -43,8 +46,10 @@ pub async fn empty_sources(stores: &Stores, project: &Project, jobs: &[TableName
     }
     let mut warnings = Vec::new();
     for name in &files {
-        let source = project.sources.files.get(name).filter(|source| source.check_root(name).is_ok());
-        let Some(source) = source else { continue };
+        // Whether a database is there, and what is in it, a run says.
+        let is_read =
+            |source: &&FileSource| source.check_root(name).is_ok() && project.sources.database_of(name).is_none();
+        let Some(source) = project.sources.files.get(name).filter(is_read) else { continue };
         let found = match existing_root(name, source) {
             Ok(root) => {
                 list(stores.client(&root)?.as_ref(), &store_path(&root)?, source).await.map(|found| found.warnings)
@@ -82,6 +87,40 @@ pub(super) fn declared_files<'a>(project: &'a Project, name: &str) -> Result<&'a
             if known.is_empty() { "none".to_owned() } else { known.join(", ") }
         ))
     })
+}
+
+/// The files of a source, and where they lie. Of a database they are those that were landed: by the run itself, or the newest.
+///
+/// # Errors
+/// As [`existing_root`], [`list`] and [`Workbench`]'s lake; `Data` when landed files are gone.
+pub(super) async fn listed(bench: &Workbench, name: &str, source: &FileSource) -> Result<(Url, Listing)> {
+    let Some((database, declared, table)) = bench.project.sources.database_of(name) else {
+        let root = existing_root(name, source)?;
+        let listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+        return Ok((root, listing));
+    };
+    let root = landing_root(&bench.lake, database, name)?;
+    let manifest = match bench.databases.landed(name) {
+        Some(landed) => Some(landed.clone()),
+        None => {
+            let definition = table.definition(&declared.address(database)?);
+            LandingFolder::new(&bench.lake, database, name)?.newest().await?.filter(|m| m.definition == definition)
+        }
+    };
+    let Some(manifest) = manifest else {
+        let warnings = vec![format!("database `{database}` was not read yet")];
+        return Ok((root, Listing { files: Vec::new(), warnings }));
+    };
+    let mut listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+    listing.files.retain(|file| manifest.holds(&file.path));
+    match manifest.files.iter().find(|landed| !listing.files.iter().any(|file| file.path == landed.path)) {
+        Some(lost) => Err(Error::data(format!(
+            "raw.{name}: `{}` below {root} is gone, which holds {} rows of database `{database}`; remove the folder to read the \
+             database again",
+            lost.path, lost.rows
+        ))),
+        None => Ok((root, listing)),
+    }
 }
 
 /// The URL of a source's root.

@@ -36,6 +36,7 @@ use super::replace::Replacement;
 use super::report::{Outcome, Report, Staged, inputs};
 use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
 use crate::execute::Progress;
+use crate::landing;
 use crate::source::delta::DeltaScan;
 use crate::table::DataFile;
 
@@ -71,6 +72,14 @@ pub async fn run(bench: &Workbench, job: &Job, options: RunOptions<'_>) -> Resul
 async fn run_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, options: RunOptions<'_>) -> Result<Report> {
     let RunOptions { run_id, asked, now, begun, progress, entering } = options;
     let mut overtaken = String::new();
+    let landed = match wanted {
+        Wanted::Run(_) => {
+            entering(RunState::Planning)?;
+            landing::land(bench, job, progress).await?
+        }
+        Wanted::Forget(_) => bench.clone(),
+    };
+    let bench = &landed;
     for attempt in 1..=bench.options.attempts {
         entering(RunState::Planning)?;
         let pinned = pin_for(bench, job, wanted, now).await?.with_bookmarks_of_files(bench).await?;
@@ -107,7 +116,8 @@ pub async fn committed(bench: &Workbench, job: &Job, run_id: &str, begun: DateTi
 /// # Errors
 /// As [`run`] before it executes.
 pub async fn preview(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<Utc>) -> Result<Pinned> {
-    let pinned = pin(bench, job, asked, now).await?;
+    let databases = landing::look(bench, job).await?;
+    let pinned = Pinned { databases, ..pin(bench, job, asked, now).await? };
     let run = Run { bench, job, run_id: "preview", pinned: &pinned, asked, now };
     run.refuse_unwritable()?;
     // Without an interval to compute, a query of one has no parameters.

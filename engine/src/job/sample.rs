@@ -14,11 +14,10 @@ use pulse_core::reasons::{Reasons, RejectedRows};
 use super::Workbench;
 use super::pin::raw_files;
 use super::query::{Sources, context};
-use super::roots::{declared_files, existing_root};
+use super::roots::{declared_files, listed};
 use crate::error::from_datafusion;
 use crate::sink::{RAW, REASON, without_notes};
-use crate::source::file::{LINE, SOURCE_FILE, is_of_rejected_lines, list};
-use crate::store::store_path;
+use crate::source::file::{LINE, SOURCE_FILE, is_of_rejected_lines};
 
 /// How much of a source is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +64,7 @@ pub struct Rejected {
 pub async fn sample(bench: &Workbench, name: &str, size: SampleSize) -> Result<Sample> {
     let name = name.strip_prefix("raw.").unwrap_or(name);
     let source = declared_files(&bench.project, name)?;
-    let root = existing_root(name, source)?;
-    let listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+    let (root, listing) = listed(bench, name, source).await?;
     let mut sample = Sample { files: listing.files.len(), warnings: listing.warnings, ..Sample::default() };
     let mut files = listing.files;
     let (mut feed, mut of_feed) = (String::new(), 0);

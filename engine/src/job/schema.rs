@@ -12,7 +12,7 @@ use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
 use pulse_core::manifest::Read;
 use pulse_core::name::TableName;
-use pulse_core::project::{Job, Project};
+use pulse_core::project::{Job, Project, unknown_description};
 use pulse_core::{Error, Result};
 
 use super::external::ExternalSchemas;
@@ -182,7 +182,18 @@ async fn schema_of(
     let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
     // Parameters of functions and the sink's own columns are checked only here.
     state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
-    table_schema(&query.plan, &query.columns)
+    let schema = table_schema(&query.plan, &query.columns)?;
+    refuse_unknown_descriptions(job, &schema)?;
+    Ok(schema)
+}
+
+/// A description of a column that the table does not have: it was renamed, or its name is misspelt.
+fn refuse_unknown_descriptions(job: &Job, schema: &Schema) -> Result<()> {
+    let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    match job.manifest.columns.keys().find(|column| !known.contains(&column.as_str())) {
+        Some(column) => Err(unknown_description(job, column, &known)),
+        None => Ok(()),
+    }
 }
 
 /// Columns of `by` and `lookback` must be the source's, or the first run after a change would fail.

@@ -35,6 +35,7 @@ use tempfile::TempDir;
 
 use super::{JobOptions, Mode, Outcome, RunOptions, Workbench, run};
 use crate::execute::InProcess;
+use crate::landing::Databases;
 use crate::session::{RuntimeOptions, runtime, session_config, session_state};
 use crate::source::delta::DeltaScan;
 use crate::source::file::ReadOptions;
@@ -281,6 +282,7 @@ fn bench(project: Project, folder: &std::path::Path, lake: &str) -> Workbench {
             attempts: 1,
         },
         catalog: Arc::new(crate::catalog::LocalCatalog),
+        databases: Databases::default(),
     }
 }
 

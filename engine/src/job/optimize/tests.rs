@@ -60,6 +60,7 @@ impl Scene {
                 commit: CommitOptions::default(),
                 attempts: 3,
             },
+            databases: crate::landing::Databases::default(),
         };
         Self { folder, bench, name: "silver.rows".parse().unwrap() }
     }

@@ -6,8 +6,8 @@ use pulse_core::decide::{Bookmarks, FileChanges, RunPlan};
 use pulse_core::{Error, Result};
 
 use crate::job::Workbench;
-use crate::job::roots::existing_root;
-use crate::source::file::{Known, Listing, SourceFile, digests, has_digest, list};
+use crate::job::roots::listed;
+use crate::source::file::{Known, Listing, SourceFile, digests, has_digest};
 use crate::store::store_path;
 
 /// One source of files.
@@ -42,7 +42,7 @@ pub(super) struct ListedFiles {
 /// Lists the source's files, and reads those whose status says that they may have changed.
 ///
 /// # Errors
-/// `Invalid` when the root does not exist, otherwise as [`list`] and [`digests`].
+/// `Invalid` when the root does not exist, otherwise as [`listed`] and [`digests`].
 pub(super) async fn list_files(bench: &Workbench, name: &str, known: &Bookmarks) -> Result<ListedFiles> {
     let source = bench
         .project
@@ -50,9 +50,8 @@ pub(super) async fn list_files(bench: &Workbench, name: &str, known: &Bookmarks)
         .files
         .get(name)
         .ok_or_else(|| Error::internal(format!("source `raw.{name}` is referenced and not declared")))?;
-    let root = existing_root(name, source)?;
+    let (root, mut listing) = listed(bench, name, source).await?;
     let (store, folder) = (bench.lake.stores().client(&root)?, store_path(&root)?);
-    let mut listing = list(store.as_ref(), &folder, source).await?;
     listing.warnings.iter_mut().for_each(|warning| warning.insert_str(0, &format!("raw.{name}: ")));
     let unsure = listing.files.iter().filter(|file| is_unsure(file, known.file(name, &file.path))).cloned().collect();
     let digests = digests(store.as_ref(), &folder, unsure).await?;

@@ -103,7 +103,10 @@ pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String]) -> Result<Ve
 /// When files of the table cannot be read.
 pub(super) async fn warn(bench: &Workbench, pinned: &mut Pinned) -> Result<()> {
     let mut warnings = Vec::new();
-    for (name, files) in pinned.files.iter().filter(|(_, files)| !files.gone.is_empty()) {
+    // Files of a database come and go with its rows.
+    let is_of_database = |name: &str| bench.project.sources.database_of(name).is_some();
+    let of_files = pinned.files.iter().filter(|(name, files)| !files.gone.is_empty() && !is_of_database(name));
+    for (name, files) in of_files {
         let rows = count_rows(bench, pinned, &files.gone, MOST_BYTES).await?;
         let fate = match &pinned.plan {
             RunPlan::Rebuild { .. } => Fate::Replaced,

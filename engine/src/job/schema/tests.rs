@@ -16,6 +16,22 @@ fn job(renamed: &BTreeMap<String, String>) -> Job {
     Project::parse(&files).unwrap().jobs.into_values().next().unwrap()
 }
 
+#[test]
+fn a_description_of_no_column_is_refused_at_its_place() {
+    let manifest = "owner = \"me\"\ngrain = [\"price\"]\n[sink.overwrite]\n[columns]\nprice = \"USD\"\nprize = \"?\"\n";
+    let files = [("project.toml", "name = \"t\""), ("s/t/job.toml", manifest), ("s/t/query.sql", "select 1 as price")];
+    let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect::<ProjectFiles>();
+    let job = Project::parse(&files).unwrap().jobs.into_values().next().unwrap();
+    let schema = |names: &[&str]| {
+        Schema::new(names.iter().map(|name| Field::new(*name, DataType::Int64, true)).collect::<Vec<_>>())
+    };
+    let error = refuse_unknown_descriptions(&job, &schema(&["price"])).unwrap_err().render();
+    for text in ["s/t/job.toml:6:1", "the table has no column `prize`", "did you mean `price`?"] {
+        assert!(error.contains(text), "{error}");
+    }
+    refuse_unknown_descriptions(&job, &schema(&["price", "prize"])).unwrap();
+}
+
 /// Of numbers: the kind, and the digits before and after the point that the type holds.
 type Size = Option<(char, i32, i32)>;
 

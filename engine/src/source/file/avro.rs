@@ -275,8 +275,9 @@ impl AvroRows {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let Some((header, length)) = Header::parse(bytes)? else {
-            let limit = self.rows.rows().options().max_line_bytes;
+        // What lies beyond is there or not, as the bytes arrive.
+        let limit = self.rows.rows().options().max_line_bytes;
+        let Some((header, length)) = Header::parse(bytes.get(..limit).unwrap_or(bytes))? else {
             return if bytes.len() > limit {
                 Err(format!("its header is longer than {limit} bytes"))
             } else {

@@ -1,11 +1,13 @@
 mod absent;
 mod avro;
+mod corpus;
 mod csv_options;
 mod csv_round_trip;
 mod csv_rules;
 mod damaged;
 pub(super) mod files;
 mod fixed_rules;
+mod fuzz;
 mod hive;
 mod json_rules;
 mod json_shapes;

@@ -106,6 +106,11 @@ impl ColumnBuilder {
         self.required
     }
 
+    /// Whether it takes any text as it is.
+    pub(super) fn takes_text(&self) -> bool {
+        matches!(self.kind, Kind::Text)
+    }
+
     /// Whether it takes the text of any value of JSON.
     pub(super) fn takes_json(&self) -> bool {
         matches!(self.kind, Kind::Json)

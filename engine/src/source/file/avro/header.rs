@@ -118,7 +118,7 @@ impl Header {
         }
         // Full with the last row, so that nothing is looked for behind it.
         let builder = ReaderBuilder::new().with_batch_size(rows.max(1));
-        let mut reader = builder.build(file.as_slice()).map_err(|error| error.to_string())?;
+        let mut reader = builder.build(file.as_slice()).map_err(|error| schema_fault(&error.to_string()))?;
         if rows == 0 {
             return Ok(RecordBatch::new_empty(reader.schema()));
         }
@@ -129,6 +129,12 @@ impl Header {
             None => Err("no row was read".to_owned()),
         }
     }
+}
+
+/// What a library says of a schema, without the schema: it shows it in another order each time.
+fn schema_fault(error: &str) -> String {
+    let said = error.split(['(', '{']).next().unwrap_or(error);
+    format!("its schema is not read: {}", said.trim_end())
 }
 
 /// Reads a header.

@@ -122,7 +122,8 @@ impl Tree {
             items => Shape::Array(items),
         };
         let marks = Marks { record: 0, met: vec![0; nodes], any: false };
-        let strays = Strays::new(if root.texts.is_empty() { policy } else { Policy::Skip });
+        // A column that takes the whole record reads every field.
+        let strays = Strays::new(if root.texts.is_empty() && root.values.is_empty() { policy } else { Policy::Skip });
         Ok(Self { root, shape, takes_json: takes, marks, strays })
     }
 
@@ -146,6 +147,7 @@ impl Tree {
         }
         deserializer.end()?;
         found.put_text(&self.root.texts, text.trim_ascii());
+        found.put_values(&self.root, text.trim_ascii());
         found.marks.any = true;
         Ok(Values { rescued: found.strays.take_object(), ..found.values })
     }

@@ -25,8 +25,8 @@ impl RecordReader {
     pub(super) fn new(rows: &Rows, fields: &[String]) -> Result<Self> {
         let wanted = rows.columns.iter().map(|column| {
             let field = column.field();
-            // The text of a whole record is all that it can be read as.
-            Wanted { field, is_text: field.is_empty(), takes_json: column.takes_json() }
+            // A string takes a whole record as its text; other columns take it as they take any object.
+            Wanted { field, is_text: field.is_empty() && column.takes_text(), takes_json: column.takes_json() }
         });
         Ok(Self { tree: Tree::new(wanted, fields, rows.policy())? })
     }

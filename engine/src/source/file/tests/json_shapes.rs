@@ -239,6 +239,26 @@ fn json_text_as_it_stands() {
 }
 
 #[test]
+fn a_whole_record_as_text_as_json_and_as_a_struct() {
+    for format in [json!({ "json_lines": {} }), joined(), json!({ "json": {} })] {
+        let source = source(
+            &["text: string", "all: json", "one: struct<s:string,t:bigint>"],
+            &format,
+            &json!({ "text": "", "all": "", "one": "" }),
+        );
+        let record = r#"{"s": "a", "t": 5, "x": [1.50]}"#;
+        let text = if format.get("json").is_some() { format!("[{record}]") } else { format!("{record}\n") };
+        let expected = format!("{record}|{record}|{{s: a, t: 5}}");
+        assert_eq!(rows_of(&source, &text), [kept(1, &expected)], "{format}");
+    }
+    let source = source(&["one: struct<t:bigint>"], &json!({ "json_lines": {} }), &json!({ "one": "" }));
+    let rows = rows_of(&source, "{\"t\":\"x\"}\n{\"t\":1}\n{}\n");
+    assert_eq!(rows[1..], [kept(2, "{t: 1}"), kept(3, "{t: }")]);
+    let (reason, raw) = rows[0].content.clone().unwrap_err();
+    assert!(reason.contains("one.t") && raw == "{\"t\":\"x\"}", "{reason}");
+}
+
+#[test]
 fn names_that_differ_by_case_and_names_that_occur_twice() {
     let source = source(&["t: bigint", "ticker: string"], &json!({ "json_lines": {} }), &json!({ "ticker": "T" }));
     assert_eq!(rows_of(&source, r#"{"T":"A","t":1}"#), [kept(1, "1|A")]);

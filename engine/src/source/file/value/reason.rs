@@ -12,9 +12,14 @@ impl ColumnBuilder {
     #[cold]
     pub(in super::super) fn reason(&self, fault: Fault, value: &str) -> String {
         match fault {
-            Fault::Inside => format!("`{}{}`{}", self.field, self.trouble.path, self.trouble.complaint),
-            _ => format!("`{}`{}", self.field, self.complaint(fault, value)),
+            Fault::Inside => format!("`{}{}`{}", self.place(), self.trouble.path, self.trouble.complaint),
+            _ => format!("`{}`{}", self.place(), self.complaint(fault, value)),
         }
+    }
+
+    /// The field, or the column where it takes the whole record.
+    fn place(&self) -> &str {
+        if self.field.is_empty() { &self.name } else { &self.field }
     }
 
     /// The reason behind the name of the field.
