@@ -84,6 +84,11 @@ pub(crate) fn lines(
         };
         let (failed, checked) = (count(outcome.failed), count(outcome.checked));
         lines.push(format!("{:<10}   {word}: \"{}\" {failed} of {checked}", "", outcome.name));
+        // The message of a run that failed has it already.
+        if outcome.on_fail == OnFail::Fail {
+            continue;
+        }
+        lines.extend(outcome.evidence.iter().map(|line| format!("{:<10}     {line}", "")));
     }
     // A row that fails several expectations has the names of all of them; each stands above with its count.
     let is_name = |name: &str| record.expectations.iter().any(|outcome| outcome.name == name);

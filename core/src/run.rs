@@ -285,6 +285,9 @@ pub struct ExpectationOutcome {
     /// Rows that were looked at; 1 for a check of the table.
     pub checked: u64,
     pub failed: u64,
+    /// Values, limits and sample rows of a failure that no quarantine shows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
 }
 
 /// Why a run failed.

@@ -119,6 +119,7 @@ fn details(record: &RunRecord) {
     for outcome in &record.expectations {
         let (failed, checked) = (output::count(outcome.failed), output::count(outcome.checked));
         output::line(&format!("  expected \"{}\": {failed} of {checked} failed ({:?})", outcome.name, outcome.on_fail));
+        outcome.evidence.iter().for_each(|line| output::line(&format!("    {line}")));
     }
 }
 

@@ -61,8 +61,13 @@ fn run(state: RunState) -> RunRecord {
     let mut record = RunRecord::queued(RunId::new(TriggerId::new(at, 1), name("silver.trades")));
     (record.state, record.started, record.seconds) = (state, Some(at.timestamp_millis()), 12.34);
     (record.counts.rows_out, record.version) = (185_996, Some(3));
-    let outcome =
-        |name: &str, failed| ExpectationOutcome { name: name.to_owned(), on_fail: OnFail::Fail, checked: 9000, failed };
+    let outcome = |name: &str, failed| ExpectationOutcome {
+        name: name.to_owned(),
+        on_fail: OnFail::Fail,
+        checked: 9000,
+        failed,
+        evidence: Vec::new(),
+    };
     record.expectations = vec![outcome(HOSTILE, 1234), outcome("some", 0)];
     record
 }

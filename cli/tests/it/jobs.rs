@@ -332,3 +332,24 @@ fn a_plan_tells_what_a_run_then_does() {
     assert!(plan.contains("1 of 2 files are new, 0 changed"), "{plan}");
     assert_eq!(scene.versions()["bronze.lines"], "0");
 }
+
+#[test]
+fn a_failed_expectation_shows_values_and_limits() {
+    let scene = Scene::empty();
+    let query = "select cast(column1 as bigint) as n, cast(column2 as timestamp with time zone) as ts \
+                 from (values (1, '2024-01-01T00:00:00Z'), (2, '2024-01-02T00:00:00Z'), (30, '2024-01-02T06:00:00Z'))";
+    let job = |expect: &str, on_fail: &str| {
+        let expect = format!("[[expect]]\nname = \"e\"\n{expect}\non_fail = \"{on_fail}\"\n");
+        scene.job("silver.a", &format!("grain = [\"n\"]\n[sink.overwrite]\n{expect}"), query);
+    };
+    for (expect, texts) in [
+        ("check = \"n < 3\"", ["\"e\" failed 1 of 3", "n = 30"]),
+        ("fresh = { column = \"ts\", hours = 24 }", ["the newest `ts` is 2024-01-02T06:00:00Z", "24 h are allowed"]),
+        ("rows = { at_least = 5 }", ["3 rows; at least 5 are allowed", "\"e\" failed"]),
+    ] {
+        job(expect, "fail");
+        scene.pulse(&["run", "--all"]).fails(3, &texts);
+        job(expect, "warn");
+        scene.pulse(&["run", "--all"]).ok().says(&[texts[0].trim_start_matches("\"e\" failed ")]);
+    }
+}

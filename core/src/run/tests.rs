@@ -32,8 +32,13 @@ fn a_record_survives_json() {
     record.place = Some(Place::Cluster);
     record.interval = Some(Interval::parse_bounds("2024-02-28", "2024-02-29").unwrap());
     record.inputs = vec![InputRecord { source: "raw.bars".into(), version: None, files: 2, rows: 3, bytes: 4 }];
-    record.expectations =
-        vec![ExpectationOutcome { name: "n".into(), on_fail: OnFail::Quarantine, checked: 3, failed: 1 }];
+    record.expectations = vec![ExpectationOutcome {
+        name: "n".into(),
+        on_fail: OnFail::Quarantine,
+        checked: 3,
+        failed: 1,
+        evidence: Vec::new(),
+    }];
     record.error = Some(RunError { causes: vec!["root".into()], ..RunError::new(ErrorKind::Exhausted, "m") });
     record.failures = vec![AttemptFailure {
         attempt: 1,
@@ -92,6 +97,12 @@ fn how_a_run_ended_is_read_from_its_record() {
     record.state = RunState::Failed;
     record.error = Some(RunError::new(ErrorKind::Data, "m"));
     assert_eq!(RunOutcome::of(&record), Some(RunOutcome::Failed { kind: ErrorKind::Data }));
-    record.expectations = vec![ExpectationOutcome { name: "n".into(), on_fail: OnFail::Fail, checked: 3, failed: 1 }];
+    record.expectations = vec![ExpectationOutcome {
+        name: "n".into(),
+        on_fail: OnFail::Fail,
+        checked: 3,
+        failed: 1,
+        evidence: vec!["x 1".into()],
+    }];
     assert_eq!(RunOutcome::of(&record), Some(RunOutcome::ExpectationFailed));
 }

@@ -10,7 +10,7 @@ use super::refers::Referred;
 use super::repeats::Groups;
 use super::replace::overlapping;
 use super::report::Staged;
-use super::{Workbench, fresh, refers};
+use super::{Workbench, evidence, fresh, refers};
 use crate::source::delta::DeltaScan;
 
 /// What a run is about to commit.
@@ -53,11 +53,16 @@ pub(super) async fn outcomes(
         } else {
             (1, u64::from(!expectation.rows.as_ref().is_none_or(|bounds| enough(bounds, staged.total.rows_written))))
         };
+        let evidence = match failed {
+            0 => Vec::new(),
+            _ => evidence::of(bench, job, expectation, written, now).await,
+        };
         outcomes.push(ExpectationOutcome {
             name: expectation.name.clone(),
             on_fail: expectation.on_fail,
             checked,
             failed,
+            evidence,
         });
     }
     Ok(outcomes)
@@ -99,13 +104,20 @@ async fn repeated(bench: &Workbench, job: &Job, place: usize, unique: &Unique, w
 
 /// What to say when an expectation forbids the commit.
 pub(super) fn refusal(job: &Job, outcomes: &[ExpectationOutcome]) -> Option<String> {
-    let failed: Vec<String> = outcomes
-        .iter()
-        .filter(|outcome| outcome.on_fail == OnFail::Fail && outcome.failed > 0)
+    let failed = || outcomes.iter().filter(|outcome| outcome.on_fail == OnFail::Fail && outcome.failed > 0);
+    let counts: Vec<String> = failed()
         .map(|outcome| format!("\"{}\" failed {} of {}", outcome.name, outcome.failed, outcome.checked))
         .collect();
-    (!failed.is_empty())
-        .then(|| format!("{}: expectation {}; the table stays as it was", job.manifest_path(), failed.join(", ")))
+    if counts.is_empty() {
+        return None;
+    }
+    let mut message = format!("{}: expectation {}; the table stays as it was", job.manifest_path(), counts.join(", "));
+    for outcome in failed() {
+        for line in &outcome.evidence {
+            message.push_str(&format!("\n  \"{}\": {line}", outcome.name));
+        }
+    }
+    Some(message)
 }
 
 fn enough(bounds: &Rows, rows: u64) -> bool {

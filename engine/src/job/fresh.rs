@@ -42,6 +42,22 @@ pub(super) async fn holds(
     Ok(false)
 }
 
+/// The newest value of all rows.
+pub(super) async fn newest_of(
+    bench: &Workbench,
+    job: &Job,
+    fresh: &Fresh,
+    written: &Written<'_>,
+) -> Result<Option<DateTime<Utc>>> {
+    let mut found = None;
+    for scan in [written.scan, written.kept] {
+        if !scan.files().is_empty() {
+            found = found.max(read(bench, job, scan, &fresh.column).await?);
+        }
+    }
+    Ok(found)
+}
+
 fn newest(file: &DataFile, scan: &DeltaScan, column: &str) -> Option<DateTime<Utc>> {
     let schema = scan.schema();
     file.max(column, schema.field_with_name(column).ok()?.data_type()).as_ref().and_then(instant)

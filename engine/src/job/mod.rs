@@ -4,6 +4,7 @@ mod changes;
 mod check;
 mod conform;
 mod distinct;
+mod evidence;
 mod external;
 mod fixture;
 mod fresh;

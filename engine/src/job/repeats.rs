@@ -128,7 +128,8 @@ fn scan(name: &str, rows: &DeltaScan, columns: &[String]) -> DataFusionResult<Lo
     LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(rows.clone())), None)?.project(columns.iter().map(ident))
 }
 
-fn shown(batch: &RecordBatch) -> std::result::Result<Vec<String>, arrow::error::ArrowError> {
+/// Rows as text, such as `symbol = A, ts = null`.
+pub(super) fn shown(batch: &RecordBatch) -> std::result::Result<Vec<String>, arrow::error::ArrowError> {
     let options = FormatOptions::default().with_null("null");
     let (names, formatters): (Vec<_>, Vec<_>) = batch
         .schema_ref()

@@ -1,0 +1,79 @@
+//! `pulse query`: what it prints, where a query comes from, and what it says of a wrong one.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use crate::support::Scene;
+
+fn scene() -> Scene {
+    let scene = Scene::empty();
+    let manifest = "grain = [\"n\"]\n[sink.overwrite]\n";
+    scene.job(
+        "silver.numbers",
+        manifest,
+        "select cast(column1 as bigint) as n, column2 as word from (values (1, 'a'), (2, ''), (3, null))",
+    );
+    scene.run_all();
+    scene
+}
+
+#[test]
+fn no_value_and_an_empty_text_look_different() {
+    let scene = scene();
+    let query = |output: &str| {
+        scene.pulse(&["--output", output, "query", "select n, word from silver.numbers order by n"]).ok().stdout
+    };
+    assert_eq!(query("csv"), "n,word\n1,a\n2,\"\"\n3,\n");
+    assert_eq!(query("json"), "{\"n\":1,\"word\":\"a\"}\n{\"n\":2,\"word\":\"\"}\n{\"n\":3,\"word\":null}\n");
+    let table = query("table");
+    assert!(table.contains("| 3 | NULL |") && table.contains("| 2 |      |"), "{table}");
+}
+
+#[test]
+fn a_query_comes_from_the_line_a_file_or_stdin() {
+    let scene = scene();
+    let sql = "select count(*) as rows from silver.numbers;";
+    let file = scene.raw.join("query.sql");
+    std::fs::write(&file, sql).unwrap();
+    for arguments in [["query", sql].as_slice(), &["query", "--file", file.to_str().unwrap()]] {
+        assert_eq!(scene.pulse(&[&["--output", "csv"], arguments].concat()).ok().stdout, "rows\n3\n");
+    }
+    let mut command = scene.command(&["--output", "csv", "query"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+    assert_eq!(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap(), "rows\n3\n");
+}
+
+#[test]
+fn rows_beyond_the_limit_are_counted() {
+    let scene = scene();
+    let limited = scene.pulse(&["query", "select n from silver.numbers order by n", "--limit", "2"]).ok();
+    assert_eq!(limited.stdout.lines().count(), 6);
+    limited.says(&["2 of 3 rows", "--limit 0"]);
+    scene.pulse(&["query", "select n from silver.numbers where n = 1"]).ok().says(&["1 row"]);
+}
+
+#[test]
+fn tables_are_listed_described_and_read_as_they_were() {
+    let scene = scene();
+    scene.job("silver.numbers", "grain = [\"n\"]\n[sink.overwrite]\n", "select cast(7 as bigint) as n, 'x' as word");
+    scene.run_all();
+    let csv = |sql: &str| scene.pulse(&["--output", "csv", "query", sql]).ok().stdout;
+    assert_eq!(csv("show tables"), "table,kind\nsilver.numbers,table\n");
+    assert_eq!(csv("describe silver.numbers"), "column,type\nn,bigint\nword,string\n");
+    assert_eq!(csv("select count(*) as c from silver.numbers"), "c\n1\n");
+    assert_eq!(csv("select count(*) as c from silver.numbers@0"), "c\n3\n");
+    assert_eq!(csv("select count(*) as c from silver.numbers@1 a join silver.numbers@0 b on a.n > b.n"), "c\n3\n");
+    scene.pulse(&["query", "select n from silver.numbers@9"]).fails(2, &["silver.numbers", "9"]);
+    scene.pulse(&["query", "select n from silver.numbers@last"]).fails(2, &["write a version as a number"]);
+}
+
+#[test]
+fn a_wrong_name_has_a_caret_and_the_name_that_was_meant() {
+    let scene = scene();
+    let wrong = |sql: &str, texts: &[&str]| drop(scene.pulse(&["query", sql]).fails(2, texts));
+    wrong("select n\nfrom silver.nmbers", &["query:2:6", "^", "did you mean `silver.numbers`?"]);
+    wrong("select wrod from silver.numbers", &["query:1:8", "^", "Did you mean"]);
+    wrong("select n from numbers", &["query:1:15", "name its layer: `silver.numbers`"]);
+    wrong("  ", &["there is no query"]);
+}
