@@ -10,7 +10,7 @@ use arrow::array::{Int64Array, RecordBatch};
 use datafusion::parquet::arrow::ArrowWriter;
 
 use crate::support::{Scene, workspace};
-use examples::{EXAMPLES, Example, SUPPLEMENT};
+use examples::{ELSEWHERE, EXAMPLES, Example, SUPPLEMENT};
 
 const FILE_JOB: &str = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";
 
@@ -64,6 +64,7 @@ fn contracts() -> String {
     };
     let mut text: String = blocks(&guide()).into_iter().filter(is_contract).map(|(_, block)| block).collect();
     text += SUPPLEMENT;
+    text += ELSEWHERE;
     for Example { name, columns, feed, .. } in EXAMPLES.iter().filter(|example| !example.columns.is_empty()) {
         let path = if feed.starts_with("path") { "" } else { "path = \"*\"\n" };
         text += &format!("[files.{name}]\nroot = \"$raw/{name}\"\n{columns}\n[files.{name}.feed.all]\n{path}{feed}\n");
@@ -121,6 +122,11 @@ fn write_jobs(scene: &Scene) {
     }
 }
 
+/// With one blank between words: names stand below each other, and lines break where a terminal ends.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// All values of a row as one text.
 fn query(Example { name, values, .. }: &Example) -> String {
     let cells: Vec<String> = values.iter().map(|value| format!("coalesce(cast({value} as varchar), '')")).collect();
@@ -145,7 +151,10 @@ fn every_example_reads_what_it_says() {
     }
     other_input(&scene);
     write_jobs(&scene);
-    scene.run_all();
+    let said = words(&scene.run_all().stderr);
+    for (_, block) in blocks(&guide()).into_iter().filter(|(language, _)| language == "text") {
+        block.lines().for_each(|line| assert!(said.contains(&words(line)), "the run does not say `{line}`: {said}"));
+    }
 
     let unions = EXAMPLES.iter().map(|Example { name, .. }| format!("select '{name}' as n, line, v from rows.{name}"));
     let found = scene.rows(&format!("({})", unions.collect::<Vec<_>>().join(" union all ")));
@@ -171,6 +180,7 @@ fn every_example_reads_what_it_says() {
     assert_eq!(scene.rows("(select * from silver.trades)"), ["1,A,10.5", "2,B,"]);
     assert_eq!(scene.rows("(select id, first from bronze.ev)"), ["1,1.50", "2,"]);
     assert_eq!(scene.rows("(select id, px from silver.legs)"), ["1,1.50", "1,2"]);
+    assert_eq!(scene.rows("(select k, px, _rescued from bronze.ticks)"), ["1,,\"{\"\"venue\"\":\"\"X\"\"}\"", "2,,"]);
     assert_eq!(scene.rows("(select x, d, s from bronze.hive)"), ["1,2024-01-01,a/b", "2,,\u{fc} c"]);
     // By fastavro: the twelfth value of each row.
     let codes: Vec<String> = read("engine/src/source/file/tests/data/trades.txt")
@@ -186,6 +196,7 @@ fn other_input(scene: &Scene) {
     let avro = workspace().join("engine/src/source/file/tests/data/trades_null.avro");
     scene.put("avro/trades.avro", fs::read(avro).unwrap());
     scene.job("rows.avro", FILE_JOB, "select id, code, source_file, line from raw.avro");
+    scene.put("a.jsonl", "{\"k\":1,\"venue\":\"X\"}\n{\"k\":2}\n");
     scene.put("ev/a.json", "{\"id\":1,\"legs\":[{\"px\":1.50},{\"px\":2}]}\n{\"id\":2,\"legs\":[]}\n");
     scene.put("hive/d=2024-01-01/s=a%2Fb/part-0.parquet", parquet(1));
     scene.put("hive/d=__HIVE_DEFAULT_PARTITION__/s=%C3%BC%20c/part-0.parquet", parquet(2));
@@ -215,7 +226,7 @@ fn every_block_and_every_option_of_the_guide_is_run() {
     let run = contracts();
     for (language, block) in blocks(&guide()) {
         match language.as_str() {
-            "toml" | "sql" | "sh" => {}
+            "toml" | "sql" | "sh" | "text" => {}
             "" => assert!(run.contains(block.trim_end()), "is run by no test:\n{block}"),
             other => panic!("no test runs blocks of {other}:\n{block}"),
         }
@@ -247,7 +258,7 @@ fn options() -> Vec<String> {
 fn every_option_of_the_reference_has_an_example_that_runs() {
     let (options, run) = (options(), contracts());
     assert!(options.len() > 40 && options.contains(&"outer".to_owned()), "{options:?}");
-    for option in options.iter().filter(|option| !["files", "tables", "feed"].contains(&option.as_str())) {
+    for option in options.iter().filter(|option| !["files", "tables", "databases", "feed"].contains(&option.as_str())) {
         assert!(run.contains(&format!("{option} = ")), "no example of the guide has `{option}`");
     }
 }

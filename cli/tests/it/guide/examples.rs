@@ -34,6 +34,29 @@ columns = [{ name = "id", type = "bigint" }, { name = "code", type = "string" }]
 path = "*"
 format = { avro = {} }
 rename = { code = "/venue/code" }
+[files.ticks]
+root = "$raw"
+columns = [{ name = "k", type = "bigint" }, { name = "px", type = "double" }]
+"#;
+
+/// Options of sources that need a server; `databases.rs` runs them against one, the client of Glue is tested in `aws/`.
+pub(super) const ELSEWHERE: &str = r#"
+[tables.registered]
+glue = "market.trades"
+[databases.shop]
+url = "postgresql://reader@db.example.com/shop"
+password = "env:SHOP_PASSWORD"
+sslmode = "verify-full"
+root_certificate = "/etc/ssl/shop.pem"
+connections = 2
+[databases.shop.tables.orders]
+table = "public.orders"
+columns = [{ name = "id", type = "bigint" }]
+bookmark = "id"
+margin = 100
+[databases.shop.tables.customers]
+query = "select id::bigint from customers"
+columns = [{ name = "id", type = "bigint" }]
 "#;
 
 const XY: &str = r#"columns = [{ name = "x", type = "bigint" }, { name = "y", type = "string" }]"#;
@@ -316,6 +339,26 @@ rename = { raw = "" }"#,
         files: &[("a.json", b"{\"a\": [1, \"x\"]}\n")],
         rows: &[(1, r#"{"a": [1, "x"]}"#)],
         rejects: &[],
+    },
+    Example {
+        name: "partitions",
+        columns: r#"columns = [{ name = "x", type = "bigint" }, { name = "day", type = "date" }]"#,
+        feed: r#"path = "*.csv"
+partitions = ["day"]
+format = { csv = {} }"#,
+        values: &["x", "day"],
+        files: &[("day=2024-01-02/a.csv", b"x\n1\n"), ("day=__HIVE_DEFAULT_PARTITION__/a.csv", b"x\n2\n"), ("day=x/a.csv", b"x\n3\n")],
+        rows: &[(2, "1|2024-01-02"), (2, "2|")],
+        rejects: &["1,@"],
+    },
+    Example {
+        name: "only_known",
+        columns: XY,
+        feed: "format = { json_lines = {} }\nunknown = \"reject\"",
+        values: &["x", "y"],
+        files: &[("a.json", b"{\"x\":1,\"y\":\"a\"}\n{\"x\":2,\"z\":3}\n")],
+        rows: &[(1, "1|a")],
+        rejects: &["2,@"],
     },
     Example {
         name: "rounded",
