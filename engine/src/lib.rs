@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod catalog;
+mod checked;
 pub mod cluster;
 pub mod codec;
 pub mod error;

@@ -14,6 +14,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use pulse_core::Result;
 
+use crate::checked::CheckedIntegers;
 use crate::error::{from_datafusion, from_io};
 use crate::function::register_all;
 use crate::microseconds::{MicrosecondLiterals, MicrosecondTypes};
@@ -121,7 +122,11 @@ pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
         .with_query_planner(Arc::new(SinkPlanner))
         .with_type_planner(Arc::new(MicrosecondTypes))
         .with_analyzer_rules(
-            std::iter::once(Arc::new(MicrosecondLiterals) as _).chain(Analyzer::new().rules).collect(),
+            std::iter::once(Arc::new(MicrosecondLiterals) as _)
+                .chain(Analyzer::new().rules)
+                // Once both sides of an operator have one type.
+                .chain([Arc::new(CheckedIntegers) as _])
+                .collect(),
         );
     register_all(builder).build()
 }

@@ -47,6 +47,7 @@ use std::sync::Arc;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{ScalarUDF, WindowUDF};
 
+use crate::checked;
 use crate::one_nan::one_nan;
 
 /// The indicators of this module's first table.
@@ -62,7 +63,7 @@ pub(crate) fn takes_pieces(function: &WindowUDF) -> bool {
 
 /// The functions of this module's second table.
 pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    [calendar::functions(), json::functions()].concat()
+    [calendar::functions(), json::functions(), checked::functions()].concat()
 }
 
 /// Adds DataFusion's own functions, those of datafusion-spark, and ours.
