@@ -718,7 +718,7 @@ fn a_database_needs_the_variables_of_its_url() {
         project.with_variables(&values)
     };
     let check = |pairs: &[(&str, &str)], job: &str| with(pairs).check_values(&[job.parse().unwrap()]);
-    insta::assert_snapshot!(check(&[("host", "h")], "bronze.orders").unwrap_err(), @"`databases.shop` of sources.toml needs the variable `base`: pass `--var base=VALUE`, or set it in project.toml");
+    insta::assert_snapshot!(check(&[("base", "d")], "bronze.orders").unwrap_err(), @"`databases.shop` of sources.toml needs the variable `host`: pass `--var host=VALUE`, or set it in project.toml");
     check(&[("raw", "/x")], "bronze.bars").unwrap();
     let given = [("host", "h:6000"), ("base", "d$x")];
     check(&given, "bronze.orders").unwrap();
