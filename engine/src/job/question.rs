@@ -180,7 +180,17 @@ async fn of_lake(bench: &Workbench, name: &str, sql: &str) -> Result<(Table, Sna
     };
     if let Ok(name) = name.parse::<TableName>() {
         let table = lake.table(&name)?;
-        if let Some(snapshot) = table.snapshot(version).await? {
+        if let Some(newest) = table.snapshot(None).await? {
+            let snapshot = match version.filter(|version| *version != newest.version) {
+                None => newest,
+                Some(version) if version > newest.version => {
+                    return Err(Error::invalid(format!(
+                        "{name} has no version {version}: its newest is {}",
+                        newest.version
+                    )));
+                }
+                Some(version) => table.snapshot(Some(version)).await?.unwrap_or(newest),
+            };
             return Ok((table, snapshot));
         }
     }
