@@ -7,6 +7,7 @@ mod grain;
 mod history;
 mod increments;
 mod latest;
+mod life;
 mod types;
 mod unknown;
 mod whole;
@@ -274,6 +275,7 @@ fn bench(project: Project, folder: &std::path::Path, lake: &str) -> Workbench {
             read: ReadOptions::default(),
             commit: CommitOptions { checkpoint_every: 3, ..CommitOptions::default() },
             attempts: 1,
+            optimize_files: 0,
         },
         catalog: Arc::new(crate::catalog::LocalCatalog),
     }
