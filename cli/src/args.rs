@@ -47,7 +47,8 @@ pub(crate) struct Global {
     /// Value of a variable of the project, such as `raw=sample`; may be repeated.
     #[arg(long = "var", global = true, env = "PULSE_VAR", value_name = "NAME=VALUE", value_delimiter = ',')]
     pub(crate) variables: Vec<String>,
-    /// How answers are printed.
+    /// How answers are printed: for people, as one JSON object on each line (`jsonl` is another name for it), or as CSV.
+    /// docs/reference/output.md describes them.
     #[arg(long, global = true, env = "PULSE_OUTPUT", default_value = "table")]
     pub(crate) output: Output,
     /// Colours: on a terminal unless `NO_COLOR` is set, always or never.
@@ -83,6 +84,7 @@ impl Global {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     Table,
+    #[value(alias = "jsonl")]
     Json,
     Csv,
 }
@@ -130,7 +132,7 @@ pub(crate) enum Command {
         /// A query, such as "select count(*) from silver.bars_1m".
         sql: String,
     },
-    /// List tables, show one or its history.
+    /// Look at tables and look after them: list, show, optimize, restore, drop.
     #[command(subcommand)]
     Table(TableAction),
     /// Run the jobs' fixtures.
@@ -357,14 +359,32 @@ pub(crate) enum SourceAction {
     },
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Tables {
+    /// Tables, such as `silver.bars_1m`. `*` stands for any text (`silver.*`).
+    pub(crate) names: Vec<String>,
+    /// Every table of the lake.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShowFiles {
+    Count,
+    All,
+}
+
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum TableAction {
-    /// All tables of the lake.
+    /// All tables of the lake, and whether a job of the project writes them.
     List,
-    /// Columns and size of one table; of a job with an `interval`, also which intervals were computed and which are missing.
+    /// Columns and size of one table, what it was made from (versions of tables, files, intervals), and how its last runs computed it.
     Show {
         /// Table, such as `silver.bars_1m`.
         name: String,
+        /// Files that it was made from: their number, or all of their paths.
+        #[arg(long, default_value = "count", value_name = "WHICH")]
+        files: ShowFiles,
     },
     /// Commits of one table, newest first.
     History {
@@ -374,13 +394,39 @@ pub(crate) enum TableAction {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
-    /// Rewrite small files of one table into larger ones; its rows stay as they are.
+    /// Rewrite small files into larger ones; rows stay as they are. A table that is refused keeps no other from being optimized.
     Optimize {
-        /// Table, such as `silver.bars_1m`.
-        name: String,
+        #[command(flatten)]
+        tables: Tables,
         /// Size of a file, in MiB; that of the table's job when the project has it, else 128.
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
         target_mib: Option<u32>,
+    },
+    /// Make a table what it was at an earlier version, in one commit after its newest. Its job goes on from there.
+    Restore {
+        /// Table, such as `silver.bars_1m`.
+        name: String,
+        /// `pulse table history` shows them.
+        #[arg(long)]
+        version: u64,
+    },
+    /// Give a table and its quarantine another name, on this machine's disk. The folder of its job is renamed by hand.
+    Rename {
+        /// Table, such as `silver.bars`.
+        old: String,
+        /// Its new name, such as `silver.bars_1m`.
+        new: String,
+    },
+    /// Delete a table: its files, its log and its entry in the catalog.
+    Drop {
+        /// Table, such as `silver.bars_1m`.
+        name: String,
+        /// Delete the table of its rejected rows too.
+        #[arg(long)]
+        quarantine: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
     /// Remove the rows of raw files that are gone from a table that appends them.
     Forget {
@@ -393,10 +439,10 @@ pub(crate) enum TableAction {
         #[arg(long)]
         yes: bool,
     },
-    /// Delete files of one table that no version within the retention needs.
+    /// Delete files that no version within the retention needs. A table that is refused keeps no other from its vacuum.
     Vacuum {
-        /// Table, such as `silver.bars_1m`.
-        name: String,
+        #[command(flatten)]
+        tables: Tables,
         /// Hours back to which every version stays readable; never less than a run may take (`run_timeout_s`, a day unless set).
         #[arg(long, default_value_t = WEEK_HOURS, value_name = "HOURS")]
         retain: u32,
@@ -446,4 +492,6 @@ pub(crate) enum Reference {
     Settings,
     Manifest,
     Schema,
+    Output,
+    OutputSchema,
 }

@@ -18,6 +18,7 @@ mod live;
 mod output;
 mod runnable;
 mod setup;
+mod shape;
 mod watch;
 
 use std::process::ExitCode;

@@ -18,6 +18,7 @@ mod increments;
 mod init;
 mod jobs;
 mod late;
+mod life;
 mod maintenance;
 mod pipeline;
 mod quarantine;
