@@ -50,7 +50,8 @@ pub(crate) struct Global {
     /// Value of a variable of the project, such as `raw=sample`; may be repeated.
     #[arg(long = "var", global = true, env = "PULSE_VAR", value_name = "NAME=VALUE", value_delimiter = ',')]
     pub(crate) variables: Vec<String>,
-    /// How answers are printed.
+    /// How answers are printed: for people, as one JSON object on each line (`jsonl` is another name for it), or as CSV.
+    /// docs/reference/output.md describes them.
     #[arg(long, global = true, env = "PULSE_OUTPUT", default_value = "table")]
     pub(crate) output: Output,
     /// Colours: on a terminal unless `NO_COLOR` is set, always or never.
@@ -86,6 +87,7 @@ impl Global {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
     Table,
+    #[value(alias = "jsonl")]
     Json,
     Csv,
 }
@@ -131,7 +133,7 @@ pub(crate) enum Command {
     /// Query tables of the lake, sources of files (`raw.NAME`) and tables of others (`external.NAME`), as they are now. Without a
     /// query, asks for statements on a terminal.
     Query(QueryOptions),
-    /// List tables, show one or its history.
+    /// Look at tables and look after them: list, show, optimize, restore, drop.
     #[command(subcommand)]
     Table(TableAction),
     /// Show which sources, tables of others and jobs feed which jobs. Reads the project alone.
@@ -382,14 +384,32 @@ pub(crate) enum SourceAction {
     },
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Tables {
+    /// Tables, such as `silver.bars_1m`. `*` stands for any text (`silver.*`).
+    pub(crate) names: Vec<String>,
+    /// Every table of the lake.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShowFiles {
+    Count,
+    All,
+}
+
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum TableAction {
-    /// All tables of the lake.
+    /// All tables of the lake, and whether a job of the project writes them.
     List,
-    /// Columns and size of one table; of a job with an `interval`, also which intervals were computed and which are missing.
+    /// Columns and size of one table, what it was made from (versions of tables, files, intervals), and how its last runs computed it.
     Show {
         /// Table, such as `silver.bars_1m`.
         name: String,
+        /// Files that it was made from: their number, or all of their paths.
+        #[arg(long, default_value = "count", value_name = "WHICH")]
+        files: ShowFiles,
     },
     /// Commits of one table, newest first.
     History {
@@ -399,13 +419,39 @@ pub(crate) enum TableAction {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
-    /// Rewrite small files of one table into larger ones; its rows stay as they are.
+    /// Rewrite small files into larger ones; rows stay as they are. A table that is refused keeps no other from being optimized.
     Optimize {
-        /// Table, such as `silver.bars_1m`.
-        name: String,
+        #[command(flatten)]
+        tables: Tables,
         /// Size of a file, in MiB; that of the table's job when the project has it, else 128.
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
         target_mib: Option<u32>,
+    },
+    /// Make a table what it was at an earlier version, in one commit after its newest. Its job goes on from there.
+    Restore {
+        /// Table, such as `silver.bars_1m`.
+        name: String,
+        /// `pulse table history` shows them.
+        #[arg(long)]
+        version: u64,
+    },
+    /// Give a table and its quarantine another name, on this machine's disk. The folder of its job is renamed by hand.
+    Rename {
+        /// Table, such as `silver.bars`.
+        old: String,
+        /// Its new name, such as `silver.bars_1m`.
+        new: String,
+    },
+    /// Delete a table: its files, its log and its entry in the catalog.
+    Drop {
+        /// Table, such as `silver.bars_1m`.
+        name: String,
+        /// Delete the table of its rejected rows too.
+        #[arg(long)]
+        quarantine: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
     },
     /// Remove the rows of raw files that are gone from a table that appends them.
     Forget {
@@ -418,10 +464,10 @@ pub(crate) enum TableAction {
         #[arg(long)]
         yes: bool,
     },
-    /// Delete files of one table that no version within the retention needs.
+    /// Delete files that no version within the retention needs. A table that is refused keeps no other from its vacuum.
     Vacuum {
-        /// Table, such as `silver.bars_1m`.
-        name: String,
+        #[command(flatten)]
+        tables: Tables,
         /// Hours back to which every version stays readable; never less than a run may take (`run_timeout_s`, a day unless set).
         #[arg(long, default_value_t = WEEK_HOURS, value_name = "HOURS")]
         retain: u32,
@@ -476,4 +522,6 @@ pub(crate) enum Reference {
         /// Folder to write to; made when it is missing.
         folder: PathBuf,
     },
+    Output,
+    OutputSchema,
 }

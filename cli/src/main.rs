@@ -23,6 +23,7 @@ mod prompt;
 mod rows;
 mod runnable;
 mod setup;
+mod shape;
 mod site;
 mod watch;
 

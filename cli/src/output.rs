@@ -2,12 +2,15 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::{Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow;
 use pulse_core::{Error, ErrorKind, Result};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::args::{Colour, Output};
 
@@ -87,7 +90,7 @@ pub(crate) fn batches(batches: &[RecordBatch], output: Output) -> Result<()> {
     match output {
         Output::Table => line(&pretty_format_batches(batches).map_err(unprintable)?.to_string()),
         Output::Json => {
-            let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+            let mut writer = json_writer();
             for batch in batches {
                 writer.write(batch).map_err(unprintable)?;
             }
@@ -97,12 +100,48 @@ pub(crate) fn batches(batches: &[RecordBatch], output: Output) -> Result<()> {
         Output::Csv => {
             let mut writer = arrow::csv::Writer::new(Vec::new());
             for batch in batches {
-                writer.write(batch).map_err(unprintable)?;
+                writer.write(&with_nested_as_json(batch).map_err(unprintable)?).map_err(unprintable)?;
             }
             data(&String::from_utf8_lossy(&writer.into_inner()));
         }
     }
     Ok(())
+}
+
+/// An object for each line; every key is there, with null for no value.
+fn json_writer() -> arrow::json::LineDelimitedWriter<Vec<u8>> {
+    arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(Vec::new())
+}
+
+/// CSV has no lists and structs: they are texts in JSON.
+fn with_nested_as_json(batch: &RecordBatch) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+    let is_nested = |column: &ArrayRef| column.data_type().is_nested();
+    if !batch.columns().iter().any(is_nested) {
+        return Ok(batch.clone());
+    }
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    let mut fields = Vec::with_capacity(batch.num_columns());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let column = if is_nested(column) { json_texts(column)? } else { Arc::clone(column) };
+        fields.push(Field::new(field.name(), column.data_type().clone(), true));
+        columns.push(column);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+}
+
+fn json_texts(column: &ArrayRef) -> std::result::Result<ArrayRef, arrow::error::ArrowError> {
+    const BEFORE: &str = "{\"v\":";
+    let batch = RecordBatch::try_from_iter_with_nullable([("v", Arc::clone(column), true)])?;
+    let mut writer = json_writer();
+    writer.write(&batch)?;
+    writer.finish()?;
+    let lines = String::from_utf8_lossy(&writer.into_inner()).into_owned();
+    let texts = lines.lines().enumerate().map(|(row, line)| {
+        let text = line.strip_prefix(BEFORE).and_then(|line| line.strip_suffix('}'));
+        text.filter(|_| column.is_valid(row)).map(str::to_owned)
+    });
+    Ok(Arc::new(texts.collect::<StringArray>()))
 }
 
 /// Rows of text in columns; the first row is the head. JSON and CSV take their own forms.
@@ -124,6 +163,38 @@ pub(crate) fn table<T: Serialize>(head: &[&str], rows: &[Vec<String>], values: &
         Output::Table => data(&aligned(head, rows)),
     }
     Ok(())
+}
+
+/// What programs ask for of a command whose words are on stderr: JSON, or CSV with these keys; nothing for people.
+pub(crate) fn values<T: Serialize>(keys: &[&str], values: &[T], output: Output) -> Result<()> {
+    if output == Output::Table {
+        return Ok(());
+    }
+    let no_json = |e| Error::internal("an answer is not JSON").with_source(e);
+    let cell = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let row = |value: &T| {
+        let object = serde_json::to_value(value).map_err(no_json)?;
+        Ok(keys.iter().map(|key| cell(&object[*key])).collect())
+    };
+    let rows = values.iter().map(row).collect::<Result<Vec<Vec<String>>>>()?;
+    table(keys, &rows, values, output)
+}
+
+/// JSON where it is asked for, of a command that says all else on stderr.
+pub(crate) fn jsons<T: Serialize>(values: &[T], output: Output) -> Result<()> {
+    match output {
+        Output::Json => table(&[], &[], values, output),
+        Output::Table | Output::Csv => Ok(()),
+    }
+}
+
+/// `2024-01-31 14:30:00` of a stamp in ISO 8601.
+pub(crate) fn short_stamp(stamp: &str) -> String {
+    stamp.get(..19).unwrap_or(stamp).replace('T', " ")
 }
 
 /// RFC 4180.

@@ -229,6 +229,7 @@ pub(crate) fn job_options(settings: &Settings) -> JobOptions {
             checkpoint_every: settings.checkpoint_every,
         },
         attempts: 3,
+        optimize_files: as_size(settings.optimize_files),
     }
 }
 

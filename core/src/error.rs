@@ -7,7 +7,7 @@ use crate::diagnostic::Diagnostic;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can be done about an error. Retry decides on this and never on text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The user's input is wrong: a manifest, a query, an option. Never retried.

@@ -2,6 +2,8 @@
 
 mod select;
 
+pub use select::is_like;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

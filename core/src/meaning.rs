@@ -80,7 +80,8 @@ impl Meaning {
 
 impl Part {
     fn differs(&self, stored: &HashMap<String, i64>) -> bool {
-        match (stored.get(&self.name.exact_id()), &self.name) {
+        // What a restored version did not know has a negative number.
+        match (stored.get(&self.name.exact_id()).filter(|exact| **exact >= 0), &self.name) {
             (Some(exact), _) => {
                 *exact != self.exact && stored.get(&self.name.id()).copied() != Some(self.number(*exact))
             }

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, Finding, Gone, findings, mend};
 use pulse_engine::table::Lake;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::args::{CatalogAction, Global, Output};
-use crate::{output, setup};
+use crate::{output, setup, shape};
 
 /// Where entries may be left over although the lake has no table of the layer any more.
 const LAYERS: [&str; 3] = ["bronze", "silver", "gold"];
@@ -38,7 +38,8 @@ async fn check(catalog: &dyn Catalog, lake: &Lake, output: Output) -> Result<Exi
         findings.iter().filter(|finding| matches!(finding, Finding::Different { .. }) && !finding.misleads()).count();
     let rows: Vec<Vec<String>> =
         wrong.iter().map(|finding| vec![finding.name().to_string(), finding.to_string()]).collect();
-    print(&["table", "difference"], &rows, output)?;
+    let value = |row: &Vec<String>| shape::CatalogDifference { table: row[0].clone(), difference: row[1].clone() };
+    print(&["table", "difference"], &rows, value, output)?;
     if behind > 0 {
         eprintln!("{behind} entries tell an earlier version than the table's; readers do not go by it");
     }
@@ -68,15 +69,21 @@ async fn sync(catalog: &dyn Catalog, lake: &Lake, gone: Gone, output: Output) ->
             }
         }
     }
-    print(&["table", "done"], &rows, output)?;
+    let value = |row: &Vec<String>| shape::CatalogChange { table: row[0].clone(), done: row[1].clone() };
+    print(&["table", "done"], &rows, value, output)?;
     eprintln!("{} tables and entries, {} changed or left over, {refused} refused", findings.len(), rows.len());
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(head: &[&str], rows: &[Vec<String>], output: Output) -> Result<()> {
+fn print<T: Serialize>(
+    head: &[&str],
+    rows: &[Vec<String>],
+    value: impl Fn(&Vec<String>) -> T,
+    output: Output,
+) -> Result<()> {
     if rows.is_empty() && output == Output::Table {
         return Ok(());
     }
-    let values: Vec<_> = rows.iter().map(|row| json!({"table": row[0], head[1]: row[1]})).collect();
+    let values: Vec<T> = rows.iter().map(value).collect();
     output::table(head, rows, &values, output)
 }

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
+use datafusion::arrow::datatypes::SchemaRef;
+use pulse_core::name::TableName;
 use pulse_core::project::Parsed;
 use pulse_core::{Error, Result};
 use pulse_engine::job::{check_tables, infer_each, unproven_increments};
 
 use crate::args::Global;
 use crate::home::home;
-use crate::{output, setup};
+use crate::{output, setup, shape};
 
 /// Every mistake of every job; the exit code is that of the first.
 pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
@@ -29,7 +31,11 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
             vec![name.to_string(), columns.len().to_string(), columns.join(", ")]
         })
         .collect();
-    let values: Vec<_> = rows.iter().map(|row| serde_json::json!({"job": row[0], "columns": row[2]})).collect();
+    let value = |(name, schema): (&TableName, &SchemaRef)| shape::CheckedJob {
+        job: name.to_string(),
+        columns: schema.fields().iter().map(|field| field.name().clone()).collect(),
+    };
+    let values: Vec<shape::CheckedJob> = inferred.schemas.iter().map(value).collect();
     let planned = inferred.mistakes.into_iter().map(|(_, mistake)| mistake);
     let mut mistakes: Vec<Error> = unparsed.into_values().chain(planned).collect();
     if global.names_lake {

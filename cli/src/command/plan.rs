@@ -11,6 +11,7 @@ use pulse_core::project::Job;
 use pulse_core::sql::EXTERNAL;
 use pulse_core::{Error, Result};
 use pulse_engine::job::{Mode, Pinned, Workbench, check_each, check_roots, external_schemas, preview};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::args::{Global, Selection};
@@ -18,19 +19,20 @@ use crate::home::home;
 use crate::{output, setup};
 
 /// One line of the plan.
-#[derive(Debug, Serialize)]
-struct Line {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Line {
+    #[schemars(with = "String")]
     job: TableName,
     does: Does,
     files: u64,
     bytes: u64,
     #[serde(rename = "where")]
-    place: &'static str,
+    place: Option<&'static str>,
     why: String,
     warnings: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Does {
     Nothing,
@@ -56,7 +58,7 @@ impl Does {
 
 impl Line {
     fn new(job: &TableName, does: Does, why: String) -> Self {
-        Self { job: job.clone(), does, files: 0, bytes: 0, place: "", why, warnings: Vec::new() }
+        Self { job: job.clone(), does, files: 0, bytes: 0, place: None, why, warnings: Vec::new() }
     }
 }
 
@@ -119,7 +121,7 @@ fn print(lines: &[Line], global: &Global) -> Result<()> {
         .map(|line| {
             let (files, bytes) = (output::count(line.files), output::size(line.bytes));
             let word = line.does.word().to_owned();
-            vec![line.job.to_string(), word, files, bytes, line.place.to_owned(), line.why.clone()]
+            vec![line.job.to_string(), word, files, bytes, line.place.unwrap_or_default().to_owned(), line.why.clone()]
         })
         .collect();
     for line in lines {
@@ -167,7 +169,7 @@ fn known(job: &Job, pinned: &Pinned, limit: u64, waits: &[&TableName]) -> Line {
         Does::Everything => pinned.bytes().max(pinned.tables.values().map(|table| table.now.bytes()).sum()),
         _ => pinned.bytes(),
     };
-    let place = if bytes > limit { "cluster" } else { "in process" };
+    let place = Some(if bytes > limit { "cluster" } else { "in process" });
     Line { job: job.name.clone(), does, files, bytes, place, why, warnings: pinned.warnings() }
 }
 

@@ -15,11 +15,11 @@ use pulse_scheduler::driver::{DriveOptions, Driven, Interruption, Placement, Sub
 use pulse_scheduler::ledger::Origin;
 
 use super::submit::run_on_cluster;
-use crate::args::{Global, Output, RunOptions, Where};
+use crate::args::{Global, RunOptions, Where};
 use crate::interrupt::interrupted;
 use crate::runnable::Runnable;
 use crate::watch::{Watched, summary, watch};
-use crate::{output, setup};
+use crate::{output, setup, shape};
 
 pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
@@ -48,12 +48,8 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
 
 /// One line of JSON for each run, where that is asked for.
 pub(crate) fn print_records(global: &Global, watched: &Watched) -> Result<()> {
-    if global.output == Output::Json {
-        for record in &watched.records {
-            output::line(&record.to_json()?);
-        }
-    }
-    Ok(())
+    let runs: Vec<shape::Run> = watched.records.iter().map(shape::Run::from).collect();
+    output::jsons(&runs, global.output)
 }
 
 /// Drives a trigger in this process, and shows its runs.

@@ -10,7 +10,7 @@ use pulse_engine::table::Lake;
 use pulse_scheduler::ledger::RunStore;
 
 use crate::args::{Global, Output, Runs};
-use crate::{output, setup};
+use crate::{output, setup, shape};
 
 pub(crate) async fn runs(global: &Global, action: Runs) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
@@ -48,7 +48,7 @@ fn list(records: &[RunRecord], output: Output) -> Result<()> {
     output::table(
         &["run", "state", "started (UTC)", "seconds", "rows", "quarantined", "version"],
         &rows,
-        records,
+        &records.iter().map(shape::Run::from).collect::<Vec<_>>(),
         output,
     )
 }

@@ -10,7 +10,7 @@ use pulse_engine::job::{Sample, SampleSize, sample};
 use pulse_engine::source::file::{SAMPLE_BYTES, infer};
 
 use crate::args::{Global, SourceAction};
-use crate::{output, setup};
+use crate::{output, setup, shape};
 
 pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<ExitCode> {
     match action {
@@ -149,7 +149,12 @@ fn show_rejects(global: &Global, sample: &Sample) -> Result<()> {
     let values: Vec<_> = sample
         .examples
         .iter()
-        .map(|row| serde_json::json!({"file": row.file, "line": row.line, "reason": row.reason, "raw": row.raw}))
+        .map(|row| shape::Reject {
+            file: row.file.clone(),
+            line: row.line,
+            reason: row.reason.clone(),
+            raw: row.raw.clone(),
+        })
         .collect();
     output::table(&["file", "line", "reason", "raw"], &rows, &values, global.output)
 }

@@ -17,13 +17,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::args::{Global, Output, Selection, SubmitOptions};
+use crate::args::{Global, Selection, SubmitOptions};
 use crate::home::home;
 use crate::interrupt::interrupted;
 use crate::live::Live;
 use crate::runnable::Runnable;
 use crate::watch::{Watched, lines, summary};
-use crate::{aws, output, setup};
+use crate::{aws, output, setup, shape};
 
 /// From one look at a trigger to the next.
 const POLL: Duration = Duration::from_millis(200);
@@ -139,12 +139,8 @@ fn finish(global: &Global, mut records: Vec<RunRecord>, elapsed: Duration) -> Re
     records.sort_by_key(|record| record.ended);
     let watched = Watched { records, elapsed };
     eprint!("{}", summary(&watched));
-    if global.output == Output::Json {
-        for record in &watched.records {
-            output::line(&record.to_json()?);
-        }
-    }
-    Ok(())
+    let runs: Vec<shape::Run> = watched.records.iter().map(shape::Run::from).collect();
+    output::jsons(&runs, global.output)
 }
 
 /// A scheduler's API.

@@ -6,8 +6,8 @@ use pulse_core::Result;
 use pulse_core::name::TableName;
 use pulse_engine::job::{infer_schemas, run_fixture};
 
-use crate::args::Global;
-use crate::{output, setup};
+use crate::args::{Global, Output};
+use crate::{output, setup, shape};
 
 pub(crate) async fn test(global: &Global, jobs: &[String]) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
@@ -21,18 +21,36 @@ pub(crate) async fn test(global: &Global, jobs: &[String]) -> Result<ExitCode> {
     for name in &named {
         project.job(name)?;
     }
-    let (mut passed, mut failed) = (0, 0);
+    let mut tested = Vec::new();
     for job in project.jobs.values().filter(|job| named.is_empty() || named.contains(&job.name)) {
         for fixture in &job.tests {
             let differences = run_fixture(&state, &project, job, fixture, &schemas).await?;
-            let verdict = if differences.is_empty() { "ok" } else { "FAILED" };
-            output::line(&format!("{verdict:<7} {} {}", job.name, fixture.name));
-            for difference in &differences {
-                output::line(&format!("        {difference}"));
+            let one = shape::Tested {
+                job: job.name.to_string(),
+                test: fixture.name.clone(),
+                passed: differences.is_empty(),
+                differences,
+            };
+            if global.output == Output::Table {
+                show(&one);
             }
-            if differences.is_empty() { passed += 1 } else { failed += 1 }
+            tested.push(one);
         }
     }
-    output::line(&format!("{passed} passed, {failed} failed"));
+    let failed = tested.iter().filter(|one| !one.passed).count();
+    match global.output {
+        Output::Table => output::line(&format!("{} passed, {failed} failed", tested.len() - failed)),
+        Output::Json | Output::Csv => {
+            output::values(&["job", "test", "passed", "differences"], &tested, global.output)?
+        }
+    }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn show(tested: &shape::Tested) {
+    let verdict = if tested.passed { "ok" } else { "FAILED" };
+    output::line(&format!("{verdict:<7} {} {}", tested.job, tested.test));
+    for difference in &tested.differences {
+        output::line(&format!("        {difference}"));
+    }
 }

@@ -22,6 +22,7 @@ mod increments;
 mod init;
 mod jobs;
 mod late;
+mod life;
 mod looking;
 mod maintenance;
 mod pipeline;

@@ -252,7 +252,8 @@ fn a_table_is_shown_in_every_form() {
     assert_eq!(empty.trim_end(), "v");
 
     let shown = scene.pulse(&["--output", "json", "table", "show", "bronze.events"]).ok();
-    let columns: Vec<String> = shown.json().iter().map(|column| crate::support::text(&column["column"])).collect();
+    let columns = shown.json()[0]["columns"].as_array().unwrap().clone();
+    let columns: Vec<String> = columns.iter().map(|column| crate::support::text(&column["name"])).collect();
     assert_eq!(columns, ["at", "v", "source_file", "line"]);
     shown.says(&["bronze.events version 0: 2 rows in 1 files"]);
     let history = scene.history("bronze.events");

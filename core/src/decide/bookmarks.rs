@@ -1,6 +1,6 @@
 //! What a table's own log says that it was made from, as `txn` actions: an id and a number each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::DateTime;
 
@@ -10,6 +10,8 @@ use crate::interval_set::IntervalSet;
 use crate::meaning::Meaning;
 use crate::name::TableName;
 
+/// Begins the ids of all numbers that runs store.
+const OURS: &str = "pulse/";
 const FILE: &str = "pulse/file/";
 const TABLE: &str = "pulse/table/";
 const TABLE_ID: &str = "pulse/table-id/";
@@ -60,6 +62,23 @@ impl Bookmarks {
         Some(TableMark { version, id: self.numbers.get(&format!("{TABLE_ID}{name}")).copied() })
     }
 
+    /// Every table that was read, by name.
+    pub fn tables(&self) -> BTreeMap<TableName, TableMark> {
+        let names = self.numbers.keys().filter_map(|id| id.strip_prefix(TABLE)?.parse::<TableName>().ok());
+        names.filter_map(|name| Some((name.clone(), self.table(&name)?))).collect()
+    }
+
+    /// Paths of every file whose rows the table holds, by source.
+    pub fn files(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut files: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for id in self.numbers.iter().filter(|(_, known)| **known != GONE).map(|(id, _)| id) {
+            if let Some((source, path)) = id.strip_prefix(FILE).and_then(|file| file.split_once('/')) {
+                files.entry(source.to_owned()).or_default().insert(path.to_owned());
+            }
+        }
+        files
+    }
+
     /// When the table was last compared with its inputs, in microseconds, if it remembers what they held.
     pub(super) fn recorded(&self) -> Option<i64> {
         self.numbers.get(RECORDED).copied().filter(|time| *time >= 0)
@@ -86,7 +105,7 @@ impl Bookmarks {
     }
 
     /// Whether the bookmark is of a table that was removed since.
-    pub(super) fn is_another(&self, name: &TableName, now: &TableMark) -> bool {
+    pub fn is_another(&self, name: &TableName, now: &TableMark) -> bool {
         self.table(name).is_some_and(|known| match (known.id, now.id) {
             (Some(known), Some(now)) => known != now,
             // A version that the table does not have yet is of a longer log.
@@ -120,6 +139,21 @@ impl Bookmarks {
         plan.without_rows().map(|file| (format!("{FILE}{file}"), GONE)).collect()
     }
 
+    /// What the commit stores that makes the table what it was when its log said `then`, and says `now`: only numbers that change. A log
+    /// forgets no id, so what was not known then gets the number that means nothing.
+    pub fn restored(now: &HashMap<String, i64>, then: &HashMap<String, i64>) -> Vec<(String, i64)> {
+        let nothing = |id: &str| match (id.strip_prefix(INTERVAL).and_then(|start| start.parse().ok()), id) {
+            (Some(start), _) => start,
+            // No time has this number.
+            (None, CONSUMED_UNTIL) => i64::MIN,
+            (None, _) => GONE,
+        };
+        let ids = now.keys().chain(then.keys()).filter(|id| id.starts_with(OURS));
+        let wanted: BTreeMap<String, i64> =
+            ids.map(|id| (id.clone(), then.get(id).copied().unwrap_or_else(|| nothing(id)))).collect();
+        wanted.into_iter().filter(|(id, number)| now.get(id) != Some(number)).collect()
+    }
+
     /// What the commit of a run stores: only numbers that changed.
     pub fn after(&self, plan: &RunPlan, meaning: &Meaning, observed: &Observed) -> Vec<(String, i64)> {
         let mut numbers: BTreeMap<String, i64> = meaning.numbers().collect();
@@ -142,5 +176,59 @@ impl Bookmarks {
         let ends = covered.iter().map(|interval| (interval.start.timestamp_micros(), interval.end.timestamp_micros()));
         numbers.extend(ends.map(|(start, end)| (id(start), end)));
         numbers.into_iter().filter(|(id, number)| self.numbers.get(id) != Some(number)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(numbers: &[(&str, i64)]) -> HashMap<String, i64> {
+        numbers.iter().map(|(id, number)| ((*id).to_owned(), *number)).collect()
+    }
+
+    #[test]
+    fn what_was_not_known_then_means_nothing_again() {
+        let then = numbers(&[
+            ("pulse/file/x/a", 1),
+            ("pulse/file/x/gone", 4),
+            ("pulse/table/s.t", 3),
+            ("pulse/intervals/0", 60),
+        ]);
+        let now = numbers(&[
+            ("pulse/file/x/a", 2),
+            ("pulse/file/x/b", 7),
+            ("pulse/file/x/gone", GONE),
+            ("pulse/table/s.t", 5),
+            ("pulse/table/s.u", 1),
+            ("pulse/table-id/s.u", 9),
+            ("pulse/intervals/0", 120),
+            ("pulse/intervals/240", 300),
+            ("pulse/interval", 60),
+            ("pulse/recorded", 100),
+            ("spark-stream", 8),
+        ]);
+        let stored = Bookmarks::restored(&now, &then);
+        assert!(stored.iter().all(|(id, _)| id != "spark-stream"), "{stored:?}");
+        let mut after = now.clone();
+        after.extend(stored);
+        let (restored, wanted) = (Bookmarks::new(after.clone(), None), Bookmarks::new(then.clone(), None));
+        assert_eq!(restored.intervals, wanted.intervals);
+        assert_eq!(
+            (restored.file("x", "a"), restored.file("x", "b"), restored.file("x", "gone")),
+            (Some(1), None, Some(4))
+        );
+        assert_eq!(restored.table(&"s.t".parse().unwrap()), wanted.table(&"s.t".parse().unwrap()));
+        assert_eq!(restored.table(&"s.u".parse().unwrap()), None);
+        assert_eq!(restored.recorded(), None);
+        assert_eq!(restored.tables().into_keys().map(|name| name.to_string()).collect::<Vec<_>>(), ["s.t"]);
+        assert_eq!(restored.files()["x"].iter().collect::<Vec<_>>(), ["a", "gone"]);
+        let start = DateTime::from_timestamp(-1_000_000_000, 0);
+        let without = |mut numbers: HashMap<String, i64>| {
+            numbers.retain(|id, _| !id.starts_with(INTERVAL));
+            Bookmarks::new(numbers, start).intervals
+        };
+        assert!(without(after.clone()).is_empty() && !without(now).is_empty());
+        assert!(Bookmarks::restored(&after, &then).is_empty());
     }
 }

@@ -112,6 +112,13 @@ pub const SETTINGS: &[Setting] = &[
         (1, 10_000),
         "Commits from one checkpoint of a table's log to the next.",
     ),
+    number(
+        "optimize_files",
+        |s| &mut s.optimize_files,
+        0,
+        (0, 1_000_000),
+        "Small files in a table, or in one of its partitions, from which a run optimizes the table after its commit; 0 is never.",
+    ),
     number("concurrent_runs", |s| &mut s.concurrent_runs, 4, (1, 1024), "Runs at once of one trigger."),
     number(
         "run_timeout_s",

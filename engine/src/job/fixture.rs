@@ -89,6 +89,7 @@ fn scratch(state: &SessionState, project: &Project, folder: &std::path::Path) ->
             read: crate::source::file::ReadOptions::default(),
             commit: CommitOptions::default(),
             attempts: 1,
+            optimize_files: 0,
         },
     })
 }

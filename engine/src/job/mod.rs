@@ -26,12 +26,14 @@ mod repeatable;
 mod repeats;
 mod replace;
 mod report;
+mod restore;
 mod roots;
 mod run;
 mod sample;
 mod schema;
 mod spec;
 mod subqueries;
+mod tidy;
 mod used;
 mod vacuum;
 mod wall_clock;
@@ -51,12 +53,13 @@ pub use conform::{Stamps, normalized};
 pub use external::{ExternalSchemas, external_schemas};
 pub use fixture::run_fixture;
 pub use optimize::{Optimized, optimize};
-pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, computed_intervals, pin};
+pub use pin::{Mode, Pinned, PinnedFiles, PinnedTable, bookmarks, computed_intervals, mark_of, pin};
 pub use query::{JobQuery, Sources, plan_query};
 pub use question::{Answer, Named, ask};
 pub use refers::Referred;
 pub use register::registered;
 pub use report::{Outcome, Report};
+pub use restore::{Restored, restore};
 pub use roots::{check_roots, empty_sources};
 pub use run::{Entering, Forgettable, RunOptions, committed, forget, forgettable, preview, run};
 pub use sample::{Rejected, Sample, SampleSize, sample};
@@ -88,6 +91,8 @@ pub struct JobOptions {
     pub commit: CommitOptions,
     /// Attempts of a run whose commit conflicts.
     pub attempts: u32,
+    /// Small files in a table, or in one of its partitions, from which a run optimizes; 0 for never.
+    pub optimize_files: usize,
 }
 
 #[cfg(test)]

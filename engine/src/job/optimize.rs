@@ -37,6 +37,24 @@ pub struct Optimized {
 /// `Invalid` when the table does not exist or requires more of a writer than we do, `Conflict` when others removed its files at every attempt, `Data` when rows would
 /// be lost; and those of any run.
 pub async fn optimize(bench: &Workbench, name: &TableName, target_bytes: u64, now: DateTime<Utc>) -> Result<Optimized> {
+    let (done, _) = optimize_where(bench, name, target_bytes, now, &|bins| bins).await?;
+    Ok(done)
+}
+
+/// Which of the groups of files are to be rewritten.
+pub(super) type Choice<'a> = &'a (dyn Fn(Vec<Bin>) -> Vec<Bin> + Sync);
+
+/// As [`optimize`], for the groups that are chosen, which it returns.
+///
+/// # Errors
+/// As [`optimize`].
+pub(super) async fn optimize_where(
+    bench: &Workbench,
+    name: &TableName,
+    target_bytes: u64,
+    now: DateTime<Utc>,
+    choice: Choice<'_>,
+) -> Result<(Optimized, Vec<Bin>)> {
     if name.table().ends_with("__quarantine") {
         return Err(Error::invalid(format!(
             "table {name}: runs replace quarantined rows file by file; optimize its table"
@@ -51,14 +69,15 @@ pub async fn optimize(bench: &Workbench, name: &TableName, target_bytes: u64, no
                 bench.lake.root()
             )));
         };
-        let bins = bins(&snapshot, target_bytes);
+        let bins = choice(bins(&snapshot, target_bytes));
         if bins.is_empty() {
-            return Ok(Optimized::default());
+            return Ok((Optimized::default(), bins));
         }
         table.refuse_unwritable(&snapshot, RowChange::Kept)?;
         let optimization = Optimization { bench, table: &table, snapshot: &snapshot, target_bytes, now };
-        match optimization.commit(bins).await? {
-            Ok(done) => return Ok(done),
+        let files = bins.iter().map(|bin| bin.files.clone()).collect();
+        match optimization.commit(files).await? {
+            Ok(done) => return Ok((done, bins)),
             Err(reason) => overtaken = reason,
         }
     }
@@ -81,8 +100,9 @@ impl Optimization<'_> {
     async fn commit(&self, bins: Vec<Vec<DataFile>>) -> Result<std::result::Result<Optimized, String>> {
         let run_id = format!("optimize-{}", Uuid::new_v4());
         let at_once = (self.bench.state.config().target_partitions() / 2).max(1);
-        let rewritten = futures::stream::iter(&bins).map(|bin| self.rewrite(&run_id, bin)).buffered(at_once);
-        let adds: Vec<Add> = rewritten.try_concat().await?;
+        // Not mapped in the stream: a closure there would not be `Send` for every lifetime.
+        let rewrites: Vec<_> = bins.iter().map(|bin| self.rewrite(&run_id, bin)).collect();
+        let adds: Vec<Add> = futures::stream::iter(rewrites).buffered(at_once).try_concat().await?;
         let removes: Vec<DataFile> = bins.into_iter().flatten().collect();
         let bytes_added = adds.iter().map(|add| u64::try_from(add.size).unwrap_or_default()).sum();
         let done = Optimized {
@@ -104,6 +124,7 @@ impl Optimization<'_> {
             ]),
             schema: Arc::clone(&self.snapshot.schema),
             partition_by: self.snapshot.partition_by.clone(),
+            whole: None,
             at: self.now.timestamp_millis(),
         };
         match self.table.commit(Some(self.snapshot), &commit, &self.bench.options.commit).await? {
@@ -169,17 +190,32 @@ impl Optimization<'_> {
 }
 
 /// Values of the partition columns, by name.
-type Partition = Vec<(String, Option<String>)>;
+pub(super) type Partition = Vec<(String, Option<String>)>;
 
 /// Files to be rewritten together: at least two each, and not those that an optimization of the same size has left as they are.
-fn bins(snapshot: &Snapshot, target_bytes: u64) -> Vec<Vec<DataFile>> {
+#[derive(Debug, Clone)]
+pub(super) struct Bin {
+    pub(super) partition: Partition,
+    pub(super) files: Vec<DataFile>,
+}
+
+/// Whether a file is so large that it stays as it is.
+pub(super) fn is_large(bytes: u64, target_bytes: u64) -> bool {
+    bytes >= target_bytes / 4 * 3
+}
+
+fn bins(snapshot: &Snapshot, target_bytes: u64) -> Vec<Bin> {
     let mut alike: BTreeMap<(Partition, Vec<String>), Vec<DataFile>> = BTreeMap::new();
     for file in &snapshot.files {
         let mut values: Partition = file.partition_values.clone().into_iter().collect();
         values.sort();
         alike.entry((values, file.order.clone())).or_default().push(file.clone());
     }
-    alike.into_values().flat_map(|files| bins_of(&snapshot.schema, files, target_bytes)).collect()
+    let bins = |((partition, _), files): ((Partition, _), _)| {
+        let bins = bins_of(&snapshot.schema, files, target_bytes).into_iter();
+        bins.map(move |files| Bin { partition: partition.clone(), files })
+    };
+    alike.into_iter().flat_map(bins).collect()
 }
 
 /// Of files in one partition of the storage and of one order.
@@ -190,7 +226,7 @@ fn bins_of(schema: &arrow::datatypes::Schema, files: Vec<DataFile>, target_bytes
     for cluster in by_leading_column(schema, files) {
         let bytes = size(&cluster);
         // One file that is large enough stays, and so ends a run.
-        let large = cluster.len() == 1 && bytes >= target_bytes / 4 * 3;
+        let large = cluster.len() == 1 && is_large(bytes, target_bytes);
         if large || size(&open) + bytes > target_bytes {
             bins.push(std::mem::take(&mut open));
         }

@@ -347,9 +347,14 @@ fn table_id_hash(snapshot: &Snapshot) -> i64 {
     hash_of(&[snapshot.id()])
 }
 
+/// How a bookmark knows this version of a table.
+pub fn mark_of(snapshot: &Snapshot) -> TableMark {
+    TableMark { version: snapshot.version, id: Some(table_id_hash(snapshot)) }
+}
+
 impl PinnedTable {
     fn mark(&self) -> TableMark {
-        TableMark { version: self.now.version, id: Some(table_id_hash(&self.now)) }
+        mark_of(&self.now)
     }
 
     /// `column` is what the query filters this table's rows by to those of an interval.
@@ -369,9 +374,14 @@ impl PinnedTable {
     }
 }
 
-/// What the table's bookmarks say was computed. `start` is that of the job's first interval, which earlier builds did not store.
+/// What a table's log says of what it was made from. `start` is that of the job's first interval, which earlier builds did not store.
+pub fn bookmarks(snapshot: &Snapshot, start: Option<DateTime<Utc>>) -> Bookmarks {
+    Bookmarks::new(snapshot.transactions.clone(), start)
+}
+
+/// The intervals of [`bookmarks`].
 pub fn computed_intervals(snapshot: &Snapshot, start: Option<DateTime<Utc>>) -> IntervalSet {
-    Bookmarks::new(snapshot.transactions.clone(), start).intervals
+    bookmarks(snapshot, start).intervals
 }
 
 pub(super) fn same_columns(left: &[String], right: &[String]) -> bool {

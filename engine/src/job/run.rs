@@ -35,10 +35,13 @@ use super::query::{JobQuery, Sources};
 use super::replace::Replacement;
 use super::report::{Outcome, Report, Staged, inputs};
 use super::schema::{refuse_lost_columns, refuse_other_columns, table_schema};
+use super::tidy::tidied;
 use crate::execute::Progress;
 use crate::landing;
 use crate::source::delta::DeltaScan;
 use crate::table::DataFile;
+
+pub(super) use pair::{SEQUENCE_ID, sequence};
 
 pub use forget::{Forgettable, forget, forgettable};
 
@@ -65,7 +68,8 @@ pub struct RunOptions<'a> {
 /// By kind: `Invalid` input, `Data`, `Unavailable`, `Exhausted`, `Conflict` when every attempt was overtaken. Whatever the
 /// error, no reader sees anything of the run.
 pub async fn run(bench: &Workbench, job: &Job, options: RunOptions<'_>) -> Result<Report> {
-    run_for(bench, job, Wanted::Run(options.asked), options).await
+    let report = run_for(bench, job, Wanted::Run(options.asked), options).await?;
+    Ok(tidied(bench, job, options.now, report).await)
 }
 
 /// As [`run`], for what is `wanted` instead of what the options ask.

@@ -8,6 +8,7 @@ mod history;
 mod hive;
 mod increments;
 mod latest;
+mod life;
 mod types;
 mod unknown;
 mod whole;
@@ -280,6 +281,7 @@ fn bench(project: Project, folder: &std::path::Path, lake: &str) -> Workbench {
             read: ReadOptions::default(),
             commit: CommitOptions { checkpoint_every: 3, ..CommitOptions::default() },
             attempts: 1,
+            optimize_files: 0,
         },
         catalog: Arc::new(crate::catalog::LocalCatalog),
         databases: Databases::default(),

@@ -110,6 +110,14 @@ impl Table {
     }
 
     async fn are_there(&self, paths: HashSet<&str>) -> Result<bool> {
+        Ok(self.missing_files(paths).await?.is_empty())
+    }
+
+    /// Those of the paths at which no object lies, sorted.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store does not answer.
+    pub(crate) async fn missing_files(&self, paths: HashSet<&str>) -> Result<Vec<String>> {
         let doing = self.doing("look for files of");
         let store = self.store();
         let paths: Vec<Path> = paths.into_iter().filter_map(|path| Path::parse(path).ok()).collect();
@@ -117,17 +125,17 @@ impl Table {
             let store = std::sync::Arc::clone(&store);
             async move {
                 match store.head(&path).await {
-                    Ok(_) => Ok(true),
-                    Err(object_store::Error::NotFound { .. }) => Ok(false),
+                    Ok(_) => Ok(None),
+                    Err(object_store::Error::NotFound { .. }) => Ok(Some(path.to_string())),
                     Err(error) => Err(error),
                 }
             }
         });
-        looks
-            .buffer_unordered(LOOKS)
-            .try_fold(true, |all, there| futures::future::ready(Ok(all && there)))
-            .await
-            .map_err(|e| from_store(&doing, &e))
+        let looked: Vec<Option<String>> =
+            looks.buffer_unordered(LOOKS).try_collect().await.map_err(|e| from_store(&doing, &e))?;
+        let mut missing: Vec<String> = looked.into_iter().flatten().collect();
+        missing.sort();
+        Ok(missing)
     }
 }
 

@@ -10,7 +10,7 @@ use delta_kernel::engine::arrow_conversion::TryIntoKernel;
 use delta_kernel::schema::StructType;
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::transaction::{CommitData, TransactionError};
-use deltalake_core::kernel::{Action, Add, Protocol, Remove, Transaction, new_metadata};
+use deltalake_core::kernel::{Action, Add, Metadata, Protocol, Remove, Transaction, new_metadata};
 use deltalake_core::logstore::{CommitOrBytes, get_actions};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use object_store::ObjectStoreExt as _;
@@ -46,9 +46,23 @@ pub struct Commit {
     /// The table's columns from this commit on. Rows that stay have none but further ones, which are null in them.
     pub schema: SchemaRef,
     pub partition_by: Vec<String>,
+    /// What it does to the table as a whole, if it is not a matter of rows alone.
+    pub whole: Option<Whole>,
     /// Milliseconds since the epoch, UTC.
     pub at: i64,
 }
+
+/// A commit about the table as a whole.
+#[derive(Debug, Clone)]
+pub enum Whole {
+    /// The table is what it was at this version, which had this definition.
+    Restored { version: u64, metadata: Box<Metadata> },
+    /// No table is there any more for pulse; others see an empty one until its files are gone.
+    Dropped,
+}
+
+/// Property of a table that was dropped, whose files are being deleted.
+pub(super) const DROPPED: &str = "pulse.dropped";
 
 /// Limits of the optimistic loop.
 #[derive(Debug, Clone)]
@@ -160,7 +174,7 @@ impl Table {
         let mut actions = Vec::new();
         match read {
             None => actions.extend(self.creation(commit)?),
-            Some(snapshot) if differs(snapshot, commit) => {
+            Some(snapshot) if commit.whole.is_some() || differs(snapshot, commit) => {
                 actions.extend(widened(snapshot, commit)?.map(Action::Protocol));
                 actions.push(self.redefinition(snapshot, commit)?);
             }
@@ -174,9 +188,14 @@ impl Table {
         details.insert("engineInfo".to_owned(), Value::String(format!("pulse/{}", env!("CARGO_PKG_VERSION"))));
         let mode = if commit.removes.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
         let partition_by = Some(commit.partition_by.clone()).filter(|columns| !columns.is_empty());
-        let operation = match commit.read_table {
-            Removal::Independent | Removal::FromRows => DeltaOperation::Write { mode, partition_by, predicate: None },
-            Removal::Moved => {
+        let operation = match (&commit.whole, commit.read_table) {
+            (Some(Whole::Restored { version, .. }), _) => {
+                DeltaOperation::Restore { version: Some(*version), datetime: None }
+            }
+            (Some(Whole::Dropped), _) | (None, Removal::Independent | Removal::FromRows) => {
+                DeltaOperation::Write { mode, partition_by, predicate: None }
+            }
+            (None, Removal::Moved) => {
                 let target_size = commit.details.get("pulse.targetBytes").and_then(Value::as_i64).unwrap_or_default();
                 DeltaOperation::Optimize { predicate: None, target_size }
             }
@@ -205,12 +224,22 @@ impl Table {
         Ok([Action::Protocol(protocol), Action::Metadata(metadata)])
     }
 
-    /// The table as it is but for its columns and what it is partitioned by.
+    /// The table as it is but for its columns and what it is partitioned by; a restored one as it was.
     fn redefinition(&self, snapshot: &Snapshot, commit: &Commit) -> Result<Action> {
         let broken = |e: serde_json::Error| {
             Error::internal(format!("the metadata of table {} is not JSON", self.name())).with_source(e)
         };
         let mut metadata = serde_json::to_value(&snapshot.metadata).map_err(broken)?;
+        match &commit.whole {
+            Some(Whole::Restored { metadata: earlier, .. }) => {
+                let mut restored = serde_json::to_value(earlier.as_ref()).map_err(broken)?;
+                // Readers know the table by its id.
+                restored["id"] = metadata["id"].take();
+                return serde_json::from_value(restored).map(Action::Metadata).map_err(broken);
+            }
+            Some(Whole::Dropped) => metadata["configuration"][DROPPED] = Value::String(commit.at.to_string()),
+            None => {}
+        }
         metadata["schemaString"] = Value::String(serde_json::to_string(&self.delta_schema(commit)?).map_err(broken)?);
         metadata["partitionColumns"] = serde_json::to_value(&commit.partition_by).map_err(broken)?;
         serde_json::from_value(metadata).map(Action::Metadata).map_err(broken)

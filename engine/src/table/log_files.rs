@@ -36,6 +36,10 @@ impl LogFiles {
         self.entries.keys().copied().collect()
     }
 
+    pub(super) fn has_checkpoint(&self, version: u64) -> bool {
+        self.checkpoints.contains(&version)
+    }
+
     /// Whether the files tell what the table held at `version`: all entries up to it, or those after a checkpoint.
     pub(super) fn reach(&self, version: u64) -> bool {
         let first = match self.checkpoints.range(..=version).next_back() {
@@ -69,6 +73,11 @@ impl Table {
 enum LogFile {
     Entry(u64),
     Checkpoint(u64),
+}
+
+/// Of a file's name in the log.
+pub(super) fn log_version(name: &str) -> Option<u64> {
+    name.split_once('.')?.0.parse().ok()
 }
 
 fn log_file(path: &Path) -> Option<LogFile> {

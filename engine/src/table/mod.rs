@@ -3,11 +3,13 @@
 mod changes;
 mod commit;
 mod deletion;
+mod drop;
 mod file;
 mod half_written;
 mod lake;
 mod log_files;
 mod physical;
+mod rename;
 mod snapshot;
 mod statistics;
 mod vacuum;
@@ -27,13 +29,15 @@ use url::Url;
 use crate::error::from_store;
 
 pub use changes::Changes;
-pub use commit::{Commit, CommitOptions, CommitOutcome, History, Removal};
+pub use commit::{Commit, CommitOptions, CommitOutcome, History, Removal, Whole};
 pub use deletion::{DeletionPlace, DeletionVector};
+pub use drop::Deleted;
 pub(crate) use file::partition_value;
 pub use file::{DataFile, OPTIMIZED_TAG, ORDER_TAG, Unneeded};
 pub use lake::Lake;
 pub use physical::{Mapping, Physical};
 pub(crate) use physical::{field_id, physical_name, plain};
+pub use rename::Renamed;
 pub use snapshot::Snapshot;
 pub use writable::RowChange;
 

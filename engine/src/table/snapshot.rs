@@ -14,6 +14,7 @@ use deltalake_core::kernel::{Action, Add, Metadata, Protocol, Snapshot as DeltaS
 use futures::TryStreamExt;
 use pulse_core::{Error, ErrorKind, Result};
 
+use super::commit::DROPPED;
 use super::deletion::DeletionVector;
 use super::physical::{Mapping, Physical, plain};
 use super::{DataFile, Table, Writer};
@@ -71,6 +72,11 @@ impl Snapshot {
         self.metadata.id()
     }
 
+    /// What the log says of the table beside its files.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
     /// None when a file's statistics lack the count.
     pub fn rows(&self) -> Option<u64> {
         self.files.iter().map(DataFile::rows).sum()
@@ -78,7 +84,7 @@ impl Snapshot {
 }
 
 impl Table {
-    /// The table at `version`, or its newest; none when no table lies there.
+    /// The table at `version`, or its newest; none when no table lies there, or one that was dropped.
     ///
     /// # Errors
     /// `Data` for a broken log, `Invalid` for a table feature that we do not read.
@@ -91,6 +97,10 @@ impl Table {
             Ok(delta) => delta,
             Err(error) => return Err(self.unreadable(&doing, error).await),
         };
+        // Half of it may be deleted.
+        if self.writer == Writer::Jobs && delta.metadata().configuration().contains_key(DROPPED) {
+            return Ok(None);
+        }
         let mapping = self.mapping(&delta)?;
         let schema = self.columns_of(&delta)?;
         let physical = Physical::new(mapping, delta.schema(), &schema).map_err(|e| self.damaged(&doing, &e))?;

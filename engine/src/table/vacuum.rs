@@ -75,13 +75,13 @@ impl Table {
         }
     }
 
-    fn half_written(&self) -> Result<Vec<Unneeded>> {
+    pub(super) fn half_written(&self) -> Result<Vec<Unneeded>> {
         let Some(folder) = self.folder() else { return Ok(Vec::new()) };
         half_written(&folder).map_err(|e| from_io(&self.doing("list the files of"), &e))
     }
 
     /// Of a table on this machine.
-    fn folder(&self) -> Option<PathBuf> {
+    pub(super) fn folder(&self) -> Option<PathBuf> {
         (self.url().scheme() == "file").then(|| self.url().to_file_path().ok()).flatten()
     }
 

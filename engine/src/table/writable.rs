@@ -9,7 +9,7 @@ use delta_kernel::schema::{DataType, StructField, StructType};
 use deltalake_core::kernel::Protocol;
 use pulse_core::{Error, Result};
 
-use super::{Commit, Removal, Snapshot, Table};
+use super::{Commit, Removal, Snapshot, Table, Whole};
 
 /// What a write does to the rows of a table. A later one is bound by all that binds an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,10 @@ pub enum RowChange {
 
 impl Commit {
     pub(super) fn row_change(&self) -> RowChange {
+        if let Some(Whole::Dropped) = self.whole {
+            // What a table promises of its rows ends with it.
+            return RowChange::Kept;
+        }
         match (self.read_table, self.removes.is_empty()) {
             (Removal::Moved, _) => RowChange::Kept,
             (Removal::Independent | Removal::FromRows, true) => RowChange::Added,

@@ -59,6 +59,7 @@ impl Scene {
                 },
                 commit: CommitOptions::default(),
                 attempts: 3,
+                optimize_files: 0,
             },
             databases: crate::landing::Databases::default(),
         };
@@ -150,6 +151,7 @@ async fn commit(
         details: BTreeMap::new(),
         schema,
         partition_by: partition_by.to_vec(),
+        whole: None,
         at: Utc::now().timestamp_millis(),
     };
     let read = table.snapshot(None).await.unwrap();

@@ -26,6 +26,11 @@ impl OwnTables {
         let quarantine_table = bench.lake.table(&job.name.quarantine())?;
         let target = table.snapshot(None).await?;
         let quarantine = quarantine_table.snapshot(None).await?;
+        for (table, found) in [(&table, &target), (&quarantine_table, &quarantine)] {
+            if found.is_none() {
+                table.refuse_half_dropped().await?;
+            }
+        }
         let own_quarantine = own_quarantine(&quarantine_table, target.as_ref(), quarantine.as_ref()).await?;
         Ok(Self { table, target, quarantine_table, quarantine, own_quarantine })
     }

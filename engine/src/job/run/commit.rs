@@ -135,6 +135,7 @@ impl Run<'_> {
             details: self.details(report)?,
             schema: Arc::clone(schema),
             partition_by: self.job.manifest.partition_by().to_vec(),
+            whole: None,
             at: self.now.timestamp_millis(),
         })
     }

@@ -13,10 +13,10 @@ use crate::job::pin::{named, named_version};
 use crate::table::{Commit, CommitOutcome, Removal, Snapshot};
 
 /// Number of a job's commits: the table's are counted by it, and of two commits to one log that carry it the second conflicts.
-pub(super) const SEQUENCE_ID: &str = "pulse/sequence";
+pub(in crate::job) const SEQUENCE_ID: &str = "pulse/sequence";
 
 /// Number of the table's last commit.
-pub(super) fn sequence(target: Option<&Snapshot>) -> i64 {
+pub(in crate::job) fn sequence(target: Option<&Snapshot>) -> i64 {
     target.and_then(|target| target.transactions.get(SEQUENCE_ID)).copied().unwrap_or_default()
 }
 
@@ -113,6 +113,7 @@ impl<'a> Pair<'a> {
             details: BTreeMap::from([("pulse.job".to_owned(), json!(run.job.name.to_string()))]),
             schema: SchemaRef::clone(schema),
             partition_by: Vec::new(),
+            whole: None,
             at: run.now.timestamp_millis(),
         };
         let table = &run.pinned.quarantine_table;

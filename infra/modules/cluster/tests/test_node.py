@@ -3,6 +3,7 @@
 python -m unittest test_node      # in this folder
 """
 
+import datetime
 import gzip
 import hashlib
 import http.server
@@ -46,6 +47,12 @@ STAND_INS = {
     "journalctl": "#!/bin/sh\n"
     'cat "$PULSE_ROOT/journal" 2>/dev/null\nfor a; do case "$a" in --cursor-file=*) echo next >"${a#*=}" ;; esac; done\n',
 }
+
+
+def stamp(seconds):
+    """As pulse prints it."""
+    at = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Node(unittest.TestCase):
@@ -206,14 +213,14 @@ class Agent(Node):
         return done.returncode, done.stdout + done.stderr
 
     def runs(self, *states, age=60, ended=None):
-        now = int(time.time() * 1000)
+        now = time.time()
         listed = [
             {
                 "run": f"r{n}",
                 "trigger": f"20260101T0000{n:02d}-x",
                 "state": state,
-                "started": now - age * 1000,
-                "ended": ended,
+                "started": stamp(now - age),
+                "ended": ended and stamp(ended / 1000),
                 "error": "boom",
             }
             for n, state in enumerate(states)
