@@ -62,7 +62,7 @@ fn names_of(path: &[&str], argument: &Arg) -> Option<Names> {
         (_, "profile") => Some(Names::Profiles),
         (["graph"], "names") => Some(Names::Nodes),
         (["source", ..], "name") if argument.is_positional() => Some(Names::Files),
-        (["table", ..], "name") => Some(Names::Tables),
+        (["table", ..], "name" | "names") => Some(Names::Tables),
         (_, "jobs" | "job") => Some(Names::Jobs),
         _ => None,
     }
@@ -260,7 +260,7 @@ mod tests {
             "source preview name Files",
             "submit jobs Jobs",
             "table history name Tables",
-            "table vacuum name Tables",
+            "table vacuum names Tables",
             "test jobs Jobs",
         ] {
             assert!(found.contains(expected), "{expected}: {found:#?}");

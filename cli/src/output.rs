@@ -114,7 +114,7 @@ fn json_writer() -> arrow::json::LineDelimitedWriter<Vec<u8>> {
 }
 
 /// CSV has no lists and structs: they are texts in JSON.
-fn with_nested_as_json(batch: &RecordBatch) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+pub(crate) fn with_nested_as_json(batch: &RecordBatch) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
     let is_nested = |column: &ArrayRef| column.data_type().is_nested();
     if !batch.columns().iter().any(is_nested) {
         return Ok(batch.clone());

@@ -14,7 +14,7 @@ use pulse_engine::error::from_datafusion;
 use pulse_engine::type_name::type_name;
 
 use crate::args::Output;
-use crate::output::{count, plural};
+use crate::output::{count, plural, with_nested_as_json};
 
 /// Rows whose cells say how wide columns are, where all rows are printed.
 const SAMPLE: usize = 1000;
@@ -81,7 +81,9 @@ async fn csv(rows: SendableRecordBatchStream, shown: Shown, out: &mut impl Write
     let head: Vec<String> = schema.fields().iter().map(|field| csv_field(field.name())).collect();
     let _ = writeln!(out, "{}", head.join(","));
     each(rows, shown.limit, |batch| {
-        for row in texts(batch)? {
+        let unprintable = |e| Error::data("the answer cannot be printed").with_source(e);
+        let batch = with_nested_as_json(batch).map_err(unprintable)?;
+        for row in texts(&batch)? {
             let cells: Vec<String> =
                 row.iter().map(|cell| cell.as_deref().map_or_else(String::new, csv_field)).collect();
             if writeln!(out, "{}", cells.join(",")).is_err() {

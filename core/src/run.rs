@@ -287,7 +287,7 @@ pub struct ExpectationOutcome {
     pub checked: u64,
     pub failed: u64,
     /// Values, limits and sample rows of a failure that no quarantine shows.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub evidence: Vec<String>,
 }
 

@@ -200,6 +200,8 @@ impl Driver {
         let lease = Arc::clone(&self.lease);
         tokio::pin!(asked);
         let (mut is_asked, mut cancelled) = (false, false);
+        // Kept from one turn to the next: events that come more often than this must not put off the look into the ledger for ever.
+        let mut look = tokio::time::Instant::now() + CANCEL_POLL;
         loop {
             for action in actions {
                 match self.carry_out(action).await? {
@@ -229,7 +231,10 @@ impl Driver {
                     Interruption::Leave => return Ok(Driven::Left),
                 },
                 () = lease.lost() => return Ok(Driven::Elsewhere),
-                () = tokio::time::sleep(wake.min(CANCEL_POLL)) => TriggerEvent::Tick,
+                () = tokio::time::sleep_until(look.min(tokio::time::Instant::now() + wake)) => {
+                    look = tokio::time::Instant::now() + CANCEL_POLL;
+                    TriggerEvent::Tick
+                }
             };
             actions = trigger.apply(event.clone(), Utc::now());
             // A ledger that cannot be read for a moment cancels nothing.

@@ -239,5 +239,5 @@ fn answers_of_queries_have_nulls_and_quotes() {
     let json = scene.pulse(&["--output", "json", "query", sql]).ok().json();
     assert_eq!(json, [serde_json::json!({"t": "a,\"b\"\nc", "n": null, "l": [1, null], "e": ""})]);
     let csv = scene.pulse(&["--output", "csv", "query", sql]).ok().stdout;
-    assert_eq!(csv, "t,n,l,e\n\"a,\"\"b\"\"\nc\",,\"[1,null]\",\n");
+    assert_eq!(csv, "t,n,l,e\n\"a,\"\"b\"\"\nc\",,\"[1,null]\",\"\"\n");
 }

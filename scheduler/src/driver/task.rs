@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
@@ -10,6 +10,7 @@ use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::run::{Place, RunId, RunState};
 use pulse_core::{Error, Result};
+use pulse_engine::execute::Reached;
 use pulse_engine::job::{Report, RunOptions, registered, run};
 use tokio::sync::{mpsc, watch};
 
@@ -76,8 +77,12 @@ impl RunTask {
         let job = self.run.job();
         let bench = self.placement.choose(job, &self.wanted).await?;
         let _ = self.events.send(TaskEvent::Placed { job: job.clone(), place: bench.execute.place() });
-        let progress = |reached| {
-            let _ = self.events.send(TaskEvent::Progressed { job: job.clone() });
+        let ended = AtomicUsize::new(0);
+        let progress = |reached: Reached| {
+            // Rows that are read are no progress of the run: an endless query reads on for ever.
+            if ended.swap(reached.done, Ordering::Relaxed) != reached.done {
+                let _ = self.events.send(TaskEvent::Progressed { job: job.clone() });
+            }
             let _ = self.notices.send(Notice::Progress { job: job.clone(), reached });
         };
         let entering = |state| {

@@ -69,7 +69,7 @@ fn a_run_without_progress_is_stopped_tried_again_and_given_up() {
     let answer = scene.pulse(&[&settings[..], &["run", "--all"]].concat());
     let answer =
         answer.fails(1, &["retried", "none of its tasks ended for 1 s; raise `progress_timeout_s`", "skipped"]);
-    let trigger = answer.stderr.rsplit("runs show ").next().unwrap().split('`').next().unwrap().to_owned();
+    let trigger = answer.stderr.rsplit("runs show ").next().unwrap().trim().to_owned();
     let shown = scene.pulse(&["runs", "show", &trigger]).ok().stdout;
     for text in [
         "error (unavailable): job silver.endless: none of its tasks",

@@ -44,17 +44,17 @@ async fn tables_sources_of_files_and_tables_of_others_are_read_by_their_names() 
         assert_eq!(warnings.len(), usize::from(with_rejects), "{sql}: {warnings:?}");
     }
     for (sql, expected) in [
-        ("select 1 from silver.lines", "it has bronze.lines"),
+        ("select 1 from silver.lines", "did you mean `bronze.lines`?"),
         ("select 1 from raw.line", "no source of files `line`; it has days, lines"),
         ("select 1 from external.x", "no table `x` that others write; it has external.t"),
-        ("select 1 from lines", "a table is named with its layer: `silver.lines`"),
+        ("select 1 from lines", "name its layer: `silver.lines`"),
         ("select 1 from", "query"),
         ("select 1 from bronze.\"Lines\"", "does not exist"),
         ("create table bronze.x as select 1", "query"),
         ("drop table bronze.lines", "query"),
     ] {
         let error = answer(&world, sql).await.unwrap_err();
-        assert!(error.message().contains(expected), "{sql}: {error}");
+        assert!(error.to_string().contains(expected), "{sql}: {error}");
     }
     // Nothing else is opened.
     std::fs::remove_dir_all(world.folder.path().join("raw/t/_delta_log")).unwrap();
