@@ -44,7 +44,7 @@ async fn tables_sources_of_files_and_tables_of_others_are_read_by_their_names() 
         assert_eq!(warnings.len(), usize::from(with_rejects), "{sql}: {warnings:?}");
     }
     for (sql, expected) in [
-        ("select 1 from silver.lines", "did you mean `bronze.lines`?"),
+        ("select 1 from silver.lines", "it has bronze.lines"),
         ("select 1 from raw.line", "no source of files `line`; it has days, lines"),
         ("select 1 from external.x", "no table `x` that others write; it has external.t"),
         ("select 1 from lines", "name its layer: `silver.lines`"),
