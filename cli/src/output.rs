@@ -90,7 +90,7 @@ pub(crate) fn batches(batches: &[RecordBatch], output: Output) -> Result<()> {
     match output {
         Output::Table => line(&pretty_format_batches(batches).map_err(unprintable)?.to_string()),
         Output::Json => {
-            let mut writer = json_writer();
+            let mut writer = json_writer(Vec::new());
             for batch in batches {
                 writer.write(batch).map_err(unprintable)?;
             }
@@ -109,8 +109,8 @@ pub(crate) fn batches(batches: &[RecordBatch], output: Output) -> Result<()> {
 }
 
 /// An object for each line; every key is there, with null for no value.
-fn json_writer() -> arrow::json::LineDelimitedWriter<Vec<u8>> {
-    arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(Vec::new())
+pub(crate) fn json_writer<W: std::io::Write>(out: W) -> arrow::json::LineDelimitedWriter<W> {
+    arrow::json::WriterBuilder::new().with_explicit_nulls(true).build(out)
 }
 
 /// CSV has no lists and structs: they are texts in JSON.
@@ -133,7 +133,7 @@ pub(crate) fn with_nested_as_json(batch: &RecordBatch) -> std::result::Result<Re
 fn json_texts(column: &ArrayRef) -> std::result::Result<ArrayRef, arrow::error::ArrowError> {
     const BEFORE: &str = "{\"v\":";
     let batch = RecordBatch::try_from_iter_with_nullable([("v", Arc::clone(column), true)])?;
-    let mut writer = json_writer();
+    let mut writer = json_writer(Vec::new());
     writer.write(&batch)?;
     writer.finish()?;
     let lines = String::from_utf8_lossy(&writer.into_inner()).into_owned();
@@ -198,7 +198,7 @@ pub(crate) fn short_stamp(stamp: &str) -> String {
 }
 
 /// RFC 4180.
-fn csv_field(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn csv_field(text: &str) -> std::borrow::Cow<'_, str> {
     match text.contains(['"', ',', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")).into(),
         false => text.into(),

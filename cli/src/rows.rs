@@ -1,9 +1,10 @@
 //! Rows of a query, as they come: for people a table of the first ones with the count, for programs all of them in bounded memory.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use arrow::array::{Array as _, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use console::style;
 use datafusion::arrow;
@@ -14,7 +15,7 @@ use pulse_engine::error::from_datafusion;
 use pulse_engine::type_name::type_name;
 
 use crate::args::Output;
-use crate::output::{count, plural, with_nested_as_json};
+use crate::output::{count, csv_field, json_writer, plural, with_nested_as_json};
 
 /// Rows whose cells say how wide columns are, where all rows are printed.
 const SAMPLE: usize = 1000;
@@ -68,8 +69,7 @@ async fn each(
 
 /// Lines of JSON.
 async fn json(rows: SendableRecordBatchStream, shown: Shown, out: &mut impl Write) -> Result<u64> {
-    let builder = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
-    let mut writer = builder.build::<_, arrow::json::writer::LineDelimited>(out);
+    let mut writer = json_writer(out);
     let all = each(rows, shown.limit, |batch| writer.write(batch).or_else(gone)).await?;
     writer.finish().or_else(gone)?;
     Ok(all)
@@ -78,14 +78,14 @@ async fn json(rows: SendableRecordBatchStream, shown: Shown, out: &mut impl Writ
 /// By RFC 4180. No value is an empty field, and an empty text is `""`.
 async fn csv(rows: SendableRecordBatchStream, shown: Shown, out: &mut impl Write) -> Result<u64> {
     let schema = rows.schema();
-    let head: Vec<String> = schema.fields().iter().map(|field| csv_field(field.name())).collect();
+    let head: Vec<Cow<'_, str>> = schema.fields().iter().map(|field| csv_value(field.name())).collect();
     let _ = writeln!(out, "{}", head.join(","));
     each(rows, shown.limit, |batch| {
         let unprintable = |e| Error::data("the answer cannot be printed").with_source(e);
         let batch = with_nested_as_json(batch).map_err(unprintable)?;
         for row in texts(&batch)? {
-            let cells: Vec<String> =
-                row.iter().map(|cell| cell.as_deref().map_or_else(String::new, csv_field)).collect();
+            let cells: Vec<Cow<'_, str>> =
+                row.iter().map(|cell| cell.as_deref().map(csv_value).unwrap_or_default()).collect();
             if writeln!(out, "{}", cells.join(",")).is_err() {
                 return Ok(());
             }
@@ -95,11 +95,9 @@ async fn csv(rows: SendableRecordBatchStream, shown: Shown, out: &mut impl Write
     .await
 }
 
-fn csv_field(text: &str) -> String {
-    match text.is_empty() || text.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
+/// A field of a value, so that an empty text is not taken for none.
+fn csv_value(text: &str) -> Cow<'_, str> {
+    if text.is_empty() { "\"\"".into() } else { csv_field(text) }
 }
 
 async fn table(rows: SendableRecordBatchStream, shown: Shown, out: &mut impl Write) -> Result<u64> {
@@ -175,7 +173,7 @@ impl Frame {
             cells.chain([field.name().chars().count(), name]).max().unwrap_or_default()
         });
         let (widths, left_out) = fitted(widths.collect(), width);
-        let right = schema.fields().iter().map(|field| is_number(field.data_type())).collect();
+        let right = schema.fields().iter().map(|field| field.data_type().is_numeric()).collect();
         let frame = Self { widths, right, left_out };
         frame.line(out);
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -261,10 +259,6 @@ fn fitted(mut widths: Vec<usize>, width: Option<usize>) -> (Vec<usize>, usize) {
     }
     let left_out = all - widths.len();
     (widths, left_out)
-}
-
-fn is_number(data_type: &DataType) -> bool {
-    data_type.is_numeric()
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ pub enum RunState {
     Cancelled,
     /// Its upstream did not succeed; it never started.
     Skipped,
-    /// Its driver is gone and nobody has taken it up. Never stored: whoever reads the ledger sees it from the lease.
+    /// Its driver is gone and nobody has taken it up. Never stored: a reader of the ledger derives it from the lease.
     Lost,
 }
 

@@ -86,7 +86,7 @@ impl Execute for InProcess {
             })
             .buffer_unordered(at_once.max(1));
         let mut results = vec![Vec::new(); partitions];
-        let mut told = Reached { tasks: partitions, ..Reached::default() };
+        let mut reported = Reached { tasks: partitions, ..Reached::default() };
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut done = 0;
@@ -103,8 +103,8 @@ impl Execute for InProcess {
             }
             let (rows, bytes) = read_so_far(plan.as_ref());
             let now = Reached { done, tasks: partitions, rows, bytes };
-            if now != told {
-                told = now;
+            if now != reported {
+                reported = now;
                 progress(now);
             }
         }

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod codec;
 pub mod error;
 pub mod execute;
+mod expressions;
 pub mod function;
 pub mod job;
 mod json_text;

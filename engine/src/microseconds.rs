@@ -3,16 +3,16 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
+
+use crate::expressions::rewritten;
 
 /// The type `timestamp`.
 #[derive(Debug)]
@@ -35,19 +35,7 @@ pub(crate) struct MicrosecondLiterals;
 
 impl AnalyzerRule for MicrosecondLiterals {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            let mut schema = merge_schema(&plan.inputs());
-            if let LogicalPlan::TableScan(scan) = &plan {
-                schema.merge(&scan.projected_schema);
-            }
-            let names = NamePreserver::new(&plan);
-            plan.map_expressions(|expression| {
-                let name = names.save(&expression);
-                let compared = expression.transform_up(|inner| Ok(compare(inner, &schema)))?;
-                Ok(compared.update_data(|expression| name.restore(expression)))
-            })
-        })
-        .data()
+        rewritten(plan, compare)
     }
 
     fn name(&self) -> &'static str {

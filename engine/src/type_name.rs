@@ -65,12 +65,18 @@ mod tests {
         let item = |data_type| Arc::new(Field::new("item", data_type, true));
         let fields =
             Fields::from(vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Utf8View, true)]);
+        let pair =
+            Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Float64, true)]);
         for (data_type, name) in [
             (DataType::Utf8View, "string"),
             (DataType::Decimal128(10, 2), "decimal(10,2)"),
             (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), "timestamp"),
             (DataType::Timestamp(TimeUnit::Microsecond, None), "timestamp_ntz"),
             (DataType::List(item(DataType::Struct(fields))), "array<struct<a:bigint,b:string>>"),
+            (DataType::Map(item(DataType::Struct(pair)), false), "map<string,double>"),
+            (DataType::Date32, "date"),
+            (DataType::BinaryView, "binary"),
+            (DataType::Float32, "float"),
         ] {
             assert_eq!(type_name(&data_type), name);
             assert!(ColumnType::from_str(name).is_ok(), "{name}");

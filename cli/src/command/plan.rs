@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::args::{Global, Selection};
 use crate::home::home;
+use crate::runnable::Selected;
 use crate::{output, setup};
 
 /// One line of the plan.
@@ -65,15 +66,9 @@ impl Line {
 /// Every job has its line, also one that cannot be planned; the exit code is that of the first error.
 pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let parsed = home(global)?.parsed()?;
-    let graph = setup::graph(&parsed.graph()?, selection)?;
+    let Selected { parsed, graph, good } = Selected::new(home(global)?.parsed()?, selection)?;
     let asked = setup::asked(selection)?;
     let limit = settings.local_limit_mib << 20;
-    let is_good = |name: &&TableName| parsed.project.jobs.contains_key(*name);
-    let good: Vec<TableName> = graph.order().iter().filter(is_good).cloned().collect();
-    let named: Vec<TableName> = selection.jobs.iter().filter_map(|name| name.parse().ok()).collect();
-    let named: Vec<TableName> = named.into_iter().filter(|name| is_good(&name)).collect();
-    parsed.project.check_asked(&named, asked.interval)?;
     let bench = setup::workbench_of(parsed.project, global, &settings).await?;
     let external = external_schemas(bench.lake.stores(), &bench.project, &good).await?;
     let mut checked = check_each(&bench.state, &bench.project, &external, &good).await?;

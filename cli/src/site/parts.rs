@@ -1,9 +1,10 @@
 //! Pieces that several pages have.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::Schema;
 use chrono::DateTime;
 use pulse_core::manifest::OnFail;
 use pulse_core::run::{RunRecord, RunState};
+use pulse_engine::type_name::type_name;
 
 use super::html::{Html, framed, moment};
 use super::{Site, path};
@@ -66,44 +67,4 @@ pub(super) fn on_fail(on_fail: OnFail) -> Html {
 /// Names and types of a table.
 pub(super) fn columns(schema: &Schema) -> Vec<(String, String)> {
     schema.fields().iter().map(|field| (field.name().clone(), type_name(field.data_type()))).collect()
-}
-
-/// A type with the name that manifests have for it.
-pub(super) fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".to_owned(),
-        DataType::Boolean => "boolean".to_owned(),
-        DataType::Int8 => "tinyint".to_owned(),
-        DataType::Int16 => "smallint".to_owned(),
-        DataType::Int32 => "int".to_owned(),
-        DataType::Int64 => "bigint".to_owned(),
-        DataType::Float32 => "float".to_owned(),
-        DataType::Float64 => "double".to_owned(),
-        DataType::Decimal32(digits, scale)
-        | DataType::Decimal64(digits, scale)
-        | DataType::Decimal128(digits, scale)
-        | DataType::Decimal256(digits, scale) => format!("decimal({digits},{scale})"),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            "binary".to_owned()
-        }
-        DataType::Date32 | DataType::Date64 => "date".to_owned(),
-        DataType::Timestamp(_, Some(_)) => "timestamp".to_owned(),
-        DataType::Timestamp(_, None) => "timestamp_ntz".to_owned(),
-        DataType::Dictionary(_, values) => type_name(values),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            format!("array<{}>", type_name(item.data_type()))
-        }
-        DataType::Struct(fields) => {
-            let fields = fields.iter().map(|field| format!("{}:{}", field.name(), type_name(field.data_type())));
-            format!("struct<{}>", fields.collect::<Vec<_>>().join(","))
-        }
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(pair) => {
-                let pair: Vec<String> = pair.iter().map(|field| type_name(field.data_type())).collect();
-                format!("map<{}>", pair.join(","))
-            }
-            other => format!("map<{}>", type_name(other)),
-        },
-        other => other.to_string(),
-    }
 }

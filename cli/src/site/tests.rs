@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema};
 use pulse_core::manifest::OnFail;
 use pulse_core::project::ProjectFiles;
 use pulse_core::run::{ExpectationOutcome, RunId, RunState, TriggerId};
@@ -227,28 +227,4 @@ fn without_a_lake_every_page_of_a_table_says_so() {
         assert!(pages[page].contains("There is no lake."), "{page}");
     }
     assert!(!pages["tables/silver.trades.html"].contains("Last runs"));
-}
-
-#[test]
-fn types_have_the_names_of_manifests() {
-    let item = |data_type| Arc::new(Field::new("item", data_type, true));
-    let pair =
-        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Float64, true)]);
-    let types = [
-        (DataType::Decimal128(18, 4), "decimal(18,4)"),
-        (DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), "timestamp"),
-        (DataType::Timestamp(TimeUnit::Microsecond, None), "timestamp_ntz"),
-        (
-            DataType::List(item(DataType::Struct(Fields::from(vec![Field::new("px", DataType::Float32, true)])))),
-            "array<struct<px:float>>",
-        ),
-        (DataType::Map(item(DataType::Struct(pair)), false), "map<string,double>"),
-        (DataType::Date32, "date"),
-        (DataType::BinaryView, "binary"),
-    ];
-    for (data_type, expected) in types {
-        assert_eq!(parts::type_name(&data_type), expected);
-        // A contract could say it.
-        expected.parse::<pulse_core::sources::ColumnType>().unwrap();
-    }
 }

@@ -79,6 +79,10 @@ const QUERIES: &[(&str, &str)] = &[
     ("a scan", "select * from bars"),
     ("grouping by what files are split by", "select symbol, count(*) n, sum(price) p from bars group by symbol"),
     ("grouping by something else", "select volume % 7 v, count(*) n, sum(price) p from bars group by volume % 7"),
+    (
+        "whole numbers that are computed",
+        "select symbol, volume * 3 - 1 v, -volume w, count(*) n from bars group by 1, 2, 3",
+    ),
     ("a global aggregate", "select count(*), min(ts), max(price) from bars"),
     ("distinct", "select distinct volume from bars"),
     ("a limit under an order", "select symbol, ts from bars order by price desc, symbol, ts limit 17"),
@@ -202,12 +206,17 @@ async fn sinks_write_the_same(tables: &Tables, on_cluster: &OnCluster) {
 }
 
 async fn errors_keep_their_kind(tables: &Tables, on_cluster: &OnCluster) {
-    let plan = tables.plan("select cast(symbol as bigint) from bars").await;
-    let here = tables.rows(&InProcess { slots: 2 }, Arc::clone(&plan)).await.unwrap_err();
-    let there = tables.rows(on_cluster, plan).await.unwrap_err();
-    assert_eq!(there.kind(), here.kind(), "{there} | {here}");
-    assert_eq!(here.kind(), ErrorKind::Data);
-    assert!(there.message().contains("Cannot cast string"), "{}", there.message());
+    for (sql, text) in [
+        ("select cast(symbol as bigint) from bars", "Cannot cast string"),
+        ("select (volume + 1) * 9223372036854775807 from bars", "leaves the range of the type"),
+    ] {
+        let plan = tables.plan(sql).await;
+        let here = tables.rows(&InProcess { slots: 2 }, Arc::clone(&plan)).await.unwrap_err();
+        let there = tables.rows(on_cluster, plan).await.unwrap_err();
+        assert_eq!(there.kind(), here.kind(), "{there} | {here}");
+        assert_eq!(here.kind(), ErrorKind::Data);
+        assert!(there.message().contains(text), "{}", there.message());
+    }
 }
 
 async fn a_dropped_run_is_cancelled(tables: &Tables, on_cluster: &OnCluster) {

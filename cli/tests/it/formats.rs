@@ -142,7 +142,7 @@ fn parquet(rows: &RecordBatch) -> Vec<u8> {
     bytes
 }
 
-/// A Delta table of several files, of which each has two deleted rows.
+/// A Delta table of several files. Each file has two deleted rows.
 fn table_of_others(scene: &Scene) {
     let field = |name: &str, kind: &str| json!({ "name": name, "type": kind, "nullable": true, "metadata": {} });
     let schema = json!({ "type": "struct", "fields": [field("id", "long"), field("px", "double")] }).to_string();

@@ -102,7 +102,7 @@ fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect()
 }
 
-/// What bash completes after these words, the last one of which is unfinished.
+/// The completions that bash offers for a command line. Its last word is unfinished.
 fn bash(scene: &Scene, words: &str) -> Vec<String> {
     let script = format!(
         "source <(pulse completions bash)\nCOMP_WORDS=({words})\nCOMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\nCOMP_TYPE=9\n\

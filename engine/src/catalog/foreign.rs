@@ -13,7 +13,7 @@ pub struct ForeignEntry {
     /// Such as `EXTERNAL_TABLE` or `VIRTUAL_VIEW`.
     pub kind: String,
     pub parameters: BTreeMap<String, String>,
-    /// What its format's reader is told.
+    /// Parameters of the table's reader, by name.
     pub serde_parameters: BTreeMap<String, String>,
     /// Names of classes of Hive.
     pub input_format: String,

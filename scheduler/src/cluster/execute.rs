@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Ballista takes a plan in by a queue; one that is not there after this never will be.
 const QUEUE_LIMIT: Duration = Duration::from_secs(60);
 
-/// Waits before executors are told that a plan's files may go: a cancelled task writes until its batch ends, which takes longer on a
+/// Waits before executors are reported that a plan's files may go: a cancelled task writes until its batch ends, which takes longer on a
 /// machine with too much to do.
 const LATE_TASKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(4)];
 /// Attempts at one plan whose answer was lost with the executor that held it.
@@ -73,21 +73,21 @@ impl OnCluster {
 
     async fn wait(&self, name: &str, job: &JobId, progress: Progress<'_>) -> Result<Vec<PartitionLocation>> {
         let mut unseen = Duration::ZERO;
-        let mut told = (0, 0);
+        let mut reported = (0, 0);
         loop {
             let status = self.server.state.task_manager.get_job_status(job).await;
             let status = status.map_err(|e| Error::internal(format!("{name}: its state is unknown: {e}")))?;
             match status.and_then(|status| status.status) {
                 Some(Status::Successful(done)) => {
-                    progress(Reached { done: told.1, tasks: told.1, ..Reached::default() });
+                    progress(Reached { done: reported.1, tasks: reported.1, ..Reached::default() });
                     return Ok(done.partition_location);
                 }
                 Some(Status::Failed(failed)) => return Err(failure(name, &failed.error, self.executors())),
                 Some(Status::Running(_)) => {
-                    let now = self.tasks(job).await.unwrap_or(told);
-                    if now != told {
-                        told = now;
-                        progress(Reached { done: told.0, tasks: told.1, ..Reached::default() });
+                    let now = self.tasks(job).await.unwrap_or(reported);
+                    if now != reported {
+                        reported = now;
+                        progress(Reached { done: reported.0, tasks: reported.1, ..Reached::default() });
                     }
                 }
                 Some(Status::Queued(_)) => {}

@@ -150,7 +150,7 @@ fn only_new_rows_are_read() {
     let shop = shop(&LINES[0], "[sink.append]");
     shop.server.sql("insert into events select n, n, n from generate_series(1, 1000) n");
     shop.run();
-    // A change without a new mark is not seen: this is what tells that these rows are not read.
+    // A change without a new mark is not seen: it proves that these rows are not read again.
     shop.server.sql("update events set v = -1 where id = 500; insert into events values (1001, 1001, 1001)");
     shop.run();
     assert_eq!(shop.rows("select count(*), min(v), max(v) from bronze.events"), ["1001,1,1001"]);

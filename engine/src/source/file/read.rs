@@ -133,7 +133,7 @@ impl Again {
     }
 }
 
-/// One rejected row instead of all rows of a file, none of which can be read, or any of which damage may have changed.
+/// One rejected row that stands for a whole file: none of its rows can be read, or damage may have changed any of them.
 fn rejected(mut rows: Rows, reason: String, metrics: &ReadMetrics) -> Result<Batches> {
     rows.reject(1, reason, b"");
     metrics.rejected_rows.add(1);

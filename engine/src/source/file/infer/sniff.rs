@@ -119,7 +119,7 @@ fn is_distinct(names: &[String]) -> bool {
     names.iter().collect::<BTreeSet<_>>().len() == names.len()
 }
 
-/// Names of which none is there twice, and none is empty.
+/// Whether all names differ and none is empty.
 pub(super) fn told_apart(names: &[String]) -> Vec<String> {
     let mut known: BTreeSet<String> = BTreeSet::new();
     let mut apart = Vec::with_capacity(names.len());

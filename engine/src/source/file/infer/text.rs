@@ -141,7 +141,8 @@ fn of_numbers(name: &str, numbers: &[String]) -> Found {
     (ColumnType::Bigint, None, None)
 }
 
-/// Digits of a decimal that holds whole numbers of which some are no `bigint`; `None` when some are not whole, or no decimal holds them.
+/// Digits of the decimal that holds these whole numbers, if some of them exceed a `bigint`. Returns `None` if one is not whole, or if no decimal
+/// holds them all.
 fn digits_beyond_bigint(numbers: &[String]) -> Option<u8> {
     let digits = |number: &String| {
         let digits = number.trim_start_matches(['-', '+']);

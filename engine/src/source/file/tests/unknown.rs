@@ -128,7 +128,7 @@ fn parquet_of((names, rows): &File) -> Vec<u8> {
     parquet_bytes(names.iter().enumerate().map(|(at, name)| (*name, column(at))).collect())
 }
 
-/// What each of the three policies makes of a file of which `declared` is read.
+/// The rows that each of the three policies yields for a file, if the contract declares `declared`.
 fn model((names, rows): &File, declared: &[&str], unknown: &str) -> Found {
     let strays: Vec<&str> = names.iter().copied().filter(|name| !declared.contains(name)).collect();
     let mut found = Found::default();
