@@ -4,6 +4,9 @@
 //! A part of a job has two numbers there. The *exact* one, of all builds before this form, covers the text of the query and every
 //! field. The number of the *meaning* covers [`canonical::job`] or [`canonical::feed`] and the exact number beside which it was
 //! stored: when an earlier build commits, it moves the exact number alone, and what was stored of the meaning is void.
+//!
+//! What a function of the query returns may change with a release. Such a function is a part with one number, which only tables have
+//! whose queries call it. It covers the function's version and the exact number of the job beside which it was stored.
 
 mod canonical;
 mod exact;
@@ -34,6 +37,17 @@ enum PartName {
     Job,
     /// `source/feed`
     Feed(String),
+    Function(Function),
+}
+
+/// A function of a query that returned something else in earlier builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Function {
+    pub name: &'static str,
+    /// Counts such changes, from 1.
+    pub version: i64,
+    /// Why a table with results of an earlier version is computed from all inputs.
+    pub reason: &'static str,
 }
 
 impl Meaning {
@@ -57,18 +71,34 @@ impl Meaning {
         Ok(Self(parts))
     }
 
+    /// With functions that the job's query calls.
+    #[must_use]
+    pub fn calling(mut self, functions: impl IntoIterator<Item = Function>) -> Self {
+        self.0.extend(functions.into_iter().map(|function| Part {
+            name: PartName::Function(function),
+            exact: 0,
+            text: function.version.to_string(),
+        }));
+        self
+    }
+
     /// Why the table does not hold what the job means now.
     pub(crate) fn change(&self, stored: &HashMap<String, i64>) -> Option<&'static str> {
         let part = self.0.iter().find(|part| part.differs(stored))?;
         Some(match part.name {
             PartName::Job => "the job changed",
             PartName::Feed(_) => "sources.toml changed",
+            PartName::Function(function) => function.reason,
         })
     }
 
     /// What a commit stores, by id.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = (String, i64)> {
-        self.0.iter().flat_map(|part| [(part.name.exact_id(), part.exact), (part.name.id(), part.number(part.exact))])
+        let job = self.0.iter().find(|part| part.name == PartName::Job).map_or(0, |part| part.exact);
+        self.0.iter().flat_map(move |part| match part.name.id() {
+            Some(id) => vec![(part.name.exact_id(), part.exact), (id, part.number(part.exact))],
+            None => vec![(part.name.exact_id(), part.number(job))],
+        })
     }
 
     /// A job of one part.
@@ -80,14 +110,19 @@ impl Meaning {
 
 impl Part {
     fn differs(&self, stored: &HashMap<String, i64>) -> bool {
+        if matches!(self.name, PartName::Function(_)) {
+            let job = stored.get(&PartName::Job.exact_id()).copied().unwrap_or_default();
+            return stored.get(&self.name.exact_id()).copied() != Some(self.number(job));
+        }
         // What a restored version did not know has a negative number.
         match (stored.get(&self.name.exact_id()).filter(|exact| **exact >= 0), &self.name) {
             (Some(exact), _) => {
-                *exact != self.exact && stored.get(&self.name.id()).copied() != Some(self.number(*exact))
+                let meaning = self.name.id().and_then(|id| stored.get(&id));
+                *exact != self.exact && meaning.copied() != Some(self.number(*exact))
             }
             (None, PartName::Job) => true,
             // A feed that is new only brings new files.
-            (None, PartName::Feed(_)) => false,
+            (None, PartName::Feed(_) | PartName::Function(_)) => false,
         }
     }
 
@@ -102,13 +137,15 @@ impl PartName {
         match self {
             Self::Job => "pulse/job".to_owned(),
             Self::Feed(feed) => format!("pulse/feed/{feed}"),
+            Self::Function(function) => format!("pulse/function/{}", function.name),
         }
     }
 
-    fn id(&self) -> String {
+    fn id(&self) -> Option<String> {
         match self {
-            Self::Job => format!("pulse/meaning/{SCHEME}"),
-            Self::Feed(feed) => format!("pulse/meaning/{SCHEME}/{feed}"),
+            Self::Job => Some(format!("pulse/meaning/{SCHEME}")),
+            Self::Feed(feed) => Some(format!("pulse/meaning/{SCHEME}/{feed}")),
+            Self::Function(_) => None,
         }
     }
 }

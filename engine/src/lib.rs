@@ -11,6 +11,7 @@ pub mod error;
 pub mod execute;
 mod expressions;
 pub mod function;
+mod guarded;
 pub mod job;
 mod json_text;
 pub mod landing;

@@ -16,7 +16,8 @@ use pulse_core::Result;
 
 use crate::checked::CheckedIntegers;
 use crate::error::{from_datafusion, from_io};
-use crate::function::register_all;
+use crate::function::{SparkValues, register_all};
+use crate::guarded::{GuardedConditions, GuardedProjections};
 use crate::microseconds::{MicrosecondLiterals, MicrosecondTypes};
 use crate::scratch::Scratch;
 use crate::sink::SinkPlanner;
@@ -125,7 +126,7 @@ pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
             std::iter::once(Arc::new(MicrosecondLiterals) as _)
                 .chain(Analyzer::new().rules)
                 // Once both sides of an operator have one type.
-                .chain([Arc::new(CheckedIntegers) as _])
+                .chain([Arc::new(SparkValues) as _, Arc::new(CheckedIntegers) as _])
                 .collect(),
         );
     register_all(builder).build()
@@ -158,7 +159,11 @@ fn rules(memory_bytes: usize) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync
     let mut rules = PhysicalOptimizer::new().rules;
     let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |place| place + 1);
     rules.insert(after, Arc::new(SpillableJoins { memory_bytes }));
+    for rule in rules.iter_mut().filter(|rule| rule.name() == "ProjectionPushdown") {
+        *rule = Arc::new(GuardedProjections);
+    }
     // Once conditions have reached the scans.
     rules.push(Arc::new(NanSafeScans));
+    rules.push(Arc::new(GuardedConditions));
     rules
 }
