@@ -48,6 +48,6 @@ pub(super) fn functions(known: &[Arc<ScalarUDF>]) -> Vec<Arc<ScalarUDF>> {
         functions.extend(element::functions(array_element, map_extract));
     }
     functions.push(text::initcap());
-    functions.extend(refused::functions(&find));
+    functions.extend(refused::functions(&find, &spark));
     functions
 }

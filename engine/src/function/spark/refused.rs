@@ -25,9 +25,14 @@ enum Refusal {
     Regexp,
     /// Of days on the clocks of a zone: its bins are days of UTC.
     DateBin,
+    /// Of numbers: their width counts, and literals have another one in Spark.
+    Hash,
 }
 
-pub(super) fn functions<'a>(find: &dyn Fn(&str) -> Option<&'a Arc<ScalarUDF>>) -> Vec<Arc<ScalarUDF>> {
+pub(super) fn functions<'a>(
+    find: &dyn Fn(&str) -> Option<&'a Arc<ScalarUDF>>,
+    spark: &[Arc<ScalarUDF>],
+) -> Vec<Arc<ScalarUDF>> {
     let guarded = [
         ("log", Refusal::Log),
         ("date_part", Refusal::DatePart),
@@ -43,7 +48,9 @@ pub(super) fn functions<'a>(find: &dyn Fn(&str) -> Option<&'a Arc<ScalarUDF>>) -
         let inner = Arc::clone(find(name)?);
         Some(Arc::new(ScalarUDF::new_from_impl(Guarded { inner, refusal })))
     };
-    guarded.into_iter().filter_map(guard).collect()
+    let hash = spark.iter().find(|function| function.name() == "xxhash64").map(Arc::clone);
+    let hash = hash.map(|inner| Arc::new(ScalarUDF::new_from_impl(Guarded { inner, refusal: Refusal::Hash })));
+    guarded.into_iter().filter_map(guard).chain(hash).collect()
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -99,7 +106,26 @@ impl Guarded {
                 }
             }
             Refusal::Log => Ok(()),
+            Refusal::Hash => match args.arg_fields.iter().any(|field| holds_number(field.data_type())) {
+                true => plan_err!(
+                    "`xxhash64` of a number depends on its width, and `2` is an int in Spark and a bigint here: write \
+                     `xxhash64(cast(x as string))`"
+                ),
+                false => Ok(()),
+            },
         }
+    }
+}
+
+/// Whether values of the type are numbers, or have some within.
+fn holds_number(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => holds_number(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| holds_number(field.data_type())),
+        other => other.is_numeric(),
     }
 }
 
