@@ -7,6 +7,7 @@ pub mod catalog;
 mod checked;
 pub mod cluster;
 pub mod codec;
+mod decimals;
 pub mod error;
 pub mod execute;
 mod expressions;

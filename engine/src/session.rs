@@ -15,6 +15,7 @@ use datafusion::prelude::SessionConfig;
 use pulse_core::Result;
 
 use crate::checked::CheckedIntegers;
+use crate::decimals::DecimalLiterals;
 use crate::error::{from_datafusion, from_io};
 use crate::function::{SparkValues, register_all};
 use crate::guarded::{GuardedConditions, GuardedProjections};
@@ -123,7 +124,8 @@ pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
         .with_query_planner(Arc::new(SinkPlanner))
         .with_type_planner(Arc::new(MicrosecondTypes))
         .with_analyzer_rules(
-            std::iter::once(Arc::new(MicrosecondLiterals) as _)
+            [Arc::new(MicrosecondLiterals) as _, Arc::new(DecimalLiterals) as _]
+                .into_iter()
                 .chain(Analyzer::new().rules)
                 // Once both sides of an operator have one type.
                 .chain([Arc::new(SparkValues) as _, Arc::new(CheckedIntegers) as _])

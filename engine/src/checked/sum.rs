@@ -1,10 +1,12 @@
-//! `sum` of whole numbers: exact, whatever the order of its values, or an error.
+//! `sum` of whole numbers and of decimals: exact, or an error. That of whole numbers does not depend on the order of its values.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, PrimitiveArray};
-use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type, UInt64Type};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType as _, Field, FieldRef, Int64Type, UInt64Type,
+};
 use datafusion::common::{DataFusionError, ScalarValue, exec_datafusion_err, internal_err};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::sum::sum_udaf;
@@ -15,7 +17,8 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature, Volatility,
 };
 
-/// What partial sums are: no number of values of 64 bits that fits a machine leaves it.
+/// What partial sums are: no number of values of 64 bits that fits a machine leaves it. For decimals it has their digits without the
+/// point.
 const PARTIAL: DataType = DataType::Decimal128(38, 0);
 
 /// Stands for `sum` once its argument has its type. Executors look it up by name.
@@ -30,7 +33,7 @@ pub(super) fn function() -> AggregateUDF {
 
 /// Whether DataFusion's own sum of such values wraps.
 pub(super) fn wraps(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Int64 | DataType::UInt64)
+    matches!(data_type, DataType::Int64 | DataType::UInt64 | DataType::Decimal128(..))
 }
 
 impl AggregateUDFImpl for CheckedSum {
@@ -61,8 +64,12 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
+            // As wide as DataFusion's own, and Spark's.
+            [DataType::Decimal128(precision, scale)] => {
+                Ok(DataType::Decimal128(precision.saturating_add(10).min(DECIMAL128_MAX_PRECISION), *scale))
+            }
             [data_type] if wraps(data_type) => Ok(data_type.clone()),
-            _ => internal_err!("checked_sum takes whole numbers of 64 bits, and has {types:?}"),
+            _ => internal_err!("checked_sum takes whole numbers of 64 bits or decimals, and has {types:?}"),
         }
     }
 
@@ -114,15 +121,17 @@ struct Sum {
 impl Accumulator for Sum {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         each(only(values)?, |value| {
-            self.sum += value;
+            self.sum = self.sum.checked_add(value).ok_or_else(|| out_of_range(&self.data_type))?;
             self.count += 1;
+            Ok(())
         })
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         each(only(values)?, |value| {
-            self.sum -= value;
+            self.sum = self.sum.checked_sub(value).ok_or_else(|| out_of_range(&self.data_type))?;
             self.count -= 1;
+            Ok(())
         })
     }
 
@@ -161,8 +170,9 @@ impl Accumulator for DistinctSum {
             let count = self.counts.entry(value).or_default();
             *count += 1;
             if *count == 1 {
-                self.sum += value;
+                self.sum = self.sum.checked_add(value).ok_or_else(|| out_of_range(&self.data_type))?;
             }
+            Ok(())
         })
     }
 
@@ -173,8 +183,9 @@ impl Accumulator for DistinctSum {
                 *count
             });
             if left == 0 && self.counts.remove(&value).is_some() {
-                self.sum -= value;
+                self.sum = self.sum.checked_sub(value).ok_or_else(|| out_of_range(&self.data_type))?;
             }
+            Ok(())
         })
     }
 
@@ -213,24 +224,36 @@ struct GroupSums {
 }
 
 impl GroupSums {
-    fn add<T: ArrowPrimitiveType>(&mut self, array: &PrimitiveArray<T>, groups: &[usize], filter: Option<&BooleanArray>)
+    fn add<T: ArrowPrimitiveType>(
+        &mut self,
+        array: &PrimitiveArray<T>,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<()>
     where
         T::Native: Into<i128>,
     {
+        let mut left = false;
         let mut add = |group: usize, value: T::Native| {
             if let (Some(sum), Some(seen)) = (self.sums.get_mut(group), self.seen.get_mut(group)) {
-                *sum += value.into();
+                let (added, overflowed) = sum.overflowing_add(value.into());
+                *sum = added;
                 *seen = true;
+                left |= overflowed;
             }
         };
         if array.null_count() == 0 && filter.is_none() {
             array.values().iter().zip(groups).for_each(|(value, group)| add(*group, *value));
-            return;
-        }
-        for (row, (value, group)) in array.iter().zip(groups).enumerate() {
-            if let Some(value) = value.filter(|_| passes(filter, row)) {
-                add(*group, value);
+        } else {
+            for (row, (value, group)) in array.iter().zip(groups).enumerate() {
+                if let Some(value) = value.filter(|_| passes(filter, row)) {
+                    add(*group, value);
+                }
             }
+        }
+        match left {
+            true => Err(out_of_range(&self.data_type)),
+            false => Ok(()),
         }
     }
 
@@ -247,9 +270,8 @@ impl GroupSums {
             DataType::Int64 => self.add(array.as_primitive::<Int64Type>(), groups, filter),
             DataType::UInt64 => self.add(array.as_primitive::<UInt64Type>(), groups, filter),
             DataType::Decimal128(..) => self.add(array.as_primitive::<Decimal128Type>(), groups, filter),
-            other => return internal_err!("checked_sum has values of the type {other}"),
+            other => internal_err!("checked_sum has values of the type {other}"),
         }
-        Ok(())
     }
 
     fn take(&mut self, emit_to: EmitTo) -> impl Iterator<Item = Option<i128>> {
@@ -277,6 +299,7 @@ impl GroupsAccumulator for GroupSums {
         let data_type = self.data_type.clone();
         match data_type {
             DataType::UInt64 => narrowed::<UInt64Type>(self.take(emit_to), &data_type),
+            DataType::Decimal128(..) => decimals(self.take(emit_to), &data_type),
             _ => narrowed::<Int64Type>(self.take(emit_to), &data_type),
         }
     }
@@ -289,6 +312,7 @@ impl GroupsAccumulator for GroupSums {
         let array = only(values)?;
         let mut all: Vec<Option<i128>> = Vec::with_capacity(array.len());
         match array.data_type() {
+            DataType::Decimal128(..) => all.extend(array.as_primitive::<Decimal128Type>().iter()),
             DataType::Int64 => all.extend(array.as_primitive::<Int64Type>().iter().map(|value| value.map(i128::from))),
             DataType::UInt64 => {
                 all.extend(array.as_primitive::<UInt64Type>().iter().map(|value| value.map(i128::from)))
@@ -318,19 +342,21 @@ fn only(values: &[ArrayRef]) -> Result<&ArrayRef> {
 }
 
 /// Takes each value that is none of the nulls.
-fn each(array: &ArrayRef, mut take: impl FnMut(i128)) -> Result<()> {
+fn each(array: &ArrayRef, mut take: impl FnMut(i128) -> Result<()>) -> Result<()> {
     match array.data_type() {
-        DataType::Int64 => array.as_primitive::<Int64Type>().iter().flatten().for_each(|value| take(value.into())),
-        DataType::UInt64 => array.as_primitive::<UInt64Type>().iter().flatten().for_each(|value| take(value.into())),
-        DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().iter().flatten().for_each(take),
-        other => return internal_err!("checked_sum has values of the type {other}"),
+        DataType::Int64 => array.as_primitive::<Int64Type>().iter().flatten().try_for_each(|value| take(value.into())),
+        DataType::UInt64 => {
+            array.as_primitive::<UInt64Type>().iter().flatten().try_for_each(|value| take(value.into()))
+        }
+        DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().iter().flatten().try_for_each(take),
+        other => internal_err!("checked_sum has values of the type {other}"),
     }
-    Ok(())
 }
 
 fn scalar(sum: Option<i128>, data_type: &DataType) -> Result<ScalarValue> {
     let array = match data_type {
         DataType::UInt64 => narrowed::<UInt64Type>(std::iter::once(sum), data_type)?,
+        DataType::Decimal128(..) => decimals(std::iter::once(sum), data_type)?,
         _ => narrowed::<Int64Type>(std::iter::once(sum), data_type)?,
     };
     ScalarValue::try_from_array(&array, 0)
@@ -345,12 +371,31 @@ where
     Ok(Arc::new(PrimitiveArray::<T>::from_iter(values)))
 }
 
+fn decimals(sums: impl Iterator<Item = Option<i128>>, data_type: &DataType) -> Result<ArrayRef> {
+    let DataType::Decimal128(precision, scale) = data_type else { return internal_err!("{data_type} is no decimal") };
+    let array = Decimal128Array::from_iter(sums).with_precision_and_scale(*precision, *scale)?;
+    let fits = |sum: i128| Decimal128Type::is_valid_decimal_precision(sum, *precision);
+    match array.iter().flatten().all(fits) {
+        true => Ok(Arc::new(array)),
+        false => Err(out_of_range(data_type)),
+    }
+}
+
 #[cold]
 fn too_big(sum: i128, data_type: &DataType) -> DataFusionError {
     let name = crate::type_name::type_name(data_type);
     exec_datafusion_err!(
         "Overflow happened on: {sum}: `sum` of values of the type {name} leaves the range of the type; sum a wider type, such as \
          `sum(cast(x as decimal(38,0)))`"
+    )
+}
+
+#[cold]
+fn out_of_range(data_type: &DataType) -> DataFusionError {
+    let name = crate::type_name::type_name(data_type);
+    exec_datafusion_err!(
+        "Overflow happened on: `sum` leaves the range of its type {name}; sum values with fewer digits after the point, such as \
+         `sum(cast(x as decimal(38,2)))`"
     )
 }
 

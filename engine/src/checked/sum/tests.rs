@@ -75,6 +75,46 @@ proptest! {
     }
 }
 
+/// Decimals have 38 digits; the model counts with more of them.
+#[tokio::test]
+async fn a_sum_of_decimals_is_exact_or_an_error() {
+    let rows = |values: &[&str]| {
+        let rows: Vec<String> = values.iter().map(|value| format!("(1, cast({value} as decimal(38,18)))")).collect();
+        format!("(values {}) t(g, q)", rows.join(", "))
+    };
+    let most = "'90000000000000000000'";
+    let spellings = [
+        "select sum(q) from",
+        "select sum(q) over () from",
+        "select sum(q) over (order by g rows 1 preceding) from",
+        "select sum(q) over (order by g rows unbounded preceding) from",
+    ];
+    for sql in spellings {
+        for values in [vec![most, most], vec!["'50000000000000000000'", "'50000000000000000000'"]] {
+            let found = answers(&format!("{sql} {}", rows(&values))).await;
+            assert!(found.as_ref().is_err_and(|error| error.contains("leaves the range")), "{sql}: {found:?}");
+        }
+        let found = answers(&format!("{sql} {}", rows(&["'1.000000000000000001'", "null", "'2.5'"]))).await.unwrap();
+        assert_eq!(
+            found.last().unwrap(),
+            match sql.contains("1 preceding") {
+                true => "2.500000000000000000",
+                false => "3.500000000000000001",
+            }
+        );
+    }
+    for sql in ["select sum(q) from {} group by g", "select sum(distinct q) from {} group by g"] {
+        let found = answers(&sql.replace("{}", &rows(&[most, "'80000000000000000000'"]))).await;
+        assert!(found.as_ref().is_err_and(|error| error.contains("leaves the range")), "{sql}: {found:?}");
+    }
+    let distinct = answers(&format!("select sum(distinct q) from {} group by g", rows(&[most, most, "'1'"]))).await;
+    assert_eq!(distinct.unwrap(), ["90000000000000000001.000000000000000000"]);
+    assert_eq!(
+        answer("select arrow_typeof(sum(x)) from (values (cast(1 as decimal(10,2)))) t(x)").await.unwrap(),
+        "Decimal128(20, 2)"
+    );
+}
+
 #[tokio::test]
 async fn other_sums_are_as_ever() {
     assert_eq!(answer("select sum(x) from (values (1.5), (2.25)) t(x)").await.unwrap(), "3.75");
