@@ -81,13 +81,30 @@ fn either(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> (Expr, 
 }
 
 fn comparison(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
-    if let (Some(number), Some((precision, scale))) = (written(right), decimal(left, schema)) {
-        let (left, right) = sides(left, number, precision, scale)?;
+    if let (Some(number), Some((precision, scale))) = (written(right), decimal(left, schema))
+        && let Some((left, right)) = sides(left, number, precision, scale)
+    {
         return Some(binary_expr(left, op, right));
     }
-    let (number, (precision, scale)) = (written(left)?, decimal(right, schema)?);
-    let (right, left) = sides(right, number, precision, scale)?;
-    Some(binary_expr(left, op, right))
+    if let (Some(number), Some((precision, scale))) = (written(left), decimal(right, schema))
+        && let Some((right, left)) = sides(right, number, precision, scale)
+    {
+        return Some(binary_expr(left, op, right));
+    }
+    as_doubles(left, op, right, schema)
+}
+
+/// A double that is no literal, or is far from all decimals: both are doubles, as in Spark. DataFusion would make a decimal of 15 places of
+/// it.
+fn as_doubles(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let is_double =
+        |side: &Expr| matches!(side.get_type(schema), Ok(DataType::Float16 | DataType::Float32 | DataType::Float64));
+    let double = |side: &Expr| cast(side.clone(), DataType::Float64);
+    match (decimal(left, schema).is_some(), decimal(right, schema).is_some()) {
+        (true, false) if is_double(right) => Some(binary_expr(double(left), op, right.clone())),
+        (false, true) if is_double(left) => Some(binary_expr(left.clone(), op, double(right))),
+        _ => None,
+    }
 }
 
 /// As one list where all of its items are numbers: scans skip files by it. An item that the column cannot hold is left out.
@@ -266,6 +283,11 @@ mod tests {
             ("select x in (0.5, null) from (values (cast(0.25 as decimal(10,2)))) t(x)", "NULL"),
             ("select x in (0.125) from (values (cast(null as decimal(10,2)))) t(x)", "NULL"),
             ("select x < 1e300 from (values (cast(0.25 as decimal(10,2)))) t(x)", "true"),
+            // As Spark: of a double, too, that is no literal.
+            ("select x = d from (values (cast('75412.09' as decimal(10,2)), 75412.09)) t(x, d)", "true"),
+            ("select x between d and d from (values (cast('75412.09' as decimal(10,2)), 75412.09)) t(x, d)", "true"),
+            ("select x < d from (values (cast(1 as decimal(10,2)), 1e300)) t(x, d)", "true"),
+            ("select x in (d) from (values (cast(0 as decimal(10,2)), 1e-20)) t(x, d)", "false"),
             ("select x > 1e-50 from (values (cast(0 as decimal(10,2)))) t(x)", "false"),
         ] {
             assert_eq!(answer(sql).await, Ok(value.to_owned()), "{sql}");

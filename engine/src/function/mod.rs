@@ -42,6 +42,7 @@
 mod calendar;
 mod indicator;
 mod json;
+mod settled;
 mod spark;
 mod stamps;
 #[cfg(test)]
@@ -100,6 +101,7 @@ pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
     registered.push(one_nan());
     let replacing = replacing_functions();
     registered.extend(replacing.iter().cloned());
+    *registered = settled::settled(registered);
     let registered = builder.aggregate_functions().get_or_insert_default();
     registered.extend(aggregates.into_iter().filter(|function| is_free(function.name(), function.aliases())));
     registered.extend(checked::aggregates());
