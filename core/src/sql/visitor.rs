@@ -29,15 +29,50 @@ pub(super) fn condition(expression: &Expr) -> Result<(), String> {
 }
 
 /// # Errors
-/// What the parser reads in another way than SQL says.
+/// What the parser reads in another way than SQL says, and what the planner passes over.
 pub(super) fn reading(source: &SqlText<'_>, statement: &Statement) -> Result<(), Diagnostic> {
-    let swallowed = sqlparser::ast::visit_expressions(statement, |expression| match is_swallowed(expression) {
-        true => ControlFlow::Break(expression.span()),
-        false => ControlFlow::Continue(()),
-    });
-    match swallowed {
-        ControlFlow::Break(span) => Err(source.at(span, SWALLOWED.to_owned()).with_help(PARENTHESES)),
+    match statement.visit(&mut ReadingVisitor { source }) {
+        ControlFlow::Break(problem) => Err(problem),
         ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct ReadingVisitor<'a> {
+    source: &'a SqlText<'a>,
+}
+
+impl ReadingVisitor<'_> {
+    fn joins(&self, from: &TableWithJoins) -> ControlFlow<Diagnostic> {
+        match from.joins.iter().find(|join| merges_keys(&join.join_operator)) {
+            Some(join) => ControlFlow::Break(self.source.at(join.relation.span(), MERGED).with_help(KEYS)),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Visitor for ReadingVisitor<'_> {
+    type Break = Diagnostic;
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        select.from.iter().try_for_each(|from| self.joins(from))
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
+        match is_swallowed(expression) {
+            true => ControlFlow::Break(self.source.at(expression.span(), SWALLOWED).with_help(PARENTHESES)),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        if let Some((clause, help)) = ignored(factor) {
+            let message = format!("`{clause}` would be ignored");
+            return ControlFlow::Break(self.source.at(factor.span(), message).with_help(help));
+        }
+        match factor {
+            TableFactor::NestedJoin { table_with_joins, .. } => self.joins(table_with_joins),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 
@@ -83,9 +118,7 @@ impl QueryVisitor<'_> {
 
     fn joins(&mut self, from: &TableWithJoins) {
         for join in from.joins.iter().filter(|join| merges_keys(&join.join_operator)) {
-            let message =
-                "`using` and `natural` take a key from the left side alone: it is null in rows of the right side only";
-            self.refuse(join.relation.span(), message.to_owned(), KEYS);
+            self.refuse(join.relation.span(), MERGED.to_owned(), KEYS);
         }
     }
 
@@ -204,6 +237,8 @@ fn merges_keys(join: &JoinOperator) -> bool {
     }
 }
 
+const MERGED: &str =
+    "`using` and `natural` take a key from the left side alone: it is null in rows of the right side only";
 const KEYS: &str = "write `on a.key = b.key`, and `coalesce(a.key, b.key) as key` among the columns";
 
 /// A clause that the planner does not look at, and what to write instead.
