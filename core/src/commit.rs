@@ -2,8 +2,7 @@
 //! writes.
 //!
 //! A version of the log can be written only once. A commit that finds its version taken reads the entry there: it is
-//! its own
-//! commit, one of another attempt of its run, a conflicting one, or one to commit after.
+//! its own commit, one of another attempt of its run, a conflicting one, or one to commit after.
 
 pub mod pair;
 
@@ -196,8 +195,7 @@ impl CommitProtocol {
 /// Why an earlier commit conflicts with ours; `None` if both are valid in either order.
 ///
 /// delta-rs' own conflict checker allows two removals of one file when the winner only rearranged rows, and an
-/// overwrite
-/// concurrent with an append; either would duplicate or lose rows.
+/// overwrite concurrent with an append; either would duplicate or lose rows.
 fn conflict(winner: &EntrySummary, ours: &CommitIntent) -> Option<String> {
     if winner.redefines {
         return Some("the table's definition changed".to_owned());

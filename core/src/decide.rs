@@ -1,8 +1,8 @@
 //! Decides once what a run reads and which rows it replaces, from the observed sources, the table's bookmarks and the
 //! request. Planning, running and showing a plan all follow the resulting [`RunPlan`].
 //!
-//! Invariant: after the run, the table depends only on its inputs. Replacing everything implies reading
-//! everything: a [`RunPlan::Rebuild`] holds [`AllInputs`], which only this module creates, from all observed inputs.
+//! Invariant: after the run, the table depends only on its inputs. Replacing everything implies reading everything: a
+//! [`RunPlan::Rebuild`] holds [`AllInputs`], which only this module creates, from all observed inputs.
 
 mod bookmarks;
 mod gone;

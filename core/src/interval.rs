@@ -60,8 +60,7 @@ impl Interval {
     }
 
     /// The due interval: from where the input was consumed up to (or from `start`, if never) to the end of the last
-    /// unit
-    /// that has ended by `now`. `None` when nothing is due.
+    /// unit that has ended by `now`. `None` when nothing is due.
     pub fn pending(
         unit: IntervalUnit,
         start: DateTime<Utc>,

@@ -1,10 +1,8 @@
 //! Leases decide which driver runs a trigger: a chain of epochs, each created once and renewed only by its owner.
 //!
 //! The store can create an object only if it does not exist, but has no compare-and-swap. So a contender creates the
-//! *next*
-//! epoch's object, which only one can, and an owner overwrites only its own. A renewal counts only if its answer
-//! arrived
-//! before the old lease expired; after that the owner must create the next epoch like any contender.
+//! *next* epoch's object, which only one can, and an owner overwrites only its own. A renewal counts only if its answer
+//! arrived before the old lease expired; after that the owner must create the next epoch like any contender.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};

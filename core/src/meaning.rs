@@ -1,12 +1,10 @@
 //! The meaning of a job: its query without layout, and the fields of the manifest and of the contracts it reads that
-//! decide
-//! rows. A table's log stores it as numbers; if they differ, the table is computed from all inputs.
+//! decide rows. A table's log stores it as numbers; if they differ, the table is computed from all inputs.
 //!
 //! Each part of a job has two numbers. The *exact* one, which builds before this scheme also stored, covers the text of
-//! the
-//! query and every field. The *meaning* number covers [`canonical::job`] or [`canonical::feed`] and the exact number
-//! stored
-//! with it: when an older build commits, it changes only the exact number, which invalidates the stored meaning.
+//! the query and every field. The *meaning* number covers [`canonical::job`] or [`canonical::feed`] and the exact
+//! number stored with it: when an older build commits, it changes only the exact number, which invalidates the stored
+//! meaning.
 
 mod canonical;
 mod exact;
@@ -41,8 +39,7 @@ enum PartName {
 
 impl Meaning {
     /// Covers the job and the contract of each feed that it reads, but not the location of files: a folder may move,
-    /// and its
-    /// files are identified by content.
+    /// and its files are identified by content.
     ///
     /// # Errors
     /// `Internal` when a manifest is not JSON.

@@ -79,8 +79,8 @@ impl Trigger {
         Self::resume(graph, options, &BTreeMap::new())
     }
 
-    /// Resumes a trigger that another process began: ended runs keep their state, others start again. Attempts
-    /// continue to count, so that a run that crashes its driver does not repeat forever.
+    /// Resumes a trigger that another process began: ended runs keep their state, others start again. Attempts continue
+    /// to count, so that a run that crashes its driver does not repeat forever.
     pub fn resume(graph: Graph, options: TriggerOptions, known: &BTreeMap<TableName, Resumed>) -> Self {
         let stages = graph.order().iter().map(|job| (job.clone(), Stage::Waiting { attempts: 0 })).collect();
         let mut trigger =

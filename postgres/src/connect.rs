@@ -18,8 +18,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// A server that acknowledges nothing for this long counts as gone.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// Dates, timestamps and numbers in the format of the file reader; no transaction timeout while others read; and equal
-/// rows in
-/// equal order, so that unchanged data is recognized. `local`, so that a connection pool keeps none of it.
+/// rows in equal order, so that unchanged data is recognized. `local`, so that a connection pool keeps none of it.
 const SETTINGS: &str = "set local time zone 'UTC'; set local datestyle = 'ISO, MDY'; set local extra_float_digits = 3; \
                         set local idle_in_transaction_session_timeout = 0; set local lock_timeout = '60s'; \
                         set local synchronize_seqscans = off; set local max_parallel_workers_per_gather = 0";

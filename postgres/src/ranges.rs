@@ -100,8 +100,7 @@ pub(crate) fn whole(pages: Option<i64>) -> Vec<Range> {
 }
 
 /// Ranges since the last cut: rows up to the next cut, which are read for the last time, and the rest. `number` is that
-/// of the
-/// manifest that will list them.
+/// of the manifest that will list them.
 pub(crate) fn since(
     mark: &Mark,
     last: Option<&str>,

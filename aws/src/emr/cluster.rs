@@ -112,8 +112,7 @@ impl Clusters {
     }
 
     /// Starts a cluster, or returns the live one of the same specification. `subnet` overrides the specification's. If
-    /// two are
-    /// started at the same time, the older one stays.
+    /// two are started at the same time, the older one stays.
     ///
     /// # Errors
     /// `Conflict` when a live cluster of this name was started from another specification; other errors by kind.

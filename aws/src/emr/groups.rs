@@ -67,8 +67,7 @@ impl GroupView {
 }
 
 /// New counts of task groups for `count` more machines. Each goes to the group with the fewest machines pending, then
-/// to the
-/// smallest, so that an instance type without Spot capacity does not block the others.
+/// to the smallest, so that an instance type without Spot capacity does not block the others.
 pub(super) fn grown(groups: &[GroupView], count: usize) -> Vec<(String, usize)> {
     let mut spread: BTreeMap<usize, usize> = BTreeMap::new();
     for _ in 0..count {

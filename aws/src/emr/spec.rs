@@ -1,6 +1,5 @@
 //! The specification of a cluster, as `infra/modules/cluster` writes it. It contains EMR's requests in EMR's own field
-//! names.
-//! An unknown field is refused, because ignoring it would start a different cluster.
+//! names. An unknown field is refused, because ignoring it would start a different cluster.
 
 use object_store::ObjectStoreExt as _;
 use pulse_core::{Error, Result};

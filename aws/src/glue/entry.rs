@@ -1,6 +1,5 @@
 //! A table's entry, as Athena's own `create external table .. tblproperties ('table_type'='DELTA')` creates it in Glue,
-//! plus
-//! the columns, which Lake Formation and users look at.
+//! plus the columns, which Lake Formation and users look at.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -2,12 +2,10 @@
 //! quarantine.
 //!
 //! A run first commits to the quarantine the files it should hold after the run, then commits the table with that
-//! version's
-//! number. A version of a log is immutable, so later or concurrent writes to the quarantine cannot change what belongs
-//! to the
-//! table. They only hide it, until a run *settles* the quarantine: it restores the files of the named version as the
-//! newest
-//! one. Every run that commits, conflicts or finds nothing to do checks whether this is needed.
+//! version's number. A version of a log is immutable, so later or concurrent writes to the quarantine cannot change
+//! what belongs to the table. They only hide it, until a run *settles* the quarantine: it restores the files of the
+//! named version as the newest one. Every run that commits, conflicts or finds nothing to do checks whether this is
+//! needed.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +13,8 @@ use std::collections::BTreeSet;
 pub const NAMED_ID: &str = "pulse/quarantine";
 
 /// Id of the `txn` action of a quarantine commit that settles it: the number of the version that it restores. Versions
-/// after
-/// the named one that no run wrote, such as those of optimize, also belong to the table; so they do after settling.
+/// after the named one that no run wrote, such as those of optimize, also belong to the table; so they do after
+/// settling.
 pub const SETTLES_ID: &str = "pulse/settles";
 
 /// Which version of the quarantine belongs to the table.
@@ -152,8 +150,7 @@ pub struct PairProtocol {
 
 impl PairProtocol {
     /// `sequence` is the table's commit number at the version that was read. `wanted` are the files of the quarantine
-    /// after the
-    /// run: those of the named version without dead rows, and the run's own. `tries` limits the writes to the
+    /// after the run: those of the named version without dead rows, and the run's own. `tries` limits the writes to the
     /// quarantine.
     pub fn commit(sequence: i64, now: &QuarantineFiles, wanted: BTreeSet<String>, tries: u32) -> (Self, PairAction) {
         let goal = Goal::Commit { sequence };

@@ -16,8 +16,7 @@ const FILE: &str = "pulse/file/";
 const TABLE: &str = "pulse/table/";
 const TABLE_ID: &str = "pulse/table-id/";
 /// Followed by the start of an interval, in microseconds; the number is its end. An interval that ends where it starts
-/// no longer
-/// exists: it was merged with an earlier one.
+/// no longer exists: it was merged with an earlier one.
 const INTERVAL: &str = "pulse/intervals/";
 /// The end of the single interval that older builds stored.
 const CONSUMED_UNTIL: &str = "pulse/interval";
@@ -142,8 +141,8 @@ impl Bookmarks {
         plan.without_rows().map(|file| (format!("{FILE}{file}"), GONE)).collect()
     }
 
-    /// The numbers that a restoring commit stores: those that differ between `then` and `now`. A log
-    /// forgets no id, so ids that did not exist `then` get the number that means nothing.
+    /// The numbers that a restoring commit stores: those that differ between `then` and `now`. A log forgets no id, so
+    /// ids that did not exist `then` get the number that means nothing.
     pub fn restored(now: &HashMap<String, i64>, then: &HashMap<String, i64>) -> Vec<(String, i64)> {
         let nothing = |id: &str| match (id.strip_prefix(INTERVAL).and_then(|start| start.parse().ok()), id) {
             (Some(start), _) => start,

@@ -1,6 +1,5 @@
 //! Data that cannot be recomputed is not lost unless requested: rows of deleted files, and earlier contents of inputs
-//! that a
-//! table remembers.
+//! that a table remembers.
 
 use chrono::{DateTime, Utc};
 

@@ -9,8 +9,7 @@ use crate::project;
 
 impl Graph {
     /// The jobs that match the patterns, in the graph's order. `*` matches any text; a leading `+` adds all upstream
-    /// jobs, and a
-    /// trailing one all downstream jobs.
+    /// jobs, and a trailing one all downstream jobs.
     ///
     /// # Errors
     /// `Invalid` for a pattern that matches no job.

@@ -1,7 +1,6 @@
 //! The canonical form: one JSON array of strings per line, which begins with the field's name. Fields with default
-//! values
-//! have no line. Every struct is destructured without `..`, so that a new field does not compile before its effect on
-//! rows is decided.
+//! values have no line. Every struct is destructured without `..`, so that a new field does not compile before its
+//! effect on rows is decided.
 
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
@@ -32,8 +31,7 @@ pub(super) fn feed(source: &FileSource, feed: &Feed) -> String {
 }
 
 /// The tokens of an SQL text. Equal tokens are equal queries to the parser: it ignores white space, comments and the
-/// case of
-/// keywords, and folds unquoted names to lower case.
+/// case of keywords, and folds unquoted names to lower case.
 pub(super) fn words(text: &str) -> Vec<String> {
     // The text was parsed before, so this does not fail.
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else { return vec![text.to_owned()] };
