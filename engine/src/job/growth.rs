@@ -1,5 +1,5 @@
-//! Whether rows that are only added to the sources can take a key out of a query's answer: then, and only then, the answer
-//! before has to be computed too. Pure, on plans; what it does not know it takes for something that can.
+//! Whether rows that are only added to the sources can remove a key from a query's result. Only then, the previous
+//! result must be computed too. Pure, on plans; unknown constructs count as if they could.
 
 use std::collections::HashSet;
 
@@ -10,14 +10,14 @@ use pulse_core::name::TableName;
 use super::query::JobQuery;
 use crate::sink::FailAction;
 
-/// True when each key that the query has yielded is yielded again after rows came to tables that are not in `fixed`.
+/// True if every key that the query yielded is still yielded after rows are added to tables outside `fixed`.
 pub(super) fn keeps_keys(query: &JobQuery, keys: &[String], fixed: &[&TableName]) -> bool {
     let removing = query.checks.iter().filter(|check| check.on_fail != FailAction::Count).map(|check| &check.column);
     let Some(moving) = moving(&query.plan, fixed) else { return false };
     keys.iter().chain(removing).all(|column| !moving.contains(column))
 }
 
-/// Columns whose values may become others in rows that stay; none when rows may go.
+/// Columns whose values may change in remaining rows; `None` if rows may disappear.
 fn moving(plan: &LogicalPlan, fixed: &[&TableName]) -> Option<HashSet<String>> {
     if is_fixed(plan, fixed) {
         return Some(HashSet::new());
