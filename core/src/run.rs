@@ -148,7 +148,7 @@ pub enum RunState {
     Cancelled,
     /// Its upstream did not succeed; it never started.
     Skipped,
-    /// Its driver is gone and nobody has taken it up. Never stored: a reader of the ledger derives it from the lease.
+    /// Its driver died and no other has resumed it. Never stored: readers of the ledger derive it from the lease.
     Lost,
 }
 
@@ -255,7 +255,7 @@ pub struct RunRecord {
 pub struct InputRecord {
     /// `<layer>.<table>`, or `raw.<name>`.
     pub source: String,
-    /// The pinned version; none for a source of files.
+    /// The pinned version; null for a source of files.
     #[serde(default)]
     pub version: Option<u64>,
     /// Files that were read.
@@ -283,7 +283,7 @@ pub struct RunCounts {
 pub struct ExpectationOutcome {
     pub name: String,
     pub on_fail: OnFail,
-    /// Rows that were looked at; 1 for a check of the table.
+    /// Rows that were checked; 1 for a check of the table.
     pub checked: u64,
     pub failed: u64,
     /// Values, limits and sample rows of a failure that no quarantine shows.
@@ -296,7 +296,7 @@ pub struct ExpectationOutcome {
 pub struct RunError {
     pub kind: ErrorKind,
     pub message: String,
-    /// What lies below the message, the root first.
+    /// The causes of the message, the root cause first.
     #[serde(default)]
     pub causes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Splits the rows to read into ranges: SQL conditions of which each row meets exactly one.
+//! Splits the rows to read into ranges: SQL conditions such that each row meets exactly one.
 
 /// Pages that one query reads: 32 MiB with pages of 8 KiB.
 pub(crate) const PAGES: i64 = 4096;
