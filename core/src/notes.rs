@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// Maximum number of recorded fields per feed.
 const MOST_FIELDS: usize = 100;
-/// Names of fields that one note lists.
+/// Number of field names that one note lists.
 const SHOWN_FIELDS: usize = 20;
 
-/// Characters of a name that are shown.
+/// Length limit for displayed names.
 const SHOWN_CHARACTERS: usize = 60;
 
 /// The differences of one file.
@@ -17,7 +17,7 @@ const SHOWN_CHARACTERS: usize = 60;
 pub struct FileNote {
     pub feed: String,
     pub file: String,
-    /// Fields that no column is read from.
+    /// Fields that no column reads.
     pub ignored: Vec<String>,
     /// Columns whose field no record of the file has, with that field.
     pub absent: Vec<(String, String)>,
@@ -33,7 +33,7 @@ pub struct Notes {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Fields {
-    /// Fields that no column is read from.
+    /// Fields that no column reads.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     ignored: BTreeMap<String, Files>,
     /// By column.

@@ -135,7 +135,7 @@ impl From<RunId> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// Waits for its upstream or for a place.
+    /// Waits for its upstream or for a free slot.
     Queued,
     Planning,
     Running,

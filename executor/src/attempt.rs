@@ -87,7 +87,7 @@ impl QueryStageExecutor for Attempt {
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
         let _cancel = CancelOnDrop(&self.cancel);
-        // Another attempt of the stage gives the same number, and so the same file, to another task.
+        // Another attempt of the stage assigns the same number, and so the same file, to another task.
         self.place.take(&self.cancel).await;
         let failures = context.task_id().map_or(0, |id| failures(&id));
         let result = self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler);

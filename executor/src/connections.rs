@@ -13,7 +13,7 @@ use ballista_core::error::Result;
 use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::utils::GrpcClientConfig;
 
-/// An idle connection is closed at the first fetch after this time.
+/// A connection that was idle for longer is closed at the next fetch.
 const IDLE: Duration = Duration::from_secs(30);
 
 type Key = (String, u16, GrpcClientConfig);

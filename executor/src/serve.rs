@@ -27,7 +27,7 @@ use crate::owner::Owner;
 use crate::place::Place;
 use crate::process::{Ended, Limits, live};
 
-/// An executor may start before its scheduler does.
+/// How long an executor waits for its scheduler to start.
 const SCHEDULER_WAIT_SECONDS: u16 = 60;
 /// Interval between deletions of old shuffle files.
 const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);

@@ -40,7 +40,7 @@ fn of_state(state: &SqlState) -> (ErrorKind, &'static str) {
             (Unavailable, "the snapshot is gone; it is taken again at the next attempt")
         }
         _ => match state.code().get(..2) {
-            // Connection, resources, intervention of an operator, recovery of a standby, system error.
+            // Connection, resources, operator intervention, recovery of a standby, system error.
             Some("08" | "53" | "57" | "40" | "58") => (Unavailable, ""),
             Some("22") => (ErrorKind::Data, "correct the value, or the expression in `query`"),
             _ => (Invalid, ""),

@@ -116,7 +116,7 @@ pub enum Interruption {
 /// Runs a trigger to its end, from its beginning or from where another driver left it.
 ///
 /// # Errors
-/// `Unavailable` or `Invalid` when the ledger cannot be written; failures of runs are in their records instead.
+/// `Unavailable` or `Invalid` when the ledger cannot be written; failures of runs are only in their records.
 pub async fn drive(
     placement: Placement,
     submission: Submission,

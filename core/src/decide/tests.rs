@@ -105,7 +105,8 @@ fn sinks() -> [Sink; 4] {
     ]
 }
 
-/// Random histories of one kind of source, over every sink. `PULSE_TEST_HISTORIES` sets how many, `PULSE_TEST_SEED` repeats a failure.
+/// Random histories of one kind of source, over every sink. `PULSE_TEST_HISTORIES` sets their number, `PULSE_TEST_SEED`
+/// repeats a failure.
 #[expect(clippy::disallowed_methods, reason = "no setting of the product")]
 fn histories(kind: Kind) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());

@@ -42,7 +42,7 @@ fn finished(job: usize, outcome: RunOutcome) -> TriggerEvent {
     TriggerEvent::RunFinished { job: table(job), outcome }
 }
 
-/// One word an action: `start j01`, `skipped j02`, `exit 1`.
+/// One text per action: `start j01`, `skipped j02`, `exit 1`.
 fn words(actions: &[TriggerAction]) -> Vec<String> {
     let word = |action: &TriggerAction| match action {
         TriggerAction::StartRun { job, attempt: 1 } => format!("start {}", job.table()),

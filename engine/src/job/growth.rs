@@ -78,7 +78,7 @@ fn moving(plan: &LogicalPlan, fixed: &[&TableName]) -> Option<HashSet<String>> {
     }
 }
 
-/// Whether the expression's value stays as it is in a row that stays.
+/// Whether the expression's value cannot change in a remaining row.
 fn rests(expression: &Expr, moving: &HashSet<String>) -> bool {
     let asks_elsewhere = expression.exists(|inner| {
         Ok(matches!(inner, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)))
@@ -94,7 +94,7 @@ fn unqualified(name: String) -> String {
     }
 }
 
-/// Whether nothing below reads a table to which rows came.
+/// Whether the plan reads no table to which rows were added.
 fn is_fixed(plan: &LogicalPlan, fixed: &[&TableName]) -> bool {
     let mut moves = false;
     let looked = plan.apply_with_subqueries(|node| {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::sink::RowCheck;
 
-    /// Tables `t.moved` and `t.still` of the columns k, ts and v; rows came to the first.
+    /// Tables `t.moved` and `t.still` with the columns k, ts and v; rows were added to the first.
     fn keeps(sql: &str, checks: &[&str]) -> bool {
         let threads = tokio::runtime::Builder::new_current_thread().build().unwrap();
         threads.block_on(async {

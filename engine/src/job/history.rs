@@ -1,7 +1,8 @@
-//! Versions of keys: the history that follows from all rows of the query, and what becomes of a table that remembers.
+//! Histories of keys: computed from all rows of the query, or recorded by a table that remembers.
 //!
-//! Both are plans around the query, so that they run where the query runs. Every row of the query reaches the sink, which judges it
-//! and leaves out those that are no version. Rows that are rejected or taken out by a check have no part in a history.
+//! Both are plans around the query, so they run where the query runs. Every row of the query reaches the sink, which
+//! checks it and drops those that begin no version. Rows that are rejected or removed by a check are not part of a
+//! history.
 
 mod cover;
 mod cut;
@@ -30,7 +31,7 @@ use cut::cut;
 use record::record;
 pub(super) use record::{SystemTime, system_time};
 
-/// Columns of the plans; no column of a query may begin so.
+/// Columns that the plans add; no column of a query may begin with `__`.
 const OUT: &str = "__out";
 const GONE: &str = "__gone";
 const SINCE: &str = "__since";

@@ -34,8 +34,8 @@ pub struct Optimized {
 /// Merges small files that are adjacent in the table's order, one storage partition after the other.
 ///
 /// # Errors
-/// `Invalid` when the table does not exist or requires more of a writer than we do, `Conflict` when others removed its files at every attempt, `Data` when rows would
-/// be lost; and those of any run.
+/// `Invalid` when the table does not exist or has writer features that we do not support, `Conflict` when others
+/// removed its files at every attempt, `Data` when rows would be lost; and those of any run.
 pub async fn optimize(bench: &Workbench, name: &TableName, target_bytes: u64, now: DateTime<Utc>) -> Result<Optimized> {
     let (done, _) = optimize_where(bench, name, target_bytes, now, &|bins| bins).await?;
     Ok(done)

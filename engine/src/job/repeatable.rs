@@ -134,7 +134,7 @@ fn function_problem(expression: &Expr) -> Option<Problem> {
     })
 }
 
-/// Columns by their place in a schema.
+/// Columns by their index in a schema.
 type Places = BTreeSet<usize>;
 
 fn limit_problem(limit: &Limit, keys: &[Vec<String>]) -> Option<Problem> {

@@ -35,8 +35,8 @@ const ATTEMPTS: u32 = 5;
 /// resumes from there, and readers of its changes see the difference.
 ///
 /// # Errors
-/// `Invalid` when the version or its files are gone, or the table requires more of a writer than we do; `Conflict` when others always
-/// commit first.
+/// `Invalid` when the version or its files are gone, or the table has writer features that we do not support;
+/// `Conflict` when every attempt lost against another commit.
 pub async fn restore(
     lake: &Lake,
     options: &CommitOptions,

@@ -333,7 +333,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     threads.unwrap().block_on(async { tokio::time::timeout(LIMIT, future).await.expect("it hangs") })
 }
 
-/// `PROPTEST_CASES` sets another number.
+/// The number of cases; `PROPTEST_CASES` overrides it.
 fn cases(usual: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }

@@ -11,7 +11,7 @@ use pulse_core::{ErrorKind, Result};
 use crate::job::Workbench;
 use crate::table::{Snapshot, Table};
 
-/// The fields are those of [`super::Pinned`].
+/// The same fields as in [`super::Pinned`].
 pub(super) struct OwnTables {
     pub(super) table: Table,
     pub(super) target: Option<Snapshot>,
