@@ -1,4 +1,5 @@
-//! One query over lake tables, whole or as a piece of many: sources, sinks, functions, and the Delta log.
+//! Runs one query over lake tables, in one process or as one task of many: sources, sinks, functions, and the Delta
+//! log.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

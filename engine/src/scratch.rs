@@ -1,4 +1,4 @@
-//! Folders that one process works in. A process that is killed cannot empty its own: the next one that works there does.
+//! Scratch folders of a process. A killed process cannot empty its own: the next one in the same parent does.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -6,28 +6,28 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Removed with all that is in it when it is dropped.
+/// A folder that is deleted with its contents on drop.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
-    /// Let go of by the kernel when the process ends, however it ends.
+    /// The kernel releases it however the process ends.
     _lock: File,
 }
 
 impl Scratch {
-    /// A new folder in `parent`, whose name begins with `prefix`. Removes those of processes that have ended.
+    /// Creates a folder in `parent` with a name that begins with `prefix`. Deletes those of processes that have ended.
     ///
     /// # Errors
-    /// Those of the file system, for `parent` and the new folder; what cannot be removed is logged.
+    /// Those of the file system, for `parent` and the new folder; failed deletions are logged.
     pub fn make(parent: &Path, prefix: &str) -> io::Result<Self> {
         std::fs::create_dir_all(parent)?;
         remove_abandoned(parent, prefix)?;
         loop {
             let folder = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
-            // Until it is locked it looks abandoned, and may be removed.
+            // Until it is locked, it looks abandoned and may be deleted.
             if let Some(lock) = found(File::open(folder.path()))? {
                 match lock.lock() {
-                    // Nobody can tell there who has ended, so nobody removes anything.
+                    // Without locks, no process can tell which others have ended, so none deletes anything.
                     Err(error) if error.kind() != io::ErrorKind::Unsupported => return Err(error),
                     _ if folder.path().exists() => return Ok(Self { folder, _lock: lock }),
                     _ => {}
@@ -47,7 +47,7 @@ fn remove_abandoned(parent: &Path, prefix: &str) -> io::Result<()> {
             continue;
         }
         let folder = entry.path();
-        // It went at this moment, or is another user's.
+        // It was deleted just now, or belongs to another user.
         let Ok(lock) = File::open(&folder) else { continue };
         match lock.try_lock() {
             Ok(()) => remove(&folder),
@@ -65,7 +65,7 @@ fn remove(folder: &Path) {
     }
 }
 
-/// None for what is not there any more.
+/// `None` if it no longer exists.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -85,7 +85,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let used = Scratch::make(parent.path(), PREFIX).unwrap();
         std::fs::write(used.path().join("rows"), "spilled").unwrap();
-        // As after a kill: no destructor ran, and the kernel let go of the lock.
+        // As after a kill: no destructor ran, and the kernel released the lock.
         let left = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent.path()).unwrap().keep();
         std::fs::create_dir(left.join("stage")).unwrap();
         std::fs::write(left.join("stage/rows"), "shuffled").unwrap();

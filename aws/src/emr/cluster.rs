@@ -1,4 +1,4 @@
-//! Clusters started, looked at, resized and ended.
+//! Starts, describes, resizes and terminates clusters.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,16 @@ use super::state::{ended, lacks_machines, state_of};
 use crate::clients::Clients;
 use crate::error::from_sdk;
 
-/// Which specification a cluster was started from.
+/// Tag with the digest of the specification that a cluster was started from.
 const SPEC_TAG: &str = "pulse-spec";
-/// From one look at a cluster to the next: the first soon, later ones seldom, as EMR counts calls.
+/// Polling interval for a cluster: short at first, then longer, because EMR limits calls.
 const LOOK_FIRST: Duration = Duration::from_millis(500);
 const LOOK_LAST: Duration = Duration::from_secs(15);
-/// Until a cluster that somebody else starts is in EMR's list.
+/// Delay until a cluster that another process started appears in EMR's list.
 const LISTED_WITHIN: Duration = Duration::from_secs(3);
 /// EMR takes 6 to 12 minutes to start a cluster.
 const START_LIMIT: Duration = Duration::from_secs(45 * 60);
-/// Steps that are shown.
+/// Maximum number of steps shown.
 const STEPS_SHOWN: usize = 10;
 
 const LIVE: [ClusterState; 4] =
@@ -38,7 +38,7 @@ pub struct Clusters {
     listed_within: Duration,
 }
 
-/// What `up` came to.
+/// Outcome of `up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Started {
     New {
@@ -51,12 +51,12 @@ pub enum Started {
     },
 }
 
-/// What waiting for a cluster came to.
+/// Outcome of waiting for a cluster.
 #[derive(Debug)]
 pub enum Waited {
-    /// It takes steps.
+    /// It accepts steps.
     Ready,
-    /// EC2 had no such machines in its zone; another zone may.
+    /// EC2 has no capacity for these machines in its zone; another zone may.
     NoMachines(Error),
 }
 
@@ -73,12 +73,12 @@ pub struct ClusterView {
     pub id: String,
     pub name: String,
     pub state: String,
-    /// Why it is in this state, when EMR says.
+    /// EMR's reason for the state, if it gives one.
     pub reason: String,
     pub log_uri: String,
     /// Milliseconds since 1970.
     pub created: Option<i64>,
-    /// Seconds after which EMR ends it when it is idle.
+    /// Idle seconds after which EMR terminates it.
     pub idle_timeout: Option<i64>,
     pub groups: Vec<GroupView>,
     /// Newest first.
@@ -99,7 +99,7 @@ impl StepView {
 }
 
 impl ClusterView {
-    /// Machines with executors that were asked for.
+    /// Requested machines with executors.
     pub fn units(&self) -> usize {
         let with_executor = self.groups.iter().filter(|group| matches!(group.role, Role::Core | Role::Task));
         with_executor.map(|group| group.requested).sum()
@@ -111,17 +111,17 @@ impl Clusters {
         Self { client: clients.emr(), region: clients.region().to_owned(), listed_within: LISTED_WITHIN }
     }
 
-    /// Starts a cluster, or finds the live one of the same specification. `subnet` takes the place of the specification's. Of two
-    /// that are started at the same moment the older one stays.
+    /// Starts a cluster, or returns the live one of the same specification. `subnet` overrides the specification's. If
+    /// two are started at the same time, the older one stays.
     ///
     /// # Errors
-    /// `Conflict` when a cluster of this name lives that was started from another specification; by kind otherwise.
+    /// `Conflict` when a live cluster of this name was started from another specification; other errors by kind.
     pub async fn up(&self, spec: &ClusterSpec, subnet: Option<&str>) -> Result<Started> {
         if let Some(found) = self.taken(spec).await? {
             return Ok(found);
         }
         let id = self.start(spec, subnet).await?;
-        // EMR's call takes no token that would make two of them one.
+        // EMR's call has no idempotency token.
         tokio::time::sleep(self.listed_within).await;
         if self.live(spec.name()).await?.first().is_none_or(|(oldest, _)| *oldest == id) {
             return Ok(Started::New { id });
@@ -164,10 +164,11 @@ impl Clusters {
             .ok_or_else(|| Error::unavailable("start a cluster: EMR told no id; look with `pulse cluster status`"))
     }
 
-    /// Waits until it takes steps, and adds the groups that EMR does not start with. `tell` hears each new state.
+    /// Waits until it accepts steps, and adds the groups that EMR does not start with. `tell` is called with each new
+    /// state.
     ///
     /// # Errors
-    /// `Unavailable` when it ends instead or takes too long, with EMR's reason and where its logs are.
+    /// `Unavailable` when it terminates instead or takes too long, with EMR's reason and the location of its logs.
     pub async fn wait(&self, id: &str, spec: &ClusterSpec, tell: impl Fn(&str)) -> Result<Waited> {
         let began = Instant::now();
         let mut told = String::new();
@@ -201,7 +202,7 @@ impl Clusters {
         }
     }
 
-    /// Those of the specification that are not there yet; a second call adds nothing.
+    /// Adds the missing groups of the specification; a second call is a no-op.
     async fn add_groups(&self, id: &str, spec: &ClusterSpec) -> Result<()> {
         let present = self.groups(id).await?;
         let wanted = &spec.add_instance_groups.instance_groups;
@@ -274,7 +275,7 @@ impl Clusters {
         })
     }
 
-    /// So many machines with executors, by task groups alone. `spec` bounds it.
+    /// Sets the number of machines with executors by resizing task groups only. `spec` bounds it.
     ///
     /// # Errors
     /// `Invalid` beyond the bounds; by kind otherwise.
@@ -300,7 +301,7 @@ impl Clusters {
         self.modify(id, counts.into_iter().map(changed).collect()).await
     }
 
-    /// Ends it; what runs on it is stopped.
+    /// Terminates it, and with it everything that runs there.
     ///
     /// # Errors
     /// By kind.

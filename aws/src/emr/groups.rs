@@ -1,4 +1,4 @@
-//! Groups of a cluster's machines, and how a number of machines is spread over them.
+//! Instance groups of a cluster, and how a number of machines is distributed over them.
 
 use std::collections::BTreeMap;
 
@@ -54,20 +54,20 @@ impl GroupView {
         }
     }
 
-    /// Asked for and not there yet.
+    /// Requested machines that do not run yet.
     pub fn coming(&self) -> usize {
         self.requested.saturating_sub(self.running)
     }
 
-    /// EMR refuses to change a group that it suspended or is ending.
+    /// EMR refuses to resize a group that is suspended or terminating.
     fn can_change(&self) -> bool {
         self.role == Role::Task
             && matches!(self.state.as_str(), "RUNNING" | "RESIZING" | "PROVISIONING" | "BOOTSTRAPPING" | "")
     }
 }
 
-/// New counts of task groups after `count` more machines: one by one where the least are on their way, then where the fewest are,
-/// so that a type which is not to be had on Spot holds up no others.
+/// New counts of task groups for `count` more machines. Each goes to the group with the fewest machines pending, then
+/// to the smallest, so that an instance type without Spot capacity does not block the others.
 pub(super) fn grown(groups: &[GroupView], count: usize) -> Vec<(String, usize)> {
     let mut spread: BTreeMap<usize, usize> = BTreeMap::new();
     for _ in 0..count {
@@ -83,7 +83,8 @@ pub(super) fn grown(groups: &[GroupView], count: usize) -> Vec<(String, usize)> 
     spread.into_iter().map(|(place, added)| (groups[place].id.clone(), groups[place].requested + added)).collect()
 }
 
-/// New counts of task groups after `count` fewer machines: first what is on its way, then from the largest.
+/// New counts of task groups for `count` fewer machines: pending ones are removed first, then machines of the largest
+/// group.
 pub(super) fn shrunk(groups: &[GroupView], count: usize) -> Vec<(String, usize)> {
     let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! Machines of the cluster that the scheduler runs on, by its task groups.
+//! The machines of the scheduler's own cluster, managed through its task groups.
 
 use aws_sdk_emr::types::{Instance, InstanceGroupModifyConfig, InstanceState};
 use chrono::{DateTime, Utc};
@@ -9,19 +9,19 @@ use super::groups::{Role, grown};
 use crate::clients::Clients;
 use crate::error::from_sdk;
 
-/// A machine of the cluster, as EMR knows it.
+/// A machine of the cluster, as EMR describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// Of EC2.
+    /// EC2 instance id.
     pub id: String,
     /// Private address.
     pub address: String,
     pub since: DateTime<Utc>,
-    /// Core nodes are not.
+    /// False for core nodes.
     pub removable: bool,
 }
 
-/// One cluster's machines with executors.
+/// The machines of one cluster that run executors.
 #[derive(Debug)]
 pub struct EmrPool {
     clusters: Clusters,
@@ -33,10 +33,10 @@ impl EmrPool {
         Self { clusters: Clusters::new(clients), id: cluster }
     }
 
-    /// Machines that are there or boot, and how many more were asked for.
+    /// Machines that run or boot, and the number of further requested ones.
     ///
     /// # Errors
-    /// By kind, when EMR cannot be asked.
+    /// By kind, when the call to EMR fails.
     pub async fn machines(&self) -> Result<(Vec<Machine>, usize)> {
         let groups = self.clusters.groups(&self.id).await?;
         let units = groups.iter().filter(|group| matches!(group.role, Role::Core | Role::Task));
@@ -72,7 +72,7 @@ impl EmrPool {
         Ok(instances)
     }
 
-    /// Asks for more, spread over the task groups.
+    /// Requests more machines, distributed over the task groups.
     ///
     /// # Errors
     /// By kind.
@@ -91,7 +91,7 @@ impl EmrPool {
         self.clusters.modify(&self.id, counts.into_iter().map(changed).collect()).await
     }
 
-    /// Ends these machines, and no others: whoever calls has drained them.
+    /// Terminates exactly these machines; the caller has drained them.
     ///
     /// # Errors
     /// By kind.

@@ -1,4 +1,4 @@
-//! From a specification to the SDK's requests.
+//! Builds the SDK's requests from a specification.
 
 use aws_sdk_emr::operation::run_job_flow::builders::RunJobFlowFluentBuilder;
 use aws_sdk_emr::types::{
@@ -9,7 +9,7 @@ use aws_sdk_emr::types::{
 
 use super::spec::{Bootstrap, Ebs, Group, Instances, RunJobFlow};
 
-/// `subnet` takes the place of the specification's; `tags` are put on the cluster besides those of the specification.
+/// `subnet` overrides the specification's; `tags` are added to those of the specification.
 pub(super) fn run_job_flow(
     request: RunJobFlowFluentBuilder,
     spec: &RunJobFlow,

@@ -25,7 +25,7 @@ fn counts(counts: &[(&str, usize)]) -> Vec<(String, usize)> {
 fn more_machines_go_where_the_fewest_are_on_their_way() {
     let groups = [group("a", 3, 3), group("b", 0, 0), group("c", 1, 1)];
     assert_eq!(grown(&groups, 3), counts(&[("a", 4), ("b", 1), ("c", 2)]));
-    // Nobody gets Spot of b's type: the next ones are of others.
+    // There is no Spot capacity for b's type: the next machines are of other types.
     let stuck = [group("a", 3, 3), group("b", 2, 0), group("c", 1, 1)];
     assert_eq!(grown(&stuck, 2), counts(&[("a", 4), ("c", 2)]));
     let closed = [
@@ -55,7 +55,7 @@ fn a_specification_is_read_and_two_differ_by_their_digests() {
     assert_eq!(spec.digest, ClusterSpec::parse(&SPEC.replace(": ", ":"), "test").unwrap().digest);
 }
 
-/// What would be left out would be another cluster.
+/// Ignoring an unknown field would start a different cluster.
 #[test]
 fn words_that_are_not_known_are_refused() {
     let unknown = SPEC.replace("\"LogUri\"", "\"KerberosAttributes\": {}, \"LogUri\"");

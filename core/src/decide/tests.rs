@@ -1,4 +1,4 @@
-//! Random histories: what the plans make of a table is compared with the query over all inputs.
+//! Random histories: compares the table that the plans produce with the query over all inputs.
 
 mod world;
 
@@ -11,7 +11,7 @@ use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use super::*;
 use world::World;
 
-/// A row: what it was read from (a file's path, or empty), its key, its day and its value.
+/// A row: its file's path (or empty), its key, its day and its value.
 type Row = (String, u8, u8, u8);
 
 fn day(n: u8) -> DateTime<Utc> {
@@ -42,14 +42,14 @@ enum Event {
         value: u8,
         replace: bool,
     },
-    /// The source table is removed and made again with as many versions.
+    /// The source table is dropped and recreated with as many versions.
     Recreate {
         keys: Vec<(u8, u8)>,
         value: u8,
     },
     LoseHistory,
     EditJob,
-    /// The job is written otherwise, and means the same.
+    /// The job is reformatted, with the same meaning.
     Reformat,
     NextDay,
     Forget {
@@ -90,7 +90,7 @@ fn event() -> impl Strategy<Value = Event> {
 enum Kind {
     Files,
     Table(Read),
-    /// A query over a table, by day. Without reach, what changed is not known by day.
+    /// A query over a table, by day. Without reach, the changed days are unknown.
     Days {
         reach: bool,
     },
@@ -105,7 +105,8 @@ fn sinks() -> [Sink; 4] {
     ]
 }
 
-/// Random histories of one kind of source, over every sink. `PULSE_TEST_HISTORIES` sets how many, `PULSE_TEST_SEED` repeats a failure.
+/// Random histories of one kind of source, over every sink. `PULSE_TEST_HISTORIES` sets their number, `PULSE_TEST_SEED`
+/// repeats a failure.
 #[expect(clippy::disallowed_methods, reason = "no setting of the product")]
 fn histories(kind: Kind) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
@@ -127,7 +128,7 @@ fn histories(kind: Kind) {
 }
 
 impl World {
-    /// After every run that succeeds the table is the query over all inputs, and one that fails leaves it as it was.
+    /// After every successful run the table equals the query over all inputs; a failed run leaves it unchanged.
     fn follow(mut self, events: &[Event]) -> std::result::Result<(), TestCaseError> {
         for event in events {
             self.change(event);
@@ -159,7 +160,7 @@ impl World {
             let mut table = self.table.clone().unwrap_or_default();
             table.sort();
             prop_assert_eq!(table, self.model());
-            // The same again finds nothing to do, unless it is asked for.
+            // Repeating the run is a no-op, unless it is requested explicitly.
             let settled = self.numbers.clone();
             if asked.interval.is_none() && !asked.rebuild {
                 prop_assert!(self.run(&Asked::default(), false));
@@ -195,7 +196,7 @@ fn histories_of_a_table_whose_changed_days_are_not_known() {
     histories(Kind::Days { reach: false });
 }
 
-/// A lake of a build that stored one number for all intervals, and no ids of tables.
+/// A lake of an older build, which stored one number for all intervals, and no table ids.
 #[test]
 fn the_intervals_of_an_earlier_build_go_on() {
     let numbers = HashMap::from([
@@ -254,7 +255,7 @@ fn a_backfill_computes_what_was_not_computed() {
     assert!(matches!(plan(3, 4, false), RunPlan::Rebuild { .. }), "an appending sink cannot compute a day again");
 }
 
-/// A file that was read for one day holds rows of others.
+/// A file that was read for one day may hold rows of others.
 #[test]
 fn intervals_over_files_read_all_files() {
     let files = BTreeMap::from([("a.csv".to_owned(), 1), ("b.csv".to_owned(), 2)]);

@@ -1,4 +1,4 @@
-//! A job's test: rows in, through the same planner and sink as a run, rows out.
+//! Runs a job's test: given rows pass through the same planner and sink as in a run and are compared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,10 +34,10 @@ use crate::table::{CommitOptions, DataFile, Lake, Table};
 
 type Row = Map<String, Value>;
 
-/// Relative difference up to which two doubles are equal in a fixture.
+/// Relative tolerance for doubles in a fixture.
 const TOLERANCE: f64 = 1e-9;
 
-/// What differs from the fixture's expectation, a line each; nothing when it holds.
+/// The differences from the fixture's expectation, one per line; empty if it holds.
 ///
 /// # Errors
 /// `Invalid` when a given or expected row does not fit its table's columns.
@@ -74,7 +74,7 @@ pub async fn run_fixture(
     Ok(differences)
 }
 
-/// A workbench whose lake is a folder that goes away.
+/// A workbench whose lake is a temporary folder.
 fn scratch(state: &SessionState, project: &Project, folder: &std::path::Path) -> Result<Workbench> {
     let url = folder_url(&folder.to_string_lossy(), folder)?;
     Ok(Workbench {
@@ -122,7 +122,7 @@ fn sources(
     Ok(sources)
 }
 
-/// TOML rows as a batch: through JSON, whose reader knows how to type text.
+/// Converts TOML rows to a batch through JSON, whose reader can type text.
 fn batch(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture) -> Result<RecordBatch> {
     let wrong = |what: String| Error::invalid(format!("{}: {what}", fixture.path));
     for row in rows {
@@ -157,7 +157,7 @@ fn json(value: &toml::Value) -> Value {
     }
 }
 
-/// Expected rows in the form in which read rows come.
+/// Converts expected rows to the form of the read ones.
 fn typed(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture) -> Result<Vec<Row>> {
     to_rows(&[batch(rows, schema, fixture)?])
 }
@@ -193,7 +193,7 @@ fn to_rows(batches: &[RecordBatch]) -> Result<Vec<Row>> {
         .map_err(|e| Error::internal("rows have no JSON").with_source(e))
 }
 
-/// A decimal has more digits than a number of JSON keeps.
+/// A decimal may have more digits than a JSON number keeps.
 fn decimals_as_text(batch: &RecordBatch) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
     let mut fields: Vec<FieldRef> = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
@@ -207,7 +207,7 @@ fn decimals_as_text(batch: &RecordBatch) -> std::result::Result<RecordBatch, arr
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }
 
-/// Pairs each expected row with one that came out; what is left over on either side differs.
+/// Pairs each expected row with an actual one; unpaired rows of either side are differences.
 fn compare(expected: &[Row], mut found: Vec<Row>, partial: bool, place: &str) -> Vec<String> {
     let whole = place == "table";
     let mut differences = Vec::new();
@@ -223,14 +223,14 @@ fn compare(expected: &[Row], mut found: Vec<Row>, partial: bool, place: &str) ->
     differences
 }
 
-/// Nulls are left out of JSON, so a column that is missing is null.
+/// Nulls are left out of JSON, so a missing column is null.
 fn agrees(expected: &Row, found: &Row, whole: bool) -> bool {
     let same = |key: &String, value: &Value| found.get(key).is_some_and(|other| equal(value, other));
     expected.iter().all(|(key, value)| same(key, value))
         && (!whole || found.keys().all(|key| expected.contains_key(key)))
 }
 
-/// Only doubles have a tolerance: whole numbers are equal or not, and decimals are texts.
+/// Only doubles have a tolerance: integers are compared exactly, and decimals are strings.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {

@@ -1,4 +1,4 @@
-//! How many of a run's rows may be rejected: a run all of whose rows were says that something is wrong with its source.
+//! Limits the rejected rows of a run: if all rows are rejected, the source is probably wrong.
 
 use pulse_core::manifest::Manifest;
 use pulse_core::project::Job;
@@ -8,20 +8,20 @@ use super::history::{closed, left_out};
 use super::query::JobQuery;
 use crate::sink::{FailAction, PartitionResult};
 
-/// Reasons that an error names.
+/// Number of reasons that an error names.
 const REASONS: usize = 3;
 
-/// Rows that a history has beside those of the query, and rows of the query that say nothing new: neither are rejected.
+/// Additional rows of a history, and query rows that add no information: neither are rejected.
 #[derive(Debug, Clone, Copy, Default)]
 struct Versions {
     left_out: u64,
     closed: u64,
 }
 
-/// Rejected rows of a run, when there are more than the job allows.
+/// The number of rejected rows of a run, if it exceeds the job's limit.
 ///
-/// These are lines that the reader rejected and rows that a `check` dropped or quarantined. A row that repeats another is as
-/// good as that one.
+/// Counts lines that the reader rejected and rows that a `check` dropped or quarantined. A duplicate does not count as
+/// rejected.
 fn too_many(manifest: &Manifest, total: &PartitionResult, history: Versions) -> Option<u64> {
     let takes_out = !manifest.latest_by().is_empty()
         || manifest.unique_in_sink().is_some_and(|place| manifest.expect[place].removes_rows());
@@ -75,7 +75,7 @@ pub(super) fn check(job: &Job, query: &JobQuery, total: &PartitionResult) -> Res
 mod tests {
     use super::*;
 
-    /// Whether a run fails that wrote, rejected and took out as repeated so many rows.
+    /// Whether a run with these numbers of written, rejected and repeated rows fails.
     fn fails(rest: &str, written: u64, rejected: u64, repeated: u64) -> bool {
         let once = "[[expect]]\nname = \"once\"\nunique = { columns = [\"k\"], keep_first_by = [\"v\"] }\non_fail = \"drop\"\n";
         let manifest: Manifest = toml::from_str(&format!("grain = [\"k\"]\n{rest}[sink.overwrite]\n{once}")).unwrap();

@@ -1,4 +1,4 @@
-//! A job's SQL over given sources, as a logical plan in the table's types.
+//! Plans a job's SQL over given sources, with the table's types.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,20 +31,20 @@ use crate::error::from_datafusion;
 use crate::sink::{FailAction, REASON, RowCheck};
 use crate::source::file::SOURCE_FILE;
 
-/// Tables by the name that SQL has for them: `silver.bars_1m`, `raw.bars_1m`.
+/// Tables by their SQL names: `silver.bars_1m`, `raw.bars_1m`.
 pub type Sources = BTreeMap<String, Arc<dyn TableProvider>>;
 
-/// A job's rows and what is to be checked of them.
+/// A job's rows and their checks.
 #[derive(Debug, Clone)]
 pub struct JobQuery {
-    /// All columns of the query, then one boolean column a row check, then perhaps the columns of rejected lines.
+    /// All columns of the query, then one boolean column per row check, then optionally the columns of rejected lines.
     pub plan: LogicalPlan,
-    /// Columns that the table gets: all of the query's but those that start with `_`.
+    /// Columns of the table: those of the query, except names that start with `_`.
     pub columns: Vec<String>,
     pub checks: Vec<RowCheck>,
 }
 
-/// The query as it is written, with its parameters.
+/// The unchanged query, with its parameters.
 ///
 /// # Errors
 /// `Invalid` with the place in the query.
@@ -56,7 +56,7 @@ pub(super) async fn logical_plan(state: &SessionState, job: &Job, sources: &Sour
 /// Plans the job's query and row checks over `sources`: the rows of one evaluation for each of `intervals`.
 ///
 /// # Errors
-/// `Invalid` with the place in the query or manifest, also for a query that need not yield the same rows when it is repeated.
+/// `Invalid` with the place in the query or manifest, also for a query that is not repeatable.
 pub async fn plan_query(
     state: &SessionState,
     job: &Job,
@@ -66,7 +66,7 @@ pub async fn plan_query(
     plan_rows(state, job, sources, intervals, &Recording::default()).await
 }
 
-/// As [`plan_query`], for a table that remembers: the rows to add to those that are in `recording`.
+/// As [`plan_query`], for a table that remembers: the rows to add to those in `recording`.
 pub(super) async fn plan_rows(
     state: &SessionState,
     job: &Job,
@@ -92,9 +92,9 @@ pub(super) async fn plan_rows(
     Ok(query)
 }
 
-/// A context in which the sources have their names.
+/// A context with the sources under their SQL names.
 pub(super) fn context(state: &SessionState, sources: &Sources) -> Result<SessionContext> {
-    // A clone of a state shares its catalog; two queries must not see each other's sources.
+    // A cloned state shares its catalog, but two queries must not see each other's sources.
     let catalogs = Arc::new(MemoryCatalogProviderList::new());
     let catalog = Arc::new(MemoryCatalogProvider::new());
     catalogs.register_catalog(state.config_options().catalog.default_catalog.clone(), Arc::clone(&catalog) as _);
@@ -137,7 +137,7 @@ fn bind_one(plan: LogicalPlan, interval: Interval) -> datafusion::error::Result<
     plan.with_param_values(ParamValues::Map(values.map(|(name, value)| (name.to_owned(), value)).into()))
 }
 
-/// Each condition becomes a column, so that it runs in the same pass and travels with the plan.
+/// Adds a column for each condition, so that it is evaluated in the same pass and serialized with the plan.
 fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result<(LogicalPlan, Vec<RowCheck>)> {
     let mut expressions: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
     let mut checks = Vec::new();
@@ -171,7 +171,7 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
     Ok((plan, checks))
 }
 
-/// A check says whether a row is right.
+/// A check must be boolean.
 fn refuse_value(job: &Job, name: &str, expression: &Expr, schema: &DFSchema) -> Result<()> {
     let data_type = expression.get_type(schema).map_err(|e| wrong_check(job, name, e))?;
     match data_type {
@@ -184,7 +184,7 @@ fn refuse_value(job: &Job, name: &str, expression: &Expr, schema: &DFSchema) -> 
     }
 }
 
-/// Columns that the manifest names must be the query's; the table's own must be written.
+/// Columns named in the manifest must exist in the query; those of the table must be written.
 fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
     use pulse_core::manifest::{History, Sink};
     let manifest = &job.manifest;
@@ -234,7 +234,7 @@ fn refuse_nested_keys(job: &Job, plan: &LogicalPlan) -> Result<()> {
     let named =
         manifest.grain.iter().chain(manifest.order()).chain(keys).chain(unique.flat_map(|unique| &unique.columns));
     for name in named {
-        // Columns that the sink adds are none of the query's, and no list.
+        // Columns that the sink adds are not in the query, and are not nested.
         let Ok(field) = plan.schema().field_with_unqualified_name(name) else { continue };
         if field.data_type().is_nested() {
             return Err(Error::invalid(format!(
@@ -246,7 +246,7 @@ fn refuse_nested_keys(job: &Job, plan: &LogicalPlan) -> Result<()> {
     Ok(())
 }
 
-/// A file that is corrected has its rows replaced, by the column that names it.
+/// The rows of a corrected file are replaced by means of the column with its name.
 fn refuse_rows_of_no_file(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
     let appends = job.manifest.sink == (pulse_core::manifest::Sink::Append {}) && !job.query.files().is_empty();
     let source_file = [SOURCE_FILE.to_owned()];
@@ -260,7 +260,7 @@ fn refuse_rows_of_no_file(job: &Job, plan: &LogicalPlan, columns: &[String]) -> 
     )))
 }
 
-/// The plan cut down to `columns`.
+/// Projects the plan to `columns`.
 ///
 /// # Errors
 /// `Internal` when a column is missing.
@@ -282,7 +282,7 @@ pub(super) fn without_rejects(plan: LogicalPlan) -> Result<LogicalPlan> {
         .map_err(|e| from_datafusion("leave out rejected lines", e))
 }
 
-/// Only rows that no check takes out.
+/// Only rows that no check removes.
 pub(super) fn without_failures(plan: LogicalPlan, checks: &[RowCheck]) -> Result<LogicalPlan> {
     let mut removing = checks.iter().filter(|check| check.on_fail != FailAction::Count);
     removing
@@ -295,7 +295,7 @@ fn wrong_query(job: &Job, error: datafusion::error::DataFusionError) -> Error {
     pointed(&job.query_path(), &job.query.text, error)
 }
 
-/// Points at the word in the query that DataFusion complains about, where it says which.
+/// Points at the word in the query that DataFusion's error names, if any.
 pub(super) fn pointed(path: &str, query: &str, error: datafusion::error::DataFusionError) -> Error {
     let message = error.strip_backtrace();
     let text = message.lines().next().unwrap_or_default();
@@ -325,7 +325,7 @@ fn culprit(error: &datafusion::error::DataFusionError) -> Option<String> {
     }
 }
 
-/// The first word in quotes of a message such as `Invalid function 'emma'`.
+/// The first quoted word of a message such as `Invalid function 'emma'`.
 fn quoted_word(message: &str) -> Option<String> {
     let start = message.find(['\'', '`'])? + 1;
     let end = message[start..].find(['\'', '`'])? + start;
@@ -333,7 +333,7 @@ fn quoted_word(message: &str) -> Option<String> {
     (!word.is_empty()).then(|| word.to_owned())
 }
 
-/// Where a word stands in a query, whatever its case.
+/// The position of a word in a query, ignoring case.
 pub(super) fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
     let lower = text.to_lowercase();
     let word = word.to_lowercase();

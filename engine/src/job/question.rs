@@ -1,4 +1,4 @@
-//! A query of a person over whatever jobs may read: tables of the lake, sources of files, and tables that others write.
+//! Ad-hoc queries over everything that jobs may read: tables of the lake, sources of files, and external tables.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,21 +24,21 @@ use crate::sink::REASON;
 use crate::source::delta::DeltaScan;
 use crate::table::{Snapshot, Table};
 
-/// What messages call the text.
+/// The name of the text in messages.
 const QUERY: &str = "query";
-/// Names that an error lists.
+/// Number of names that an error lists.
 const SHOWN_NAMES: usize = 20;
 /// The schema in which DataFusion describes tables.
 const DESCRIPTIONS: &str = "information_schema";
 
-/// Rows that were asked for, and what a person should know of where they come from.
+/// The result rows, and warnings about their sources.
 #[derive(Debug)]
 pub struct Answer {
     pub rows: DataFrame,
     pub warnings: Vec<String>,
 }
 
-/// Tables that a statement names with their layer.
+/// Tables that a statement refers to, by layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
     tables: BTreeSet<(String, String)>,
@@ -48,13 +48,13 @@ pub struct Named {
 
 impl Named {
     /// # Errors
-    /// `Invalid` when the text is no SQL.
+    /// `Invalid` when the text is not SQL.
     pub fn of(state: &SessionState, sql: &str) -> Result<Self> {
         let failed = |e| from_datafusion("query", e);
         let dialect = state.config_options().sql_parser.dialect;
         let statement = state.sql_to_statement(sql, &dialect).map_err(failed)?;
         let mut named = Self::default();
-        // Of other statements, a table that they name need not exist.
+        // Other statements may name tables that do not exist.
         let asks = match &statement {
             Statement::Explain(_) => true,
             Statement::Statement(statement) => {
@@ -81,7 +81,7 @@ impl Named {
         self.of_layer(RAW)
     }
 
-    /// Names of tables that others write, without `external.`.
+    /// Names of external tables, without `external.`.
     pub fn external(&self) -> impl Iterator<Item = &str> {
         self.of_layer(EXTERNAL)
     }
@@ -91,11 +91,12 @@ impl Named {
     }
 }
 
-/// Plans a query over the tables that it names, each in its newest version: only the logs of these are read, and the folders of these
-/// listed.
+/// Plans a query over the newest versions of the tables that it names. Reads only their logs, and lists only their
+/// folders.
 ///
 /// # Errors
-/// `Invalid` when a table does not exist, with those that do, or the query is none; otherwise by the kind of the store's error.
+/// `Invalid` when a table does not exist, with those that do, or when the text is not a query; otherwise by the store's
+/// error.
 pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
     let named = Named::of(&bench.state, sql)?;
     let (mut sources, mut warnings) = (Sources::new(), Vec::new());
@@ -131,7 +132,7 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
     Ok(Answer { rows: rows.map_err(|e| refused(sql, &named, e))?, warnings })
 }
 
-/// Points at what is wrong in the text.
+/// Points at the error in the text.
 fn refused(sql: &str, named: &Named, error: DataFusionError) -> Error {
     let bare = named.bare.iter().find(|name| error.to_string().contains(name.as_str()));
     match (bare, &error) {
@@ -167,7 +168,7 @@ async fn external(bench: &Workbench, table: &str) -> Result<(Table, Snapshot)> {
     Ok((table, snapshot))
 }
 
-/// A table in its newest version, or in the one behind `@`.
+/// A table in its newest version, or in the one after `@`.
 async fn of_lake(bench: &Workbench, name: &str, sql: &str) -> Result<(Table, Snapshot)> {
     let lake = &bench.lake;
     let (name, version) = match name.split_once('@') {

@@ -43,7 +43,7 @@ async fn machines_are_those_with_executors() {
     fake.asked();
 }
 
-/// EMR ends what it likes when it is told a count alone.
+/// Given only a count, EMR chooses which machines to terminate.
 #[tokio::test]
 async fn the_machines_that_go_are_named() {
     let fake = Fake::start([

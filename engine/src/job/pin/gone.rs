@@ -1,4 +1,4 @@
-//! Files that were read and are gone: how many rows the table has of them, and what becomes of these.
+//! Files that were read and deleted since: counts their rows in the table, and decides on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,18 +23,18 @@ use crate::source::delta::DeltaScan;
 use crate::source::file::SOURCE_FILE;
 use crate::table::{DataFile, Snapshot};
 
-/// Files that a warning names.
+/// Number of files that a warning names.
 const NAMED: usize = 3;
-/// Bytes of files that are searched for a warning: a landing folder whose files expire should not slow down every run.
+/// Limit for the bytes searched for a warning: a landing folder with expiring files must not slow down every run.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Rows of a table that come from some files.
+/// Number of rows of a table that derive from some files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::job) enum RowsOfFiles {
     Counted(u64),
-    /// More may lie in files that were not searched.
+    /// There may be more in files that were not searched.
     AtLeast(u64),
-    /// The table does not say which file a row is from.
+    /// The table does not have the source file of a row.
     Unknown,
 }
 
@@ -44,10 +44,10 @@ pub(super) fn on_missing(bench: &Workbench, listings: &BTreeMap<String, ListedFi
     listings.keys().filter_map(source).collect()
 }
 
-/// In an object store a root that is misspelled looks like one whose files are all gone. Their rows are not removed on that ground.
+/// In an object store, a misspelled root looks like one whose files were all deleted. This must not remove their rows.
 ///
 /// # Errors
-/// `Data` when all files of a source that removes rows are gone.
+/// `Data` when all files of a source with `on_missing = "remove"` are gone.
 pub(super) fn refuse_empty_root(
     listings: &BTreeMap<String, ListedFiles>,
     known: &Bookmarks,
@@ -74,10 +74,10 @@ pub(super) fn refuse_empty_root(
     Ok(())
 }
 
-/// Files as the bookmarks have them, by what a person calls them: `raw.source/path`, or the path alone.
+/// Resolves user input, `raw.source/path` or the path alone, to the files of the bookmarks.
 ///
 /// # Errors
-/// `Invalid` when the table has not read one, or two sources have it.
+/// `Invalid` when the table has not read a file, or two sources have it.
 pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String]) -> Result<Vec<String>> {
     let sources = job.query.files();
     let find = |name: &String| {
@@ -97,13 +97,13 @@ pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String]) -> Result<Ve
     names.iter().map(find).collect()
 }
 
-/// Adds what a person should know of files that are gone to the warnings of their sources.
+/// Adds warnings about deleted files to those of their sources.
 ///
 /// # Errors
 /// When files of the table cannot be read.
 pub(super) async fn warn(bench: &Workbench, pinned: &mut Pinned) -> Result<()> {
     let mut warnings = Vec::new();
-    // Files of a database come and go with its rows.
+    // Landed files of a database are replaced together with its rows.
     let is_of_database = |name: &str| bench.project.sources.database_of(name).is_some();
     let of_files = pinned.files.iter().filter(|(name, files)| !files.gone.is_empty() && !is_of_database(name));
     for (name, files) in of_files {
@@ -157,7 +157,7 @@ fn sentence(name: &str, gone: &[String], rows: RowsOfFiles, fate: Fate) -> Strin
     format!("raw.{name}: {files}; {rows}: {}", some(gone))
 }
 
-/// The first few by name.
+/// Lists the first few by name.
 fn some(paths: &[String]) -> String {
     let named = paths.iter().take(NAMED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
     match paths.len().saturating_sub(NAMED) {
@@ -166,7 +166,8 @@ fn some(paths: &[String]) -> String {
     }
 }
 
-/// Rows of the table that come from `paths`, by its statistics where these say so. Of other files at most `most_bytes` are searched.
+/// Counts the rows of the table that derive from `paths`, by statistics where possible. Searches at most `most_bytes`
+/// of other files.
 ///
 /// # Errors
 /// When files of the table cannot be read.
@@ -198,7 +199,7 @@ pub(in crate::job) async fn count_rows(
 
 enum Holds {
     Nothing,
-    /// All of its rows are wanted.
+    /// All of its rows match.
     Only(u64),
     Perhaps,
 }
