@@ -113,6 +113,16 @@ pub(crate) enum Command {
     /// Compute the intervals of a span of time that a job's table lacks, or with --restate all of them. Shows what it will do,
     /// asks, and works in chunks: one run for each. Runs in this process.
     Backfill(BackfillOptions),
+    /// Run what the project's schedules make due now, each time once. For a timer: cron, systemd or EventBridge calls it every few
+    /// minutes. Ends with the exit code of the worst run; 0 when nothing is due.
+    RunDue {
+        /// Where: in this process, or on the scheduler's executors.
+        #[arg(long, default_value = "local", env = "PULSE_ON")]
+        on: Where,
+    },
+    /// Show the schedules of project.toml.
+    #[command(subcommand)]
+    Schedule(ScheduleAction),
     /// Hand jobs to a scheduler and print the trigger's id.
     Submit(SubmitOptions),
     /// Run a scheduler or an executor.
@@ -261,6 +271,20 @@ pub(crate) struct SubmitOptions {
     /// Names this submission: the same key again is the same trigger. A fresh one when it is not given.
     #[arg(long)]
     pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ScheduleAction {
+    /// Each schedule with its next time and the last one that ran.
+    List,
+    /// The next times of one schedule.
+    Next {
+        /// The schedule's name in project.toml.
+        name: String,
+        /// Times to print.
+        #[arg(long, default_value_t = 10)]
+        count: usize,
+    },
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -323,3 +323,26 @@ impl From<&RunRecord> for Run {
         }
     }
 }
+
+/// A schedule of the project.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Schedule {
+    pub(crate) schedule: String,
+    pub(crate) cron: String,
+    pub(crate) time_zone: String,
+    /// Patterns of jobs; empty for all jobs.
+    pub(crate) jobs: Vec<String>,
+    pub(crate) enabled: bool,
+    /// Null while it is paused.
+    pub(crate) next: Option<String>,
+    /// The newest time whose jobs have run.
+    pub(crate) last: Option<String>,
+}
+
+/// A time of a schedule.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ScheduledTime {
+    /// In the schedule's time zone.
+    pub(crate) local: String,
+    pub(crate) time: String,
+}

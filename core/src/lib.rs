@@ -22,6 +22,7 @@ pub mod reasons;
 pub mod retry;
 pub mod run;
 pub mod scaling;
+pub mod schedule;
 pub mod schema;
 pub mod settings;
 pub mod sources;

@@ -5,6 +5,7 @@ mod functions;
 mod job_checks;
 mod json_checks;
 mod parsed;
+mod schedule_checks;
 mod source_checks;
 mod variable;
 mod variables;
@@ -22,6 +23,7 @@ use crate::fixture::Fixture;
 use crate::interval::Interval;
 use crate::manifest::{Expectation, Manifest};
 use crate::name::TableName;
+use crate::schedule::Schedule;
 use crate::sources::{ExternalTable, Sources};
 use crate::sql::{EXTERNAL, Query, RAW};
 
@@ -57,6 +59,9 @@ pub struct ProjectManifest {
     /// Groups of expectations that a job takes with `expect_groups = ["name"]`.
     #[serde(default)]
     pub expect_group: BTreeMap<String, Vec<Expectation>>,
+    /// Schedules by name (`[schedule.nightly]`): when jobs run by themselves. `pulse run-due` runs what is due.
+    #[serde(default)]
+    pub schedule: BTreeMap<String, Schedule>,
     /// Settings, as in pulse.toml; stronger than those there.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
@@ -124,12 +129,12 @@ impl Project {
     /// As [`parse`](Self::parse), where a mistake is not of a single job.
     fn parse_jobs(files: &ProjectFiles) -> Result<(Self, BTreeMap<TableName, Error>)> {
         let mut problems = Vec::new();
-        let settings = parse_settings(files, &mut problems);
-        let sources = parse_sources(files, &mut problems);
-        problems.extend(misplaced(files));
         let folders = folders(files);
         let known: BTreeSet<TableName> =
             folders.values().filter_map(|folder| TableName::new(folder.layer, folder.table).ok()).collect();
+        let settings = parse_settings(files, &known, &mut problems);
+        let sources = parse_sources(files, &mut problems);
+        problems.extend(misplaced(files));
         let mut jobs = BTreeMap::new();
         let mut mistakes = BTreeMap::new();
         for (path, folder) in &folders {
@@ -262,7 +267,11 @@ fn misplaced(files: &ProjectFiles) -> Vec<Diagnostic> {
     files.keys().filter(is_misplaced).map(problem).collect()
 }
 
-fn parse_settings(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Option<ProjectManifest> {
+fn parse_settings(
+    files: &ProjectFiles,
+    known: &BTreeSet<TableName>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<ProjectManifest> {
     let path = "project.toml";
     let Some(text) = files.get(path) else {
         let help =
@@ -270,8 +279,11 @@ fn parse_settings(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Optio
         problems.push(Diagnostic::of_file(path, "the file is missing").with_help(help));
         return None;
     };
-    match Document::parse(path, text) {
-        Ok((settings, _)) => Some(settings),
+    match Document::parse::<ProjectManifest>(path, text) {
+        Ok((settings, document)) => {
+            problems.extend(schedule_checks::check(&settings.schedule, &document, known));
+            Some(settings)
+        }
         Err(problem) => {
             problems.push(problem);
             None

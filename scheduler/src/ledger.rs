@@ -9,11 +9,13 @@
 //! | `runs/<trigger>/cancel` | nothing: somebody wants it to stop | by anybody |
 //! | `runs/<trigger>/ended/<epoch>.json` | how it ended | once, by the owner of the epoch; the newest epoch holds |
 //! | `keys/<key>` | the trigger that was submitted with the key | once |
+//! | `schedules/<name>.json` | since when a schedule counts, and the newest time that it ran | by `pulse run-due` |
 //! | `jobs/<job>.json` | how long its last runs took | by whoever ran it |
 //! | `lakes/<hash>` | the URL of another lake whose triggers a scheduler drives | once |
 
 mod lease;
 mod records;
+mod schedules;
 mod submission;
 
 use std::sync::Arc;
