@@ -17,7 +17,7 @@ use pulse_scheduler::ledger::Origin;
 use super::submit::run_on_cluster;
 use crate::args::{Global, RunOptions, Where};
 use crate::interrupt::interrupted;
-use crate::runnable::Runnable;
+use crate::runnable::{Planned, Runnable};
 use crate::watch::{Watched, summary, watch};
 use crate::{output, setup, shape};
 
@@ -25,19 +25,16 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
     let settings = setup::settings(global)?;
     let runnable = Runnable::new(global, &settings, &options.selection).await?;
     runnable.report();
-    if runnable.is_empty() {
-        return Ok(ExitCode::from(runnable.exit_code(0)));
-    }
     let asked = setup::asked(&options.selection)?;
-    if options.on == Where::Cluster {
+    if options.on == Where::Cluster && !runnable.is_empty() {
         return run_on_cluster(global, &settings, &runnable, &options.selection, On::Cluster).await;
     }
-    let bench = setup::workbench_of(runnable.project.clone(), global, &settings).await?;
+    let bench = setup::workbench_of(runnable.project(), global, &settings).await?;
     check_roots(&bench.project, runnable.graph.order())?;
     if options.on == Where::Auto && too_large(&bench, &settings, &runnable.graph, &asked).await? {
         return run_on_cluster(global, &settings, &runnable, &options.selection, On::Auto).await;
     }
-    let (id, exit, watched) = drive_here(bench, &settings, runnable.graph.clone(), asked).await?;
+    let (id, exit, watched) = drive_here(bench, &settings, runnable.planned(), asked).await?;
     if let Some(watched) = watched {
         eprint!("{}", summary(&watched));
         print_records(global, &watched)?;
@@ -56,13 +53,14 @@ pub(crate) fn print_records(global: &Global, watched: &Watched) -> Result<()> {
 pub(crate) async fn drive_here(
     bench: Workbench,
     settings: &Settings,
-    graph: Graph,
+    planned: Planned,
     asked: Asked,
 ) -> Result<(TriggerId, TriggerExit, Option<Watched>)> {
     let submission = Submission {
         trigger: TriggerId::new(Utc::now(), rand::random()),
         origin: Origin::Here,
-        graph,
+        graph: planned.graph,
+        not_run: planned.not_run,
         asked,
         options: DriveOptions::new(settings),
     };
