@@ -105,7 +105,10 @@ pub(crate) enum Command {
     Init(InitOptions),
     /// Parse, resolve and plan every job; touches no data. With `--lake` on the command line, also compare the jobs' columns with
     /// those of the lake's tables, and report columns that a run would lose.
-    Check,
+    Check {
+        /// Jobs to check, and those that they read; all when none is named. `*`, `+name` and `name+` mean what they do for `run`.
+        jobs: Vec<String>,
+    },
     /// Show what a run would do: what changed, files and bytes to read, where it would run. Reads logs, no data.
     Plan(Selection),
     /// Run jobs in the order of their dependencies, independent ones side by side.
@@ -150,9 +153,9 @@ pub(crate) enum Command {
     Graph(GraphOptions),
     /// Write a site about the project: pages of HTML about each table and source, without scripts and without a network.
     Docs(DocsOptions),
-    /// Run the jobs' fixtures.
+    /// Run the jobs' fixtures. A mistake in a job stops only its own.
     Test {
-        /// Jobs to test; all when none is named.
+        /// Jobs to test; all when none is named. `*`, `+name` and `name+` mean what they do for `run`.
         jobs: Vec<String>,
     },
     /// Make data up.
@@ -172,8 +175,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct QueryOptions {
-    /// A query, such as "select count(*) from silver.bars_1m", `show tables` or `describe silver.bars_1m`. `silver.bars_1m@3` is the
-    /// table as it was in version 3. Read from stdin where it is not given.
+    /// A query, such as "select count(*) from silver.bars_1m", `show tables` or `describe silver.bars_1m`; several are separated by
+    /// `;`, and each prints its answer. `silver.bars_1m@3` is the table as it was in version 3, and `$name` the value of a variable of
+    /// the project. Read from stdin where it is not given.
     pub(crate) sql: Option<String>,
     /// File that holds the query.
     #[arg(long, value_name = "FILE", conflicts_with = "sql")]
@@ -466,11 +470,12 @@ pub(crate) enum TableAction {
         /// Its new name, such as `silver.bars_1m`.
         new: String,
     },
-    /// Delete a table: its files, its log and its entry in the catalog.
+    /// Delete tables: their files, their logs and their entries in the catalog.
     Drop {
-        /// Table, such as `silver.bars_1m`.
-        name: String,
-        /// Delete the table of its rejected rows too.
+        /// Tables, such as `silver.bars_1m`. `*` stands for any text (`gold.*`).
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Delete the tables of their rejected rows too.
         #[arg(long)]
         quarantine: bool,
         /// Do not ask.
@@ -481,7 +486,7 @@ pub(crate) enum TableAction {
     Forget {
         /// Table, such as `silver.bars_1m`.
         name: String,
-        /// As `plan` names them: the path below the source's root, or `raw.SOURCE/PATH`.
+        /// As `plan` names them: the path below the source's root, or `raw.SOURCE/PATH`. `*` stands for any text, of files that are gone.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<String>,
         /// Do not ask.

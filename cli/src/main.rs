@@ -95,7 +95,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
     let global = arguments.global;
     match arguments.command {
         Command::Init(options) => command::init::init(&options),
-        Command::Check => command::check::check(&global).await,
+        Command::Check { jobs } => command::check::check(&global, &jobs).await,
         Command::Plan(selection) => command::plan::plan(&global, &selection).await,
         Command::Backfill(options) => command::backfill::backfill(&global, &options).await,
         Command::Run(options) => command::run::run(&global, &options).await,

@@ -312,6 +312,8 @@ fn apart(observed: &Observed) -> Option<String> {
 struct Work<'a> {
     known: &'a Bookmarks,
     unit: Option<IntervalUnit>,
+    /// End of the last unit that has ended.
+    until: DateTime<Utc>,
     due: IntervalSet,
     asked: IntervalSet,
     missing_only: bool,
@@ -321,7 +323,7 @@ impl<'a> Work<'a> {
     fn new(job: JobRules<'_>, known: &'a Bookmarks, asked: &Asked, now: DateTime<Utc>) -> Result<Self> {
         let Some(rules) = job.interval else {
             let none = IntervalSet::default();
-            return Ok(Self { known, unit: None, due: none.clone(), asked: none, missing_only: false });
+            return Ok(Self { known, unit: None, until: now, due: none.clone(), asked: none, missing_only: false });
         };
         let until = rules.unit.floor(now);
         if let Some(interval) = asked.interval {
@@ -335,7 +337,7 @@ impl<'a> Work<'a> {
         }
         let due = Interval::new(rules.unit.floor(rules.start), until).ok();
         let missing_only = asked.missing_only;
-        Ok(Self { known, unit: Some(rules.unit), due: due.into(), asked: asked.interval.into(), missing_only })
+        Ok(Self { known, unit: Some(rules.unit), until, due: due.into(), asked: asked.interval.into(), missing_only })
     }
 
     /// For a new table: the requested intervals, else all due ones. Later runs fill the rest.
@@ -343,14 +345,21 @@ impl<'a> Work<'a> {
         if self.asked.is_empty() { self.due.clone() } else { self.asked.clone() }
     }
 
-    /// For a rebuild: keeps all intervals that the table had.
+    /// For a rebuild: keeps all intervals that the table had, as whole units. A former unit of the job may have been shorter, so that
+    /// the table had parts of units: they are computed as a whole, or left to a later run if they have not ended.
     fn all(&self) -> IntervalSet {
-        self.due.union(&self.asked).union(&self.known.intervals)
+        let ended = |unit: &Interval| unit.end <= self.until;
+        let parts = self.units(&self.known.intervals).without(&self.whole_units());
+        let parts: IntervalSet = self.split(&parts).filter(ended).collect();
+        self.due.union(&self.asked).union(&self.whole_units()).union(&parts)
     }
 
     /// Computes missing or requested intervals, and those whose source rows changed.
     fn changes(&self, sink: &Sink, rules: IntervalRules, changed_files: Option<&str>, observed: &Observed) -> Step {
         let covered = &self.known.intervals;
+        if *covered != self.whole_units() {
+            return Step::Rebuild(format!("the table has parts of {}", rules.unit));
+        }
         let stale = match self.stale(changed_files, observed) {
             Ok(stale) => stale.intersection(covered),
             Err(reason) => return Step::Rebuild(reason),
@@ -370,6 +379,9 @@ impl<'a> Work<'a> {
             }
             (false, Sink::OverwritePartitions { .. }) if !rules.partitions_within && !covered.is_empty() => {
                 Step::Rebuild("a partition may hold rows of several intervals".to_owned())
+            }
+            (false, _) if !observed.files.is_empty() && work.iter().count() > 1 => {
+                Step::Rebuild(format!("{work} are computed, and a query over files is evaluated for one span of time"))
             }
             (false, _) if rules.has_quarantine && !again.is_empty() => {
                 Step::Rebuild(format!("{again} is computed again, and its rows in the quarantine cannot be found"))
@@ -402,6 +414,23 @@ impl<'a> Work<'a> {
             }
         }
         Ok(stale)
+    }
+
+    /// The intervals that the table has, without parts of units.
+    fn whole_units(&self) -> IntervalSet {
+        let Some(unit) = self.unit else { return self.known.intervals.clone() };
+        let whole = |time: Interval| {
+            let first = unit.floor(time.start);
+            let start = if first == time.start { first } else { unit.next(time.start) };
+            Interval::new(start, unit.floor(time.end)).ok()
+        };
+        self.known.intervals.iter().filter_map(whole).collect()
+    }
+
+    /// The units of these times.
+    fn split<'s>(&self, times: &'s IntervalSet) -> impl Iterator<Item = Interval> + use<'s> {
+        let unit = self.unit;
+        times.iter().flat_map(move |time| unit.into_iter().flat_map(move |unit| time.split(unit)))
     }
 
     /// Whole units that overlap these times.

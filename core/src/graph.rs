@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::name::TableName;
 use crate::project::{self, Job, Project};
 
@@ -49,7 +49,7 @@ impl Graph {
         for (name, job) in &project.jobs {
             upstream.insert(name.clone(), upstream_of(job));
         }
-        Self::from_upstream(upstream).map_err(|cycle| explain(project, &cycle))
+        Self::from_upstream(upstream).map_err(|cycle| explain(|name| project.jobs.get(name), &cycle).into())
     }
 
     /// Builds a graph from its edges: each job with the tables it reads. Tables that no job writes are left out.
@@ -197,23 +197,18 @@ fn cycle(upstream: &Edges, rest: &BTreeSet<TableName>) -> Vec<TableName> {
     path
 }
 
-fn explain(project: &Project, cycle: &[TableName]) -> Error {
+/// What is wrong with a cycle, at the place in the SQL that closes it.
+pub(crate) fn explain<'a>(job: impl Fn(&TableName) -> Option<&'a Job>, cycle: &[TableName]) -> Diagnostic {
     let names: Vec<String> = cycle.iter().chain(cycle.first()).map(|job| format!("`{job}`")).collect();
-    let message = match cycle.len() {
-        1 => format!("{} reads itself", names[0]),
+    let message = match names.as_slice() {
+        [name, _] => format!("{name} reads itself"),
         _ => format!("jobs wait for each other: {}", names.join(" reads ")),
     };
-    let (Some(first), Some(job)) = (cycle.first(), cycle.last().and_then(|last| project.jobs.get(last))) else {
-        return Error::invalid(message);
-    };
-    let help = "a table is built from others: move what both need to a job of its own";
-    place(job, first).map_or_else(
-        || Error::invalid(message.clone()),
-        |mut problem| {
-            problem.message.clone_from(&message);
-            problem.with_help(help).into()
-        },
-    )
+    let last = cycle.last().and_then(job);
+    let place = cycle.first().zip(last).and_then(|(first, last)| place(last, first));
+    let mut problem = place.unwrap_or_else(|| Diagnostic::of_file("project.toml", ""));
+    problem.message = message;
+    problem.with_help("a table is built from others: move what both need to a job of its own")
 }
 
 /// Where `job` names the table, without a message.

@@ -1,5 +1,7 @@
 //! The ledger's record of a run.
 
+mod not_run;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -12,6 +14,8 @@ use crate::interval::Interval;
 use crate::manifest::OnFail;
 use crate::name::TableName;
 use crate::reasons::RejectedRows;
+
+pub use not_run::{NotRun, NotRunJobs};
 
 /// Id of a trigger: `<yyyymmddThhmmss, UTC>-<8 hex digits>`. Ids sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -132,15 +132,67 @@ pub(crate) fn spanned_tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, S
     Ok(tokens.into_iter().map(|token| (token.token, source.bytes(token.span))).collect())
 }
 
-/// Looks for what the parser reads in another way than SQL says, in a text that somebody else carries out. A text that does not parse has nothing of
-/// it.
+/// The statements of a text as they are written, each without its `;`. Blanks stand for the text before, so that places are those of
+/// the whole text. Text that no statement is in is left out.
 ///
 /// # Errors
-/// Where it is, and how to write it.
-pub fn check_reading(text: &str) -> Result<(), Diagnostic> {
-    let source = SqlText { path: "query", text: Arc::from(text) };
-    let Ok(statements) = Parser::parse_sql(&GenericDialect {}, text) else { return Ok(()) };
-    statements.iter().try_for_each(|statement| visitor::reading(&source, statement))
+/// What the tokenizer says, with the place.
+pub fn split(path: &str, text: &str) -> Result<Vec<String>, Diagnostic> {
+    let source = SqlText { path, text: Arc::from(text) };
+    let (mut parts, mut start, mut is_empty) = (Vec::new(), 0, true);
+    let part = |span: Range<usize>| format!("{}{}", blanked(&text[..span.start]), text[span].trim_end());
+    for token in source.tokens()? {
+        let span = source.bytes(token.span);
+        match token.token {
+            Token::SemiColon => {
+                parts.extend((!is_empty).then(|| part(start..span.start)));
+                (start, is_empty) = (span.end, true);
+            }
+            Token::Whitespace(_) | Token::EOF => {}
+            _ => is_empty = false,
+        }
+    }
+    parts.extend((!is_empty).then(|| part(start..text.len())));
+    Ok(parts)
+}
+
+/// As many lines, and as many blanks in the last one as it has characters.
+fn blanked(text: &str) -> String {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    format!("{}{}", "\n".repeat(text.matches('\n').count()), " ".repeat(last.chars().count()))
+}
+
+/// One statement that reads, in a text that somebody else carries out.
+///
+/// # Errors
+/// Its place, where it does not parse, where it would change something, and where the parser reads it in another way than SQL says.
+pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
+    let source = SqlText { path, text: Arc::from(text) };
+    let tokens = source.tokens()?;
+    // `explain analyze` and what else only DataFusion's dialect has is left to it.
+    let statements = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens.clone()).parse_statements();
+    let statements = statements.map_err(|error| source.syntax(&error))?;
+    let first = tokens.iter().find(|token| !matches!(token.token, Token::Whitespace(_)));
+    for statement in &statements {
+        let reads = matches!(
+            statement,
+            Statement::Query(_)
+                | Statement::Explain { .. }
+                | Statement::ExplainTable { .. }
+                | Statement::ShowTables { .. }
+                | Statement::ShowColumns { .. }
+                | Statement::ShowVariable { .. }
+                | Statement::ShowFunctions { .. }
+        );
+        if let (false, Some(first)) = (reads, first) {
+            let problem = source.at(first.span, format!("`{}` changes something, and a query only reads", first.token));
+            return Err(problem.with_help(
+                "write one `select`; jobs write tables (`pulse run`), and `pulse table` restores, renames and drops them",
+            ));
+        }
+        visitor::reading(&source, statement)?;
+    }
+    Ok(())
 }
 
 struct SqlText<'a> {

@@ -1,10 +1,14 @@
 //! Maps errors of libraries to error kinds; no other module inspects them.
 
+mod words;
+
 use arrow::error::ArrowError;
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
 use deltalake_core::DeltaTableError;
 use pulse_core::{Error, ErrorKind};
+
+pub use words::{literals, plain};
 
 /// `doing` describes the operation that failed.
 pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
@@ -41,7 +45,11 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
         ErrorKind::Exhausted => "; give `work_dir` and `spill_dir` more room",
         _ => "",
     };
-    Error::new(kind, format!("{doing}: {}{remedy}", first_line(&root.strip_backtrace())))
+    let words = match kind {
+        ErrorKind::Invalid | ErrorKind::Data => plain(&root.strip_backtrace()),
+        _ => first_line(&root.strip_backtrace()).to_owned(),
+    };
+    Error::new(kind, format!("{doing}: {words}{remedy}"))
 }
 
 /// The root cause, even if Ballista has wrapped it.

@@ -26,7 +26,7 @@ use axum::{Json, Router};
 use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
-use pulse_core::run::{RunRecord, TriggerId};
+use pulse_core::run::{NotRunJobs, RunRecord, TriggerId};
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::table::Lake;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,9 @@ pub struct SubmitRequest {
     pub lake: String,
     /// All when empty.
     pub jobs: Vec<TableName>,
+    /// Further jobs, which the client knows cannot run: they are recorded.
+    #[serde(default, skip_serializing_if = "NotRunJobs::is_empty")]
+    pub not_run: NotRunJobs,
     #[serde(flatten)]
     pub asked: Asked,
     pub on: On,

@@ -16,7 +16,7 @@ use pulse_core::graph::Graph;
 use pulse_core::lease::LeaseOptions;
 use pulse_core::name::TableName;
 use pulse_core::retry::{RetryPolicy, seed_of};
-use pulse_core::run::{RunId, RunRecord, RunState, TriggerId};
+use pulse_core::run::{NotRunJobs, RunId, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::timeout::{JobHistory, run_timeout};
 use pulse_core::trigger::{RunOutcome, StopReason, Trigger, TriggerAction, TriggerEvent, TriggerExit, TriggerOptions};
@@ -91,6 +91,8 @@ pub struct Submission {
     pub trigger: TriggerId,
     pub origin: Origin,
     pub graph: Graph,
+    /// Further jobs, which are recorded and do not run.
+    pub not_run: NotRunJobs,
     pub asked: Asked,
     pub options: DriveOptions,
 }
@@ -130,7 +132,7 @@ pub async fn drive(
         return Ok(Driven::Elsewhere);
     };
     let (events, received) = mpsc::unbounded_channel();
-    let Submission { trigger: id, graph, asked: wanted, options, .. } = submission;
+    let Submission { trigger: id, graph, not_run, asked: wanted, options, .. } = submission;
     let mut driver = Driver {
         id,
         ledger,
@@ -147,6 +149,9 @@ pub async fn drive(
         running: JoinSet::new(),
         stops: HashMap::new(),
     };
+    if !driver.record_not_run(&not_run).await? {
+        return Ok(Driven::Elsewhere);
+    }
     let known = driver.take_up(&graph).await?;
     let Some(known) = known else { return Ok(Driven::Elsewhere) };
     let trigger = Trigger::resume(graph.clone(), driver.trigger_options(&graph).await, &known);

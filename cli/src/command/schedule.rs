@@ -95,10 +95,7 @@ async fn run_time(
     let selection = selection(schedule);
     let runnable = Runnable::new(global, &settings, &selection).await?;
     runnable.report();
-    if runnable.is_empty() {
-        return Ok(Some(runnable.exit_code(0)));
-    }
-    if on == Where::Cluster {
+    if on == Where::Cluster && !runnable.is_empty() {
         let key = format!("schedule-{name}-{}", time.format("%Y%m%dT%H%M%S")).parse()?;
         let code = run_on_cluster(global, &settings, &runnable, &selection, On::Cluster, Some(key)).await?;
         return Ok(Some(code));
@@ -107,11 +104,10 @@ async fn run_time(
     if let Some(code) = ledger.exit(&trigger).await? {
         return Ok(Some(code));
     }
-    let bench = setup::workbench_of(runnable.project.clone(), global, &settings).await?;
+    let bench = setup::workbench_of(runnable.project(), global, &settings).await?;
     check_roots(&bench.project, runnable.graph.order())?;
     let asked = setup::asked(&selection)?;
-    let Some((exit, watched)) = drive_as(trigger.clone(), bench, &settings, runnable.graph.clone(), asked).await?
-    else {
+    let Some((exit, watched)) = drive_as(trigger.clone(), bench, &settings, runnable.planned(), asked).await? else {
         return Ok(None);
     };
     if let Some(watched) = watched {

@@ -208,10 +208,11 @@ impl Scheduler {
         };
         let request = SubmitRequest {
             key,
-            files: runnable.files(home.files()?),
+            files: runnable.files(home.files()?)?,
             variables,
             lake: folder_url(&home.lake, &here)?.to_string(),
             jobs,
+            not_run: runnable.not_run.clone(),
             asked: setup::asked(selection)?,
             on,
         };

@@ -68,7 +68,13 @@ fn a_dropped_table_is_gone_and_built_again() {
     scene.pulse(&["run", "silver.sums"]).fails(1, &["bronze.rows, which does not exist"]);
     put(&scene, 1);
     scene.run_all().says(&["bronze.rows was removed and made again"]);
-    scene.pulse(&["table", "drop", "bronze.rows", "--quarantine", "--yes"]).ok();
+    scene.pulse(&["table", "drop", "bronze.z*", "--yes"]).fails(2, &["no table of", "is like `bronze.z*`"]);
+    let all = ["table", "drop", "*.*", "--quarantine", "--yes"];
+    scene.pulse(&all).ok().says(&[
+        "3 tables will be deleted",
+        "bronze.rows__quarantine: dropped",
+        "silver.sums: dropped",
+    ]);
     assert!(!scene.lake.join("bronze/rows__quarantine").exists());
     scene.run_all();
     assert_as_if_at_once(&mut scene);

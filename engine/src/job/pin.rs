@@ -214,7 +214,9 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
         Wanted::Run(asked) => gone::refuse_empty_root(&inputs.listings, &known, &observed, asked)
             .and_then(|()| decide(rules, own.target.as_ref().map(|_| &known), &observed, asked, now)),
         Wanted::Forget(names) => {
-            gone::named(job, &known, names).and_then(|files| pulse_core::decide::forget(&known, &observed, &files))
+            let gone = known.gone(&observed);
+            gone::named(job, &known, names, &gone)
+                .and_then(|files| pulse_core::decide::forget(&known, &observed, &files))
         }
     };
     let plan = plan.map_err(|e| of_job(job, e))?;

@@ -27,9 +27,10 @@ use super::rejects::carry_rejects;
 use super::repeatable::{refuse_unrepeatable, volatile_function};
 use super::spec::sort_key;
 use super::subqueries;
-use crate::error::from_datafusion;
+use crate::error::{from_datafusion, literals, plain};
 use crate::sink::{FailAction, REASON, RowCheck};
 use crate::source::file::SOURCE_FILE;
+use crate::type_name::type_name;
 
 /// Tables by their SQL names: `silver.bars_1m`, `raw.bars_1m`.
 pub type Sources = BTreeMap<String, Arc<dyn TableProvider>>;
@@ -83,6 +84,7 @@ pub(super) async fn plan_rows(
     let plan = conformed(plan, job)?;
     let columns = plan.schema().fields().iter().map(|field| field.name().clone()).filter(|name| is_written(name));
     let columns: Vec<String> = columns.collect();
+    refuse_unnamed_columns(job, &columns, sources)?;
     refuse_unknown_columns(job, &plan, &columns)?;
     refuse_rows_of_no_file(job, &plan, &columns)?;
     refuse_nested_keys(job, &plan)?;
@@ -177,11 +179,27 @@ fn refuse_value(job: &Job, name: &str, expression: &Expr, schema: &DFSchema) -> 
     match data_type {
         DataType::Boolean | DataType::Null => Ok(()),
         other => Err(Error::invalid(format!(
-            "{}: expectation \"{name}\": its `check` is a value of the type {other} and no condition: write a comparison, such as \
+            "{}: expectation \"{name}\": its `check` is a value of the type {} and no condition: write a comparison, such as \
              `price > 0`",
-            job.manifest_path()
+            job.manifest_path(),
+            type_name(&other)
         ))),
     }
+}
+
+/// A column without a name would be called as its expression is written, and have another name when that changes.
+fn refuse_unnamed_columns(job: &Job, columns: &[String], sources: &Sources) -> Result<()> {
+    let is_plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let is_quoted = |name: &str| job.query.text.contains(&format!("\"{}\"", name.replace('"', "\"\"")));
+    let is_of_source = |name: &str| sources.values().any(|source| source.schema().field_with_name(name).is_ok());
+    let unnamed = columns.iter().find(|name| !is_plain(name) && !is_quoted(name) && !is_of_source(name));
+    let Some(name) = unnamed else { return Ok(()) };
+    let (text, name) = (&job.query.text, literals(name));
+    let start = text.to_ascii_lowercase().find(&name.to_ascii_lowercase());
+    let span = start.map_or(0..1, |start| start..start + name.len());
+    let problem =
+        Diagnostic::new(&job.query_path(), &Arc::from(text.as_str()), span, format!("the column `{name}` has no name"));
+    Err(Error::from_diagnostics(vec![problem.with_help("give it one with `as`, such as `count(*) as orders`")]))
 }
 
 /// Columns named in the manifest must exist in the query; those of the table must be written.
@@ -297,18 +315,29 @@ fn wrong_query(job: &Job, error: datafusion::error::DataFusionError) -> Error {
 
 /// Points at the word in the query that DataFusion's error names, if any.
 pub(super) fn pointed(path: &str, query: &str, error: datafusion::error::DataFusionError) -> Error {
-    let message = error.strip_backtrace();
-    let text = message.lines().next().unwrap_or_default();
-    let text = ["Schema error: ", "Error during planning: ", "This feature is not implemented: "]
-        .iter()
-        .fold(text, |text, prefix| text.trim_start_matches(prefix));
+    let message = error.find_root().strip_backtrace();
+    let text = plain(&message);
     let source: Arc<str> = Arc::from(query);
-    let span = culprit(&error).or_else(|| quoted_word(text)).and_then(|word| find_word(query, &word));
+    let words = [culprit(&error), quoted_word(&message), quoted_word(&text)];
+    let span = words.into_iter().flatten().find_map(|word| find_word(query, &word));
     let diagnostic = match span {
         Some(span) => Diagnostic::new(path, &source, span, text),
         None => Diagnostic::new(path, &source, 0..query.trim_end().len().min(1), text),
     };
     Error::from_diagnostics(vec![diagnostic])
+}
+
+/// As [`pointed`], of an error of the physical plan, which may be ours or a store's.
+pub(super) fn planned(path: &str, query: &str, error: datafusion::error::DataFusionError) -> Error {
+    use datafusion::error::DataFusionError;
+    match error.find_root() {
+        DataFusionError::ArrowError(..)
+        | DataFusionError::Execution(_)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_) => pointed(path, query, error),
+        _ => from_datafusion(path, error),
+    }
 }
 
 fn culprit(error: &datafusion::error::DataFusionError) -> Option<String> {
@@ -345,7 +374,6 @@ pub(super) fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>
 }
 
 fn wrong_check(job: &Job, name: &str, error: datafusion::error::DataFusionError) -> Error {
-    let message = error.strip_backtrace();
-    let text = message.lines().next().unwrap_or_default();
+    let text = plain(&error.find_root().strip_backtrace());
     Error::invalid(format!("{}: expectation \"{name}\": {text}", job.manifest_path()))
 }

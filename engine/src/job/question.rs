@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{DataFrame, SQLOptions};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
@@ -17,9 +19,9 @@ use pulse_core::{Error, Result};
 use super::Workbench;
 use super::external::{existing, warning, with_one_nan};
 use super::pin::raw_files;
-use super::query::{Sources, context, find_word, pointed};
+use super::query::{Sources, context, find_word, planned, pointed};
 use super::roots::{declared_files, listed};
-use crate::error::from_datafusion;
+use crate::error::{from_datafusion, literals};
 use crate::sink::REASON;
 use crate::source::delta::DeltaScan;
 use crate::table::{Snapshot, Table};
@@ -129,7 +131,34 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
     }
     let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let rows = context(&bench.state, &sources)?.sql_with_options(sql, only_queries).await;
-    Ok(Answer { rows: rows.map_err(|e| refused(sql, &named, e))?, warnings })
+    let rows = rows.map_err(|e| refused(sql, &named, e))?;
+    let rows = with_plain_names(rows).map_err(|e| refused(sql, &named, e))?;
+    Ok(Answer { rows, warnings })
+}
+
+impl Answer {
+    /// Begins to compute the rows of the question `sql`.
+    ///
+    /// # Errors
+    /// `Invalid` with the place of a constant that cannot be computed; otherwise by what went wrong.
+    pub async fn stream(self, sql: &str) -> Result<SendableRecordBatchStream> {
+        let context = self.rows.task_ctx();
+        let plan = self.rows.create_physical_plan().await.map_err(|e| planned(QUERY, sql, e))?;
+        execute_stream(plan, Arc::new(context)).map_err(|e| from_datafusion(QUERY, e))
+    }
+}
+
+/// Columns without a name are called as they are written: `7 / 2`, and not `Int64(7) / Int64(2)`.
+fn with_plain_names(rows: DataFrame) -> datafusion::error::Result<DataFrame> {
+    let columns = rows.schema().columns();
+    let names: Vec<String> = columns.iter().map(|column| literals(&column.name)).collect();
+    let is_new = columns.iter().zip(&names).any(|(column, name)| column.name != *name);
+    let is_clear = names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    let is_query = !matches!(rows.logical_plan(), LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+    match is_new && is_clear && is_query {
+        true => rows.select(columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name))),
+        false => Ok(rows),
+    }
 }
 
 /// Points at the error in the text.

@@ -17,10 +17,11 @@ use pulse_core::{Error, Result};
 
 use super::external::ExternalSchemas;
 use super::increment::unproven;
-use super::query::{Sources, plan_query};
+use super::query::{Sources, plan_query, planned};
 use crate::error::from_datafusion;
 use crate::source::file::file_source_schema;
 use crate::table::Lake;
+use crate::type_name::type_name;
 
 /// The columns of a job's table, derived from its query alone.
 pub(super) fn table_schema(plan: &LogicalPlan, columns: &[String]) -> Result<SchemaRef> {
@@ -58,7 +59,7 @@ pub struct Inferred {
     pub schemas: BTreeMap<TableName, SchemaRef>,
     /// In the order of the jobs' dependencies.
     pub mistakes: Vec<(TableName, Error)>,
-    /// Jobs that read the table of a job that cannot be planned, with that job.
+    /// Jobs that read the table of a job that cannot be planned or is not in the project, with that job.
     pub blocked: BTreeMap<TableName, TableName>,
     /// Jobs that depend, directly or not, on an external table with unknown columns, with that table.
     pub unknown: BTreeMap<TableName, TableName>,
@@ -96,7 +97,7 @@ pub async fn check_each(
     while let Some(name) = open.pop() {
         if needed.insert(name.clone()) {
             let tables = project.job(&name)?.query.tables();
-            open.extend(tables.into_iter().filter(|table| project.external(table).is_none()));
+            open.extend(tables.into_iter().filter(|table| project.jobs.contains_key(table)));
         }
     }
     let graph = Graph::new(project)?;
@@ -143,7 +144,10 @@ async fn infer<'a>(
             continue;
         }
         let unknown = |table: &TableName| {
-            inferred.blocked.contains_key(table) || inferred.mistakes.iter().any(|(name, _)| name == table)
+            let is_missing = project.external(table).is_none() && !project.jobs.contains_key(table);
+            is_missing
+                || inferred.blocked.contains_key(table)
+                || inferred.mistakes.iter().any(|(name, _)| name == table)
         };
         if let Some(table) = job.query.tables().into_iter().find(unknown) {
             inferred.blocked.insert(name.clone(), table);
@@ -181,7 +185,8 @@ async fn schema_of(
     let sources = empty_sources(project, job, schemas);
     let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
     // Parameters of functions and the sink's own columns are checked only here.
-    state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
+    let physical = state.create_physical_plan(&query.plan).await;
+    physical.map_err(|e| planned(&job.query_path(), &job.query.text, e))?;
     let schema = table_schema(&query.plan, &query.columns)?;
     refuse_unknown_descriptions(job, &schema)?;
     Ok(schema)
@@ -307,7 +312,7 @@ fn refuse(job: &Job, query: &Schema, table: &Schema, is_kept: impl Fn(&Field) ->
     if lost.is_empty() {
         return Ok(());
     }
-    let named = |field: &Field| format!("{} {}", field.name(), field.data_type());
+    let named = |field: &Field| format!("{} {}", field.name(), type_name(field.data_type()));
     let becomes = lost.iter().map(|known| match query.field_with_name(known.name()) {
         Ok(now) => named(now),
         Err(_) => format!("no column {}", known.name()),

@@ -8,7 +8,7 @@ use chrono::Utc;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::project::Project;
-use pulse_core::run::{RunError, RunState, TriggerId};
+use pulse_core::run::{NotRunJobs, RunError, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, ErrorKind, Result};
@@ -179,7 +179,8 @@ impl Api {
         let (project, graph) = asked(request)?;
         let placement = self.places.placement(project, lake, request.on)?;
         let options = DriveOptions::new(&self.settings);
-        Ok(Prepared { placement, graph, asked: request.asked, options })
+        let not_run = request.not_run.clone();
+        Ok(Prepared { placement, graph, not_run, asked: request.asked, options })
     }
 
     /// The ledger of a lake, whose triggers are looked after from now on.
@@ -215,9 +216,9 @@ impl Api {
         while known.drivers.try_join_next().is_some() {}
         let api = Arc::clone(self);
         known.drivers.spawn(async move {
-            let Prepared { placement, graph, asked: wanted, options } = prepared;
+            let Prepared { placement, graph, not_run, asked: wanted, options } = prepared;
             let origin = Origin::Submitted;
-            let submission = Submission { trigger: id.clone(), origin, graph, asked: wanted, options };
+            let submission = Submission { trigger: id.clone(), origin, graph, not_run, asked: wanted, options };
             let (notices, _) = tokio::sync::mpsc::unbounded_channel();
             let asked = async {
                 if leave.wait_for(|leave| *leave).await.is_err() {
@@ -260,6 +261,7 @@ fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {
 struct Prepared {
     placement: Placement,
     graph: Graph,
+    not_run: NotRunJobs,
     asked: Asked,
     options: DriveOptions,
 }

@@ -31,6 +31,10 @@ pub enum Notice {
         after: Duration,
         error: Arc<Error>,
     },
+    /// A job that cannot run; it never starts.
+    NotRun {
+        record: Box<RunRecord>,
+    },
     Ended {
         record: Box<RunRecord>,
         error: Option<Arc<Error>>,

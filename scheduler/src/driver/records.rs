@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use pulse_core::graph::Graph;
 use pulse_core::name::TableName;
-use pulse_core::run::{AttemptFailure, RunError, RunId, RunRecord, RunState};
+use pulse_core::run::{AttemptFailure, NotRunJobs, RunError, RunId, RunRecord, RunState};
 use pulse_core::trigger::{Resumed, RunOutcome, StopReason};
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::job::{Outcome, Report, committed, registered};
@@ -39,6 +39,22 @@ impl Driver {
             }
         }
         Ok(Some(known))
+    }
+
+    /// Records jobs that cannot run, unless an earlier driver has. Returns false if another driver has taken over.
+    pub(super) async fn record_not_run(&mut self, not_run: &NotRunJobs) -> Result<bool> {
+        if not_run.is_empty() {
+            return Ok(true);
+        }
+        let known: Vec<TableName> = self.ledger.records(&self.id).await?.into_iter().map(|record| record.job).collect();
+        let now = Utc::now().timestamp_millis();
+        for (job, why) in not_run.iter().filter(|(job, _)| !known.contains(job)) {
+            let record = why.record(&self.id, job, now);
+            let Some(epoch) = self.lease.epoch().await else { return Ok(false) };
+            self.ledger.put(&record, epoch).await?;
+            let _ = self.notices.send(Notice::NotRun { record: Box::new(record) });
+        }
+        Ok(true)
     }
 
     /// Examines a run that an earlier driver began: it may have committed before it could record that.

@@ -86,11 +86,19 @@ impl RunStore {
             listed.common_prefixes.iter().filter_map(|folder| folder.filename()?.parse().ok()).collect();
         triggers.sort_unstable_by(|a, b| b.cmp(a));
         let mut newest = Vec::new();
-        for trigger in triggers {
+        // An id says the second; of those of one second, the records say which was first.
+        for of_second in triggers.chunk_by(|a, b| a.time() == b.time()) {
             if newest.len() >= limit {
                 break;
             }
-            newest.extend(self.records_at(&trigger, now, options).await?.into_iter().rev());
+            let mut of_triggers = Vec::new();
+            for trigger in of_second {
+                of_triggers.push(self.records_at(trigger, now, options).await?);
+            }
+            let begun =
+                |records: &Vec<RunRecord>| records.iter().filter_map(|record| record.started.or(record.ended)).min();
+            of_triggers.sort_by_key(|records| std::cmp::Reverse(begun(records)));
+            newest.extend(of_triggers.into_iter().flat_map(|records| records.into_iter().rev()));
         }
         newest.truncate(limit);
         Ok(newest)

@@ -10,6 +10,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::logical_expr::{LogicalPlanBuilder, ident};
 use pulse_core::decide::{Asked, Bookmarks, Observed, RunPlan};
+use pulse_core::graph::is_like;
 use pulse_core::project::Job;
 use pulse_core::sources::OnMissing;
 use pulse_core::{Error, Result};
@@ -74,11 +75,25 @@ pub(super) fn refuse_empty_root(
     Ok(())
 }
 
-/// Resolves user input, `raw.source/path` or the path alone, to the files of the bookmarks.
+/// Resolves user input to the files of the bookmarks: `raw.source/path`, the path alone, or a pattern with `*`, which matches the
+/// deleted files in `gone`.
 ///
 /// # Errors
-/// `Invalid` when the table has not read a file, or two sources have it.
-pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String]) -> Result<Vec<String>> {
+/// `Invalid` when the table has not read a file, two sources have it, or a pattern matches no deleted file.
+pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String], gone: &[String]) -> Result<Vec<String>> {
+    let (patterns, names): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.contains('*'));
+    let mut files = BTreeSet::new();
+    for pattern in patterns {
+        let path = |file: &str| file.split_once('/').map_or(String::new(), |(_, path)| path.to_owned());
+        let is_meant = |file: &&String| is_like(&path(file), pattern) || is_like(&format!("raw.{file}"), pattern);
+        let before = files.len();
+        files.extend(gone.iter().filter(is_meant).cloned());
+        if files.len() == before {
+            return Err(Error::invalid(format!(
+                "no file that the table has read and that is gone is like `{pattern}`; `pulse plan` names those that are gone"
+            )));
+        }
+    }
     let sources = job.query.files();
     let find = |name: &String| {
         let of_source = |source: &&str| {
@@ -94,7 +109,10 @@ pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String]) -> Result<Ve
             [one, other, ..] => Err(Error::invalid(format!("`{name}` may be raw.{one} or raw.{other}: write which"))),
         }
     };
-    names.iter().map(find).collect()
+    for name in names {
+        files.insert(find(name)?);
+    }
+    Ok(files.into_iter().collect())
 }
 
 /// Adds warnings about deleted files to those of their sources.

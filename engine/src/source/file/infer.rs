@@ -38,6 +38,8 @@ pub struct Proposal {
     unread: Vec<String>,
     /// Names of columns that folders say.
     partitions: Vec<String>,
+    /// Lines that are no records: the number of each, from 1, and why.
+    broken: Vec<(usize, String)>,
 }
 
 /// A column with what speaks for it.
@@ -51,6 +53,11 @@ struct Proposed {
 }
 
 impl Proposal {
+    /// Lines of the sample that are no records: the number of each, from 1, and why.
+    pub fn broken(&self) -> &[(usize, String)] {
+        &self.broken
+    }
+
     /// A name for a source of a file of this name.
     pub fn source_name(&self, file: &str) -> String {
         column_name(file.split('.').next().unwrap_or_default(), &mut BTreeMap::new())
@@ -152,7 +159,10 @@ fn of_csv(text: &str, encoding: Encoding) -> Result<Proposal, String> {
             column.push(value.to_owned());
         }
     }
-    let (guesses, marks) = guesses(&names, &values);
+    let (mut guesses, marks) = guesses(&names, &values);
+    if csv.delimiter == ";" {
+        text::name_unclear_marks(&mut guesses, &values, marks);
+    }
     Ok(proposal(Format::Csv(Box::new(csv)), names.into_iter().zip(guesses), marks))
 }
 
@@ -178,12 +188,12 @@ fn guesses(names: &[String], values: &[Vec<String>]) -> (Vec<Guess>, Marks) {
 }
 
 fn of_json(text: &str, is_whole: bool) -> Result<Proposal, String> {
-    let json::Records { format, fields } = json::records(text, is_whole)?;
+    let json::Records { format, fields, broken } = json::records(text, is_whole)?;
     let guesses = fields.into_iter().map(|(name, values)| {
         let guess = json::guess_field(&name, values.get(..RECORDS).unwrap_or(&values));
         (name, guess)
     });
-    Ok(proposal(format, guesses, Marks::ALL[0]))
+    Ok(Proposal { broken, ..proposal(format, guesses, Marks::ALL[0]) })
 }
 
 fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, marks: Marks) -> Proposal {
@@ -206,7 +216,7 @@ fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, mark
         let Guess { data_type, pattern, evidence, .. } = guess;
         columns.push(Proposed { name: column, field, data_type, pattern, evidence });
     }
-    Proposal { format, columns, marks, nulls, unread, partitions: Vec::new() }
+    Proposal { format, columns, marks, nulls, unread, partitions: Vec::new(), broken: Vec::new() }
 }
 
 fn of_schema(schema: &Schema) -> Proposal {

@@ -128,3 +128,23 @@ fn folders_of_hive_are_columns_of_their_types() {
     assert_eq!(feed.rename["venue_id"], "Venue Id");
     assert!(toml.contains("# not read: `day` of the file, which folders say"), "{toml}");
 }
+
+#[test]
+fn a_point_beside_semicolons_is_ambiguous_until_a_value_decides() {
+    let is_ambiguous = |text: &str| toml("x.csv", text.as_bytes()).contains("AMBIGUOUS");
+    assert!(is_ambiguous("a;b\n1.000;x\n2.500;y\n"));
+    assert!(!is_ambiguous("a;b\n1.000;1,5\n2.500;2,5\n"), "a decimal comma decides");
+    assert!(!is_ambiguous("a;b\n1.000;1.5\n2.500;2.5\n"), "a decimal point decides");
+    assert!(!is_ambiguous("a;b\n1000;x\n2500;y\n"));
+    assert!(!is_ambiguous("a,b\n1.000,x\n2.500,y\n"));
+}
+
+#[test]
+fn broken_lines_and_texts_for_null_are_said() {
+    let text = "{\"a\":\"x\"}\n{\"a\":\n{\"a\":\"NA\"}\n";
+    let json = toml("x.jsonl", text.as_bytes());
+    assert!(json.contains("# line 2 is rejected: ") && json.contains("null: 1 NA"), "{json}");
+    assert_eq!(parsed(&json).files["s"].feed["s"].nulls.as_deref().unwrap(), ["", "NA"]);
+    let csv = toml("x.csv", b"name;n\nAda;1\nn/a;2\nGrace;3\n");
+    assert_eq!(parsed(&csv).files["s"].feed["s"].nulls.as_deref().unwrap(), ["", "n/a"]);
+}
