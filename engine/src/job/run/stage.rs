@@ -1,11 +1,14 @@
 //! Writes the rows of a run to files that no reader sees yet, and checks them before anything is replaced.
 
+use chrono::DateTime;
+use datafusion::logical_expr::LogicalPlanBuilder;
 use pulse_core::decide::RunPlan;
 use pulse_core::interval::Interval;
 use pulse_core::manifest::Manifest;
 use pulse_core::{Error, Result};
 
 use super::Run;
+use crate::error::from_datafusion;
 use crate::execute::Progress;
 use crate::job::changes::State;
 use crate::job::limit;
@@ -66,7 +69,21 @@ impl Run<'_> {
     }
 
     pub(super) async fn query(&self, state: State, evaluations: &[Interval]) -> Result<JobQuery> {
-        plan_rows(&self.bench.state, self.job, &self.sources(state)?, evaluations, &self.recording()?).await
+        let sources = self.sources(state)?;
+        let plan =
+            async |evaluations| plan_rows(&self.bench.state, self.job, &sources, evaluations, &self.recording()?).await;
+        match self.job.manifest.interval.filter(|_| evaluations.is_empty()) {
+            // No unit has ended: the table has the query's columns and no rows.
+            Some(unit) => {
+                let start = DateTime::UNIX_EPOCH;
+                let query = plan(&[Interval { start, end: unit.next(start) }]).await?;
+                let no_rows =
+                    LogicalPlanBuilder::from(query.plan).limit(0, Some(0)).and_then(LogicalPlanBuilder::build);
+                let plan = no_rows.map_err(|e| from_datafusion(&self.job.name.to_string(), e))?;
+                Ok(JobQuery { plan, ..query })
+            }
+            None => plan(evaluations).await,
+        }
     }
 
     /// Writes the rows of `query`, the first part, and those of the `rest`.
