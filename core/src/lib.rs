@@ -24,6 +24,7 @@ pub mod run;
 pub mod scaling;
 pub mod schema;
 pub mod settings;
+pub mod shown;
 pub mod sources;
 pub mod sql;
 pub mod timeout;
