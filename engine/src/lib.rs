@@ -11,6 +11,8 @@ pub mod error;
 pub mod execute;
 mod expressions;
 pub mod function;
+#[cfg(test)]
+mod fuzz;
 pub mod job;
 mod json_text;
 pub mod landing;

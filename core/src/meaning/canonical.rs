@@ -22,7 +22,7 @@ pub(super) fn job(job: &Job) -> String {
 /// What decides the rows that a feed's files yield.
 pub(super) fn feed(source: &FileSource, feed: &Feed) -> String {
     // What becomes of rows of files that are gone is decided beside what the rows are.
-    let FileSource { root: _, written_root: _, columns, on_missing: _, feed: _ } = source;
+    let FileSource { root: _, written_root: _, columns, on_missing: _, follow_links: _, feed: _ } = source;
     let mut lines = Lines::default();
     columns.iter().for_each(|column| lines.column(column));
     lines.feed(feed);
