@@ -57,20 +57,6 @@ async fn what_would_take_all_memory_is_one_error() {
 }
 
 #[tokio::test]
-async fn steps_that_double_a_value_end_in_an_error() {
-    for double in
-        ["a || a", "concat(a, a)", "make_array(a, a)", "struct(a, a)", "array_concat(a, a)", "replace(a, 'x', 'xx')"]
-    {
-        let first = if double.starts_with("array_concat") { "make_array(n)" } else { "cast(n as varchar)" };
-        let steps: Vec<String> =
-            (1..45).map(|step| format!("c{step} as (select {double} as a from c{})", step - 1)).collect();
-        let sql = format!("with c0 as (select {first} as a from {ROWS}), {} select a from c44", steps.join(", "));
-        let ended = tokio::time::timeout(Duration::from_secs(120), answer(&sql)).await.expect(double);
-        assert!(ended.is_err(), "{double}");
-    }
-}
-
-#[tokio::test]
 async fn what_fits_is_as_ever() {
     for (sql, expected) in [
         ("select repeat('ab', 3)", "ababab"),
