@@ -8,6 +8,7 @@ use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, String
 use arrow::datatypes::{Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow;
+use pulse_core::shown::shown;
 use pulse_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -51,7 +52,7 @@ pub(crate) fn error(error: &Error) {
         source = inner.source();
     }
     let text = text.trim_end();
-    eprintln!("{text}{causes}");
+    eprintln!("{text}{}", shown(&causes));
 }
 
 /// All of them, and the exit code of the first; none when there are none.

@@ -65,6 +65,7 @@ pub(crate) async fn drive_here(
         graph,
         asked,
         options: DriveOptions::new(settings),
+        work: None,
     };
     let id = submission.trigger.clone();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
-use pulse_core::Result;
 use pulse_core::lease::LeaseOptions;
 use pulse_core::name::TableName;
 use pulse_core::run::{RunRecord, RunState, TriggerId};
+use pulse_core::{ErrorKind, Result};
 use pulse_engine::error::from_store;
 
 use super::{READ, RunStore};
@@ -90,7 +90,12 @@ impl RunStore {
             if newest.len() >= limit {
                 break;
             }
-            newest.extend(self.records_at(&trigger, now, options).await?.into_iter().rev());
+            match self.records_at(&trigger, now, options).await {
+                Ok(records) => newest.extend(records.into_iter().rev()),
+                // One object does not hide all others.
+                Err(error) if error.kind() == ErrorKind::Data => log::warn!("{trigger}: {error}"),
+                Err(error) => return Err(error),
+            }
         }
         newest.truncate(limit);
         Ok(newest)
