@@ -46,6 +46,14 @@ const LAST_WAIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     complete::answer();
+    // The stack of a process's first thread is what the shell says.
+    match std::thread::Builder::new().name("main".to_owned()).stack_size(STACK_BYTES).spawn(carry_out) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(error) => ended(&Error::unavailable("the process cannot start its threads").with_source(error)),
+    }
+}
+
+fn carry_out() -> ExitCode {
     let arguments = Arguments::of_command_line();
     output::set_colours(arguments.global.colour);
     keep_quiet_of_known_panics();
@@ -69,10 +77,12 @@ fn main() -> ExitCode {
         }
         Err(error) => Err(Error::unavailable("the process cannot start its threads").with_source(error)),
     };
-    result.unwrap_or_else(|error| {
-        output::error(&error);
-        ExitCode::from(output::exit_code(&error))
-    })
+    result.unwrap_or_else(|error| ended(&error))
+}
+
+fn ended(error: &Error) -> ExitCode {
+    output::error(error);
+    ExitCode::from(output::exit_code(error))
 }
 
 /// Set once there is nothing left to tell.

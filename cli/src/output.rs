@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Field, Schema};
 use datafusion::arrow;
+use pulse_core::shown::shown;
 use pulse_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -50,7 +51,7 @@ pub(crate) fn error(error: &Error) {
         source = inner.source();
     }
     let text = text.trim_end();
-    eprintln!("{text}{causes}");
+    eprintln!("{text}{}", shown(&causes));
 }
 
 /// All of them, and the exit code of the first; none when there are none.

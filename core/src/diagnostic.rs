@@ -7,6 +7,8 @@ use std::sync::Arc;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
+use crate::shown::shown;
+
 /// One mistake in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -36,7 +38,7 @@ impl Diagnostic {
             line,
             column,
             span,
-            message: message.into(),
+            message: shown(&message.into()).into_owned(),
             help: None,
             source: Arc::clone(source),
         }

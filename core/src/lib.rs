@@ -25,6 +25,7 @@ pub mod scaling;
 pub mod schedule;
 pub mod schema;
 pub mod settings;
+pub mod shown;
 pub mod sources;
 pub mod sql;
 pub mod timeout;

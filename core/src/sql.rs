@@ -1,5 +1,6 @@
 //! `query.sql`: one statement that reads tables. Which tables and parameters, and where they are named.
 
+mod limits;
 mod visitor;
 
 use std::collections::BTreeSet;
@@ -105,7 +106,7 @@ impl Query {
 /// # Errors
 /// What is wrong with it: its syntax, a subquery, a parameter.
 pub fn check_condition(text: &str) -> Result<(), String> {
-    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(text).map_err(|error| syntax_message(&error).0)?;
+    let mut parser = limited(text)?;
     let condition = parser.parse_expr().map_err(|error| syntax_message(&error).0)?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
@@ -119,7 +120,18 @@ pub fn check_condition(text: &str) -> Result<(), String> {
 /// # Errors
 /// What the parser says.
 pub(crate) fn statements(text: &str) -> Result<Vec<Statement>, String> {
-    Parser::parse_sql(&GenericDialect {}, text).map_err(|error| syntax_message(&error).0)
+    limited(text)?.parse_statements().map_err(|error| syntax_message(&error).0)
+}
+
+/// A parser of a text that is not too large.
+///
+/// # Errors
+/// What the tokenizer says, or that it is too large.
+fn limited(text: &str) -> Result<Parser<'static>, String> {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| syntax_message(&ParserError::from(error)).0)?;
+    limits::check(&tokens).map_err(|(_, problem)| problem)?;
+    Ok(Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens))
 }
 
 /// Tokens with their bytes in the text.
@@ -169,6 +181,7 @@ fn blanked(text: &str) -> String {
 pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
     let source = SqlText { path, text: Arc::from(text) };
     let tokens = source.tokens()?;
+    source.check_size(&tokens)?;
     // `explain analyze` and what else only DataFusion's dialect has is left to it.
     let statements = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens.clone()).parse_statements();
     let statements = statements.map_err(|error| source.syntax(&error))?;
@@ -207,7 +220,12 @@ impl SqlText<'_> {
             .map_err(|error| self.syntax(&ParserError::from(error)))
     }
 
+    fn check_size(&self, tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
+        limits::check(tokens).map_err(|(span, problem)| self.at(span, problem))
+    }
+
     fn only_query(&self, tokens: &[TokenWithSpan]) -> Result<Box<Ast>, Diagnostic> {
+        self.check_size(tokens)?;
         let mut meaningful = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
         let Some(first) = meaningful.clone().find(|token| token.token != Token::SemiColon) else {
             return Err(Diagnostic::of_file(self.path, "the query is empty").with_help("write one `select` statement"));

@@ -3,6 +3,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod bounded;
 pub mod build;
 pub mod catalog;
 mod checked;
@@ -12,6 +13,8 @@ pub mod error;
 pub mod execute;
 mod expressions;
 pub mod function;
+#[cfg(test)]
+mod fuzz;
 pub mod job;
 mod json_text;
 pub mod landing;

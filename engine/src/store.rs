@@ -1,6 +1,8 @@
 //! Object stores: one cached client per bucket, the same in every process.
 
 mod local;
+mod table_files;
+mod walk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +17,12 @@ use pulse_core::{Error, Result};
 use url::Url;
 
 use crate::catalog::{ForeignCatalog, delta_location};
+use table_files::TableFiles;
 
-pub use local::LocalFiles;
+pub use local::{LEFT_LINK, LocalFiles, UNSHOWN};
+pub(crate) use table_files::delete_below;
+pub use walk::Links;
+pub(crate) use walk::{link_below, shown_path};
 
 /// Delay before the first retry of a request. Each further delay is random, up to `BACKOFF_GROWTH` times the last one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -95,6 +101,17 @@ impl Stores {
         Ok(client)
     }
 
+    /// The client for a source of files below `root`.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub fn source_client(&self, root: &Url, links: Links) -> Result<Arc<dyn ObjectStore>> {
+        match local_path(root) {
+            Some(folder) => Ok(Arc::new(LocalFiles::of_source(folder, links))),
+            None => self.client(root),
+        }
+    }
+
     fn connect(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         match url.scheme() {
             "file" => Ok(Arc::new(LocalFiles::default())),
@@ -121,6 +138,20 @@ impl Stores {
                     .with_source(e)
             })
     }
+}
+
+/// `store` for the files of a table alone: on this machine it follows no link below the table's `folder`, and deletes nothing below a
+/// link below `lake`.
+pub(crate) fn of_table(store: Arc<dyn ObjectStore>, folder: &Url, lake: &Url) -> Arc<dyn ObjectStore> {
+    match (local_path(folder), local_path(lake)) {
+        (Some(folder), Some(lake)) => Arc::new(TableFiles { files: store, folder, lake }),
+        _ => store,
+    }
+}
+
+/// A folder on this machine.
+pub(crate) fn local_path(url: &Url) -> Option<std::path::PathBuf> {
+    (url.scheme() == "file").then(|| url.to_file_path().ok()).flatten()
 }
 
 fn unknown_scheme(url: &Url, scheme: &str) -> Error {

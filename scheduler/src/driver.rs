@@ -22,6 +22,7 @@ use pulse_core::timeout::{JobHistory, run_timeout};
 use pulse_core::trigger::{RunOutcome, StopReason, Trigger, TriggerAction, TriggerEvent, TriggerExit, TriggerOptions};
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::job::{Report, Workbench, pin};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -70,6 +71,8 @@ pub struct DriveOptions {
     pub run_timeout: Option<TimeDelta>,
     pub longest_run: TimeDelta,
     pub lease: LeaseOptions,
+    /// Drivers of a submission that may die.
+    pub driver_attempts: usize,
 }
 
 impl DriveOptions {
@@ -82,6 +85,7 @@ impl DriveOptions {
             run_timeout: settings.run_timeout(),
             longest_run: settings.longest_run(),
             lease: settings.lease(),
+            driver_attempts: usize::try_from(settings.driver_attempts).unwrap_or(usize::MAX),
         }
     }
 }
@@ -95,6 +99,8 @@ pub struct Submission {
     pub not_run: NotRunJobs,
     pub asked: Asked,
     pub options: DriveOptions,
+    /// Threads for the runs; those of the driver when none.
+    pub work: Option<Handle>,
 }
 
 /// The outcome of an attempt to drive a trigger.
@@ -126,13 +132,20 @@ pub async fn drive(
     asked: impl Future<Output = Interruption> + Send,
 ) -> Result<Driven> {
     let ledger = RunStore::new(&placement.any().lake)?;
+    if submission.origin == Origin::Submitted {
+        refuse_deadly(&ledger, &submission.trigger, submission.options.driver_attempts).await?;
+    }
     let Some(lease) =
         LeaseKeeper::claim(&ledger, &submission.trigger, submission.origin, submission.options.lease).await?
     else {
         return Ok(Driven::Elsewhere);
     };
     let (events, received) = mpsc::unbounded_channel();
-    let Submission { trigger: id, graph, not_run, asked: wanted, options, .. } = submission;
+    let Submission { trigger: id, origin, graph, not_run, asked: wanted, options, work } = submission;
+    let first_epoch = lease.first_epoch();
+    if origin == Origin::Submitted {
+        ledger.begin_driving(&id, first_epoch).await?;
+    }
     let mut driver = Driver {
         id,
         ledger,
@@ -146,16 +159,15 @@ pub async fn drive(
         records: HashMap::new(),
         failures: HashMap::new(),
         doubtful: HashSet::new(),
+        work,
         running: JoinSet::new(),
         stops: HashMap::new(),
     };
-    if !driver.record_not_run(&not_run).await? {
-        return Ok(Driven::Elsewhere);
+    let driven = driver.take_up_and_run(&graph, &not_run, received, asked).await;
+    // First, because a process that is asked to stop waits only so long for its runs.
+    if origin == Origin::Submitted {
+        driver.ledger.stop_driving(&driver.id, first_epoch).await;
     }
-    let known = driver.take_up(&graph).await?;
-    let Some(known) = known else { return Ok(Driven::Elsewhere) };
-    let trigger = Trigger::resume(graph.clone(), driver.trigger_options(&graph).await, &known);
-    let driven = driver.run(trigger, received, asked).await;
     // The remaining runs are no longer needed.
     driver.running.shutdown().await;
     if let (Ok(Driven::Left), Some(lease)) = (&driven, Arc::into_inner(driver.lease)) {
@@ -181,6 +193,7 @@ struct Driver {
     failures: HashMap<TableName, Arc<Error>>,
     /// Runs with an attempt that began to commit.
     doubtful: HashSet<TableName>,
+    work: Option<Handle>,
     running: JoinSet<()>,
     /// Stop signals of running runs.
     stops: HashMap<TableName, watch::Sender<bool>>,
@@ -194,7 +207,34 @@ enum Step {
     Lost,
 }
 
+/// # Errors
+/// `Invalid` for a trigger whose drivers died too often: it may be what they died of.
+async fn refuse_deadly(ledger: &RunStore, trigger: &TriggerId, attempts: usize) -> Result<()> {
+    match ledger.deaths(trigger).await? {
+        deaths if deaths >= attempts => Err(Error::invalid(format!(
+            "{trigger}: {deaths} schedulers died while they drove it, and `driver_attempts` is {attempts}; their logs say of what, such as a \
+             query that takes all memory"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl Driver {
+    async fn take_up_and_run(
+        &mut self,
+        graph: &Graph,
+        not_run: &NotRunJobs,
+        received: mpsc::UnboundedReceiver<TaskEvent>,
+        asked: impl Future<Output = Interruption> + Send,
+    ) -> Result<Driven> {
+        if !self.record_not_run(not_run).await? {
+            return Ok(Driven::Elsewhere);
+        }
+        let Some(known) = self.take_up(graph).await? else { return Ok(Driven::Elsewhere) };
+        let trigger = Trigger::resume(graph.clone(), self.trigger_options(graph).await, &known);
+        self.run(trigger, received, asked).await
+    }
+
     async fn run(
         &mut self,
         mut trigger: Trigger,
@@ -300,7 +340,10 @@ impl Driver {
             events: self.events.clone(),
             notices: self.notices.clone(),
         };
-        self.running.spawn(task.run());
+        drop(match &self.work {
+            Some(work) => self.running.spawn_on(task.run(), work),
+            None => self.running.spawn(task.run()),
+        });
         Ok(Step::Next)
     }
 

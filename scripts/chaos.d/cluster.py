@@ -143,7 +143,7 @@ class Cluster:
     def start_scheduler(self, **settings):
         log = self.folder / "scheduler.log"
         command = [self.binary, "serve", "scheduler", "-v"]
-        environment = {**self.environment(**settings), "PULSE_LAKE": str(self.home)}
+        environment = {**self.environment(**settings), "PULSE_LAKE": str(self.home), "PULSE_ALLOWED_LAKES": "*", "PULSE_ALLOWED_ROOTS": "*"}
         self.scheduler = Process("scheduler", command, environment, log)
 
     def add_executor(self, **settings):

@@ -362,7 +362,7 @@ def check_scheduler(report, pulse, aws, folder):
     ports = {"PULSE_API_PORT": str(free_port()), "PULSE_SCHEDULER_PORT": str(free_port())}
     token = {"PULSE_API_TOKEN_SOURCE": "ssm:/pulse/dev/token"}
     scaler = {"PULSE_SCALER": "emr", "PULSE_CLUSTER_ID": cluster, "PULSE_SCALE_LEAST_NODES": "4"}
-    scheduler = pulse.start("serve", "scheduler", PULSE_BUSY_FILE=str(busy), PULSE_CATALOG="glue", **ports, **token, **scaler)
+    scheduler = pulse.start("serve", "scheduler", PULSE_ALLOWED_LAKES="*", PULSE_ALLOWED_ROOTS="*", PULSE_BUSY_FILE=str(busy), PULSE_CATALOG="glue", **ports, **token, **scaler)
     try:
         wait_for(lambda: answers(int(ports["PULSE_API_PORT"])), "the scheduler")
         health = urllib.request.urlopen(f"http://127.0.0.1:{ports['PULSE_API_PORT']}/healthz", timeout=10).read()
@@ -394,7 +394,7 @@ def check_tls(report, pulse, folder):
     ports = {"PULSE_API_PORT": str(free_port()), "PULSE_SCHEDULER_PORT": str(free_port())}
     (folder / "token").write_text(TOKEN + "\n")
     token = {"PULSE_API_TOKEN_SOURCE": "file:token"}
-    scheduler = pulse.start("serve", "scheduler", PULSE_API_CERTIFICATE="own.pem", PULSE_API_KEY="own.key", **ports, **token)
+    scheduler = pulse.start("serve", "scheduler", PULSE_ALLOWED_LAKES="*", PULSE_ALLOWED_ROOTS="*", PULSE_API_CERTIFICATE="own.pem", PULSE_API_KEY="own.key", **ports, **token)
     try:
         wait_for(lambda: answers(int(ports["PULSE_API_PORT"])), "the scheduler")
         submit = ("submit", "--on", "local", "--wait", "silver.sessions")

@@ -81,6 +81,7 @@ pub(crate) async fn drive_as(
         not_run: planned.not_run,
         asked,
         options: DriveOptions::new(settings),
+        work: None,
     };
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let watching = tokio::spawn(watch(receiver, submission.graph.order().len()));

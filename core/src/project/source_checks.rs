@@ -22,6 +22,7 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
             problems.push(problem.with_help("use lower-case letters, digits and `_`, a letter first"));
         }
         columns(source, document, &place, &mut problems);
+        problems.extend(links(source, document, &place));
         if source.feed.is_empty() {
             let problem = document.at_value(&join(&place, &["feed".into()]), format!("`{name}` has no feed"));
             problems.push(problem.with_help("describe at least one in `[files.<name>.feed.<feed>]`"));
@@ -41,6 +42,16 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
     }
     problems.extend(databases::check(sources, document));
     problems
+}
+
+/// Object stores have no links.
+fn links(source: &FileSource, document: &Document<'_>, place: &[Step<'_>]) -> Option<Diagnostic> {
+    let is_object_store = source.root.split_once("://").is_some_and(|(scheme, _)| scheme != "file");
+    (source.follow_links && is_object_store).then(|| {
+        let at = join(place, &["follow_links".into()]);
+        let problem = document.at_value(&at, "`follow_links` has no effect: an object store has no symbolic links");
+        problem.with_help("take it out")
+    })
 }
 
 fn place_of_table(table: &ExternalTable, document: &Document<'_>, place: &[Step<'_>]) -> Option<Diagnostic> {

@@ -26,6 +26,7 @@ use crate::catalog::LocalCatalog;
 use crate::error::from_datafusion;
 use crate::execute::InProcess;
 use crate::landing::Databases;
+use crate::scratch::private;
 use crate::sink::quarantine_schema;
 use crate::source::delta::DeltaScan;
 use crate::source::file::file_source_schema;
@@ -51,7 +52,10 @@ pub async fn run_fixture(
     let sources = sources(project, job, fixture, schemas)?;
     let query = plan_query(state, job, &sources, fixture.interval()?.as_slice()).await?;
     let schema = table_schema(&query.plan, &query.columns)?;
-    let folder = tempfile::tempdir().map_err(|e| Error::unavailable("no temporary folder").with_source(e))?;
+    let folder = tempfile::Builder::new()
+        .permissions(private())
+        .tempdir()
+        .map_err(|e| Error::unavailable("no temporary folder").with_source(e))?;
     let bench = scratch(state, project, folder.path())?;
     let (table, quarantine) = (bench.lake.table(&job.name)?, bench.lake.table(&job.name.quarantine())?);
     let spec = sink_spec(job, &query, "test", &table, &quarantine);

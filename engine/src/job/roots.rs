@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use object_store::ObjectStore;
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::sources::FileSource;
@@ -13,7 +15,7 @@ use super::Workbench;
 use super::external::{existing, external_table, warning};
 use crate::landing::{LandingFolder, landing_root};
 use crate::source::file::{Listing, list};
-use crate::store::{Stores, folder_url, store_path};
+use crate::store::{Links, Stores, folder_url, store_path};
 
 /// Refuses jobs over sources whose local root does not exist. In an object store, an empty folder and a missing one are
 /// the same: there only the feeds' warnings report that nothing was found.
@@ -51,9 +53,9 @@ pub async fn empty_sources(stores: &Stores, project: &Project, jobs: &[TableName
             |source: &&FileSource| source.check_root(name).is_ok() && project.sources.database_of(name).is_none();
         let Some(source) = project.sources.files.get(name).filter(is_read) else { continue };
         let found = match existing_root(name, source) {
-            Ok(root) => {
-                list(stores.client(&root)?.as_ref(), &store_path(&root)?, source).await.map(|found| found.warnings)
-            }
+            Ok(root) => list(client(stores, &root, source)?.as_ref(), &store_path(&root)?, source)
+                .await
+                .map(|found| found.warnings),
             Err(error) => Ok(vec![error.message().to_owned()]),
         };
         warnings.extend(found?.into_iter().map(|warning| match warning.starts_with("raw.") {
@@ -89,6 +91,10 @@ pub(super) fn declared_files<'a>(project: &'a Project, name: &str) -> Result<&'a
     })
 }
 
+fn client(stores: &Stores, root: &Url, source: &FileSource) -> Result<Arc<dyn ObjectStore>> {
+    stores.source_client(root, if source.follow_links { Links::Followed } else { Links::Left })
+}
+
 /// The files of a source and their root. For a database, those that were landed by this run, or the newest.
 ///
 /// # Errors
@@ -96,7 +102,7 @@ pub(super) fn declared_files<'a>(project: &'a Project, name: &str) -> Result<&'a
 pub(super) async fn listed(bench: &Workbench, name: &str, source: &FileSource) -> Result<(Url, Listing)> {
     let Some((database, declared, table)) = bench.project.sources.database_of(name) else {
         let root = existing_root(name, source)?;
-        let listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+        let listing = list(client(bench.lake.stores(), &root, source)?.as_ref(), &store_path(&root)?, source).await?;
         return Ok((root, listing));
     };
     let root = landing_root(&bench.lake, database, name)?;
@@ -111,7 +117,7 @@ pub(super) async fn listed(bench: &Workbench, name: &str, source: &FileSource) -
         let warnings = vec![format!("database `{database}` was not read yet")];
         return Ok((root, Listing { files: Vec::new(), warnings }));
     };
-    let mut listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+    let mut listing = list(client(bench.lake.stores(), &root, source)?.as_ref(), &store_path(&root)?, source).await?;
     listing.files.retain(|file| manifest.holds(&file.path));
     match manifest.files.iter().find(|landed| !listing.files.iter().any(|file| file.path == landed.path)) {
         Some(lost) => Err(Error::data(format!(

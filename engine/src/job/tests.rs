@@ -3,6 +3,7 @@
 
 mod evaluations;
 mod external;
+mod fuzz;
 mod grain;
 mod history;
 mod hive;

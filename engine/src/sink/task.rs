@@ -16,7 +16,7 @@ use super::verdict::{Repeats, judge, without_notes};
 use super::writer::FileWriter;
 use super::{FailAction, PartitionResult, RAW, REASON, RUN_ID, SinkSpec, UniqueCheck};
 use crate::error::from_datafusion;
-use crate::store::{store_path, store_url};
+use crate::store::{of_table, store_path, store_url};
 
 pub(super) struct SinkTask {
     spec: Arc<SinkSpec>,
@@ -167,5 +167,6 @@ pub fn quarantine_schema(table: &Schema) -> SchemaRef {
 fn folder_store(folder: &str, runtime: &RuntimeEnv) -> Result<Arc<dyn ObjectStore>> {
     let url = Url::parse(folder).map_err(|e| Error::internal(format!("`{folder}` is not a URL")).with_source(e))?;
     let store = runtime.object_store(store_url(&url)?).map_err(|e| from_datafusion("open the sink's store", e))?;
-    Ok(Arc::new(PrefixStore::new(store, store_path(&url)?)))
+    // Other than the table's, a task's store need not know the lake: it deletes only what it has made.
+    Ok(Arc::new(PrefixStore::new(of_table(store, &url, &url), store_path(&url)?)))
 }

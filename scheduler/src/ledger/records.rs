@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
-use pulse_core::Result;
 use pulse_core::lease::LeaseOptions;
 use pulse_core::name::TableName;
 use pulse_core::run::{RunRecord, RunState, TriggerId};
+use pulse_core::{ErrorKind, Result};
 use pulse_engine::error::from_store;
 
 use super::{READ, RunStore};
@@ -93,7 +93,12 @@ impl RunStore {
             }
             let mut of_triggers = Vec::new();
             for trigger in of_second {
-                of_triggers.push(self.records_at(trigger, now, options).await?);
+                match self.records_at(trigger, now, options).await {
+                    Ok(records) => of_triggers.push(records),
+                    // One object does not hide all others.
+                    Err(error) if error.kind() == ErrorKind::Data => log::warn!("{trigger}: {error}"),
+                    Err(error) => return Err(error),
+                }
             }
             let begun =
                 |records: &Vec<RunRecord>| records.iter().filter_map(|record| record.started.or(record.ended)).min();

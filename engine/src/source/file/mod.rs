@@ -28,6 +28,7 @@ mod listing;
 mod number;
 mod parquet;
 mod parquet_file;
+mod parquet_pieces;
 mod pattern;
 mod physical;
 mod picked;

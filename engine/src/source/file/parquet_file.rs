@@ -1,5 +1,6 @@
 //! Parquet files of an object store as streams of batches.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
 use super::compression::Compression;
 use super::int96::{Int96, exact};
 use super::parquet::ParquetRows;
+use super::parquet_pieces::{Piece, pieces, rows_at_once, with_views};
 use super::read::Again;
 use super::repeated::Occurrences;
 use super::rows::Rows;
@@ -140,6 +142,7 @@ fn too_large(content: &[u8], limit: usize) -> Option<String> {
 
 async fn open_stream(mut object: ObjectReader, rows: &mut ParquetRows) -> Result<Stream, Unread> {
     let metadata = ArrowReaderMetadata::load_async(&mut object, ArrowReaderOptions::default()).await?;
+    let metadata = with_views(metadata);
     rows.meet(metadata.schema(), &[]).map_err(Unread::Content)?;
     let rows = &*rows;
     let open = |object: ObjectReader, metadata: ArrowReaderMetadata, wanted: &dyn Fn(usize) -> bool| {
@@ -147,16 +150,18 @@ async fn open_stream(mut object: ObjectReader, rows: &mut ParquetRows) -> Result
         Ok::<_, Unread>(declared(builder, rows, wanted)?.build()?)
     };
     Ok(match Int96::of(&metadata)? {
-        None => Stream { batches: open(object, metadata, &|_| true)?, nanos: None },
+        None => Stream { batches: open(object, metadata, &|_| true)?, nanos: None, pieces: VecDeque::new() },
         Some(Int96 { as_micros, as_nanos, roots }) => Stream {
             batches: open(object.clone(), as_micros, &|_| true)?,
             nanos: Some(open(object, as_nanos, &|at| roots.contains(&at))?),
+            pieces: VecDeque::new(),
         },
     })
 }
 
 fn open_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Whole, Unread> {
     let metadata = ArrowReaderMetadata::load(&content, ArrowReaderOptions::default())?;
+    let metadata = with_views(metadata);
     rows.meet(metadata.schema(), &[]).map_err(Unread::Content)?;
     let rows = &*rows;
     let open = |metadata: ArrowReaderMetadata, wanted: &dyn Fn(usize) -> bool| {
@@ -164,9 +169,10 @@ fn open_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Whole, Unread> {
         Ok::<_, Unread>(declared(builder, rows, wanted)?.build()?)
     };
     Ok(match Int96::of(&metadata)? {
-        None => Whole { batches: open(metadata, &|_| true)?, nanos: None },
+        None => Whole { batches: open(metadata, &|_| true)?, nanos: None, pieces: VecDeque::new() },
         Some(Int96 { as_micros, as_nanos, roots }) => {
-            Whole { batches: open(as_micros, &|_| true)?, nanos: Some(open(as_nanos, &|at| roots.contains(&at))?) }
+            let nanos = Some(open(as_nanos, &|at| roots.contains(&at))?);
+            Whole { batches: open(as_micros, &|_| true)?, nanos, pieces: VecDeque::new() }
         }
     })
 }
@@ -180,24 +186,30 @@ fn declared<T>(
     let places = rows.read_places(builder.schema()).map_err(Unread::Content)?;
     let places = places.into_iter().filter(|at| wanted(*at));
     let mask = ProjectionMask::roots(builder.parquet_schema(), places);
-    Ok(builder.with_batch_size(rows.rows().options().batch_rows).with_projection(mask))
+    let at_once = rows_at_once(builder.metadata(), rows.rows().options().batch_rows);
+    Ok(builder.with_batch_size(at_once).with_projection(mask))
 }
 
 /// Batches of a file, with the other reading of its INT96 stamps.
 struct Stream {
     batches: ParquetRecordBatchStream<ObjectReader>,
     nanos: Option<ParquetRecordBatchStream<ObjectReader>>,
+    /// Of the batch that was read last.
+    pieces: VecDeque<Piece>,
 }
 
 impl Stream {
-    /// Pushes the next batch into `rows`; false at the file's end.
+    /// Pushes the next rows into `rows`; false at the file's end.
     async fn push_next(&mut self, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
-        let Some(batch) = self.batches.next().await.transpose()? else { return Ok(false) };
-        let nanos = match &mut self.nanos {
-            Some(nanos) => nanos.next().await.transpose()?,
-            None => None,
-        };
-        push(rows, batch, nanos)?;
+        if self.pieces.is_empty() {
+            let Some(batch) = self.batches.next().await.transpose()? else { return Ok(false) };
+            let nanos = match &mut self.nanos {
+                Some(nanos) => nanos.next().await.transpose()?,
+                None => None,
+            };
+            self.pieces = cut(rows, batch, nanos)?;
+        }
+        push(rows, &mut self.pieces)?;
         Ok(true)
     }
 }
@@ -206,15 +218,19 @@ impl Stream {
 struct Whole {
     batches: ParquetRecordBatchReader,
     nanos: Option<ParquetRecordBatchReader>,
+    pieces: VecDeque<Piece>,
 }
 
 impl Whole {
     /// As [`Stream::push_next`].
     fn push_next(&mut self, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
         let of_arrow = |error| Unpushed::Content(ParquetError::from(error));
-        let Some(batch) = self.batches.next().transpose().map_err(of_arrow)? else { return Ok(false) };
-        let nanos = self.nanos.as_mut().and_then(Iterator::next).transpose().map_err(of_arrow)?;
-        push(rows, batch, nanos)?;
+        if self.pieces.is_empty() {
+            let Some(batch) = self.batches.next().transpose().map_err(of_arrow)? else { return Ok(false) };
+            let nanos = self.nanos.as_mut().and_then(Iterator::next).transpose().map_err(of_arrow)?;
+            self.pieces = cut(rows, batch, nanos)?;
+        }
+        push(rows, &mut self.pieces)?;
         Ok(true)
     }
 }
@@ -231,12 +247,28 @@ impl From<ParquetError> for Unpushed {
     }
 }
 
-fn push(rows: &mut ParquetRows, batch: RecordBatch, nanos: Option<RecordBatch>) -> Result<(), Unpushed> {
-    let pushed = match nanos {
-        None => rows.push(&batch),
-        Some(nanos) => exact(batch, &nanos).and_then(|batches| batches.iter().try_for_each(|batch| rows.push(batch))),
-    };
-    pushed.map_err(Unpushed::Failed)
+fn cut(rows: &ParquetRows, batch: RecordBatch, nanos: Option<RecordBatch>) -> Result<VecDeque<Piece>, Unpushed> {
+    let most = rows.rows().options().max_line_bytes;
+    match nanos {
+        None => Ok(pieces(batch, most)),
+        Some(nanos) => {
+            let batches = exact(batch, &nanos).map_err(Unpushed::Failed)?;
+            Ok(batches.into_iter().flat_map(|batch| pieces(batch, most)).collect())
+        }
+    }
+}
+
+/// The first of the pieces.
+fn push(rows: &mut ParquetRows, pieces: &mut VecDeque<Piece>) -> Result<(), Unpushed> {
+    let Some(piece) = pieces.pop_front() else { return Ok(()) };
+    let most = rows.rows().options().max_line_bytes;
+    if piece.rows.num_rows() == 1 && piece.bytes > u64::try_from(most).unwrap_or(u64::MAX) {
+        let reason =
+            format!("the row has texts of {} bytes, and {most} are allowed: raise `max_line_bytes`", piece.bytes);
+        rows.skip(1, &reason, b"");
+        return Ok(());
+    }
+    rows.push(&piece.rows).map_err(Unpushed::Failed)
 }
 
 pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows) -> Result<Vec<RecordBatch>> {

@@ -1,5 +1,6 @@
 mod absent;
 mod avro;
+mod bombs;
 mod corpus;
 mod csv_options;
 mod csv_round_trip;

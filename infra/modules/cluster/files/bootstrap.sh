@@ -97,6 +97,7 @@ Restart=always
 RestartSec=5
 TimeoutStopSec=90
 LimitNOFILE=65536
+UMask=0077
 NoNewPrivileges=true
 ProtectSystem=full
 ProtectHome=true

@@ -28,7 +28,14 @@ fn meta(path: &str, (modified, content, changed): State) -> ObjectMeta {
 fn file(path: &str, state: State) -> SourceFile {
     let meta = meta(path, state);
     let fingerprint = Fingerprint::of(&meta);
-    SourceFile { feed: "f".to_owned(), path: path.to_owned(), size: meta.size, fingerprint, captures: BTreeMap::new() }
+    SourceFile {
+        feed: "f".to_owned(),
+        path: path.to_owned(),
+        size: meta.size,
+        fingerprint,
+        captures: BTreeMap::new(),
+        fault: None,
+    }
 }
 
 fn digest((_, content, _): State) -> u32 {
