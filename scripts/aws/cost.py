@@ -17,9 +17,12 @@ def main():
 def report(priced, prices):
     if priced["region"] != prices["region"]:
         print(f"note: prices are those of {prices['region']}, the plan is for {priced['region']}")
-    least, most = hourly(priced["instances"], prices)
     standing = monthly(priced, prices)
     print(f"\nCosts, prices of {prices['date']} in {prices['currency']}, without data, requests and taxes:")
+    if "instances" not in priced:
+        print(f"  standing                   {sum(standing.values()):8.2f} a month")
+        return
+    least, most = hourly(priced["instances"], prices)
     print(
         f"  while a cluster runs       {least:8.2f} to {most:.2f} an hour ({least * prices['hours_per_month']:.0f} to {most * prices['hours_per_month']:.0f} if it ran all month)"
     )

@@ -5,8 +5,8 @@
 Bucket policies are kept but not enforced: ours refuse plain HTTP, which is all that a loopback port speaks.
 
 Added: what Terraform asks back of budgets, keys and rules of security groups; of EMR auto-termination policies, progress and
-cancelling of steps, instances of groups that grow, shrink and lose chosen ones, their states, and two refusals of the real
-service (empty groups at the start, steps on ended clusters).
+cancelling of steps, instances of groups that grow, shrink and lose chosen ones, their states, and three refusals of the real
+service (empty groups at the start, groups for a cluster that does not run yet, steps on ended clusters).
 A step whose arguments hold `fail-me` fails; each look at a step moves the cluster's steps on by one state.
 
 With --nodes nothing moves by itself: clusters boot, instances come up and steps end when somebody says so (nodes.py), by tags of
@@ -36,6 +36,7 @@ from werkzeug.serving import run_simple  # noqa: E402
 
 ENDED = ("TERMINATING", "TERMINATED")
 policies = {}  # auto-termination policy of each cluster
+looked_at = set()  # clusters that start
 budget_tags = {}
 rotation_days = {}
 gone = set()  # EC2 ids of instances that were taken out of a group
@@ -68,12 +69,24 @@ def run_job_flow(response):
         cluster = response.backend.clusters[cluster_id]
         cluster.instance_collection_type = "INSTANCE_GROUP"
         cluster.scale_down_behavior = response._get_param("ScaleDownBehavior")
-        if ageing:
-            cluster.state = "BOOTSTRAPPING"
+        cluster.state = "BOOTSTRAPPING" if ageing else "STARTING"
     return answer
 
 
+def describe_cluster(response):
+    """A cluster starts for as long as the first look at it."""
+    cluster = response.backend.clusters.get(response._get_param("ClusterId"))
+    if cluster and cluster.state == "STARTING":
+        if cluster.id in looked_at:
+            cluster.state = "WAITING"
+        looked_at.add(cluster.id)
+    return original["describe_cluster"](response)
+
+
 def add_instance_groups(response):
+    cluster = response.backend.clusters.get(response._get_param("JobFlowId"))
+    if cluster is None or cluster.state not in ("RUNNING", "WAITING"):
+        refuse("Instance groups are added to a cluster that runs.")
     groups, answer = response._get_param("InstanceGroups", []), original["add_instance_groups"](response)
     cluster_id = response._get_param("JobFlowId")
     for group, made in zip(groups, answer.result["InstanceGroups"]):
@@ -310,6 +323,7 @@ def get_key_rotation_status(response):
 ADDED = {
     ElasticMapReduceResponse: [
         run_job_flow,
+        describe_cluster,
         add_instance_groups,
         modify_instance_groups,
         list_instances,

@@ -21,6 +21,11 @@ class Clusters(unittest.TestCase):
         self.emr = boto3.client("emr")
         self.cluster = self.start(group("MASTER", 1), group("CORE", 1))
         self.addCleanup(self.emr.terminate_job_flows, JobFlowIds=[self.cluster])
+        while self.state() == "STARTING":
+            pass
+
+    def state(self, cluster=None):
+        return self.emr.describe_cluster(ClusterId=cluster or self.cluster)["Cluster"]["Status"]["State"]
 
     def start(self, *groups):
         instances = {"InstanceGroups": list(groups), "KeepJobFlowAliveWhenNoSteps": True}
@@ -50,6 +55,13 @@ class Clusters(unittest.TestCase):
             self.start(group("MASTER", 1), group("CORE", 1), group("TASK", 0))
         added = self.emr.add_instance_groups(JobFlowId=self.cluster, InstanceGroups=[group("TASK", 0)])
         self.assertEqual(self.instances(added["InstanceGroupIds"][0]), set())
+
+    def test_groups_are_added_to_a_cluster_that_runs(self):
+        starting = self.start(group("MASTER", 1), group("CORE", 1))
+        self.addCleanup(self.emr.terminate_job_flows, JobFlowIds=[starting])
+        with self.assertRaises(ClientError):
+            self.emr.add_instance_groups(JobFlowId=starting, InstanceGroups=[group("TASK", 0)])
+        self.assertEqual([self.state(starting) for _ in range(2)], ["STARTING", "WAITING"])
 
     def test_groups_grow_and_lose_the_chosen_instance(self):
         added = self.emr.add_instance_groups(JobFlowId=self.cluster, InstanceGroups=[group("TASK", 0)])

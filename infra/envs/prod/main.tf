@@ -32,7 +32,7 @@ module "kms" {
   source            = "../../modules/kms"
   name              = local.name
   key               = var.key
-  cluster_role_arns = [module.iam.role_arns["service"], module.iam.role_arns["node"]]
+  cluster_role_arns = [module.iam.role_arns["service"]]
 }
 
 module "lake" {
@@ -51,20 +51,23 @@ module "network" {
 }
 
 module "catalog" {
-  source     = "../../modules/catalog"
-  name       = local.name
-  layers     = module.lake.lake.layers
-  databases  = { prefix = var.account.database_prefix }
-  encryption = { kms_key_arn = module.kms.key_arn, manage = var.account.owns_settings }
+  source         = "../../modules/catalog"
+  name           = local.name
+  layers         = module.lake.lake.layers
+  databases      = { prefix = var.account.database_prefix }
+  lake_formation = { grant_to_iam = var.account.lake_formation_grants_to_iam }
+  queries        = { results_bucket = module.lake.buckets["artifacts"].name, kms_key_arn = module.kms.key_arn, most_gb = var.limits.query_gb }
 }
 
 module "iam" {
-  source      = "../../modules/iam"
-  name        = local.name
-  kms_key_arn = module.kms.key_arn
-  buckets     = { for kind, bucket in module.lake.buckets : kind => bucket.arn }
-  databases   = values(module.catalog.databases)
-  principals  = var.principals
+  source                   = "../../modules/iam"
+  name                     = local.name
+  kms_key_arn              = module.kms.key_arn
+  buckets                  = { for kind, bucket in module.lake.buckets : kind => bucket.arn }
+  databases                = values(module.catalog.databases)
+  vpc_id                   = module.network.vpc_id
+  principals               = var.principals
+  permissions_boundary_arn = var.account.permissions_boundary_arn
 }
 
 module "cluster" {
@@ -85,15 +88,16 @@ module "cluster" {
     raw_url          = local.raw_url
     kms_key_arn      = module.kms.key_arn
   }
-  terraform_owned            = var.terraform_owned_cluster
-  manage_public_access_block = var.account.owns_settings
-  tags                       = local.tags
+  idle_timeout_seconds = var.idle_timeout_seconds
+  step_concurrency     = var.step_concurrency
+  terraform_owned      = var.terraform_owned_cluster
+  tags                 = local.tags
 }
 
 module "observability" {
   source = "../../modules/observability"
   name   = local.name
-  logs   = { kms_key_arn = module.kms.key_arn }
-  limits = var.limits
+  logs   = { kms_key_arn = module.kms.key_arn, retention_days = var.lifecycle_days.log_groups }
+  limits = { run_seconds = var.limits.run_seconds, queue_seconds = var.limits.queue_seconds, month_usd = var.limits.month_usd }
   notify = var.notify
 }
