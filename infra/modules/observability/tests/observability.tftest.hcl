@@ -38,7 +38,7 @@ run "alarms_speak_of_what_is_measured" {
     error_message = "an alarm watches a figure that nobody reports"
   }
   assert {
-    condition     = alltrue([for f in aws_cloudwatch_log_metric_filter.this : f.pattern == "ERROR" || strcontains(
+    condition = alltrue([for f in aws_cloudwatch_log_metric_filter.this : f.pattern == "ERROR" || strcontains(
       file(f.log_group_name == "/pulse/dev/scheduler" ? "../../../scheduler/src/api/triggers.rs" : "../cluster/files/pulse-node"), trim(f.pattern, "\"")
     )])
     error_message = "a filter looks for words that nobody says in its log group"
