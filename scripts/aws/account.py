@@ -1,6 +1,7 @@
 """Looks whether the account has what environments need of it, and says what is missing.
 
-python account.py ENVIRONMENT [--roles] [--dry-run]     --roles: prints the services whose role is there, as a list of JSON
+python account.py ENVIRONMENT [--roles|--idle] [--dry-run]
+    --roles: prints the services whose role is there, as a list of JSON     --idle: only looks whether a cluster of the environment is up
 """
 
 import json
@@ -18,8 +19,12 @@ ROLES = {
 def main():
     made = parser(__doc__)
     made.add_argument("--roles", action="store_true")
+    made.add_argument("--idle", action="store_true")
     options = made.parse_args()
-    there = roles(connect(options))
+    environment = connect(options)
+    if options.idle:
+        return tell_clusters(live_clusters(environment), options)
+    there = roles(environment)
     if options.roles:
         print(json.dumps(there))
         return 0
@@ -30,6 +35,18 @@ def main():
             file=sys.stderr,
         )
     return 1 if missing and not options.dry_run else 0
+
+
+def tell_clusters(live, options):
+    for cluster in live:
+        print(f"cluster {cluster} is up, and cannot work without endpoints: end it with `pulse cluster down {cluster}`", file=sys.stderr)
+    return 1 if live and not options.dry_run else 0
+
+
+def live_clusters(environment):
+    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
+    pages = environment.client("emr").get_paginator("list_clusters").paginate(ClusterStates=states)
+    return [c["Id"] for page in pages for c in page["Clusters"] if c["Name"] == environment.name]
 
 
 def roles(environment):

@@ -54,13 +54,16 @@ def hourly(instances, prices):
 
 
 def monthly(priced, prices):
+    # An account has some free of charge; environments that share one do so with these as well.
+    alarms = max(priced["alarms"] - prices.get("alarms_free", 0), 0)
+    dashboards = max(priced["dashboards"] - prices.get("dashboards_free", 0), 0)
     return {
         f"{priced['interface_endpoints']} interface endpoints": priced["interface_endpoints"]
         * prices["interface_endpoint_hour"]
         * prices["hours_per_month"],
         "key": priced["keys"] * prices["kms_key_month"],
-        f"{priced['alarms']} alarms": priced["alarms"] * prices["alarm_month"],
-        "dashboard": priced["dashboards"] * prices["dashboard_month"],
+        f"{priced['alarms']} alarms, {prices.get('alarms_free', 0)} are free": alarms * prices["alarm_month"],
+        "dashboard": dashboards * prices["dashboard_month"],
         "parameter": priced["advanced_parameters"] * prices["parameter_advanced_month"],
     }
 

@@ -4,7 +4,7 @@
 
 Bucket policies are kept but not enforced: ours refuse plain HTTP, which is all that a loopback port speaks.
 
-Added: what Terraform asks back of budgets, keys and rules of security groups; of EMR auto-termination policies, progress and
+Added: what Terraform asks back of budgets, keys and rules of security groups; figures out of lines of logs; of EMR auto-termination policies, progress and
 cancelling of steps, instances of groups that grow, shrink and lose chosen ones, their states, and three refusals of the real
 service (empty groups at the start, groups for a cluster that does not run yet, steps on ended clusters).
 A step whose arguments hold `fail-me` fails; each look at a step moves the cluster's steps on by one state.
@@ -23,6 +23,7 @@ import threading
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 from moto.budgets.responses import BudgetsResponse  # noqa: E402
+from moto.cloudwatch.models import cloudwatch_backends  # noqa: E402
 from moto.core.responses import ActionResult, EmptyResult  # noqa: E402
 from moto.core.utils import utcnow  # noqa: E402
 from moto.ec2.models.security_groups import SecurityGroupRule  # noqa: E402
@@ -30,6 +31,7 @@ from moto.emr.models import Instance, InstanceGroup  # noqa: E402
 from moto.emr.responses import ElasticMapReduceResponse, ValidationException  # noqa: E402
 from moto.iam.access_control import PermissionResult  # noqa: E402
 from moto.kms.responses import KmsResponse  # noqa: E402
+from moto.logs.responses import LogsResponse  # noqa: E402
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
 from moto.s3.models import FakeBucket  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
@@ -282,6 +284,22 @@ def cancel_steps(response):
 # ---- other services
 
 
+def put_log_events(response):
+    """Lines that describe figures become figures (CloudWatch's embedded metric format); moto keeps the lines alone."""
+    answer = original["put_log_events"](response)
+    for event in response._get_param("logEvents"):
+        try:
+            line = json.loads(event["message"])
+            described = line["_aws"]["CloudWatchMetrics"]
+        except (ValueError, TypeError, KeyError):
+            continue
+        backend = cloudwatch_backends[response.current_account][response.region]
+        for group in described:
+            data = [{"MetricName": m["Name"], "Value": line[m["Name"]], "Unit": m["Unit"]} for m in group["Metrics"]]
+            backend.put_metric_data(group["Namespace"], data)
+    return answer
+
+
 def describe_subscribers_for_notification(response):
     budget = response.backend.budgets[response._get_param("AccountId")][response._get_param("BudgetName")]
     asked = response._get_param("Notification")
@@ -340,6 +358,7 @@ ADDED = {
     ],
     BudgetsResponse: [create_budget, describe_subscribers_for_notification, list_tags_for_resource],
     KmsResponse: [enable_key_rotation, get_key_rotation_status],
+    LogsResponse: [put_log_events],
 }
 original = {}
 

@@ -23,7 +23,8 @@ NOT_ON_AWS = {"glue:CreateDatabase"}
 POOL = {"elasticmapreduce:ListInstanceGroups", "elasticmapreduce:ListInstances", "elasticmapreduce:ModifyInstanceGroups"}
 SPOT_ROLE = "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
 SPOT_POLICY = "aws-service-role/AWSEC2SpotServiceRolePolicy"
-ENDPOINTS = {"cloudwatch": "monitoring", "ssmmessages": "ssmmessages"} | {s: s for s in ("glue", "logs", "elasticmapreduce", "ssm", "s3")}
+# Those that are always there; a shell and parameters need further ones.
+ENDPOINTS = {"glue", "logs", "elasticmapreduce", "s3"}
 
 
 @functools.cache
@@ -130,7 +131,6 @@ class Rights:
             Request("ssm:UpdateInstanceInformation", self.of("ec2", "instance/i-1")),
             *[Request(f"ssmmessages:{a}{c}", "*") for a in ("Create", "Open") for c in ("ControlChannel", "DataChannel")],
             *[Request(f"logs:{a}", self.of("logs", f"log-group:{self.environment.path}/node:log-stream:x")) for a in ("CreateLogStream", "PutLogEvents")],
-            Request("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": self.name}),
         ]
         foreign = self.of("elasticmapreduce", "cluster/j-OTHER")
         emr = operations("emr", "elasticmapreduce")
@@ -150,7 +150,7 @@ class Rights:
             *self.in_store(self.bucket("logs"), "ListBucket"),
             *self.in_store(self.bucket("silver"), "PutBucketPolicy", "DeleteBucket", "PutLifecycleConfiguration"),
             *self.in_store(self.environment.arn("s3", "others/x"), "GetObject", "PutObject"),
-            Request("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": "other"}),
+            Request("cloudwatch:PutMetricData", "*", {"cloudwatch:namespace": self.name}),
             Request("iam:PassRole", self.role("node"), {"iam:PassedToService": "ec2.amazonaws.com"}),
             # Credentials that left their node.
             Request("s3:GetObject", self.object("silver", "lake/x"), {"aws:SourceVpc": None}),
@@ -268,7 +268,7 @@ class Rights:
             for e in ec2.describe_vpc_endpoints(Filters=filters)["VpcEndpoints"]
         }
         context = {"aws:PrincipalAccount": self.environment.account}
-        through = [(ENDPOINTS[r.action.split(":")[0]], r) for r in requests if r.action.split(":")[0] in ENDPOINTS]
+        through = [(r.action.split(":")[0], r) for r in requests if r.action.split(":")[0] in {*ENDPOINTS, *policies}]
         return shown(r for e, r in through if not admitted(policies.get(e, []), Request(r.action, r.resource, {**r.context, **context})))
 
     def of_key(self):

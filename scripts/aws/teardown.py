@@ -4,6 +4,7 @@ import sys
 
 from botocore.exceptions import ClientError
 
+from account import live_clusters
 from checks import connect, parser
 
 KINDS = ["raw", "silver", "gold", "logs", "artifacts"]
@@ -81,9 +82,7 @@ def first_versions(s3, bucket):
 def end_clusters(environment, options):
     """A cluster holds interfaces in the network, which could not be deleted then."""
     emr = environment.client("emr")
-    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
-    pages = emr.get_paginator("list_clusters").paginate(ClusterStates=states)
-    running = [c["Id"] for page in pages for c in page["Clusters"] if c["Name"] == environment.name]
+    running = live_clusters(environment)
     for cluster in running:
         print(f"cluster {cluster} {'would be' if options.dry_run else 'is being'} terminated")
     if running and not options.dry_run:

@@ -3,6 +3,8 @@
 python -m unittest test_emulator      # in this folder
 """
 
+import json
+import time
 import unittest
 import urllib.request
 import uuid
@@ -86,6 +88,20 @@ class Clusters(unittest.TestCase):
         self.emr.put_auto_termination_policy(ClusterId=self.cluster, AutoTerminationPolicy={"IdleTimeout": 1800})
         found = self.emr.get_auto_termination_policy(ClusterId=self.cluster)["AutoTerminationPolicy"]
         self.assertEqual(found, {"IdleTimeout": 1800})
+
+
+class Figures(unittest.TestCase):
+    def test_lines_that_describe_figures_become_figures(self):
+        logs, name = boto3.client("logs"), f"/emulated/{uuid.uuid4()}"
+        logs.create_log_group(logGroupName=name)
+        logs.create_log_stream(logGroupName=name, logStreamName="s")
+        described = {"Namespace": name, "Dimensions": [[]], "Metrics": [{"Name": "Busy", "Unit": "Count"}]}
+        now = int(time.time() * 1000)
+        line = json.dumps({"_aws": {"Timestamp": now, "CloudWatchMetrics": [described]}, "Busy": 1})
+        events = [{"timestamp": now, "message": message} for message in (line, "a line", "{}", "1")]
+        logs.put_log_events(logGroupName=name, logStreamName="s", logEvents=events)
+        found = boto3.client("cloudwatch").list_metrics(Namespace=name)["Metrics"]
+        self.assertEqual([metric["MetricName"] for metric in found], ["Busy"])
 
 
 class Connections(unittest.TestCase):

@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import types
 import unittest
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import account
@@ -50,6 +50,10 @@ class Costs(unittest.TestCase):
             cost.report(PRICED, PRICES)
         self.assertIn("not compared with the vendor's page: ec2.b", said.getvalue())
         self.assertIn("77.60 a month", said.getvalue())
+
+    def test_what_an_account_has_free_is_not_paid_for(self):
+        prices = PRICES | {"alarms_free": 4, "dashboards_free": 3}
+        self.assertAlmostEqual(sum(cost.monthly(PRICED, prices).values()), 10 * 7.3 + 1 + 2 * 0.1)
 
     def test_prices_have_what_environments_use(self):
         prices = json.loads((REPOSITORY / "infra/prices.json").read_text())
@@ -168,6 +172,14 @@ class Elsewhere(unittest.TestCase):
             teardown.end_clusters(self.environment(emr=emr), type("Options", (), {"dry_run": False}))
         self.assertEqual(emr.asked, [("terminate_job_flows", {"JobFlowIds": ["j-0", "j-1"]})])
         self.assertEqual(waits, ["j-0", "j-1"])
+
+    def test_what_is_parked_has_no_cluster_that_is_up(self):
+        pages = [{"Clusters": [{"Id": "j-1", "Name": "pulse-test"}, {"Id": "j-2", "Name": "other"}]}]
+        live = account.live_clusters(self.environment(emr=Fake(list_clusters=pages)))
+        self.assertEqual(live, ["j-1"])
+        with redirect_stderr(io.StringIO()) as said:
+            codes = [account.tell_clusters(found, type("Options", (), {"dry_run": dry})) for found, dry in ((live, False), (live, True), ([], False))]
+        self.assertEqual((codes, "pulse cluster down j-1" in said.getvalue()), ([1, 0, 0], True))
 
     def test_roles_of_services_are_known_by_their_folder(self):
         listed = [{"Roles": [{"Path": f"/aws-service-role/{s}.amazonaws.com/"} for s in ("spot", "support")]}]

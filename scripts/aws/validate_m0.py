@@ -5,18 +5,9 @@ import sys
 from checks import run, statements
 
 GATEWAYS = ["dynamodb", "s3"]
-INTERFACES = [
-    "ec2",
-    "ec2messages",
-    "elasticmapreduce",
-    "glue",
-    "kms",
-    "logs",
-    "monitoring",
-    "ssm",
-    "ssmmessages",
-    "sts",
-]
+INTERFACES = ["elasticmapreduce", "glue", "logs"]
+# For a shell, for parameters, and for what a cluster is given beyond pulse.
+FURTHER = ["ec2", "kms", "monitoring", "ssm", "ssmmessages", "sts"]
 NODES = ["primary", "workers"]
 
 
@@ -153,14 +144,14 @@ def check_endpoints(environment, report, ec2, vpc):
     report.check(
         "interface endpoints answer under the services' names",
         [],
-        lambda: [s for s in INTERFACES if s in endpoints and not endpoints[s]["PrivateDnsEnabled"]],
+        lambda: [s for s in INTERFACES + FURTHER if s in endpoints and not endpoints[s]["PrivateDnsEnabled"]],
     )
     report.check(
         "interface endpoints admit this account only",
         [],
         lambda: [
             s
-            for s in INTERFACES
+            for s in INTERFACES + FURTHER
             if s in endpoints
             and not all(
                 account_only(statement, environment.account) for statement in statements(endpoints[s]["PolicyDocument"])

@@ -49,11 +49,19 @@ variable "key" {
 variable "network" {
   description = "See modules/network."
   type = object({
-    cidr           = string
-    zones          = list(string)
-    endpoint_zones = optional(number, 1)
-    public_subnets = optional(bool, false)
+    cidr              = string
+    zones             = list(string)
+    endpoint_zones    = optional(number, 1)
+    shell             = optional(bool, false)
+    further_endpoints = optional(set(string), [])
+    public_subnets    = optional(bool, false)
   })
+}
+
+variable "parked" {
+  description = "Without interface endpoints, and so without clusters, until the next deployment; scripts/deploy --park sets it."
+  type        = bool
+  default     = false
 }
 
 variable "lifecycle_days" {

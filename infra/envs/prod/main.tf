@@ -22,10 +22,12 @@ provider "aws" {
 }
 
 locals {
-  name    = "${var.project}-${var.environment}"
-  tags    = merge(var.tags, { project = var.project, environment = var.environment })
-  prices  = jsondecode(file("${path.module}/../../prices.json"))
-  raw_url = "s3://${module.lake.buckets["raw"].name}/files"
+  name   = "${var.project}-${var.environment}"
+  tags   = merge(var.tags, { project = var.project, environment = var.environment })
+  prices = jsondecode(file("${path.module}/../../prices.json"))
+  # The token of the submit API, say.
+  reads_parameters = anytrue([for value in values(var.settings) : startswith(value, "ssm:")])
+  raw_url          = "s3://${module.lake.buckets["raw"].name}/files"
 }
 
 module "kms" {
@@ -45,7 +47,8 @@ module "lake" {
 module "network" {
   source      = "../../modules/network"
   name        = local.name
-  network     = var.network
+  network     = merge(var.network, { further_endpoints = setunion(var.network.further_endpoints, local.reads_parameters ? ["ssm"] : []) })
+  parked      = var.parked
   bucket_arns = [for bucket in module.lake.buckets : bucket.arn]
   flow_logs   = { bucket_arn = module.lake.logs_ready }
 }
@@ -79,6 +82,7 @@ module "cluster" {
   scaling        = var.scaling
   settings       = merge(var.account.database_prefix == "" ? {} : { PULSE_CATALOG_PREFIX = var.account.database_prefix }, var.settings)
   prices         = local.prices
+  parked         = var.parked
   network        = { subnet_ids = module.network.private_subnet_ids, security_group_ids = module.network.security_group_ids }
   roles          = { service_arn = module.iam.service_role_arn, node_profile = module.iam.node_profile.name }
   storage = {

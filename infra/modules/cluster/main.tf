@@ -176,10 +176,10 @@ locals {
   tags = merge(var.tags, { name = var.name, for-use-with-amazon-emr-managed-policies = "true" })
 }
 
-# Without a release there is nothing to install, so nothing to start.
+# Without a release there is nothing to install, and without endpoints nothing works: so nothing to start.
 resource "aws_ssm_parameter" "specification" {
   #checkov:skip=CKV2_AWS_34:no secret: roles, subnets and sizes that whoever may describe a cluster sees anyway
-  count       = var.release_sha256 == null ? 0 : 1
+  count       = var.release_sha256 == null || var.parked ? 0 : 1
   name        = "${local.path}/cluster"
   description = "How pulse starts a cluster of ${var.name}"
   type        = "String"

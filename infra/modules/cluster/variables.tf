@@ -149,6 +149,12 @@ variable "prices" {
   }
 }
 
+variable "parked" {
+  description = "Whether the network has no endpoints now, so that no cluster may be started."
+  type        = bool
+  default     = false
+}
+
 variable "terraform_owned" {
   description = "Whether Terraform itself starts a cluster; off, because EMR ends it when idle and the next apply would start it again."
   type        = bool

@@ -155,8 +155,8 @@ data "aws_iam_policy_document" "service" {
 # ---- nodes
 
 data "aws_iam_policy_document" "node" {
-  #checkov:skip=CKV_AWS_356:ec2:Describe*, ssmmessages, ssm:UpdateInstanceInformation and cloudwatch:PutMetricData know no resources
-  #checkov:skip=CKV_AWS_111:cloudwatch:PutMetricData knows no resources, its namespace is the bound; a session is bound by who may start it
+  #checkov:skip=CKV_AWS_356:ec2:Describe*, ssmmessages and ssm:UpdateInstanceInformation know no resources
+  #checkov:skip=CKV_AWS_111:ssmmessages knows no resources; a session is bound by who may start it
 
   # Files are read where they arrived, binaries and projects where they were uploaded.
   statement {
@@ -224,21 +224,11 @@ data "aws_iam_policy_document" "node" {
     actions   = ["ssm:UpdateInstanceInformation", "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]
     resources = ["*"]
   }
+  # Figures are lines of logs as well.
   statement {
     sid       = "ShipLogs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
     resources = [local.logs]
-  }
-  # This action knows no resources; the namespace is the bound.
-  statement {
-    sid       = "ReportFigures"
-    actions   = ["cloudwatch:PutMetricData"]
-    resources = ["*"]
-    condition {
-      test     = "StringEquals"
-      variable = "cloudwatch:namespace"
-      values   = [var.name]
-    }
   }
   # Agents of EMR look their own instance up; these actions know no resources.
   statement {

@@ -123,7 +123,7 @@ resource "aws_vpc_endpoint" "gateway" {
 }
 
 resource "aws_vpc_endpoint" "interface" {
-  for_each            = local.interface_actions
+  for_each            = var.parked ? {} : local.interfaces
   vpc_id              = aws_vpc.this.id
   service_name        = "com.amazonaws.${local.region}.${each.key}"
   vpc_endpoint_type   = "Interface"
@@ -136,7 +136,7 @@ resource "aws_vpc_endpoint" "interface" {
 }
 
 locals {
-  # What the cluster and a shell on its nodes call, by service. Anything else ends at the endpoint, whatever a role admits.
+  # What may be called through an endpoint, by service. Anything else ends at the endpoint, whatever a role admits.
   interface_actions = {
     glue = [
       "glue:BatchCreatePartition", "glue:BatchGetPartition", "glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetDatabases",
@@ -156,10 +156,10 @@ locals {
     ]
     ssm         = ["ssm:UpdateInstanceInformation"]
     ssmmessages = ["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]
-    ec2messages = [
-      "ec2messages:AcknowledgeMessage", "ec2messages:DeleteMessage", "ec2messages:FailMessage", "ec2messages:GetEndpoint", "ec2messages:GetMessages", "ec2messages:SendReply",
-    ]
   }
+  # A shell of Session Manager needs two services; the rest is for what a cluster is given beyond pulse.
+  wanted     = setunion(["elasticmapreduce", "glue", "logs"], var.network.shell ? ["ssm", "ssmmessages"] : [], var.network.further_endpoints)
+  interfaces = { for service in local.wanted : service => local.interface_actions[service] }
   # Buckets of AWS without which a node does not boot. They are read without credentials, so no condition on who asks.
   emr_read_buckets = [
     "al2023-repos-${local.region}-de612dc2",  # packages of Amazon Linux 2023

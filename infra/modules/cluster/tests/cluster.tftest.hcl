@@ -140,6 +140,15 @@ run "without_a_release_there_is_nothing_to_start" {
   }
 }
 
+run "parked_there_is_nothing_to_start" {
+  command = plan
+  variables { parked = true }
+  assert {
+    condition     = length(aws_ssm_parameter.specification) == 0 && output.release_url != null
+    error_message = "no specification while nodes could not work; the release stays known"
+  }
+}
+
 run "terraforms_own_cluster_is_the_same" {
   command = apply
   variables { terraform_owned = true }

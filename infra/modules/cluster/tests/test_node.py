@@ -215,7 +215,8 @@ class Agent(Node):
             text=True,
             timeout=30,
         )
-        return done.returncode, done.stdout + done.stderr
+        self.said = done.stdout + done.stderr
+        return done.returncode, self.said
 
     def runs(self, *states, age=60, ended=None):
         now = time.time()
@@ -236,8 +237,13 @@ class Agent(Node):
         return self.activity.stat().st_mtime > self.long_ago + 1000
 
     def figures(self):
-        call = next(call for call in self.calls() if "put-metric-data" in call)
-        return {figure["MetricName"]: figure["Value"] for figure in json.loads(call.split("--metric-data ")[1])}
+        """Of the last line that is one of figures, as CloudWatch reads it."""
+        line = next(line for line in reversed(self.said.splitlines()) if line.startswith('{"_aws"'))
+        found = json.loads(line)
+        [described] = found["_aws"]["CloudWatchMetrics"]
+        self.assertEqual((described["Namespace"], described["Dimensions"]), ("pulse-dev", [[]]))
+        self.assertAlmostEqual(found["_aws"]["Timestamp"] / 1000, time.time(), delta=60)
+        return {metric["Name"]: found[metric["Name"]] for metric in described["Metrics"]}
 
     def works(self, ago):
         """As the scheduler's own file says."""
@@ -266,7 +272,6 @@ class Agent(Node):
         self.works(ago=100)
         self.run_agent("heartbeat")
         self.assertAlmostEqual(self.activity.stat().st_mtime, time.time() - 100, delta=20)
-        (self.root / "calls").unlink()
         self.run_agent("heartbeat")
         self.assertEqual((self.figures()["Busy"], self.figures()["HeartbeatFailed"]), (0, 0))
 
@@ -329,7 +334,6 @@ class Agent(Node):
         self.addCleanup(server.server_close)
         threading.Thread(target=server.handle_request, daemon=True).start()
         self.environment["PULSE_API_PORT"] = str(server.server_port)
-        (self.root / "calls").unlink()
         self.run_agent("heartbeat")
         self.assertEqual((self.figures()["SchedulerDown"], self.figures()["Executors"]), (0, 3))
 

@@ -70,8 +70,8 @@ run "endpoints_admit_what_the_cluster_needs_and_no_more" {
     error_message = "gateway endpoints for S3 and DynamoDB"
   }
   assert {
-    condition     = toset(keys(aws_vpc_endpoint.interface)) == toset(["glue", "sts", "ec2", "logs", "kms", "monitoring", "elasticmapreduce", "ssm", "ssmmessages", "ec2messages"])
-    error_message = "interface endpoints for what the cluster calls"
+    condition     = toset(keys(aws_vpc_endpoint.interface)) == toset(["glue", "logs", "elasticmapreduce"])
+    error_message = "interface endpoints for what the cluster calls, and no more: each costs more in a month than all the rest"
   }
   assert {
     condition     = alltrue([for e in aws_vpc_endpoint.interface : e.private_dns_enabled])
@@ -119,6 +119,26 @@ run "endpoints_admit_what_the_cluster_needs_and_no_more" {
   }
 }
 
+run "a_shell_and_more_only_when_asked_for" {
+  command = plan
+  variables {
+    network = { cidr = "10.20.0.0/16", zones = ["us-east-1a", "us-east-1b"], shell = true, further_endpoints = ["kms"] }
+  }
+  assert {
+    condition     = toset(keys(aws_vpc_endpoint.interface)) == toset(["glue", "logs", "elasticmapreduce", "ssm", "ssmmessages", "kms"])
+    error_message = "endpoints of Session Manager, and those that were named"
+  }
+}
+
+run "parked_it_costs_nothing" {
+  command = plan
+  variables { parked = true }
+  assert {
+    condition     = length(aws_vpc_endpoint.interface) == 0 && length(aws_vpc_endpoint.gateway) == 2 && length(output.interface_endpoints.services) == 0
+    error_message = "what is parked has no endpoint that costs"
+  }
+}
+
 run "other_regions_have_a_bucket_of_their_own" {
   command = plan
   override_data {
@@ -149,7 +169,7 @@ run "public_subnets_only_when_asked_for" {
 run "what_is_wrong_is_refused" {
   command = plan
   variables {
-    network     = { cidr = "10.20.0.0/24", zones = ["us-east-1a"], endpoint_zones = 3 }
+    network     = { cidr = "10.20.0.0/24", zones = ["us-east-1a"], endpoint_zones = 3, further_endpoints = ["sqs"] }
     bucket_arns = ["arn:aws:s3:::*"]
     flow_logs   = { bucket_arn = "arn:aws:s3:::logs", interval_seconds = 5 }
   }
