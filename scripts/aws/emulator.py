@@ -4,7 +4,7 @@
 
 Bucket policies are kept but not enforced: ours refuse plain HTTP, which is all that a loopback port speaks.
 
-Added: what Terraform asks back of budgets, keys and rules of security groups; figures out of lines of logs; of EMR auto-termination policies, progress and
+Added: what Terraform asks back of budgets, keys and rules of security groups; figures out of lines of logs, topics as targets of rules; of EMR auto-termination policies, progress and
 cancelling of steps, instances of groups that grow, shrink and lose chosen ones, their states, and three refusals of the real
 service (empty groups at the start, groups for a cluster that does not run yet, steps on ended clusters).
 A step whose arguments hold `fail-me` fails; each look at a step moves the cluster's steps on by one state.
@@ -29,11 +29,13 @@ from moto.core.utils import utcnow  # noqa: E402
 from moto.ec2.models.security_groups import SecurityGroupRule  # noqa: E402
 from moto.emr.models import Instance, InstanceGroup  # noqa: E402
 from moto.emr.responses import ElasticMapReduceResponse, ValidationException  # noqa: E402
+from moto.events.models import Rule  # noqa: E402
 from moto.iam.access_control import PermissionResult  # noqa: E402
 from moto.kms.responses import KmsResponse  # noqa: E402
 from moto.logs.responses import LogsResponse  # noqa: E402
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
 from moto.s3.models import FakeBucket  # noqa: E402
+from moto.sns.models import sns_backends  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
 
 ENDED = ("TERMINATING", "TERMINATED")
@@ -338,6 +340,19 @@ def get_key_rotation_status(response):
     return json.dumps(status)
 
 
+def send_to_targets(rule, event, *arguments, **named):
+    """moto's rules know no topics."""
+    targets, rule.targets = rule.targets, [t for t in rule.targets if ":sns:" not in t["Arn"]]
+    try:
+        original["send_to_targets"](rule, event, *arguments, **named)
+    finally:
+        rule.targets = targets
+    for target in targets:
+        if ":sns:" in target["Arn"] and rule.event_pattern.matches_event(event):
+            _, _, _, region, account, _ = target["Arn"].split(":", 5)
+            sns_backends[account][region].publish(message=json.dumps(event), arn=target["Arn"])
+
+
 ADDED = {
     ElasticMapReduceResponse: [
         run_job_flow,
@@ -370,6 +385,8 @@ def install():
             setattr(service, call.__name__, call)
     original["rule"] = SecurityGroupRule.__init__
     SecurityGroupRule.__init__ = make_rule
+    original["send_to_targets"] = Rule.send_to_targets
+    Rule.send_to_targets = send_to_targets
     SecurityGroupRule.description = property(lambda rule: rule.why)
     InstanceGroup.ebs_block_devices = property(volumes_of)
     InstanceGroup.running_instance_count = property(running_of)
