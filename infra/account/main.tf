@@ -33,8 +33,8 @@ locals {
 # ---- roles of services
 
 locals {
-  # EC2 starts Spot instances as the first one. EMR ends clusters as the second one, and starts none while it is missing and whoever
-  # starts may not make it. A console makes them in passing; an API does not.
+  # EC2 starts Spot instances as the first one. EMR ends clusters as the second one, and starts none while it is missing and its caller
+  # may not make it. A console makes them in passing; an API does not.
   roles = {
     "spot.amazonaws.com"             = "AWSServiceRoleForEC2Spot"
     "elasticmapreduce.amazonaws.com" = "AWSServiceRoleForEMRCleanup"

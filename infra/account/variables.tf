@@ -21,7 +21,7 @@ variable "tags" {
 }
 
 variable "encrypt_catalog" {
-  description = "Whether the account's Glue Data Catalog is encrypted with a key of this state. Leave it to whoever owns the account where others have set it."
+  description = "Whether the account's Glue Data Catalog is encrypted with a key of this state. false where the owner of the account sets it in another way."
   type        = bool
   default     = true
 }

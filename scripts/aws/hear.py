@@ -15,7 +15,7 @@ CLUSTER, STEP, GROUP = "EMR Cluster State Change", "EMR Step Status Change", "EM
 CAPACITY = "EC2 provisioning - Insufficient Instance Capacity"
 
 
-def told(name):
+def said_by_emr(name):
     """Type and detail of an event, in EMR's words, and the rule that must hear it, or none."""
     return [
         (CLUSTER, {"severity": "CRITICAL", "clusterId": "j-1", "name": name, "state": "TERMINATED_WITH_ERRORS"}, "cluster-failed"),
@@ -47,7 +47,7 @@ def main():
     sns = environment.client("sns")
     subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arns["topic"])["SubscriptionArn"]
     wrong = []
-    for kind, detail, expected in told(environment.name):
+    for kind, detail, expected in said_by_emr(environment.name):
         events.put_events(Entries=[{"Source": "aws.emr", "DetailType": kind, "Detail": json.dumps(detail)}])
         heard = [listener for listener, queue in queues.items() if sqs.receive_message(QueueUrl=queue).get("Messages")]
         for listener in heard:
@@ -61,7 +61,7 @@ def main():
         sqs.delete_queue(QueueUrl=queue)
     if wrong:
         sys.exit("\n".join(wrong))
-    print(f"{len(told(environment.name))} events of EMR: heard by the rules that they are for and by the topic, and by no other")
+    print(f"{len(said_by_emr(environment.name))} events of EMR: heard by the rules that they are for and by the topic, and by no other")
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ class Rights:
         cannot = [
             Request("elasticmapreduce:RunJobFlow", "*"),
             Request("elasticmapreduce:RunJobFlow", "*", {"elasticmapreduce:RequestTag/name": "other"}),
-            # Whoever may tag another's cluster makes it ours, and then runs steps with its role.
+            # A tag on another's cluster would make it ours, and steps would run with its role.
             *[Request(f"elasticmapreduce:{a}", c, named) for a in ("AddTags", "RemoveTags") for c in (foreign, self.own)],
             *self.on_cluster(operations("emr", "elasticmapreduce") - starts, "other", foreign),
             *[Request(request.action, foreign, untagged) for request in self.on_cluster(operations("emr", "elasticmapreduce") - starts)],

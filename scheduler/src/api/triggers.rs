@@ -307,7 +307,7 @@ mod tests {
             error: Some(RunError::new(ErrorKind::Data, long.clone())),
             ..run("silver.bars", RunState::Failed)
         };
-        let told = failures(&[run("silver.a", RunState::Succeeded), failed, run("silver.c", RunState::Skipped)]);
-        assert_eq!(told, [format!("run failed: 20260101T000000-0000000a-silver.bars (Data)\n{long}")]);
+        let lines = failures(&[run("silver.a", RunState::Succeeded), failed, run("silver.c", RunState::Skipped)]);
+        assert_eq!(lines, [format!("run failed: 20260101T000000-0000000a-silver.bars (Data)\n{long}")]);
     }
 }

@@ -139,7 +139,7 @@ mod tests {
         }
         ledger.mark_open(&trigger(0), 0).await.unwrap();
         ledger.mark_open(&trigger(2), 0).await.unwrap();
-        // Whoever reads this one fails.
+        // A reader of this one fails.
         let broken = ledger.of(&trigger(1)).join("records").join("00000001").join("silver.bars.json");
         ledger.overwrite(&broken, "{".to_owned()).await.unwrap();
         let options = LeaseOptions { length: TimeDelta::seconds(60), clock_margin: TimeDelta::seconds(5) };
