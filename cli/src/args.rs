@@ -369,6 +369,9 @@ pub(crate) enum Runs {
         /// Number of runs.
         #[arg(long, default_value_t = 30)]
         limit: usize,
+        /// All runs of submitted triggers that have not ended, and no others. Costs one listing of the lake while there are none.
+        #[arg(long, conflicts_with = "limit")]
+        open: bool,
     },
     /// Show one trigger's runs, or one run, in detail.
     Show {

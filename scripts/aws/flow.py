@@ -196,6 +196,7 @@ class Flow:
 def deploy(flow, report):
     """While Terraform works, the same project runs in one process: what the cluster's tables are compared with."""
     flow.must("build-release takes the binary", flow.run("scripts/build-release", "--binary", flow.pulse))
+    flow.must("deploy what the account has once", flow.run("scripts/deploy", "account", "--yes"))
     deployment = ("scripts/deploy", "dev", "--yes", "--", "-parallelism=20", *VARIABLES)
     deploying = flow.begin(*deployment)
     local = ("--lake", flow.folder / "local", "--var", "raw=sample", "--set", "catalog=local", "run", "--all")

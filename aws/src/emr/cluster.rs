@@ -1,5 +1,6 @@
 //! Starts, describes, resizes and terminates clusters.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use aws_sdk_emr::Client;
@@ -22,6 +23,8 @@ const LOOK_FIRST: Duration = Duration::from_millis(500);
 const LOOK_LAST: Duration = Duration::from_secs(15);
 /// Delay until a cluster that another process started appears in EMR's list.
 const LISTED_WITHIN: Duration = Duration::from_secs(3);
+/// A zone that has machines lends the first ones within a few minutes. EMR itself waits for ever.
+const ZONE_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// EMR takes 6 to 12 minutes to start a cluster.
 const START_LIMIT: Duration = Duration::from_secs(45 * 60);
 /// Maximum number of steps shown.
@@ -36,6 +39,8 @@ pub struct Clusters {
     pub(super) client: Client,
     region: String,
     listed_within: Duration,
+    zone_limit: Duration,
+    start_limit: Duration,
 }
 
 /// Outcome of `up`.
@@ -108,7 +113,13 @@ impl ClusterView {
 
 impl Clusters {
     pub fn new(clients: &Clients) -> Self {
-        Self { client: clients.emr(), region: clients.region().to_owned(), listed_within: LISTED_WITHIN }
+        Self {
+            client: clients.emr(),
+            region: clients.region().to_owned(),
+            listed_within: LISTED_WITHIN,
+            zone_limit: ZONE_LIMIT,
+            start_limit: START_LIMIT,
+        }
     }
 
     /// Starts a cluster, or returns the live one of the same specification. `subnet` overrides the specification's. If
@@ -164,8 +175,8 @@ impl Clusters {
             .ok_or_else(|| Error::unavailable("start a cluster: EMR told no id; look with `pulse cluster status`"))
     }
 
-    /// Waits until it accepts steps, and adds the groups that EMR does not start with. `tell` is called with each new
-    /// state.
+    /// Waits until it takes steps, and adds the groups that EMR does not start with. `tell` hears each new state. What does not come
+    /// up is ended: EMR ends no cluster of groups for want of machines, and a cluster that starts has no idle time.
     ///
     /// # Errors
     /// `Unavailable` when it terminates instead or takes too long, with EMR's reason and the location of its logs.
@@ -189,11 +200,19 @@ impl Clusters {
                     return Ok(Waited::NoMachines(ended(id, &cluster)));
                 }
                 "TERMINATING" | "TERMINATED" | "TERMINATED_WITH_ERRORS" => return Err(ended(id, &cluster)),
-                _ if began.elapsed() > START_LIMIT => {
+                "STARTING" if began.elapsed() >= self.zone_limit && self.lacks_machines(id).await? => {
+                    self.down(id).await?;
+                    return Ok(Waited::NoMachines(Error::unavailable(format!(
+                        "cluster {id} got no machines in its zone within {} minutes and is ended",
+                        self.zone_limit.as_secs() / 60
+                    ))));
+                }
+                _ if began.elapsed() >= self.start_limit => {
+                    self.down(id).await?;
                     return Err(Error::unavailable(format!(
-                        "cluster {id} is still {state} after {} minutes; look at it with `pulse cluster status {id}`, end it \
-                         with `pulse cluster down {id}`",
-                        START_LIMIT.as_secs() / 60
+                        "cluster {id} was still {state} after {} minutes and is ended; its logs, if any, are below {}/{id}/",
+                        self.start_limit.as_secs() / 60,
+                        cluster.log_uri().unwrap_or_default().trim_end_matches('/')
                     )));
                 }
                 _ => tokio::time::sleep(look).await,
@@ -202,7 +221,13 @@ impl Clusters {
         }
     }
 
-    /// Adds the missing groups of the specification; a second call is a no-op.
+    /// Whether a group without which it does not start has not a single machine.
+    async fn lacks_machines(&self, id: &str) -> Result<bool> {
+        let groups = self.groups(id).await?;
+        Ok(groups.iter().any(|group| matches!(group.role, Role::Primary | Role::Core) && group.running == 0))
+    }
+
+    /// Those of the specification that are not there yet; a second call adds nothing.
     async fn add_groups(&self, id: &str, spec: &ClusterSpec) -> Result<()> {
         let present = self.groups(id).await?;
         let wanted = &spec.add_instance_groups.instance_groups;
@@ -289,7 +314,7 @@ impl Clusters {
         let view = self.view(id).await?;
         let present = view.units();
         let counts = match units.checked_sub(present) {
-            Some(more) => grown(&view.groups, more),
+            Some(more) => grown(&view.groups, more, &BTreeSet::new()),
             None => shrunk(&view.groups, present - units),
         };
         let changed = |(id, count): (String, usize)| {

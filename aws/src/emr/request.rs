@@ -82,6 +82,7 @@ fn instances(spec: &Instances, subnet: Option<&str>) -> JobFlowInstancesConfig {
         .set_additional_slave_security_groups(some(&spec.additional_slave_security_groups))
         .keep_job_flow_alive_when_no_steps(spec.keep_job_flow_alive_when_no_steps)
         .set_termination_protected(spec.termination_protected)
+        .set_unhealthy_node_replacement(spec.unhealthy_node_replacement)
         .build()
 }
 

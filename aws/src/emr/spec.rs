@@ -88,6 +88,7 @@ pub struct Instances {
     pub additional_slave_security_groups: Vec<String>,
     pub keep_job_flow_alive_when_no_steps: bool,
     pub termination_protected: Option<bool>,
+    pub unhealthy_node_replacement: Option<bool>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -16,8 +16,11 @@ pub(crate) async fn runs(global: &Global, action: Runs) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     let ledger = RunStore::new(&Lake::new(setup::lake_root(global)?, setup::stores(&settings)))?;
     match action {
-        Runs::List { limit } => {
-            let records = ledger.newest(limit, Utc::now(), settings.lease()).await?;
+        Runs::List { limit, open } => {
+            let records = match open {
+                true => ledger.of_open(Utc::now(), settings.lease()).await?,
+                false => ledger.newest(limit, Utc::now(), settings.lease()).await?,
+            };
             list(&records, global.output)?;
         }
         Runs::Show { id } => show(&ledger, &settings, &id, global.output).await?,

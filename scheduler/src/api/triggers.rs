@@ -8,7 +8,7 @@ use chrono::Utc;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::project::Project;
-use pulse_core::run::{NotRunJobs, RunError, RunState, TriggerId};
+use pulse_core::run::{NotRunJobs, RunError, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, ErrorKind, Result};
@@ -317,7 +317,12 @@ impl Api {
                 Interruption::Leave
             };
             match drive(placement, submission, notices, asked).await {
-                Ok(Driven::Ended(exit)) => log::info!("trigger {id} ended: {exit:?}"),
+                Ok(Driven::Ended(exit)) => {
+                    log::info!("trigger {id} ended: {exit:?}");
+                    if exit != TriggerExit::Done {
+                        tell_failures(&id, &ledger).await;
+                    }
+                }
                 Ok(Driven::Elsewhere | Driven::Left) => log::debug!("trigger {id} is not driven here"),
                 Err(error) if error.kind() == ErrorKind::Invalid => {
                     if let Err(error) = api.refuse(&id, &ledger, &error).await {
@@ -336,6 +341,25 @@ impl Api {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An alarm listens for these lines.
+async fn tell_failures(id: &TriggerId, ledger: &RunStore) {
+    match ledger.records(id).await {
+        Ok(records) => failures(&records).iter().for_each(|line| log::error!("{line}")),
+        Err(error) => log::error!("run failed: of {id}; which one cannot be read: {error}"),
+    }
+}
+
+/// Which run and what kind of error come first, on a line of their own: an error may be long, and what ships lines may cut it.
+fn failures(records: &[RunRecord]) -> Vec<String> {
+    let failed = records.iter().filter(|record| record.state == RunState::Failed);
+    failed
+        .map(|record| match &record.error {
+            Some(error) => format!("run failed: {} ({:?})\n{}", record.run, error.kind, error.root()),
+            None => format!("run failed: {}", record.run),
+        })
+        .collect()
 }
 
 pub(crate) fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {

@@ -89,6 +89,61 @@ async fn a_zone_without_machines_is_told_from_other_failures() {
     }
 }
 
+fn groups(core: usize) -> Value {
+    let group = |role: &str, running: usize| {
+        json!({"Id": role, "Name": role, "InstanceGroupType": role, "Market": "ON_DEMAND", "InstanceType": "m6i.xlarge",
+            "RequestedInstanceCount": 1, "RunningInstanceCount": running, "Status": {"State": "PROVISIONING"}})
+    };
+    json!({"InstanceGroups": [group("MASTER", 1), group("CORE", core)]})
+}
+
+/// EMR keeps a cluster of groups STARTING for as long as EC2 has no machines, and says so in an event only.
+#[tokio::test]
+async fn a_zone_that_lends_nothing_is_left_and_nothing_stays_behind() {
+    let fake = Fake::start([
+        ("DescribeCluster", 200, cluster("STARTING", "", "")),
+        ("ListInstanceGroups", 200, groups(0)),
+        ("TerminateJobFlows", 200, json!({})),
+    ])
+    .await;
+    let clusters = Clusters { zone_limit: Duration::ZERO, ..clusters(&fake) };
+    let waited = clusters.wait("j-1", &spec(), |_| ()).await.unwrap();
+    let Waited::NoMachines(error) = waited else { panic!("{waited:?}") };
+    assert!(error.message().contains("cluster j-1 got no machines in its zone"), "{error}");
+    let (_, asked) = fake.asked().pop().unwrap();
+    assert_eq!(asked["JobFlowIds"], json!(["j-1"]));
+}
+
+/// Machines are there, and EMR is slow.
+#[tokio::test]
+async fn a_zone_with_machines_is_waited_for() {
+    let fake = Fake::start([
+        ("DescribeCluster", 200, cluster("STARTING", "", "")),
+        ("ListInstanceGroups", 200, groups(1)),
+        ("DescribeCluster", 200, cluster("TERMINATED", "USER_REQUEST", "User request")),
+    ])
+    .await;
+    let clusters = Clusters { zone_limit: Duration::ZERO, ..clusters(&fake) };
+    let error = clusters.wait("j-1", &spec(), |_| ()).await.unwrap_err();
+    assert!(error.message().contains("User request"), "{error}");
+    fake.asked();
+}
+
+#[tokio::test]
+async fn what_never_comes_up_is_ended() {
+    let fake = Fake::start([
+        ("DescribeCluster", 200, cluster("BOOTSTRAPPING", "", "")),
+        ("TerminateJobFlows", 200, json!({})),
+    ])
+    .await;
+    let clusters = Clusters { start_limit: Duration::ZERO, ..clusters(&fake) };
+    let error = clusters.wait("j-1", &spec(), |_| ()).await.unwrap_err();
+    for text in ["still BOOTSTRAPPING", "is ended", "s3://logs/emr/j-1/"] {
+        assert!(error.message().contains(text), "{text}: {error}");
+    }
+    fake.asked();
+}
+
 #[tokio::test]
 async fn a_subnet_takes_the_place_of_the_specification_s() {
     let fake = Fake::start(starts(&[listed("j-2", 1)])).await;

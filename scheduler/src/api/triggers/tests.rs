@@ -2,6 +2,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use pulse_core::project::ProjectFiles;
+use pulse_core::run::RunId;
 use pulse_engine::catalog::LocalCatalog;
 use pulse_engine::execute::InProcess;
 use pulse_engine::job::{JobOptions, Workbench};
@@ -230,4 +231,19 @@ async fn a_query_that_is_too_deep_is_refused_and_the_scheduler_lives() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     let deepest = api.submit(scene.request("deepest", &deep(490))).await.unwrap();
     assert_eq!(scene.exit(&deepest).await, Some(0));
+}
+
+/// `infra/modules/observability` counts lines with these words.
+#[test]
+fn a_failed_run_is_told_by_a_short_line_before_its_error() {
+    let trigger: TriggerId = "20260101T000000-0000000a".parse().unwrap();
+    let run = |job: &str, state: RunState| RunRecord {
+        state,
+        ..RunRecord::queued(RunId::new(trigger.clone(), job.parse().unwrap()))
+    };
+    let long = "x".repeat(10_000);
+    let failed =
+        RunRecord { error: Some(RunError::new(ErrorKind::Data, long.clone())), ..run("silver.bars", RunState::Failed) };
+    let lines = failures(&[run("silver.a", RunState::Succeeded), failed, run("silver.c", RunState::Skipped)]);
+    assert_eq!(lines, [format!("run failed: 20260101T000000-0000000a-silver.bars (Data)\n{long}")]);
 }
