@@ -123,11 +123,20 @@ impl Home {
     /// `Invalid` with mistakes that are not of a single job.
     pub(crate) fn parsed(&self) -> Result<Parsed> {
         let parsed = Parsed::with_unrendered(self.files()?, &self.unrendered)?;
-        Ok(Parsed { project: self.with_values(parsed.project)?, ..parsed })
+        // A source with a mistake may be the one that uses a variable.
+        let project = match parsed.sources {
+            None => self.with_values(parsed.project)?,
+            Some(_) => self.with_places(parsed.project)?,
+        };
+        Ok(Parsed { project, ..parsed })
     }
 
     fn with_values(&self, project: Project) -> Result<Project> {
         self.environment.check_names(&project.variables())?;
+        self.with_places(project)
+    }
+
+    fn with_places(&self, project: Project) -> Result<Project> {
         Ok(project.with_variables(&self.places_of(&project)?))
     }
 

@@ -161,7 +161,9 @@ pub fn split(path: &str, text: &str) -> Result<Vec<String>, Diagnostic> {
                 (start, is_empty) = (span.end, true);
             }
             Token::Whitespace(_) | Token::EOF => {}
-            _ => is_empty = false,
+            // Comments in front of a statement are none of it.
+            _ if is_empty => (start, is_empty) = (span.start, false),
+            _ => {}
         }
     }
     parts.extend((!is_empty).then(|| part(start..text.len())));

@@ -125,16 +125,6 @@ const QUERIES: &[(&str, &str)] = &[
     ("a join by inequality", "select d.symbol, s.symbol from daily d join sectors s on d.symbol < s.symbol"),
     ("a scalar subquery", "select symbol, ts from bars where price > (select avg(price) from bars)"),
     ("a union", "select symbol, ts from bars union all select symbol, day from daily union all select 'x', 1"),
-    (
-        "a window over a union of groups",
-        "select s, n, row_number() over (order by s, n) r from \
-         (select symbol s, count(*) n from bars group by symbol union all select 'x', 1 union all select symbol, 2 from daily group by symbol)",
-    ),
-    (
-        "a window over a union with constants",
-        "select c, s, row_number() over (order by c, s) r from (select 1 c, symbol s, count(*) n from bars group by symbol \
-         union all select 2 c, symbol s, count(*) n from bars group by symbol)",
-    ),
     ("a union without repeats", "select symbol from bars union select symbol from sectors"),
     ("values", "select * from (values (1, 'a'), (2, 'b')) v"),
     ("a row of nothing", "select 1 + 1"),

@@ -95,7 +95,7 @@ fn columns_come_and_are_widened_and_renamed() {
     whole(&scene, "select cast(k as int) as k, cast(v as real) as px from bronze.lines");
     put(&scene, "a", &["1,2024-01-01,1.5"]);
     scene.run_all();
-    assert_eq!(columns(&scene, "silver.t"), ["k,Int32", "px,Float32"]);
+    assert_eq!(columns(&scene, "silver.t"), ["k,int", "px,float"]);
     whole(&scene, "select k, v as px, d from bronze.lines");
     scene.pulse(&["check"]).ok();
     scene.run_all().says(&["the job changed"]);

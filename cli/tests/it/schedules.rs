@@ -180,7 +180,7 @@ fn a_failed_run_is_the_exit_code_and_is_not_repeated() {
     scene.due();
     scene.age("nightly", 1);
     let failed = scene.pulse(&["run-due"]);
-    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    assert_eq!(failed.status.code(), Some(3), "{failed:?}");
     assert_eq!(scene.due(), "nothing is due\n");
 }
 

@@ -37,7 +37,8 @@ fn without_stations(message: &str) -> &str {
 /// Columns and tables that are not there, or there twice.
 fn columns(text: &str) -> Option<String> {
     if let Some(rest) = text.strip_prefix("No field named ") {
-        let name = rest.split(". ").next()?.trim_end_matches('.');
+        let line = rest.lines().next()?;
+        let name = line.split(". ").next()?.trim_end_matches('.');
         let meant = between(rest, "Did you mean '", "'").map(|meant| format!(": did you mean `{meant}`?"));
         let valid = between(rest, "Valid fields are ", ".\n")
             .or_else(|| rest.split_once("Valid fields are ").map(|(_, names)| names));

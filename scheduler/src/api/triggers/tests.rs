@@ -94,6 +94,7 @@ impl Scene {
             variables: BTreeMap::new(),
             lake: Url::from_directory_path(self.lake.path()).unwrap().to_string(),
             jobs: Vec::new(),
+            not_run: BTreeMap::default(),
             asked: Asked::default(),
             on: On::Local,
         }
