@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use arrow::json::{LineDelimitedWriter, ReaderBuilder};
+use arrow::json::LineDelimitedWriter;
 use chrono::{DateTime, NaiveDate};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
@@ -29,7 +29,7 @@ use crate::landing::Databases;
 use crate::scratch::private;
 use crate::sink::quarantine_schema;
 use crate::source::delta::DeltaScan;
-use crate::source::file::file_source_schema;
+use crate::source::file::{Misfit, file_source_schema, literal_column};
 use crate::store::{Stores, folder_url};
 use crate::table::{CommitOptions, DataFile, Lake, Table};
 
@@ -64,12 +64,12 @@ pub async fn run_fixture(
         adds.iter().map(|add| DataFile::from_add(add, schema)).collect::<Vec<_>>()
     };
     let rows = read(&bench, &table, &schema, job.manifest.partition_by(), files(&staged.total.files, &schema)).await?;
-    let mut differences = compare(&typed(&fixture.expect, &schema, fixture)?, rows, fixture.partial, "table");
+    let mut differences = compare(&typed(&fixture.expect, &schema, fixture, "expect")?, rows, fixture.partial, "table");
     if let Some(expected) = &fixture.quarantine {
         let schema = quarantine_schema(&schema);
         let rows = read(&bench, &quarantine, &schema, &[], files(&staged.total.quarantine_files, &schema)).await?;
         let named: Vec<Vec<&String>> = expected.iter().map(|row| row.keys().collect()).collect();
-        let mut wanted = typed(expected, &schema, fixture)?;
+        let mut wanted = typed(expected, &schema, fixture, "quarantine")?;
         for (row, named) in wanted.iter_mut().zip(&named) {
             row.retain(|key, _| named.contains(&key));
         }
@@ -118,7 +118,8 @@ fn sources(
                 fixture.path, reference.name
             ))
         })?;
-        let batch = batch(fixture.given.get(&reference.name).unwrap_or(&none), &schema, fixture)?;
+        let rows = fixture.given.get(&reference.name).unwrap_or(&none);
+        let batch = batch(rows, &schema, fixture, &format!("given.\"{}\"", reference.name))?;
         let table =
             MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(|e| from_datafusion(&fixture.path, e))?;
         sources.insert(reference.name.clone(), Arc::new(table) as Arc<dyn TableProvider>);
@@ -126,31 +127,34 @@ fn sources(
     Ok(sources)
 }
 
-/// Converts TOML rows to a batch through JSON, whose reader can type text.
-fn batch(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture) -> Result<RecordBatch> {
-    let wrong = |what: String| Error::invalid(format!("{}: {what}", fixture.path));
-    for row in rows {
+/// Converts TOML rows of the list `place` to a batch.
+fn batch(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture, place: &str) -> Result<RecordBatch> {
+    let wrong =
+        |row: usize, what: &str| Error::invalid(format!("{}: row {} of `{place}`: {what}", fixture.path, row + 1));
+    for (at, row) in rows.iter().enumerate() {
         if let Some(key) = row.keys().find(|key| schema.field_with_name(key).is_err()) {
-            return Err(wrong(format!("there is no column `{key}`")));
+            return Err(wrong(at, &format!("there is no column `{key}`")));
         }
     }
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let values: Vec<Option<Value>> = rows.iter().map(|row| row.get(field.name()).map(json)).collect();
+        columns.push(literal_column(field, &values)?.map_err(|Misfit { row, what }| {
+            wrong(row, &format!("{what}; write a value that the column holds exactly, or give the column another type"))
+        })?);
+    }
     let nullable: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-    let schema = Arc::new(Schema::new(nullable));
-    let mut decoder = ReaderBuilder::new(Arc::clone(&schema))
-        .with_batch_size(rows.len().max(1))
-        .build_decoder()
-        .map_err(|e| wrong(e.to_string()))?;
-    let rows: Vec<Row> =
-        rows.iter().map(|row| row.iter().map(|(key, value)| (key.clone(), json(value))).collect()).collect();
-    decoder.serialize(&rows).map_err(|e| wrong(e.to_string()))?;
-    let batch = decoder.flush().map_err(|e| wrong(e.to_string()))?;
-    Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(schema)))
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(nullable)), columns, &options)
+        .map_err(|e| Error::internal("a test's rows are no batch").with_source(e))
 }
 
 fn json(value: &toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::from(text.as_str()),
         toml::Value::Integer(number) => Value::from(*number),
+        // JSON has neither NaN nor infinity.
+        toml::Value::Float(number) if !number.is_finite() => Value::from(number.to_string()),
         toml::Value::Float(number) => Value::from(*number),
         toml::Value::Boolean(flag) => Value::from(*flag),
         toml::Value::Datetime(stamp) => Value::from(stamp.to_string()),
@@ -162,8 +166,8 @@ fn json(value: &toml::Value) -> Value {
 }
 
 /// Converts expected rows to the form of the read ones.
-fn typed(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture) -> Result<Vec<Row>> {
-    to_rows(&[batch(rows, schema, fixture)?])
+fn typed(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture, place: &str) -> Result<Vec<Row>> {
+    to_rows(&[batch(rows, schema, fixture, place)?])
 }
 
 async fn read(
