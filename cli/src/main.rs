@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pulse_core::Error;
+use pulse_engine::source::file::is_decoding;
 
 use args::{Arguments, Command};
 
@@ -88,14 +89,14 @@ fn ended(error: &Error) -> ExitCode {
 /// Set once there is nothing left to tell.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// Panics of others that are no news: of an upload that failed and cannot be aborted, which delta-rs catches and the run tells
+/// Panics of others that are no news: of a decoder on a damaged file, which the reader reports as the file's fault, of an upload that failed and cannot be aborted, which delta-rs catches and the run tells
 /// as an error, and of threads that the end of the process cuts off.
 fn keep_quiet_of_known_panics() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let file = panic.location().map(std::panic::Location::file).unwrap_or_default();
         let is_upload = file.contains("object_store") && file.ends_with("buffered.rs");
-        if !is_upload && !ENDING.load(Ordering::Relaxed) {
+        if !is_upload && !is_decoding() && !ENDING.load(Ordering::Relaxed) {
             tell(panic);
         }
     }));

@@ -21,6 +21,9 @@ pub struct FileNote {
     pub ignored: Vec<String>,
     /// Columns whose field no record of the file has, with that field.
     pub absent: Vec<(String, String)>,
+    /// Rows that are not read, beside the rejected one that stands for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
 }
 
 /// The differences of all files of a run, independent of the order in which they are read.
@@ -29,6 +32,14 @@ pub struct Notes {
     /// By feed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     feeds: BTreeMap<String, Fields>,
+    /// Rows that are not read, beside the rejected ones that stand for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unread: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,11 +67,20 @@ struct Files {
 
 impl Notes {
     pub fn is_empty(&self) -> bool {
-        self.feeds.is_empty()
+        self.feeds.is_empty() && self.unread == 0
+    }
+
+    /// Rows of unreadable files that are not read, beside the rejected ones that stand for them.
+    pub fn unread(&self) -> u64 {
+        self.unread
     }
 
     pub fn add(&mut self, note: FileNote) {
-        let FileNote { feed, file, ignored, absent } = note;
+        let FileNote { feed, file, ignored, absent, unread } = note;
+        self.unread = self.unread.saturating_add(unread);
+        if ignored.is_empty() && absent.is_empty() {
+            return;
+        }
         let files = Files { first: file, others: false };
         let fields = Fields {
             ignored: ignored.into_iter().map(|field| (field, files.clone())).collect(),
@@ -73,6 +93,7 @@ impl Notes {
     }
 
     pub fn merge(&mut self, other: Self) {
+        self.unread = self.unread.saturating_add(other.unread);
         for (feed, fields) in other.feeds {
             self.feeds.entry(feed).or_default().merge(fields);
         }
@@ -174,6 +195,7 @@ mod tests {
             file: file.to_owned(),
             ignored: ignored.iter().map(|name| (*name).to_owned()).collect(),
             absent: absent.iter().map(|(column, field)| ((*column).to_owned(), (*field).to_owned())).collect(),
+            unread: 0,
         }
     }
 

@@ -28,7 +28,8 @@ fn too_many(manifest: &Manifest, total: &PartitionResult, history: Versions) -> 
     let repeated = if takes_out { total.repeated } else { 0 };
     let rows_in = total.rows_in.saturating_sub(history.closed);
     let kept = total.rows_written.saturating_sub(history.closed) + repeated + history.left_out;
-    let rejected = rows_in.saturating_sub(kept);
+    let unread = total.notes.unread();
+    let (rows_in, rejected) = (rows_in.saturating_add(unread), rows_in.saturating_sub(kept).saturating_add(unread));
     #[allow(clippy::cast_precision_loss, reason = "a share of rows, and no run has 2^52 of them")]
     let is_too_many = match manifest.max_rejected {
         Some(share) => rejected as f64 > share * rows_in as f64,
@@ -60,7 +61,10 @@ pub(super) fn check(job: &Job, query: &JobQuery, total: &PartitionResult) -> Res
             "correct them where they come from, or set `max_rejected = 1.0` if such a run is to succeed".to_owned(),
         ),
         Some(share) => (
-            format!("{rejected} of {} rows that this run read were rejected", total.rows_in - history.closed),
+            format!(
+                "{rejected} of {} rows that this run read were rejected",
+                (total.rows_in - history.closed).saturating_add(total.notes.unread())
+            ),
             format!("correct them where they come from, or raise `max_rejected`, which is {share}"),
         ),
     };

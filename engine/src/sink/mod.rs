@@ -1,5 +1,6 @@
 //! Sinks: every task checks its rows and writes its own Parquet files, which are invisible until the driver commits.
 
+mod bounds;
 mod exec;
 mod node;
 mod planner;

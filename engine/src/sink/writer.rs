@@ -18,6 +18,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use pulse_core::{Error, Result};
 
+use super::bounds::Bounds;
 use crate::error::from_delta;
 use crate::one_nan::with_one_nan;
 use crate::table::ORDER_TAG;
@@ -50,6 +51,8 @@ pub(super) struct FileWriter {
     /// Rows of the open file, and their size in memory.
     open_rows: usize,
     open_memory: u64,
+    /// Of the rows of the open file.
+    bounds: Bounds,
     /// Value of the leading column in the last written row; has length one.
     last: Option<ArrayRef>,
     sample: Option<ArrowWriter<Vec<u8>>>,
@@ -98,6 +101,7 @@ impl FileWriter {
             open: None,
             open_rows: 0,
             open_memory: 0,
+            bounds: Bounds::default(),
             last: None,
             sample: None,
             row_bytes: None,
@@ -173,6 +177,7 @@ impl FileWriter {
         }
         self.measure(batch)?;
         self.open_rows += batch.num_rows();
+        self.bounds.add(batch);
         self.open_memory += batch.get_array_memory_size() as u64;
         self.last = self.leading.map(|leading| batch.column(leading).slice(batch.num_rows() - 1, 1));
         let writer = self.open.get_or_insert_with(|| DeltaWriter::new(Arc::clone(&self.store), self.config.clone()));
@@ -206,13 +211,15 @@ impl FileWriter {
     async fn close(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.open_rows);
         self.open_memory = 0;
+        let bounds = std::mem::take(&mut self.bounds);
         let Some(writer) = self.open.take() else { return Ok(()) };
         let adds = writer.close().await.map_err(|e| from_delta(&format!("write a file of {}", self.table), e))?;
         if rows >= SAMPLE_ROWS {
             self.row_bytes = Some(adds.iter().map(|add| add.size).sum::<i64>() as f64 / rows as f64);
         }
-        let order = self.order.join(",");
+        let (order, schema) = (self.order.join(","), Arc::clone(&self.schema));
         self.written.extend(adds.into_iter().map(|mut add| {
+            add.stats = add.stats.map(|statistics| bounds.correct(&statistics, &schema));
             if !order.is_empty() {
                 add.tags = Some(HashMap::from([(ORDER_TAG.to_owned(), Some(order.clone()))]));
             }

@@ -2,6 +2,7 @@
 
 mod aligned;
 mod json;
+mod magic;
 mod partitions;
 mod render;
 mod sniff;
@@ -17,6 +18,7 @@ use pulse_core::{Error, Result};
 
 use self::text::{Guess, Marks, guess};
 use super::compression::Compression;
+use super::damage::caught;
 use super::encoding::Transcoder;
 use super::layout::{FEED, LINE, SOURCE_FILE};
 
@@ -77,14 +79,21 @@ pub fn infer(path: &str, bytes: &[u8], is_whole: bool) -> Result<Proposal> {
                 "a Parquet file is read from its end, and this one is too large to be looked at".to_owned(),
             ));
         }
-        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes));
-        return Ok(of_schema(reader.map_err(|error| unknown(error.to_string()))?.schema()));
+        let reader = caught(|| ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes)));
+        let reader = reader.map_err(unknown)?.map_err(|error| unknown(error.to_string()))?;
+        return Ok(of_schema(reader.schema()));
+    }
+    if let Some(why) = magic::other_format(path, bytes) {
+        return Err(unknown(why));
     }
     let (bytes, is_whole) = decompressed(path, bytes, is_whole).map_err(unknown)?;
     let (text, encoding) =
         decoded(&bytes, is_whole).ok_or_else(|| unknown("it is neither text nor Parquet".to_owned()))?;
     if text.trim().is_empty() {
         return Err(unknown("it is empty".to_owned()));
+    }
+    if let Some(why) = magic::other_text(&text) {
+        return Err(unknown(why));
     }
     if text.contains('\r') && !text.contains('\n') {
         let why =

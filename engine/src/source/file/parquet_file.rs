@@ -14,6 +14,7 @@ use datafusion::parquet::arrow::arrow_reader::{
 use datafusion::parquet::arrow::async_reader::{
     AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder,
 };
+use datafusion::parquet::basic::Type;
 use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
 use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use futures::future::BoxFuture;
@@ -24,7 +25,9 @@ use pulse_core::{Error, Result};
 
 use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
 use super::compression::Compression;
+use super::damage::{caught, caught_while};
 use super::int96::{Int96, exact};
+use super::legacy_calendar::Legacy;
 use super::parquet::ParquetRows;
 use super::parquet_pieces::{Piece, pieces, rows_at_once, with_views};
 use super::read::Again;
@@ -51,7 +54,7 @@ pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics,
     let location = object.location.clone();
     metrics.bytes_scanned.add(usize::try_from(object.size).unwrap_or(usize::MAX));
     let mut rows = ParquetRows::new(rows);
-    match open_stream(object, &mut rows).await {
+    match opened(object, &mut rows).await {
         Ok(batches) => {
             let file = ParquetFile { batches: Some(batches), rows, metrics, location, again };
             let batches = stream::try_unfold(file, |mut file| async move {
@@ -75,9 +78,9 @@ pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics,
 pub(super) async fn survey(object: ObjectReader, rows: Rows) -> Result<Occurrences> {
     let location = object.location.clone();
     let mut rows = ParquetRows::new(rows);
-    match open_stream(object, &mut rows).await {
+    match opened(object, &mut rows).await {
         Ok(mut batches) => loop {
-            match batches.push_next(&mut rows).await {
+            match pushed(&mut batches, &mut rows).await {
                 Ok(true) => rows.take()?,
                 Ok(false) => break,
                 Err(Unpushed::Failed(error)) => return Err(error),
@@ -140,8 +143,46 @@ fn too_large(content: &[u8], limit: usize) -> Option<String> {
     (content.len() > limit).then(|| format!("the file is larger than {limit} bytes: raise `max_object_mib`"))
 }
 
+/// [`open_stream`]; a panic is a fault of the file.
+async fn opened(object: ObjectReader, rows: &mut ParquetRows) -> Result<Stream, Unread> {
+    caught_while(open_stream(object, rows))
+        .await
+        .unwrap_or_else(|reason| Err(Unread::Content(unreadable_because(&reason))))
+}
+
+/// [`open_whole`]; a panic is a fault of the file.
+fn opened_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Whole, Unread> {
+    caught(|| open_whole(content, rows)).unwrap_or_else(|reason| Err(Unread::Content(unreadable_because(&reason))))
+}
+
+/// [`Stream::push_next`]; a panic is a fault of the file.
+async fn pushed(batches: &mut Stream, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
+    caught_while(batches.push_next(rows)).await.unwrap_or_else(|reason| Err(ParquetError::General(reason).into()))
+}
+
+/// [`Whole::push_next`]; a panic is a fault of the file.
+fn pushed_whole(reader: &mut Whole, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
+    caught(|| reader.push_next(rows)).unwrap_or_else(|reason| Err(ParquetError::General(reason).into()))
+}
+
+/// Takes what the file's footer says of its rows.
+fn say(metadata: &ArrowReaderMetadata, rows: &mut ParquetRows) {
+    let groups = metadata.metadata().row_groups().iter();
+    let mut counts = groups.map(|group| u64::try_from(group.num_rows()).ok());
+    rows.expect(counts.try_fold(0_u64, |sum, rows| sum.checked_add(rows?)));
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    let value = |key: &str| {
+        let entry = entries.into_iter().flatten().find(|entry| entry.key == key)?;
+        Some(entry.value.as_deref().unwrap_or_default())
+    };
+    let leaves = metadata.parquet_schema().columns().iter().filter(|leaf| leaf.physical_type() == Type::INT96);
+    let roots = leaves.filter_map(|leaf| leaf.path().parts().first().cloned());
+    rows.set_legacy(Legacy::of("parquet", value).with_int96(roots));
+}
+
 async fn open_stream(mut object: ObjectReader, rows: &mut ParquetRows) -> Result<Stream, Unread> {
     let metadata = ArrowReaderMetadata::load_async(&mut object, ArrowReaderOptions::default()).await?;
+    say(&metadata, rows);
     let metadata = with_views(metadata);
     rows.meet(metadata.schema(), &[]).map_err(Unread::Content)?;
     let rows = &*rows;
@@ -161,6 +202,7 @@ async fn open_stream(mut object: ObjectReader, rows: &mut ParquetRows) -> Result
 
 fn open_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Whole, Unread> {
     let metadata = ArrowReaderMetadata::load(&content, ArrowReaderOptions::default())?;
+    say(&metadata, rows);
     let metadata = with_views(metadata);
     rows.meet(metadata.schema(), &[]).map_err(Unread::Content)?;
     let rows = &*rows;
@@ -274,13 +316,13 @@ fn push(rows: &mut ParquetRows, pieces: &mut VecDeque<Piece>) -> Result<(), Unpu
 pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows) -> Result<Vec<RecordBatch>> {
     let mut surveyed = Some(surveyed);
     let mut batches = Vec::new();
-    let mut reader = match open_whole(content.clone(), rows) {
+    let mut reader = match opened_whole(content.clone(), rows) {
         Ok(reader) => reader,
         Err(Unread::Content(reason)) => return Ok(rows.break_off(&reason)?.into_iter().collect()),
         Err(Unread::Store(error)) => return Ok(rows.break_off(&unreadable_content(&error))?.into_iter().collect()),
     };
     loop {
-        match reader.push_next(rows) {
+        match pushed_whole(&mut reader, rows) {
             Ok(true) => {}
             Ok(false) => {
                 batches.extend(rows.end()?);
@@ -304,9 +346,9 @@ pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows)
 
 fn survey_whole(content: Bytes, rows: Rows) -> Result<Occurrences> {
     let mut rows = ParquetRows::new(rows);
-    if let Ok(mut reader) = open_whole(content, &mut rows) {
+    if let Ok(mut reader) = opened_whole(content, &mut rows) {
         loop {
-            match reader.push_next(&mut rows) {
+            match pushed_whole(&mut reader, &mut rows) {
                 Ok(true) => rows.take()?,
                 Ok(false) | Err(Unpushed::Content(_)) => break,
                 Err(Unpushed::Failed(error)) => return Err(error),
@@ -329,7 +371,7 @@ impl ParquetFile {
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         while let Some(batches) = &mut self.batches {
             let before = self.rows.rows().rejected();
-            let batch = match batches.push_next(&mut self.rows).await {
+            let batch = match pushed(batches, &mut self.rows).await {
                 Ok(false) => {
                     self.batches = None;
                     return self.rows.end();
@@ -359,7 +401,11 @@ impl ParquetFile {
 }
 
 fn unreadable_content(error: &dyn std::error::Error) -> String {
-    format!("not readable as Parquet: {error}")
+    unreadable_because(&error.to_string())
+}
+
+fn unreadable_because(reason: &str) -> String {
+    format!("not readable as Parquet: {reason}")
 }
 
 /// Whether the store failed, rather than the file's content.

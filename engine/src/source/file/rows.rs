@@ -232,6 +232,12 @@ impl Rows {
         }
     }
 
+    /// Counts rows that the rejected one before stands for, and ends the file.
+    pub(super) fn leave_unread(&mut self, rows: u64) {
+        self.fields.leave_unread(rows);
+        self.end();
+    }
+
     pub(super) fn options(&self) -> &ReadOptions {
         &self.options
     }
