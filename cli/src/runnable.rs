@@ -26,8 +26,12 @@ pub(crate) struct Selected {
 impl Selected {
     /// # Errors
     /// `Invalid` for a name that no job has, or an interval that a named job does not take.
-    pub(crate) fn new(parsed: Parsed, selection: &Selection) -> Result<Self> {
+    pub(crate) fn new(mut parsed: Parsed, selection: &Selection) -> Result<Self> {
         let graph = setup::graph(&parsed.graph()?, selection)?;
+        // No job reports the mistakes of its sources.
+        if let (true, Some(mistakes)) = (graph.order().is_empty(), parsed.sources.take()) {
+            return Err(mistakes);
+        }
         let is_good = |name: &&TableName| parsed.project.jobs.contains_key(*name);
         let good: Vec<TableName> = graph.order().iter().filter(is_good).cloned().collect();
         // A pattern names no job: of its jobs, those without an interval run as usual.

@@ -98,7 +98,7 @@ proptest! {
             Err(error) => {
                 prop_assert!(!replaced.is_empty());
                 for name in replaced {
-                    let column = format!("{name} {}", types()[table[&name]].0);
+                    let column = format!("{name} {}", type_name(&types()[table[&name]].0));
                     prop_assert!(error.message().contains(&column), "{}: {}", column, error);
                 }
                 prop_assert!(error.message().contains("`pulse run s.t --rebuild`"), "{}", error);
