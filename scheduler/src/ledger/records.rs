@@ -139,7 +139,7 @@ mod tests {
         format!("20260101T00{minute:02}00-0000000a").parse().unwrap()
     }
 
-    /// A ledger grows for ever; who asks for what is open again and again must not read it all.
+    /// A ledger grows forever: polling for what is open must not read all of it.
     #[tokio::test]
     async fn what_is_open_is_found_without_a_look_at_what_has_ended() {
         let folder = std::env::temp_dir().join(format!("pulse-open-{}", std::process::id()));
@@ -152,13 +152,14 @@ mod tests {
         }
         ledger.mark_open(&trigger(0), 0).await.unwrap();
         ledger.mark_open(&trigger(2), 0).await.unwrap();
-        // A reader of this one fails.
+        // This one cannot be read.
         let broken = ledger.of(&trigger(1)).join("records").join("00000001").join("silver.bars.json");
         ledger.overwrite(&broken, "{".to_owned()).await.unwrap();
         let options = LeaseOptions { length: TimeDelta::seconds(60), clock_margin: TimeDelta::seconds(5) };
         let open = ledger.of_open(Utc::now(), options).await.unwrap();
         assert_eq!(open.iter().map(|record| record.trigger.clone()).collect::<Vec<_>>(), [trigger(2), trigger(0)]);
-        assert!(ledger.newest(10, Utc::now(), options).await.is_err());
+        let newest = ledger.newest(10, Utc::now(), options).await.unwrap();
+        assert_eq!(newest.iter().map(|record| record.trigger.clone()).collect::<Vec<_>>(), [trigger(2), trigger(0)]);
         std::fs::remove_dir_all(folder).unwrap();
     }
 }
