@@ -89,6 +89,7 @@ module "cluster" {
     artifacts_bucket = module.lake.buckets["artifacts"].name
     logs_bucket      = module.lake.buckets["logs"].name
     lake_url         = module.lake.lake.root
+    layer_urls       = values(module.lake.lake.layers)
     raw_url          = local.raw_url
     kms_key_arn      = module.kms.key_arn
   }

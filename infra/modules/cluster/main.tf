@@ -25,6 +25,7 @@ locals {
     PULSE_NAME              = var.name
     PULSE_LAKE              = var.storage.lake_url
     PULSE_VAR               = "raw=${var.storage.raw_url}"
+    PULSE_ALLOWED_LAKES     = join(",", var.storage.layer_urls)
     PULSE_ALLOWED_ROOTS     = var.storage.raw_url
     PULSE_LOG_GROUP         = local.path
     PULSE_LOG_URL           = local.log_url

@@ -110,11 +110,12 @@ variable "roles" {
 }
 
 variable "storage" {
-  description = "Buckets of artifacts and logs, root of the lake, root of the raw files, and the key."
+  description = "Buckets of artifacts and logs, root of the lake, layers that may lie elsewhere, root of the raw files, and the key."
   type = object({
     artifacts_bucket = string
     logs_bucket      = string
     lake_url         = string
+    layer_urls       = optional(list(string), [])
     raw_url          = string
     kms_key_arn      = string
   })
