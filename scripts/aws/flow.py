@@ -450,8 +450,10 @@ def teardown(flow, report):
     done = flow.run(*destroy)
     flow.must("teardown with its data", done if done[0] == 0 else flow.run(*destroy))
     report.equal("left in the state", "", flow.run("terraform", "-chdir=infra/envs/dev", "state", "list")[1])
-    buckets = [bucket["Name"] for bucket in flow.s3.list_buckets()["Buckets"]]
-    report.equal("left of buckets", ["state"], [name.rsplit("-", 1)[1] for name in buckets])
+    # The state of what the account has once, and that of the environment.
+    buckets = sorted(bucket["Name"] for bucket in flow.s3.list_buckets()["Buckets"])
+    expected = [("pulse-account", "state"), ("pulse-dev", "state")]
+    report.equal("left of buckets", expected, [(name.rsplit("-", 2)[0], name.rsplit("-", 1)[1]) for name in buckets])
 
 
 if __name__ == "__main__":
