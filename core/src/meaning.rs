@@ -1,12 +1,13 @@
-//! What a job means: the query without its layout, and what decides rows of the manifest and of the contracts that it reads. A
-//! table's log keeps it as numbers; with other ones the table is computed from all inputs.
+//! The meaning of a job: its query without layout, and the fields of the manifest and of the contracts it reads that
+//! decide rows. A table's log stores it as numbers; if they differ, the table is computed from all inputs.
 //!
-//! A part of a job has two numbers there. The *exact* one, of all builds before this form, covers the text of the query and every
-//! field. The number of the *meaning* covers [`canonical::job`] or [`canonical::feed`] and the exact number beside which it was
-//! stored: when an earlier build commits, it moves the exact number alone, and what was stored of the meaning is void.
+//! Each part of a job has two numbers. The *exact* one, which builds before this scheme also stored, covers the text of
+//! the query and every field. The *meaning* number covers [`canonical::job`] or [`canonical::feed`] and the exact
+//! number stored with it: when an older build commits, it changes only the exact number, which invalidates the stored
+//! meaning.
 //!
-//! What a function of the query returns may change with a release. Such a function is a part with one number, which only tables have
-//! whose queries call it. It covers the function's version and the exact number of the job beside which it was stored.
+//! A release may change what a function of the query returns. Such a function is a part with one number, which only
+//! tables have whose queries call it. It covers the function's version and the job's exact number stored with it.
 
 mod canonical;
 mod exact;
@@ -17,10 +18,10 @@ use crate::Result;
 use crate::fnv::hash_of;
 use crate::project::{Job, Project};
 
-/// Version of the canonical form. With another one, numbers of the former form must still be computed and compared.
+/// Version of the canonical form. If it changes, numbers of the former form must still be computed and compared.
 const SCHEME: u32 = 1;
 
-/// All parts of one job.
+/// The meaning of all parts of one job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Meaning(Vec<Part>);
 
@@ -28,7 +29,7 @@ pub struct Meaning(Vec<Part>);
 struct Part {
     name: PartName,
     exact: i64,
-    /// Canonical form of what decides rows.
+    /// Canonical form of everything that decides rows.
     text: String,
 }
 
@@ -51,8 +52,8 @@ pub struct Function {
 }
 
 impl Meaning {
-    /// The job, and the contract of each feed that it reads. Not where the feeds' files lie: a folder may move, and its files are
-    /// known by what they hold.
+    /// Covers the job and the contract of each feed that it reads, but not the location of files: a folder may move,
+    /// and its files are identified by content.
     ///
     /// # Errors
     /// `Internal` when a manifest is not JSON.
@@ -71,7 +72,7 @@ impl Meaning {
         Ok(Self(parts))
     }
 
-    /// With functions that the job's query calls.
+    /// Adds the functions that the job's query calls.
     #[must_use]
     pub fn calling(mut self, functions: impl IntoIterator<Item = Function>) -> Self {
         self.0.extend(functions.into_iter().map(|function| Part {
@@ -82,7 +83,7 @@ impl Meaning {
         self
     }
 
-    /// Why the table does not hold what the job means now.
+    /// Why the table's contents do not match the job's current meaning.
     pub(crate) fn change(&self, stored: &HashMap<String, i64>) -> Option<&'static str> {
         let part = self.0.iter().find(|part| part.differs(stored))?;
         Some(match part.name {
@@ -92,7 +93,7 @@ impl Meaning {
         })
     }
 
-    /// What a commit stores, by id.
+    /// The numbers that a commit stores, by id.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = (String, i64)> {
         let job = self.0.iter().find(|part| part.name == PartName::Job).map_or(0, |part| part.exact);
         self.0.iter().flat_map(move |part| match part.name.id() {
@@ -114,19 +115,19 @@ impl Part {
             let job = stored.get(&PartName::Job.exact_id()).copied().unwrap_or_default();
             return stored.get(&self.name.exact_id()).copied() != Some(self.number(job));
         }
-        // What a restored version did not know has a negative number.
+        // A number that a restored version did not have is negative.
         match (stored.get(&self.name.exact_id()).filter(|exact| **exact >= 0), &self.name) {
             (Some(exact), _) => {
                 let meaning = self.name.id().and_then(|id| stored.get(&id));
                 *exact != self.exact && meaning.copied() != Some(self.number(*exact))
             }
             (None, PartName::Job) => true,
-            // A feed that is new only brings new files.
+            // A new feed only adds files.
             (None, PartName::Feed(_) | PartName::Function(_)) => false,
         }
     }
 
-    /// The number of this meaning beside an exact number.
+    /// The meaning number for this exact number.
     fn number(&self, exact: i64) -> i64 {
         hash_of(&[&self.text, &exact.to_string()])
     }

@@ -76,6 +76,11 @@ pub struct Settings {
     pub api_key: String,
     pub api_authority: String,
     pub api_token_source: String,
+    pub allowed_lakes: String,
+    pub allowed_roots: String,
+    pub ledger_seal: String,
+    pub driven_triggers: u64,
+    pub driver_attempts: u64,
 }
 
 impl Default for Settings {
@@ -245,6 +250,11 @@ impl Settings {
             api_key: String::new(),
             api_authority: String::new(),
             api_token_source: String::new(),
+            allowed_lakes: String::new(),
+            allowed_roots: String::new(),
+            ledger_seal: String::new(),
+            driven_triggers: 0,
+            driver_attempts: 0,
         }
     }
 

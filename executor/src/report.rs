@@ -1,5 +1,6 @@
-//! Reports of ended tasks reach the scheduler, whatever happens to connections. Ballista's own loop sends each report once; it sends
-//! them here, to a port of this process, and from here they go on until they are answered. The scheduler counts each once.
+//! Delivers reports of finished tasks to the scheduler despite broken connections. Ballista's own loop sends each
+//! report once. It sends them to a local port of this process, which resends them until they are answered. The
+//! scheduler counts each once.
 
 use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,12 +18,12 @@ use tonic::Status;
 use tonic::codegen::Service as _;
 use tonic::transport::{Channel, Endpoint};
 
-/// How the path of a report ends; heartbeats are not sent again, as their failure tells that the scheduler is lost.
+/// gRPC path suffix of status reports. Only these are resent; a failed heartbeat is how we detect a lost scheduler.
 const REPORT: &str = "/UpdateTaskStatus";
-/// From one attempt to the next.
+/// Delay between attempts.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Passes on what is sent to `address`, until it is dropped.
+/// Forwards requests sent to `address` until it is dropped.
 pub(crate) struct Reports {
     address: SocketAddr,
     passing: JoinHandle<()>,
@@ -30,7 +31,7 @@ pub(crate) struct Reports {
 
 impl Reports {
     /// # Errors
-    /// When no port is free.
+    /// If no port is free.
     pub(crate) async fn listen(scheduler: Channel, message_bytes: usize) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -98,7 +99,8 @@ mod tests {
 
     use super::*;
 
-    /// A scheduler that breaks so many connections after it has read from them, then refuses what it gets, and keeps it.
+    /// A scheduler that breaks `broken` connections after reading from them, then answers with an error, and records
+    /// all requests.
     async fn scheduler(broken: usize) -> (Channel, Arc<Mutex<Vec<Bytes>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

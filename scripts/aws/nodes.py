@@ -211,6 +211,7 @@ class Node:
             "PULSE_EXECUTOR_GRPC_PORT": 0,
             "PULSE_WORK_DIR": self.root / "mnt/pulse/work",
             "PULSE_SPILL_DIR": self.root / "mnt/pulse/spill",
+            "PULSE_BUSY_FILE": self.root / "mnt/pulse/busy",
             "PULSE_VCORES": VCORES,
             "PULSE_MEMORY_MIB": MEMORY_MIB,
             "PULSE_SPOT_NOTICE_URL": "",

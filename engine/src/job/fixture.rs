@@ -1,4 +1,4 @@
-//! A job's test: rows in, through the same planner and sink as a run, rows out.
+//! Runs a job's test: given rows pass through the same planner and sink as in a run and are compared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use crate::catalog::LocalCatalog;
 use crate::error::from_datafusion;
 use crate::execute::InProcess;
 use crate::landing::Databases;
+use crate::scratch::private;
 use crate::sink::quarantine_schema;
 use crate::source::delta::DeltaScan;
 use crate::source::file::{Misfit, file_source_schema, literal_column};
@@ -34,10 +35,10 @@ use crate::table::{CommitOptions, DataFile, Lake, Table};
 
 type Row = Map<String, Value>;
 
-/// Relative difference up to which two doubles are equal in a fixture.
+/// Relative tolerance for doubles in a fixture.
 const TOLERANCE: f64 = 1e-9;
 
-/// What differs from the fixture's expectation, a line each; nothing when it holds.
+/// The differences from the fixture's expectation, one per line; empty if it holds.
 ///
 /// # Errors
 /// `Invalid` when a given or expected row does not fit its table's columns.
@@ -51,7 +52,10 @@ pub async fn run_fixture(
     let sources = sources(project, job, fixture, schemas)?;
     let query = plan_query(state, job, &sources, fixture.interval()?.as_slice()).await?;
     let schema = table_schema(&query.plan, &query.columns)?;
-    let folder = tempfile::tempdir().map_err(|e| Error::unavailable("no temporary folder").with_source(e))?;
+    let folder = tempfile::Builder::new()
+        .permissions(private())
+        .tempdir()
+        .map_err(|e| Error::unavailable("no temporary folder").with_source(e))?;
     let bench = scratch(state, project, folder.path())?;
     let (table, quarantine) = (bench.lake.table(&job.name)?, bench.lake.table(&job.name.quarantine())?);
     let spec = sink_spec(job, &query, "test", &table, &quarantine);
@@ -74,7 +78,7 @@ pub async fn run_fixture(
     Ok(differences)
 }
 
-/// A workbench whose lake is a folder that goes away.
+/// A workbench whose lake is a temporary folder.
 fn scratch(state: &SessionState, project: &Project, folder: &std::path::Path) -> Result<Workbench> {
     let url = folder_url(&folder.to_string_lossy(), folder)?;
     Ok(Workbench {
@@ -123,7 +127,7 @@ fn sources(
     Ok(sources)
 }
 
-/// TOML rows of the list `place` as a batch.
+/// Converts TOML rows of the list `place` to a batch.
 fn batch(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture, place: &str) -> Result<RecordBatch> {
     let wrong =
         |row: usize, what: &str| Error::invalid(format!("{}: row {} of `{place}`: {what}", fixture.path, row + 1));
@@ -161,7 +165,7 @@ fn json(value: &toml::Value) -> Value {
     }
 }
 
-/// Expected rows in the form in which read rows come.
+/// Converts expected rows to the form of the read ones.
 fn typed(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture, place: &str) -> Result<Vec<Row>> {
     to_rows(&[batch(rows, schema, fixture, place)?])
 }
@@ -197,7 +201,7 @@ fn to_rows(batches: &[RecordBatch]) -> Result<Vec<Row>> {
         .map_err(|e| Error::internal("rows have no JSON").with_source(e))
 }
 
-/// A decimal has more digits than a number of JSON keeps.
+/// A decimal may have more digits than a JSON number keeps.
 fn decimals_as_text(batch: &RecordBatch) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
     let mut fields: Vec<FieldRef> = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
@@ -211,7 +215,7 @@ fn decimals_as_text(batch: &RecordBatch) -> std::result::Result<RecordBatch, arr
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }
 
-/// Pairs each expected row with one that came out; what is left over on either side differs.
+/// Pairs each expected row with an actual one; unpaired rows of either side are differences.
 fn compare(expected: &[Row], mut found: Vec<Row>, partial: bool, place: &str) -> Vec<String> {
     let whole = place == "table";
     let mut differences = Vec::new();
@@ -227,14 +231,14 @@ fn compare(expected: &[Row], mut found: Vec<Row>, partial: bool, place: &str) ->
     differences
 }
 
-/// Nulls are left out of JSON, so a column that is missing is null.
+/// Nulls are left out of JSON, so a missing column is null.
 fn agrees(expected: &Row, found: &Row, whole: bool) -> bool {
     let same = |key: &String, value: &Value| found.get(key).is_some_and(|other| equal(value, other));
     expected.iter().all(|(key, value)| same(key, value))
         && (!whole || found.keys().all(|key| expected.contains_key(key)))
 }
 
-/// Only doubles have a tolerance: whole numbers are equal or not, and decimals are texts.
+/// Only doubles have a tolerance: integers are compared exactly, and decimals are strings.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {

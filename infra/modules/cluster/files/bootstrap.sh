@@ -72,6 +72,7 @@ sudo tee -a "$etc/pulse.env" >/dev/null <<ENV
 PULSE_SCHEDULER_HOST=$host
 PULSE_WORK_DIR=/mnt/pulse/work
 PULSE_SPILL_DIR=/mnt/pulse/spill
+PULSE_BUSY_FILE=/mnt/pulse/busy
 PULSE_NODE_ROLE=$role
 PULSE_NODE_KIND=$(field "$info/extraInstanceData.json" instanceRole | tr '[:upper:]' '[:lower:]')
 PULSE_CLUSTER_ID=$(field "$info/extraInstanceData.json" jobFlowId)
@@ -97,6 +98,7 @@ Restart=always
 RestartSec=5
 TimeoutStopSec=90
 LimitNOFILE=65536
+UMask=0077
 NoNewPrivileges=true
 ProtectSystem=full
 ProtectHome=true
