@@ -102,6 +102,8 @@ pub fn session_config(base: SessionConfig, target_partitions: usize, batch_rows:
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.collect_statistics = true;
+    // Spark's functions fail where Spark's default makes them fail, as `mod(a, 0)` does.
+    options.execution.enable_ansi_mode = true;
     options.sql_parser.enable_ident_normalization = true;
     config
 }

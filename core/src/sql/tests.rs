@@ -51,7 +51,7 @@ fn clauses_that_would_change_nothing_are_errors() {
     ] {
         let query = format!("select * {clause}");
         assert!(problems(&query).contains(word), "{clause}");
-        assert!(check_reading(&query).is_err_and(|problem| problem.message.contains(word)), "{clause}");
+        assert!(check_question("query", &query).is_err_and(|problem| problem.message.contains(word)), "{clause}");
     }
 }
 
@@ -60,8 +60,8 @@ fn a_key_of_rows_on_the_right_side_alone_is_written_out() {
     for join in ["full join silver.b using (id)", "right join silver.b using (id)", "natural full join silver.b"] {
         let found = problems(&format!("select id from silver.a {join}"));
         assert!(found.contains("coalesce(a.key, b.key)"), "{join}: {found}");
-        assert!(check_reading(&format!("select id from silver.a {join}")).is_err(), "{join}");
-        assert!(check_reading(&format!("select id from (silver.a {join})")).is_err(), "{join}");
+        assert!(check_question("query", &format!("select id from silver.a {join}")).is_err(), "{join}");
+        assert!(check_question("query", &format!("select id from (silver.a {join})")).is_err(), "{join}");
         let nested = problems(&format!("select id from (silver.a {join})"));
         assert!(nested.contains("coalesce(a.key, b.key)"), "{join}: {nested}");
     }

@@ -67,13 +67,6 @@ fn is_of_integers(expr: &RawBinaryExpr, schema: &DFSchema) -> bool {
 }
 
 impl Divide {
-    fn sign(&self) -> &'static str {
-        match self.quotient {
-            Quotient::Fraction => "/",
-            Quotient::Whole => "div",
-        }
-    }
-
     fn shown(&self, left: &dyn std::fmt::Display, right: &dyn std::fmt::Display) -> String {
         match self.quotient {
             Quotient::Fraction => format!("{left} / {right}"),
@@ -138,10 +131,6 @@ impl ScalarUDFImpl for Divide {
         let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
         let [left, right] = &arrays[..] else { return internal_err!("{} takes two arguments", self.name()) };
         let quotients = self.of(left, right).map_err(|error| match error {
-            ArrowError::DivideByZero => exec_datafusion_err!(
-                "`{}` by zero: write `nullif(b, 0)` for the divisor, so that such a quotient is null",
-                self.sign()
-            ),
             ArrowError::ArithmeticOverflow(what) => exec_datafusion_err!("{what}: `div` leaves the range of bigint"),
             other => DataFusionError::from(other),
         })?;

@@ -84,6 +84,7 @@ fn executors_find_our_functions_by_name() {
         assert_eq!(registry.window_functions[function.name()], function);
     }
     for function in scalar_functions().into_iter().chain(replacing_functions()) {
+        let function = crate::bounded::bounded(&function).unwrap_or(function);
         assert_eq!(registry.scalar_functions[function.name()], function);
     }
     for function in crate::checked::aggregates() {

@@ -58,7 +58,7 @@ async fn functions_have_the_values_of_spark() {
 
 /// Where two values of one type are meant, the author says which.
 #[tokio::test]
-async fn calls_that_mean_two_things_are_errors_with_both_spellings() {
+async fn calls_that_mean_two_things_or_nothing_are_errors_with_a_remedy() {
     for (sql, why) in [
         ("select log(8)", "write `ln(x)` or `log10(x)`"),
         ("select from_unixtime(0)", "to_timestamp_seconds"),
@@ -69,6 +69,8 @@ async fn calls_that_mean_two_things_are_errors_with_both_spellings() {
         ("select regexp_replace('100-200', '(\\\\d+)', 'num')", "write one backslash"),
         ("select xxhash64('Spark', array[123], 2)", "xxhash64(cast(x as string))"),
         ("select element_at(array[1], 0)", "the index 0"),
+        ("select mod(7, n) from (values (0)) t(n)", "ivide by zero"),
+        ("select pmod(7, n) from (values (0)) t(n)", "ivide by zero"),
         ("select element_at(array[1], 2)", "try_element_at"),
     ] {
         let found = answer(sql).await;
