@@ -80,6 +80,8 @@ pub struct Settings {
     pub allowed_roots: String,
     pub ledger_seal: String,
     pub driven_triggers: u64,
+    pub queued_triggers: u64,
+    pub scheduler_runs: u64,
     pub driver_attempts: u64,
 }
 
@@ -254,6 +256,8 @@ impl Settings {
             allowed_roots: String::new(),
             ledger_seal: String::new(),
             driven_triggers: 0,
+            queued_triggers: 0,
+            scheduler_runs: 0,
             driver_attempts: 0,
         }
     }

@@ -20,6 +20,7 @@ mod guarded;
 pub mod job;
 mod json_text;
 pub mod landing;
+pub mod machine;
 mod microseconds;
 mod one_nan;
 pub mod pinned;

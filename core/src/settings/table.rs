@@ -379,7 +379,21 @@ pub const SETTINGS: &[Setting] = &[
         |s| &mut s.driven_triggers,
         100,
         (1, 100_000),
-        "Triggers that a scheduler drives at once; further submissions are refused until one ends (503).",
+        "Triggers that a scheduler drives at once; further ones are queued, oldest first.",
+    ),
+    number(
+        "queued_triggers",
+        |s| &mut s.queued_triggers,
+        10_000,
+        (1, 1_000_000),
+        "Triggers that a scheduler queues; further submissions are refused until one starts (503).",
+    ),
+    number(
+        "scheduler_runs",
+        |s| &mut s.scheduler_runs,
+        8,
+        (1, 10_000),
+        "Runs at once of all triggers of a scheduler. They share its memory; triggers with more runs take turns.",
     ),
     number(
         "driver_attempts",
