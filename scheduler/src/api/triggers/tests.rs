@@ -100,6 +100,17 @@ impl Scene {
         }
     }
 
+    fn many(&self, key: &str, layer: &str, jobs: usize) -> SubmitRequest {
+        let mut request = self.request(key, "select 1 as a");
+        request.files.retain(|path, _| path == "project.toml");
+        for number in 0..jobs {
+            let manifest = "grain = [\"a\"]\n[sink.overwrite]\n".to_owned();
+            request.files.insert(format!("{layer}/t{number}/job.toml"), manifest);
+            request.files.insert(format!("{layer}/t{number}/query.sql"), format!("select {number} as a"));
+        }
+        request
+    }
+
     /// Writes a submission as somebody without a scheduler may.
     async fn planted(&self, key: &str) -> TriggerId {
         let limits = Limits::of(&settings());
@@ -241,22 +252,32 @@ async fn a_trigger_that_waits_is_cancelled_at_once() {
     assert!(!scene.lake.path().join("silver").exists());
 }
 
+/// Runs that end many times a second do not keep the driver from looking for a cancel.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_of_many_short_runs_is_cancelled() {
+    let scene = Scene::new();
+    let api = scene.api(settings(), None);
+    let trigger = api.submit(scene.many("many", "silver", 1_000)).await.unwrap();
+    let ledger = scene.ledger();
+    let ended = async || {
+        let records = ledger.records(&trigger).await.unwrap();
+        records.iter().filter(|record| record.state == RunState::Succeeded).count()
+    };
+    while ended().await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    api.cancel(&trigger, &ledger).await.unwrap();
+    assert_eq!(scene.exit(&trigger).await, Some(TriggerExit::Cancelled.code()));
+    assert!(ended().await < 1_000);
+}
+
 /// Two triggers with many jobs take turns: neither has a run less than the other for long.
 #[tokio::test(flavor = "multi_thread")]
 async fn triggers_share_the_runs_of_a_scheduler() {
     let scene = Scene::new();
     let api = scene.api(Settings { scheduler_runs: 1, ..settings() }, None);
-    let many = |key: &str, layer: &str| {
-        let mut request = scene.request(key, "select 1 as a");
-        request.files.retain(|path, _| path == "project.toml");
-        for number in 0..6 {
-            let manifest = "grain = [\"a\"]\n[sink.overwrite]\n".to_owned();
-            request.files.insert(format!("{layer}/t{number}/job.toml"), manifest);
-            request.files.insert(format!("{layer}/t{number}/query.sql"), format!("select {number} as a"));
-        }
-        request
-    };
-    let [one, two] = [api.submit(many("one", "silver")).await.unwrap(), api.submit(many("two", "gold")).await.unwrap()];
+    let one = api.submit(scene.many("one", "silver", 6)).await.unwrap();
+    let two = api.submit(scene.many("two", "gold", 6)).await.unwrap();
     let mut spans = Vec::new();
     for trigger in [&one, &two] {
         assert_eq!(scene.exit(trigger).await, Some(0));
