@@ -37,6 +37,7 @@ rename = { code = "/venue/code" }
 [files.ticks]
 root = "$raw"
 follow_links = true
+max_rejected = 0.05
 columns = [{ name = "k", type = "bigint" }, { name = "px", type = "double" }]
 "#;
 
