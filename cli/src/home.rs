@@ -113,7 +113,15 @@ impl Home {
     ///
     /// # Errors
     /// `Invalid` with the place in the text, which messages call `name`.
+    ///
+    /// # Errors
+    /// `Invalid` for a variable without a value, and for `--var` of a name that the project does not have.
     pub(crate) fn render_query(&self, name: &str, text: &str) -> Result<String> {
+        // Queries run beside mistakes in the project, and without one.
+        let parsed = self.files().and_then(|files| Parsed::with_unrendered(files, &self.unrendered));
+        if let Ok(Parsed { project, sources: None, .. }) = parsed {
+            self.environment.check_names(&project.variables())?;
+        }
         self.environment.render_query(name, text)
     }
 

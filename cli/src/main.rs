@@ -3,6 +3,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+/// As those of the standard library, but without a panic if nobody reads stderr any more, as in `pulse run 2>&1 | head -1`.
+macro_rules! eprint {
+    ($($text:tt)*) => { $crate::output::words(format_args!($($text)*)) };
+}
+macro_rules! eprintln {
+    ($($text:tt)*) => { $crate::output::words(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 mod agree;
 mod args;
 #[cfg(feature = "aws")]
@@ -78,7 +86,10 @@ fn carry_out() -> ExitCode {
         }
         Err(error) => Err(Error::unavailable("the process cannot start its threads").with_source(error)),
     };
-    result.unwrap_or_else(|error| ended(&error))
+    match (result, output::unwritten()) {
+        (Ok(code), Some(error)) if code == ExitCode::SUCCESS => ended(&error),
+        (result, _) => result.unwrap_or_else(|error| ended(&error)),
+    }
 }
 
 fn ended(error: &Error) -> ExitCode {

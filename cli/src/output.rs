@@ -1,8 +1,8 @@
 //! What people and programs read.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Field, Schema};
@@ -75,10 +75,45 @@ pub(crate) fn exit_code(error: &Error) -> u8 {
     }
 }
 
-/// Text to stdout; a reader that went away is no error.
+/// Text to stdout.
 pub(crate) fn data(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    // The end of the process reports what could not be written.
+    let _ = Stdout.write_all(text.as_bytes()).and_then(|()| Stdout.flush());
+}
+
+/// Text to stderr. Nothing can be said of an error.
+pub(crate) fn words(text: std::fmt::Arguments<'_>) {
+    let _ = std::io::stderr().lock().write_fmt(text);
+}
+
+/// Why stdout could not be written.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// What was not written to stdout, as on a full disk: the answer is not whole. A reader that went away is no error.
+pub(crate) fn unwritten() -> Option<Error> {
+    UNWRITTEN.get().map(|why| Error::unavailable(format!("the answer could not be written to stdout: {why}")))
+}
+
+/// The process's stdout, which remembers its first error.
+pub(crate) struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        remembered(std::io::stdout().lock().write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        remembered(std::io::stdout().lock().flush())
+    }
+}
+
+fn remembered<T>(written: std::io::Result<T>) -> std::io::Result<T> {
+    if let Err(error) = &written
+        && !matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::Interrupted)
+    {
+        UNWRITTEN.get_or_init(|| error.to_string());
+    }
+    written
 }
 
 pub(crate) fn line(text: &str) {

@@ -41,7 +41,7 @@ pub(crate) struct Shown {
 /// # Errors
 /// By what went wrong while they were computed.
 pub(crate) async fn print(rows: SendableRecordBatchStream, shown: Shown) -> Result<u64> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::new(crate::output::Stdout);
     let all = match shown.output {
         Output::Table => table(rows, shown, &mut out).await?,
         Output::Csv => csv(rows, shown, &mut out).await?,

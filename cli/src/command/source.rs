@@ -69,6 +69,9 @@ pub(super) fn propose(path: &Path, name: Option<String>, root: &str) -> Result<P
         }
         None => (proposal, folder, file.clone(), file.as_ref()),
     };
+    for (column, doubt) in proposal.doubts() {
+        eprintln!("warning: {named}: column `{column}`: {doubt}: check its line in sources.toml");
+    }
     for (line, why) in proposal.broken() {
         eprintln!("warning: {named}: line {line} is no record and will be rejected: {why}");
     }

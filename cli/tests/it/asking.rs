@@ -115,5 +115,38 @@ fn variables_have_values_as_in_jobs() {
     assert_eq!(csv(&["query", "select $zone + 1 as z"]), "z\n3\n");
     assert_eq!(csv(&["--var", "zone=7", "query", "select $zone as z"]), "z\n7\n");
     scene.pulse(&["query", "select $zne as z"]).fails(2, &["query:1:8", "^", "did you mean `$zone`?"]);
+    scene.pulse(&["--var", "zne=7", "query", "select $zone as z"]).fails(2, &["`zne`", "did you mean `zone`?"]);
     scene.pulse(&["--var", "zone=x", "query", "select 1"]).fails(2, &["--var zone=x: `x` is no bigint"]);
+}
+
+/// Exit code 0 means that the answer is whole. Nobody needs to read what it says on stderr.
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    use std::fs::File;
+    use std::process::Stdio;
+
+    let scene = scene();
+    let text = "select * from generate_series(1, 100000)";
+    for output in ["csv", "json", "table"] {
+        for arguments in [&["--output", output, "query", text][..], &["--output", output, "graph"]] {
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            let mut process = scene.command(arguments);
+            let ended = process.stdout(full).stderr(Stdio::piped()).output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {said}");
+            assert!(said.contains("could not be written to stdout: No space left"), "{arguments:?}: {said}");
+        }
+    }
+    for (arguments, code) in [(&["query", "selec 1"][..], 2), (&["run", "--all"], 0)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = scene.command(arguments).stdout(Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+    // A reader that has seen enough is no error.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status =
+        scene.command(&["--output", "csv", "query", text]).stdout(writer).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
 }

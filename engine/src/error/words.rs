@@ -1,5 +1,9 @@
 //! What DataFusion and Arrow say, in the words of SQL and of manifests.
 
+mod spelling;
+
+use pulse_core::diagnostic::closest;
+
 /// Where an error passed through; what it says comes behind.
 const STATIONS: [&str; 11] = [
     "Schema error: ",
@@ -72,8 +76,17 @@ fn columns(text: &str) -> Option<String> {
 /// Functions that are not there, or do not take what they get.
 fn functions(text: &str) -> Option<String> {
     if let Some(name) = between(text, "Invalid function '", "'") {
-        let meant = between(text, "Did you mean '", "'").map(|meant| format!(": did you mean `{meant}`?"));
-        return Some(format!("there is no function `{name}`{}", meant.unwrap_or_default()));
+        // DataFusion names the nearest function, however far it is.
+        let meant = between(text, "Did you mean '", "'").and_then(|meant| closest(name, [meant]));
+        let help = match (spelling::of(name), meant) {
+            (Some(spelling), _) => format!(": write {spelling}"),
+            (None, Some(meant)) => format!(": did you mean `{meant}`?"),
+            (None, None) => String::new(),
+        };
+        return Some(format!("there is no function `{name}`{help}"));
+    }
+    if text.starts_with("unsupported ast node in sqltorel: RLike") {
+        return Some("`rlike` between two texts is not read: write `rlike(text, pattern)`".to_owned());
     }
     if let Some(name) = between(text, "Function '", "' failed to match any signature") {
         let takes = match between(text, "(DataType: ", ")") {
@@ -350,6 +363,10 @@ mod tests {
             ("select nn from t", "there is no column `nn`"),
             ("select names from t", "there is no column `names`: did you mean `t.name`?"),
             ("select numberr(1)", "there is no function `numberr`"),
+            ("select uper(name) from t", "there is no function `uper`: did you mean `upper`?"),
+            ("select explode([1])", "there is no function `explode`: write `unnest(list)`"),
+            ("select name rlike 'a' from t", "write `rlike(text, pattern)`"),
+            ("select count_if(n > 1) from t", "write `count(*) filter (where ..)`"),
             ("select n from t a join t b on a.n = b.n", "several tables have a column `n`"),
             ("select 1 from t, t", "`t` is read twice under one name"),
             ("select n as a, name as a from t", "two columns are called `a`"),

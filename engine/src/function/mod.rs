@@ -33,6 +33,10 @@
 //! | `json_object_keys(text)` | the names of an object's fields (`array<string>`) |
 //! | `div(a, b)` | the whole quotient of two whole numbers, cut towards zero (`bigint`); `a / b` is a double |
 //! | `date_format(ts, 'yyyy-MM')` | a date or stamp as text, by Spark's patterns |
+//! | `year(d)`, `quarter`, `month`, `day`, `dayofmonth`, `dayofyear`, `dayofweek` (Sunday is 1), `weekofyear` (ISO 8601), `hour`, `minute`, `second` | a part of a date or timestamp (`int`) |
+//! | `date_add(d, n)`, `date_sub(d, n)`, `add_months(d, n)` | the date n days or months later or earlier |
+//! | `split(text, pattern)`, `split(text, pattern, n)` | the parts between matches, at most n (`array<string>`) |
+//! | `regexp_extract(text, pattern)`, `regexp_extract(text, pattern, i)` | group i (1) of the first match; an empty text without one |
 //! | `element_at(list, i)`, `element_at(map, key)` | an item from 1, or from the end; an error beyond the list |
 //! | `try_element_at(list, i)` | as `element_at`, and null beyond the list |
 //!

@@ -36,7 +36,13 @@ pub(super) fn settled(functions: &[Arc<ScalarUDF>]) -> Vec<Arc<ScalarUDF>> {
     functions.iter().enumerate().filter_map(named).collect()
 }
 
-/// A function with fewer names.
+/// The function under another name alone.
+pub(super) fn renamed(name: &str, inner: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    let (name, inner) = (name.to_owned(), Arc::clone(inner));
+    Arc::new(ScalarUDF::new_from_impl(Renamed { name, aliases: Vec::new(), inner }))
+}
+
+/// A function with other names.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Renamed {
     name: String,

@@ -20,11 +20,11 @@ pub(super) fn by_type(name: &'static str, texts: &Arc<ScalarUDF>, lists: &Arc<Sc
     }))
 }
 
-/// `alias`, which is `inner` with its two arguments in the other order. Its own name is one that nothing else has: executors look it up.
-pub(super) fn swapped(name: &'static str, alias: &'static str, inner: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+/// `aliases`, which are `inner` with its two arguments in the other order. Its own name is one that nothing else has: executors look it up.
+pub(super) fn swapped(name: &'static str, aliases: &[&str], inner: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(Swapped {
         name,
-        aliases: vec![alias.to_owned()],
+        aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
         inner: Arc::clone(inner),
         signature: Signature::user_defined(Volatility::Immutable),
     }))

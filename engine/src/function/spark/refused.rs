@@ -85,13 +85,7 @@ impl Guarded {
                 ),
                 _ => Ok(()),
             },
-            Refusal::Regexp => match text(1).filter(|pattern| has_double_backslash(pattern)) {
-                Some(pattern) => plan_err!(
-                    "`{name}`: a text has no escapes here, so that `{pattern}` looks for a backslash; in Spark `\\\\d` is written for \
-                     the digits that `\\d` finds here: write one backslash, or `[\\\\]` where one is meant"
-                ),
-                None => Ok(()),
-            },
+            Refusal::Regexp => refuse_double_backslash(name, text(1)),
             Refusal::DateBin => {
                 let zone = args.arg_fields.get(1).and_then(|field| match field.data_type() {
                     DataType::Timestamp(_, zone) => zone.as_deref(),
@@ -138,6 +132,18 @@ fn is_within_a_day(span: Option<&ScalarValue>) -> bool {
         }
         Some(ScalarValue::IntervalDayTime(Some(span))) => span.days == 0 && span.milliseconds < 86_400_000,
         _ => false,
+    }
+}
+
+/// # Errors
+/// `Plan` for a pattern that only Spark's parser makes one.
+pub(super) fn refuse_double_backslash(function: &str, pattern: Option<&str>) -> Result<()> {
+    match pattern.filter(|pattern| has_double_backslash(pattern)) {
+        Some(pattern) => plan_err!(
+            "`{function}`: a text has no escapes here, so that `{pattern}` looks for a backslash; in Spark `\\\\d` is written for \
+             the digits that `\\d` finds here: write one backslash, or `[\\\\]` where one is meant"
+        ),
+        None => Ok(()),
     }
 }
 

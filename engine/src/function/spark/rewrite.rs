@@ -94,14 +94,77 @@ fn rewrite(call: &ScalarFunction, schema: &DFSchema) -> Option<Expr> {
             let length = when(length.clone().lt(lit(zero.clone())), lit(zero)).otherwise(length.clone()).ok()?;
             Some(same(vec![text.clone(), length]))
         }
-        ("regexp_replace", [_, _, _]) => Some(same(call.args.iter().cloned().chain([lit("g")]).collect())),
+        ("regexp_replace", [text, pattern, by, ..]) => {
+            let by_groups = with_groups(pattern, by);
+            let flags = call.args.get(3).cloned().or_else(|| Some(lit("g")));
+            let is_same = call.args.len() > 3 && by_groups.is_none();
+            let by = by_groups.unwrap_or_else(|| by.clone());
+            (!is_same).then(|| same([text.clone(), pattern.clone(), by].into_iter().chain(flags).collect()))
+        }
         // No list has no size.
         ("size", [_]) => Some(nullif(same(call.args.clone()), lit(-1_i32))),
         _ => None,
     }
 }
 
+/// A constant replacement with its groups in braces: `$2_` is the group 2 in Spark, and one called `2_` in the crate `regex`.
+fn with_groups(pattern: &Expr, by: &Expr) -> Option<Expr> {
+    let text = |expression: &Expr| match expression {
+        Expr::Literal(value, _) => value.try_as_str().flatten().map(str::to_owned),
+        _ => None,
+    };
+    let by = text(by)?;
+    let groups =
+        text(pattern).and_then(|pattern| regex::Regex::new(&pattern).ok()).map_or(9, |regex| regex.captures_len() - 1);
+    let braced = braced(&by, groups);
+    (braced != by).then(|| lit(braced))
+}
+
+/// As Java reads it: a group has as many digits as there are groups for.
+fn braced(by: &str, groups: usize) -> String {
+    let (mut out, mut rest) = (String::with_capacity(by.len() + 4), by);
+    while let Some((before, behind)) = rest.split_once('$') {
+        out.push_str(before);
+        let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+        let fits = |length: &usize| {
+            behind.get(..*length).and_then(|number| number.parse::<usize>().ok()).is_some_and(|number| number <= groups)
+        };
+        match (1..=digits).rev().find(fits) {
+            Some(length) => {
+                let (number, tail) = behind.split_at(length);
+                out.push_str(&format!("${{{number}}}"));
+                rest = tail;
+            }
+            None => {
+                out.push('$');
+                rest = behind;
+            }
+        }
+    }
+    out + rest
+}
+
 /// Whether a length is a constant that is none below 0.
 fn is_natural(length: &Expr) -> bool {
     matches!(length, Expr::Literal(ScalarValue::Int64(Some(0..)), _))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_a_replacement_end_where_java_ends_them() {
+        for (by, groups, expected) in [
+            ("$2_$1", 2, "${2}_${1}"),
+            ("$0x", 0, "${0}x"),
+            ("$12", 1, "${1}2"),
+            ("$12", 12, "${12}"),
+            ("a$", 1, "a$"),
+            ("none", 1, "none"),
+            ("${1}a", 1, "${1}a"),
+        ] {
+            assert_eq!(braced(by, groups), expected, "{by}");
+        }
+    }
 }

@@ -60,6 +60,14 @@ impl Proposal {
         &self.broken
     }
 
+    /// Columns that may be something else, and what: a person decides.
+    pub fn doubts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.columns.iter().filter_map(|column| {
+            let (_, doubt) = column.evidence.split_once("AMBIGUOUS: ")?;
+            Some((column.name.as_str(), doubt))
+        })
+    }
+
     /// A name for a source of a file of this name.
     pub fn source_name(&self, file: &str) -> String {
         column_name(file.split('.').next().unwrap_or_default(), &mut BTreeMap::new())
@@ -198,18 +206,24 @@ fn guesses(names: &[String], values: &[Vec<String>]) -> (Vec<Guess>, Marks) {
 
 fn of_json(text: &str, is_whole: bool) -> Result<Proposal, String> {
     let json::Records { format, fields, broken } = json::records(text, is_whole)?;
-    let guesses = fields.into_iter().map(|(name, values)| {
-        let guess = json::guess_field(&name, values.get(..RECORDS).unwrap_or(&values));
-        (name, guess)
-    });
-    Ok(Proposal { broken, ..proposal(format, guesses, Marks::ALL[0]) })
+    let guesses = json::guesses(fields.iter().map(|(name, values)| (name, values.get(..RECORDS).unwrap_or(values))));
+    Ok(Proposal { broken, ..proposal(format, guesses.into_iter(), Marks::ALL[0]) })
 }
 
 fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, marks: Marks) -> Proposal {
     // Every source has these.
     let mut names: BTreeMap<String, u32> = [FEED, SOURCE_FILE, LINE].map(|name| (name.to_owned(), 1)).into();
     let (mut nulls, mut columns, mut unread) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let guesses: Vec<(String, Guess)> = guesses.collect();
+    // What means null in one column of a feed means null in all of them.
+    let kept: BTreeSet<String> = guesses.iter().flat_map(|(_, guess)| guess.kept.iter().cloned()).collect();
     for (name, guess) in guesses {
+        let guess = match guess.nulls.intersection(&kept).next().cloned() {
+            Some(text) => guess.into_text(&format!(
+                "AMBIGUOUS: `{text}` seems to be null here, and is a value of another column; the column stays text"
+            )),
+            None => guess,
+        };
         if name.is_empty() {
             unread.push(format!("a field without a name: {}", guess.evidence));
             continue;
@@ -232,7 +246,10 @@ fn of_schema(schema: &Schema) -> Proposal {
     let fields = schema.fields().iter().map(|field| (field, column_type(field.data_type())));
     let guesses = fields.clone().filter_map(|(field, data_type)| {
         let evidence = format!("{} in the file", field.data_type());
-        Some((field.name().clone(), Guess { data_type: data_type?, pattern: None, nulls: BTreeSet::new(), evidence }))
+        Some((
+            field.name().clone(),
+            Guess { data_type: data_type?, pattern: None, nulls: BTreeSet::new(), kept: BTreeSet::new(), evidence },
+        ))
     });
     let mut proposal = proposal(Format::Parquet {}, guesses, Marks::ALL[0]);
     let unread = fields.filter(|(_, data_type)| data_type.is_none());

@@ -157,5 +157,5 @@ async fn examples_have_the_rows_of_spark() {
         }
     }
     assert!(other.is_empty(), "{same} same, {refused} refused, {} other:\n{}", other.len(), other.join("\n"));
-    assert!(same > 700, "{same} same, {refused} refused");
+    assert!(same > 1_250, "{same} same, {refused} refused");
 }

@@ -1,6 +1,6 @@
 //! Records of a JSON file and the types of their fields.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pulse_core::name::is_identifier;
 use pulse_core::sources::{ColumnType, Format};
@@ -124,8 +124,29 @@ fn gathered<'a>(format: Value, records: impl Iterator<Item = &'a Value>) -> Resu
     Ok(Records { format, fields, broken: Vec::new() })
 }
 
+/// What fields with these values hold.
+pub(super) fn guesses<'a>(fields: impl Iterator<Item = (&'a String, &'a [Value])> + Clone) -> Vec<(String, Guess)> {
+    let mut guesses: Vec<(String, Guess)> =
+        fields.clone().map(|(name, values)| (name.clone(), guess_field(name, values))).collect();
+    let quoted = |values: &[Value]| values.iter().all(|value| value.is_string() || value.is_null());
+    // Some producers quote all of their numbers. Others quote what is no number: whole digits are then a code, such as that of an account.
+    let numbers_are_plain = fields.clone().any(|(_, values)| values.iter().any(Value::is_number));
+    let numbers_are_quoted = guesses.iter().zip(fields.clone()).any(|((_, guess), (_, values))| {
+        quoted(values) && matches!(guess.data_type, ColumnType::Double | ColumnType::Decimal { .. })
+    });
+    if numbers_are_quoted && !numbers_are_plain {
+        return guesses;
+    }
+    for ((_, guess), (_, values)) in guesses.iter_mut().zip(fields) {
+        if guess.data_type == ColumnType::Bigint && quoted(values) {
+            *guess = guess.clone().into_text("digits in quotes stay text; `type = \"bigint\"` makes them numbers");
+        }
+    }
+    guesses
+}
+
 /// What a field with these values holds.
-pub(super) fn guess_field(name: &str, values: &[Value]) -> Guess {
+fn guess_field(name: &str, values: &[Value]) -> Guess {
     let known: Vec<&Value> = values.iter().filter(|value| !value.is_null()).collect();
     if !known.is_empty() && known.iter().all(|value| !value.is_object() && !value.is_array()) {
         let texts: Vec<String> = values.iter().map(text).collect();
@@ -140,7 +161,7 @@ pub(super) fn guess_field(name: &str, values: &[Value]) -> Guess {
     }
     let data_type = if known.is_empty() { ColumnType::String } else { nested(&known) };
     let evidence = format!("{} values, {} null", known.len(), values.len() - known.len());
-    Guess { data_type, pattern: None, nulls: std::collections::BTreeSet::new(), evidence }
+    Guess { data_type, pattern: None, nulls: BTreeSet::new(), kept: BTreeSet::new(), evidence }
 }
 
 fn text(value: &Value) -> String {

@@ -143,10 +143,30 @@ fn a_point_beside_semicolons_is_ambiguous_until_a_value_decides() {
 fn broken_lines_and_texts_for_null_are_said() {
     let text = "{\"a\":\"x\"}\n{\"a\":\n{\"a\":\"NA\"}\n";
     let json = toml("x.jsonl", text.as_bytes());
-    assert!(json.contains("# line 2 is rejected: ") && json.contains("null: 1 NA"), "{json}");
-    assert_eq!(parsed(&json).files["s"].feed["s"].nulls.as_deref().unwrap(), ["", "NA"]);
-    let csv = toml("x.csv", b"name;n\nAda;1\nn/a;2\nGrace;3\n");
-    assert_eq!(parsed(&csv).files["s"].feed["s"].nulls.as_deref().unwrap(), ["", "n/a"]);
+    assert!(json.contains("# line 2 is rejected: ") && json.contains("`NA` is text here"), "{json}");
+    let nulls = |csv: &str| parsed(csv).files["s"].feed["s"].nulls.clone().unwrap_or_default();
+    let csv = toml("x.csv", b"name;n\nAda;1\nBob;n/a\nGrace;3\n");
+    assert_eq!(nulls(&csv), ["", "n/a"]);
+    assert!(csv.contains("type = \"bigint\""), "{csv}");
+    // A value of one column is null in no other.
+    assert!(!nulls(&toml("x.csv", b"name;n\nAda;1\nn/a;2\nGrace;3\n")).contains(&"n/a".to_owned()));
+    let csv = toml("x.csv", b"name;n\nn/a;1\nBob;n/a\nGrace;3\n");
+    assert!(!nulls(&csv).contains(&"n/a".to_owned()) && csv.contains("AMBIGUOUS: `n/a` seems to be null"), "{csv}");
+    assert!(!csv.contains("bigint"), "{csv}");
+}
+
+#[test]
+fn digits_in_quotes_stay_text_unless_all_numbers_are_quoted() {
+    for (text, expected) in [
+        ("{\"account\":\"1234\"}\n{\"account\":\"5678\"}\n", "string"),
+        ("{\"account\":\"1234\",\"v\":1.5}\n", "string"),
+        ("{\"account\":\"1234\",\"v\":\"1.5\"}\n", "bigint"),
+        ("{\"account\":1234}\n", "bigint"),
+    ] {
+        let json = toml("x.jsonl", text.as_bytes());
+        let account = &parsed(&json).files["s"].columns[0];
+        assert_eq!(account.data_type.to_string(), expected, "{json}");
+    }
 }
 
 /// Each with what it is and what to do.

@@ -10,6 +10,10 @@ use crate::source::file::value::Marks as NumberMarks;
 
 /// Texts that often mean null. A person decides: the proposal says how often each stands in a column.
 const NULLS: [&str; 11] = ["NA", "N/A", "#N/A", "n/a", "null", "NULL", "None", "-", "\\N", "nan", "NaN"];
+/// The one of them that no text column holds as a value: Hive and MySQL write it for null.
+const NEVER_TEXT: &str = "\\N";
+/// Digits behind a plus that are a telephone number rather than an amount.
+const DIALLED: usize = 6;
 /// The first one that reads all values is proposed.
 const DATES: [&str; 8] =
     ["yyyy/MM/dd", "dd/MM/yyyy", "MM/dd/yyyy", "dd.MM.yyyy", "d.M.yyyy", "dd-MM-yyyy", "dd-MMM-yyyy", "d/M/yyyy"];
@@ -46,10 +50,18 @@ pub(super) struct Guess {
     pub(super) pattern: Option<String>,
     /// Texts of it that mean null, besides the empty one.
     pub(super) nulls: BTreeSet<String>,
+    /// Texts that may mean null, and are values of this text column: `NA` is Namibia.
+    pub(super) kept: BTreeSet<String>,
     pub(super) evidence: String,
 }
 
 impl Guess {
+    /// A text column, where `why` it is not of the type that its values suggest.
+    pub(super) fn into_text(self, why: &str) -> Self {
+        let evidence = format!("{}; {why}", self.evidence);
+        Self { data_type: ColumnType::String, pattern: None, nulls: BTreeSet::new(), evidence, ..self }
+    }
+
     pub(super) fn is_number(&self) -> bool {
         matches!(self.data_type, ColumnType::Bigint | ColumnType::Double | ColumnType::Decimal { .. })
     }
@@ -62,18 +74,28 @@ pub(super) fn guess(name: &str, texts: &[&str], marks: Marks) -> Guess {
     let Some(first) = values.first() else {
         return plain(ColumnType::String, &nulls, format!("no value in the sample{}", counted(&nulls)));
     };
-    let seen = match texts.len() - values.len() - nulls.len() {
-        0 if nulls.is_empty() => format!("{} values such as {first}, never empty", values.len()),
-        0 => format!("{} values such as {first}{}", values.len(), counted(&nulls)),
-        empty => format!("{} values such as {first}, {empty} empty{}", values.len(), counted(&nulls)),
+    let found = of_values(name, &values, marks);
+    let (nulls, kept): (Vec<&str>, Vec<&str>) =
+        nulls.into_iter().partition(|text| found.is_some() || *text == NEVER_TEXT);
+    let known = values.len() + kept.len();
+    let seen = match texts.len() - known - nulls.len() {
+        0 if nulls.is_empty() => format!("{known} values such as {first}, never empty"),
+        0 => format!("{known} values such as {first}{}", counted(&nulls)),
+        empty => format!("{known} values such as {first}, {empty} empty{}", counted(&nulls)),
     };
-    match of_values(name, &values, marks) {
+    match found {
         Some((data_type, pattern, note)) => {
             let note = note.map(|note| format!("; {note}")).unwrap_or_default();
             Guess { pattern, ..plain(data_type, &nulls, format!("{seen}{note}")) }
         }
-        None => plain(ColumnType::String, &nulls, seen),
+        None => text_column(&nulls, kept, seen),
     }
+}
+
+fn text_column(nulls: &[&str], kept: Vec<&str>, seen: String) -> Guess {
+    let kept: BTreeSet<String> = kept.into_iter().map(str::to_owned).collect();
+    let note = kept.first().map(|text| format!("; `{text}` is text here, and null with `nulls = [\"{text}\"]`"));
+    Guess { kept, ..plain(ColumnType::String, nulls, format!("{seen}{}", note.unwrap_or_default())) }
 }
 
 /// ``, or `, null: 3 NA, 1 -`.
@@ -111,7 +133,7 @@ pub(super) fn name_unclear_marks(guesses: &mut [Guess], values: &[Vec<String>], 
 
 fn plain(data_type: ColumnType, nulls: &[&str], evidence: String) -> Guess {
     let nulls = nulls.iter().map(|text| (*text).to_owned()).collect();
-    Guess { data_type, pattern: None, nulls, evidence }
+    Guess { data_type, pattern: None, nulls, kept: BTreeSet::new(), evidence }
 }
 
 type Found = (ColumnType, Option<String>, Option<String>);
@@ -140,8 +162,10 @@ fn number(text: &str, marks: Marks) -> Option<String> {
     let plain = marks.plain(text)?;
     let digits = plain.strip_prefix(['-', '+']).unwrap_or(&plain);
     let is_code = digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0.");
+    let is_dialled =
+        plain.starts_with('+') && digits.len() >= DIALLED && digits.bytes().all(|digit| digit.is_ascii_digit());
     let starts = digits.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.');
-    (starts && !is_code && plain.parse::<f64>().is_ok_and(f64::is_finite)).then_some(plain)
+    (starts && !is_code && !is_dialled && plain.parse::<f64>().is_ok_and(f64::is_finite)).then_some(plain)
 }
 
 fn of_numbers(name: &str, numbers: &[String]) -> Found {
@@ -252,6 +276,8 @@ mod tests {
             ("v", &["123456789012345678901234"], "decimal(24,0)"),
             ("v", &["9223372036854775808", "1.5"], "double"),
             ("v", &["AAPL", "NA"], "string"),
+            ("v", &["+4917012345", "+4930123"], "string"),
+            ("v", &["+5", "-3"], "bigint"),
             ("v", &["", ""], "string"),
             ("v", &["nan", "inf"], "string"),
         ] {
@@ -265,8 +291,12 @@ mod tests {
         assert!(guess(&["01/02/2024"]).evidence.contains("AMBIGUOUS: `MM/dd/yyyy`"));
         assert!(!guess(&["13/02/2024"]).evidence.contains("AMBIGUOUS"));
         assert_eq!(guess(&["1", "NA", "", "-"]).nulls, BTreeSet::from(["-".to_owned(), "NA".to_owned()]));
-        assert_eq!(guess(&["a", "NA"]).nulls, BTreeSet::from(["NA".to_owned()]));
-        assert_eq!(guess(&["a", "NA", "", "n/a", "NA"]).evidence, "1 values such as a, 1 empty, null: 2 NA, 1 n/a");
+        // In a column of texts it is one.
+        assert_eq!(guess(&["a", "NA", "\\N"]).nulls, BTreeSet::from(["\\N".to_owned()]));
+        assert_eq!(
+            guess(&["a", "NA", "", "n/a", "NA"]).evidence,
+            "4 values such as a, 1 empty; `NA` is text here, and null with `nulls = [\"NA\"]`"
+        );
         assert_eq!(guess(&["-", "-"]).evidence, "no value in the sample, null: 2 -");
     }
 
