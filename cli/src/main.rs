@@ -100,6 +100,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Backfill(options) => command::backfill::backfill(&global, &options).await,
         Command::Run(options) => command::run::run(&global, &options).await,
         Command::Submit(options) => command::submit::submit(&global, &options).await,
+        Command::Certs(action) => command::certs::certs(action),
         Command::Serve(role) => command::serve::serve(&global, role).await,
         Command::Runs(action) => command::runs::runs(&global, action).await,
         Command::Cluster(action) => aws::cluster(&global, action).await,

@@ -76,6 +76,10 @@ pub struct Settings {
     pub api_key: String,
     pub api_authority: String,
     pub api_token_source: String,
+    pub audit_log: String,
+    pub cluster_certificates: String,
+    pub insecure_cluster_anyone_can_run_code: String,
+    pub insecure_api_token_in_the_clear: String,
 }
 
 impl Default for Settings {
@@ -245,6 +249,10 @@ impl Settings {
             api_key: String::new(),
             api_authority: String::new(),
             api_token_source: String::new(),
+            audit_log: String::new(),
+            cluster_certificates: String::new(),
+            insecure_cluster_anyone_can_run_code: String::new(),
+            insecure_api_token_in_the_clear: String::new(),
         }
     }
 
@@ -285,6 +293,7 @@ impl Settings {
                 Ok(())
             }
             (Value::Choice { .. }, DeValue::String(text)) => self.choose(setting, text),
+            (Value::Choice { .. }, DeValue::Boolean(yes)) => self.choose(setting, if *yes { "true" } else { "false" }),
             (Value::Number { .. } | Value::Port { .. } | Value::Text { .. } | Value::Choice { .. }, _) => {
                 Err(setting.allowed())
             }
@@ -350,6 +359,11 @@ impl Settings {
         }
         if self.api_certificate.is_empty() != self.api_key.is_empty() {
             problems.push("`api_certificate` and `api_key` belong together: set both or none".to_owned());
+        }
+        if !self.cluster_certificates.is_empty() && self.insecure_cluster_anyone_can_run_code == "true" {
+            problems.push(
+                "`cluster_certificates` is set and `insecure_cluster_anyone_can_run_code` is \"true\": remove one of them".to_owned(),
+            );
         }
         if self.scaler == "emr" && self.cluster_id.is_empty() {
             problems.push("`scaler` is `emr` and `cluster_id` is empty: set it, or `scaler = \"none\"`".to_owned());

@@ -22,6 +22,9 @@ const GRPC_TIMEOUT_SECONDS: usize = 60;
 /// Between Ballista's three attempts to fetch a shuffled piece; then its executor counts as lost and the piece is made again.
 const FETCH_WAIT_MS: usize = 500;
 
+/// Beside a scheduler's answers to a registration and to a heartbeat: what its tasks are known by.
+pub const SCHEDULER_KEY: &str = "pulse-scheduler-key";
+
 /// An executor's name: its build, and what sets it apart from all others that ever were.
 #[must_use]
 pub fn executor_id(build: &str, unique: &str) -> String {

@@ -152,6 +152,12 @@ pub fn store_path(url: &Url) -> Result<Path> {
 /// # Errors
 /// `Invalid` for text that is neither, and for a URL with a query or a fragment, which would not be part of the folder's name.
 pub fn folder_url(text: &str, base: &std::path::Path) -> Result<Url> {
+    if names_a_user(text) {
+        return Err(Error::invalid(
+            "a URL of a folder names a user or a password, which would be seen wherever it is shown: write `scheme://bucket/path`, \
+             and give credentials as AWS's clients take them (docs/guide/cluster.md)",
+        ));
+    }
     let url = match Url::parse(text) {
         // A one-letter scheme is a Windows drive; nobody has such a store.
         Ok(url) if url.scheme().len() > 1 => url,
@@ -174,6 +180,12 @@ pub fn folder_url(text: &str, base: &std::path::Path) -> Result<Url> {
         "file" | "s3" | "s3a" => Ok(folder),
         scheme => Err(unknown_scheme(&folder, scheme)),
     }
+}
+
+/// Whether a name or password stands beside the host. Looked for in the text, as such a text may be no URL at all.
+fn names_a_user(text: &str) -> bool {
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    authority.is_some_and(|authority| authority.contains(['@', ':']))
 }
 
 /// Without `.` and `..`: object stores refuse them, and the folder need not exist yet.
@@ -200,5 +212,28 @@ impl ObjectStoreRegistry for Stores {
 
     fn get_store(&self, url: &Url) -> DataFusionResult<Arc<dyn ObjectStore>> {
         self.client(url).map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+}
+
+#[cfg(test)]
+mod user_tests {
+    use super::*;
+
+    #[test]
+    fn a_url_with_a_user_is_refused_without_being_shown() {
+        let base = std::path::Path::new("/work");
+        for text in [
+            "s3://AKID:CANARY@bucket/x/",
+            "s3://CANARY@bucket",
+            "s3://AKID:CANARY/with/slash@bucket/x",
+            "s3://:CANARY@bucket/",
+            "file://root:CANARY@host/x",
+        ] {
+            let error = folder_url(text, base).unwrap_err();
+            assert!(!error.render().contains("CANARY") && error.message().contains("password"), "{text}");
+        }
+        for text in ["s3://bucket/a@b:c/", "file:///a@b/", "a@b", "/x/a:b@c"] {
+            folder_url(text, base).unwrap();
+        }
     }
 }

@@ -11,8 +11,9 @@
 //! A refusal is [`Refusal`] with status 400 for what the caller can mend, 404 for an unknown trigger, 503 for what may be
 //! over soon, 500 else.
 
+mod audit;
 mod auth;
-mod tls;
+mod serve;
 mod triggers;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use async_trait::async_trait;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
@@ -31,11 +32,14 @@ use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::table::Lake;
 use serde::{Deserialize, Serialize};
 
+use audit::About;
+
 use crate::driver::Placement;
 use crate::ledger::Key;
 
+pub use audit::{Audit, audited};
 pub use auth::{Token, protect};
-pub use tls::TlsListener;
+pub use serve::serve;
 pub use triggers::Api;
 
 /// Where the runs of a submission are carried out.
@@ -113,8 +117,19 @@ impl Api {
 
 type Answer<T> = std::result::Result<Json<T>, (StatusCode, Json<Refusal>)>;
 
-async fn submit(State(api): State<Arc<Api>>, Json(request): Json<SubmitRequest>) -> Answer<SubmitResponse> {
-    api.submit(request).await.map(|trigger| Json(SubmitResponse { trigger })).map_err(|error| refusal(&error))
+async fn submit(
+    State(api): State<Arc<Api>>,
+    Json(request): Json<SubmitRequest>,
+) -> (Extension<About>, Answer<SubmitResponse>) {
+    let lake = request.lake.clone();
+    let answer = api.submit(request).await;
+    let about = match &answer {
+        Ok(trigger) => format!("{trigger} on {lake}"),
+        // What was refused may hold what should not be written anywhere.
+        Err(_) => "nothing was submitted".to_owned(),
+    };
+    let answer = answer.map(|trigger| Json(SubmitResponse { trigger })).map_err(|error| refusal(&error));
+    (Extension(About(about)), answer)
 }
 
 async fn follow(State(api): State<Arc<Api>>, Path(trigger): Path<TriggerId>) -> Answer<FollowResponse> {

@@ -15,10 +15,11 @@ use pulse_engine::job::Workbench;
 use pulse_engine::session::runtime;
 use pulse_engine::store::{Stores, folder_url};
 use pulse_engine::table::Lake;
-use pulse_scheduler::api::{Api, On, Places, TlsListener, protect};
+use pulse_scheduler::api::{Api, Audit, On, Places, audited, protect};
 use pulse_scheduler::busy::touch_while_busy;
 use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::driver::Placement;
+use pulse_transport::{Shown, incoming, is_this_machine, shown};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -37,7 +38,7 @@ pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
 }
 
 async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
-    let token = setup::api_token(settings).await?;
+    let token = setup::api_token(settings, is_this_machine(api_host(settings), settings.api_port)).await?;
     let home = setup::lake(global, settings).await?;
     let stores = Arc::clone(home.stores());
     let runtime = runtime(&setup::runtime_options(settings), &stores)?;
@@ -62,32 +63,51 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
     if settings.scaler == "emr" {
         tasks.spawn(aws::scaler(settings, &cluster).await?.run());
     }
-    let router = protect(api.router(), token);
-    let served = match settings.api_certificate.as_str() {
-        "" => axum::serve(listener, router).with_graceful_shutdown(interrupted()).await,
-        certificate => {
-            let listener = TlsListener::new(listener, Path::new(certificate), Path::new(&settings.api_key))?;
-            axum::serve(listener, router).with_graceful_shutdown(interrupted()).await
-        }
+    let audit = match settings.audit_log.as_str() {
+        "" => None,
+        file => Some(Audit::to(Path::new(file))?),
     };
+    let router = audited(protect(api.router(), token), audit);
+    let shows = match settings.api_certificate.as_str() {
+        "" => Shown::Nothing,
+        certificate => shown(Path::new(certificate), Path::new(&settings.api_key))?,
+    };
+    pulse_scheduler::api::serve(incoming(listener, shows), router, interrupted()).await;
     tasks.abort_all();
     api.leave().await;
-    served.map_err(|e| Error::unavailable("the API stopped").with_source(e))
+    Ok(())
+}
+
+fn api_host(settings: &Settings) -> &str {
+    match settings.api_host.as_str() {
+        "" => settings.scheduler_host.as_str(),
+        host => host,
+    }
 }
 
 async fn listen(settings: &Settings, has_token: bool) -> Result<TcpListener> {
-    let host = match settings.api_host.as_str() {
-        "" => settings.scheduler_host.as_str(),
-        host => host,
-    };
+    let host = api_host(settings);
     let port = settings.api_port;
     let taken = |e: std::io::Error| {
         Error::invalid(format!("api_port {port} on {host} cannot be used: {e}; set another")).with_source(e)
     };
     let listener = TcpListener::bind((host, port)).await.map_err(taken)?;
     let address = listener.local_addr().map_err(taken)?;
-    if !has_token && !address.ip().is_loopback() {
-        log::warn!("whoever reaches {address} may submit jobs: set `api_token_source`");
+    if address.ip().is_loopback() {
+        return Ok(listener);
+    }
+    let is_set = |word: &str| word == "true";
+    if !has_token && !is_set(&settings.insecure_cluster_anyone_can_run_code) {
+        return Err(Error::invalid(format!(
+            "whoever reaches {address} could submit jobs: set `api_token_source`, or let the API listen on this machine only \
+             (`api_host = \"127.0.0.1\"`)"
+        )));
+    }
+    if has_token && settings.api_certificate.is_empty() && !is_set(&settings.insecure_api_token_in_the_clear) {
+        return Err(Error::invalid(format!(
+            "clients would send the token to {address} over plain HTTP, where the network reads it: set `api_certificate` and \
+             `api_key`, or let the API listen on this machine only (`api_host = \"127.0.0.1\"`)"
+        )));
     }
     Ok(listener)
 }

@@ -12,6 +12,7 @@ use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::store::folder_url;
 use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse, Token};
 use pulse_scheduler::ledger::Key;
+use pulse_transport::is_this_machine;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -152,10 +153,14 @@ struct Scheduler {
 impl Scheduler {
     async fn new(settings: &Settings) -> Result<Self> {
         let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy();
-        let client = match setup::api_token(settings).await? {
-            Some(token) => client.default_headers(bearer(&token)?),
-            None => client,
-        };
+        let client =
+            match setup::api_token(settings, is_this_machine(&settings.scheduler_host, settings.api_port)).await? {
+                Some(token) => {
+                    not_in_the_clear(settings)?;
+                    client.default_headers(bearer(&token)?)
+                }
+                None => client,
+            };
         let (scheme, client) = match settings.api_authority.as_str() {
             "" => ("http", client),
             "system" => ("https", client),
@@ -252,6 +257,20 @@ impl Scheduler {
         });
         Err(Error::new(refusal.kind, refusal.message.trim_start_matches("error: ")))
     }
+}
+
+/// # Errors
+/// `Invalid` when the token would pass where others can read it.
+fn not_in_the_clear(settings: &Settings) -> Result<()> {
+    let host = settings.scheduler_host.as_str();
+    let is_secret = !settings.api_authority.is_empty() || is_this_machine(host, settings.api_port);
+    if is_secret || settings.insecure_api_token_in_the_clear == "true" {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the token would be sent to {host} over plain HTTP, where the network reads it: let the scheduler speak TLS \
+         (`api_certificate`) and set `api_authority` here; or set `insecure_api_token_in_the_clear = \"true\"`"
+    )))
 }
 
 fn absolute(path: &str, here: &Path) -> Result<String> {

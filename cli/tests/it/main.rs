@@ -29,6 +29,7 @@ mod pipeline;
 mod quarantine;
 mod rules;
 mod sources;
+mod strangers;
 mod streaming;
 mod structure;
 mod submissions;

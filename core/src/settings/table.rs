@@ -352,6 +352,32 @@ pub const SETTINGS: &[Setting] = &[
         "api_token_source",
         |s| &mut s.api_token_source,
         "",
-        "Where scheduler and clients find the token that the API asks for: `env:NAME`, `file:/path` or `ssm:/path`; empty asks for none.",
+        "Where scheduler and clients find the token that the API asks for: `env:NAME`, `file:/path` or `ssm:/path`; empty is the account's own token on loopback, and none elsewhere.",
+    ),
+    text(
+        "audit_log",
+        |s| &mut s.audit_log,
+        "",
+        "File to which the scheduler adds a line of JSON for each call of the API: from where, by whom, what, and the answer's status; empty writes none.",
+    ),
+    text(
+        "cluster_certificates",
+        |s| &mut s.cluster_certificates,
+        "",
+        "Folder with `authority.pem` and `scheduler.pem` or `executor.pem`, by which scheduler and executors know each other (`pulse certs init`); read again when they change. Empty works on loopback only, with certificates of this account.",
+    ),
+    choice(
+        "insecure_cluster_anyone_can_run_code",
+        |s| &mut s.insecure_cluster_anyone_can_run_code,
+        &["false", "true"],
+        "false",
+        "`true` starts a cluster that other machines reach without certificates, and its API without a token: whoever connects runs code on it and reads and writes all that it can.",
+    ),
+    choice(
+        "insecure_api_token_in_the_clear",
+        |s| &mut s.insecure_api_token_in_the_clear,
+        &["false", "true"],
+        "false",
+        "`true` lets the API's token travel to other machines over plain HTTP, where the network reads it.",
     ),
 ];

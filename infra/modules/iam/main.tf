@@ -184,6 +184,12 @@ data "aws_iam_policy_document" "node" {
     actions   = ["ssm:GetParameter", "ssm:GetParameters"]
     resources = [local.parameter]
   }
+  # What a cluster's certificates are issued from: its primary node writes it, the others read it, and nobody else does.
+  statement {
+    sid       = "ShareTheClustersAuthority"
+    actions   = ["ssm:GetParameter", "ssm:PutParameter"]
+    resources = ["${local.arn}:ssm:${local.region}:${local.account}:parameter/pulse-nodes/${var.name}/*"]
+  }
   statement {
     sid       = "ShipLogs"
     actions   = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]

@@ -9,13 +9,16 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use pulse_core::{Error, ErrorKind, Result};
+use pulse_transport::Known;
 
 use super::Refusal;
+use super::audit::Caller;
+use super::serve::whole;
 
 /// Shorter ones can be guessed.
 const LEAST_CHARACTERS: usize = 16;
 /// Answers whether the scheduler is alive; says nothing of lakes and runs.
-const OPEN: &str = "/healthz";
+pub(super) const OPEN: &str = "/healthz";
 
 /// A secret. It is never shown.
 #[derive(Clone)]
@@ -55,8 +58,20 @@ impl std::fmt::Debug for Token {
     }
 }
 
+/// Notes that the caller of a connection has shown the token.
+#[derive(Clone, Default)]
+pub(super) struct Proven(Option<Known>);
+
+impl Proven {
+    pub(super) fn noted_in(known: Known) -> Self {
+        Self(Some(known))
+    }
+}
+
 /// Everything but `GET /healthz` asks for the token.
 pub fn protect(router: Router, token: Option<Token>) -> Router {
+    // Below the check: what nobody answers for is not read.
+    let router = whole(router);
     match token {
         Some(token) => router.layer(from_fn_with_state(token, check)),
         None => router,
@@ -66,8 +81,16 @@ pub fn protect(router: Router, token: Option<Token>) -> Router {
 async fn check(State(token): State<Token>, request: Request, next: Next) -> Response {
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
-    if request.uri().path() == OPEN || given.is_some_and(|given| token.is(given)) {
-        return next.run(request).await;
+    let is_known = given.is_some_and(|given| token.is(given));
+    if is_known && let Some(Proven(Some(known))) = request.extensions().get::<Proven>() {
+        known.note();
+    }
+    if request.uri().path() == OPEN || is_known {
+        let mut answer = next.run(request).await;
+        if is_known {
+            answer.extensions_mut().insert(Caller("token"));
+        }
+        return answer;
     }
     let message = match given {
         None => "the scheduler asks for a token; set `api_token_source` as it is set for the scheduler",

@@ -68,16 +68,63 @@ role=executor
 host="$(field "$info/extraInstanceData.json" masterHost masterPrivateDnsName)"
 [ -n "$host" ] || host="$(field "$info/job-flow.json" masterPrivateDnsName)"
 [ -n "$host" ] || fail "$info does not say where the primary node is"
+cluster="$(field "$info/extraInstanceData.json" jobFlowId)"
+certs="$etc/certs"
 sudo tee -a "$etc/pulse.env" >/dev/null <<ENV
 PULSE_SCHEDULER_HOST=$host
+PULSE_CLUSTER_CERTIFICATES=/etc/pulse/certs
 PULSE_WORK_DIR=/mnt/pulse/work
 PULSE_SPILL_DIR=/mnt/pulse/spill
 PULSE_NODE_ROLE=$role
 PULSE_NODE_KIND=$(field "$info/extraInstanceData.json" instanceRole | tr '[:upper:]' '[:lower:]')
-PULSE_CLUSTER_ID=$(field "$info/extraInstanceData.json" jobFlowId)
+PULSE_CLUSTER_ID=$cluster
 ENV
 sudo chmod 0644 "$etc/pulse.env"
 sudo chown -R pulse "$data"
+
+# The processes of a cluster know each other by certificates of its own authority. The primary node makes it and leaves it in a parameter
+# that only nodes may read; the others wait for it. Each node issues its own certificate, and keeps no key that signs.
+parameter="/pulse-nodes/$(sed -n 's/^PULSE_NAME=//p' "$etc/pulse.env")/$cluster"
+known() { sudo aws ssm get-parameter --name "$parameter" --with-decryption --query Parameter.Value --output text 2>/dev/null; }
+between() { sed -n "/-BEGIN $1-/,/-END $1-/p"; }
+secret() { sudo sh -c 'umask 077; cat >"$1"' sh "$1"; }
+certificates() {
+    local bundle="" attempt
+    if [ "$role" = scheduler ] && ! bundle="$(known)"; then
+        sudo "$opt/pulse" certs init "$certs"
+        sudo cat "$certs/authority.pem" "$certs/authority.key" | secret "$etc/authority"
+        sudo aws ssm put-parameter --name "$parameter" --type SecureString --value "file://$etc/authority" >/dev/null \
+            || fail "$parameter cannot be written: does the node's role admit it?"
+        sudo rm "$etc/authority" "$certs/authority.key" "$certs/authority.signs.pem" "$certs/executor.pem" "$certs/client.pem"
+        return
+    fi
+    for attempt in $(seq 60); do
+        [ -z "$bundle" ] || break
+        bundle="$(known)" || sleep "${PULSE_FETCH_WAIT:-10}"
+    done
+    [ -n "$bundle" ] || fail "$parameter is not there: did the primary node start, does the node's role admit it, does the endpoint of SSM?"
+    sudo mkdir -p "$certs"
+    sudo chmod 0700 "$certs"
+    between CERTIFICATE <<<"$bundle" | secret "$certs/authority.pem"
+    between CERTIFICATE <<<"$bundle" | secret "$certs/authority.signs.pem"
+    between "PRIVATE KEY" <<<"$bundle" | secret "$certs/authority.key"
+    sudo "$opt/pulse" certs issue "$certs" "$role"
+    sudo rm "$certs/authority.key" "$certs/authority.signs.pem"
+}
+certificates
+sudo test -s "$certs/$role.pem" || fail "$opt/pulse has made no certificate"
+sudo chown -R pulse "$certs"
+# Steps run on the primary node, so nothing else needs its API. They run as hadoop, and the scheduler as pulse.
+set_already() { grep -q "^$1=" "$etc/pulse.env"; }
+if [ "$role" = scheduler ]; then
+    set_already PULSE_API_HOST || echo PULSE_API_HOST=127.0.0.1 | sudo tee -a "$etc/pulse.env" >/dev/null
+    if ! set_already PULSE_API_TOKEN_SOURCE; then
+        od -An -N32 -tx1 /dev/urandom | tr -d ' \n' | secret "$etc/api-token"
+        sudo chown pulse:hadoop "$etc/api-token"
+        sudo chmod 0440 "$etc/api-token"
+        echo PULSE_API_TOKEN_SOURCE=file:/etc/pulse/api-token | sudo tee -a "$etc/pulse.env" >/dev/null
+    fi
+fi
 
 unit() { sudo tee "$units/$1" >/dev/null; }
 # Restarts without end: nodes boot in any order, an executor waits for its scheduler. With -v the log tells what the scaler does.
@@ -97,6 +144,7 @@ Restart=always
 RestartSec=5
 TimeoutStopSec=90
 LimitNOFILE=65536
+UMask=0077
 NoNewPrivileges=true
 ProtectSystem=full
 ProtectHome=true
