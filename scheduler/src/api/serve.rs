@@ -1,6 +1,7 @@
 //! Serves the API: whoever says nothing, or not enough, is not waited for, and takes nobody's place.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,9 +12,10 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use pulse_transport::{Connection, Incoming, Known, Pending};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::auth::Proven;
 
@@ -30,40 +32,49 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// Until `stop`, then answers what was asked before.
 pub async fn serve(mut incoming: Incoming, router: Router, stop: impl Future<Output = ()>) {
-    // Below the check of the token: nobody without one is read from.
-    let graceful = GracefulShutdown::new();
+    let (stopping, stopped) = watch::channel(false);
     let mut unknown = Pending::new(UNKNOWN);
+    let mut all = JoinSet::new();
     tokio::pin!(stop);
     loop {
         let (connection, address) = tokio::select! {
             next = incoming.next() => next,
             () = &mut stop => break,
         };
+        while all.try_join_next().is_some() {}
         let known = Known::default();
-        let serving = answer(connection, address, router.clone(), known.clone(), &graceful);
-        unknown.push(tokio::spawn(serving).abort_handle(), known);
+        let serving = answer(connection, address, router.clone(), known.clone(), stopped.clone());
+        unknown.push(all.spawn(serving), known);
     }
     drop(incoming);
-    if tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err() {
+    stopping.send_replace(true);
+    let ends = async { while all.join_next().await.is_some() {} };
+    if tokio::time::timeout(LAST_ANSWERS, ends).await.is_err() {
         log::warn!("not every answer of the API was sent before its end");
     }
 }
 
-fn answer(
+async fn answer(
     connection: Connection,
     address: SocketAddr,
     router: Router,
     known: Known,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + Send + use<> {
+    mut stopped: watch::Receiver<bool>,
+) {
     let router = router.layer(axum::Extension(ConnectInfo(address))).layer(axum::Extension(Proven::noted_in(known)));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
-    let serving = graceful.watch(http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router)));
-    async move {
-        if let Err(error) = serving.await {
-            log::debug!("a connection of {address} ended: {error}");
+    let mut serving = pin!(http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router)));
+    let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
         }
+    };
+    if let Err(error) = ended {
+        log::debug!("a connection of {address} ended: {error}");
     }
 }
 
