@@ -1,4 +1,4 @@
-//! Clients of AWS, as the environment says: `AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`, or the instance's own role.
+//! AWS clients, configured from the environment (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`) or the instance role.
 
 use std::time::Duration;
 
@@ -8,23 +8,24 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_emr::config::ProvideCredentials as _;
 use pulse_core::{Error, Result};
 
-/// Until a service's machine answers at all.
+/// Connect timeout.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// One attempt at one call.
+/// Timeout of one attempt at a call.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(20);
-/// All attempts at one call together.
+/// Timeout of a call, retries included.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
-/// Unless `AWS_MAX_ATTEMPTS` says otherwise. Waits between them double from a second; throttling passes within that.
+/// Default attempts, unless `AWS_MAX_ATTEMPTS` is set. Waits double from one second, which is enough for throttling to
+/// pass.
 const ATTEMPTS: u32 = 5;
 
-/// What all clients share.
+/// Configuration that all clients share.
 #[derive(Debug, Clone)]
 pub struct Clients {
     config: SdkConfig,
 }
 
 impl Clients {
-    /// Looks for a region and for credentials, and calls nothing else.
+    /// Loads region and credentials; makes no other calls.
     ///
     /// # Errors
     /// `Invalid` when there is no region or there are no credentials.

@@ -1,11 +1,11 @@
-//! Errors of AWS by remedy: the one place that looks into them.
+//! Maps AWS errors to error kinds; no other module inspects them.
 
 use std::error::Error as StdError;
 
 use aws_sdk_emr::error::{ProvideErrorMetadata, SdkError};
 use pulse_core::{Error, ErrorKind};
 
-/// `doing` is what we were about, `action` is the permission that it takes, such as `glue:GetTable`.
+/// `doing` describes the operation, `action` is the permission that it needs, such as `glue:GetTable`.
 pub(crate) fn from_sdk<E>(doing: &str, action: &str, error: SdkError<E>) -> Error
 where
     E: StdError + ProvideErrorMetadata + Send + Sync + 'static,
@@ -33,7 +33,7 @@ where
     }
 }
 
-/// The texts of an error and of all below it, without what the SDK keeps for debugging.
+/// The messages of an error and its sources, without the SDK's debug output.
 fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -47,7 +47,7 @@ fn chain(error: &dyn StdError) -> String {
     text
 }
 
-/// What AWS calls it, and what can be done about it.
+/// The kind and the message for an AWS error code.
 fn of_code(code: &str, message: &str, action: &str) -> (ErrorKind, String) {
     let is_about_kms = message.to_lowercase().contains("kms");
     match code {

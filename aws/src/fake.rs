@@ -1,4 +1,4 @@
-//! A service of AWS that answers what a test says, and remembers what it was asked.
+//! A fake AWS service that returns scripted answers and records its requests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -29,7 +29,7 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Answers in this order: the action that is expected, the status and the body.
+    /// Scripted answers in order: the expected action, the status and the body.
     pub(crate) async fn start(answers: impl IntoIterator<Item = (&'static str, u16, Value)>) -> Self {
         let told: Script = Arc::default();
         told.lock().unwrap().answers = answers.into_iter().collect();
@@ -47,7 +47,7 @@ impl Fake {
         Self { told, config, serving }
     }
 
-    /// Actions and bodies so far; every answer was asked for.
+    /// Recorded actions and bodies. Asserts that every answer was used.
     pub(crate) fn asked(&self) -> Vec<(String, Value)> {
         let told = self.told.lock().unwrap();
         assert!(told.answers.is_empty(), "never asked for: {:?}", told.answers);
@@ -61,7 +61,7 @@ impl Drop for Fake {
     }
 }
 
-/// As a service refuses.
+/// An error answer of a service.
 pub(crate) fn refusal(code: &str, message: &str) -> Value {
     json!({"__type": code, "Message": message, "message": message})
 }

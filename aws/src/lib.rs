@@ -1,5 +1,4 @@
-//! AWS: tables registered in Glue, clusters on EMR, secrets of the Parameter Store. Objects in S3 are read and written by the
-//! engine's own stores.
+//! AWS: tables in Glue, clusters on EMR, secrets in the Parameter Store. The engine's own stores read and write S3.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

@@ -1,4 +1,4 @@
-//! Values of the Parameter Store.
+//! Reads the Parameter Store.
 
 use pulse_core::{Error, Result};
 
@@ -8,7 +8,7 @@ use crate::error::from_sdk;
 /// A parameter's value, decrypted.
 ///
 /// # Errors
-/// `Invalid` when there is none or it may not be read, `Unavailable` when AWS does not answer.
+/// `Invalid` when it does not exist or access is denied, `Unavailable` when AWS does not answer.
 pub async fn parameter(clients: &Clients, name: &str) -> Result<String> {
     let doing = format!("read parameter {name}");
     let answer = clients.ssm().get_parameter().name(name).with_decryption(true).send().await.map_err(|e| {

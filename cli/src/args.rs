@@ -105,7 +105,10 @@ pub(crate) enum Command {
     Init(InitOptions),
     /// Parse, resolve and plan every job; touches no data. With `--lake` on the command line, also compare the jobs' columns with
     /// those of the lake's tables, and report columns that a run would lose.
-    Check,
+    Check {
+        /// Jobs to check, and those that they read; all when none is named. `*`, `+name` and `name+` mean what they do for `run`.
+        jobs: Vec<String>,
+    },
     /// Show what a run would do: what changed, files and bytes to read, where it would run. Reads logs, no data.
     Plan(Selection),
     /// Run jobs in the order of their dependencies, independent ones side by side.
@@ -113,6 +116,16 @@ pub(crate) enum Command {
     /// Compute the intervals of a span of time that a job's table lacks, or with --restate all of them. Shows what it will do,
     /// asks, and works in chunks: one run for each. Runs in this process.
     Backfill(BackfillOptions),
+    /// Run what the project's schedules make due now, each time once. For a timer: cron, systemd or EventBridge calls it every few
+    /// minutes. Ends with the exit code of the worst run; 0 when nothing is due.
+    RunDue {
+        /// Where: in this process, or on the scheduler's executors.
+        #[arg(long, default_value = "local", env = "PULSE_ON")]
+        on: Where,
+    },
+    /// Show the schedules of project.toml.
+    #[command(subcommand)]
+    Schedule(ScheduleAction),
     /// Hand jobs to a scheduler and print the trigger's id.
     Submit(SubmitOptions),
     /// Run a scheduler or an executor.
@@ -143,9 +156,9 @@ pub(crate) enum Command {
     Graph(GraphOptions),
     /// Write a site about the project: pages of HTML about each table and source, without scripts and without a network.
     Docs(DocsOptions),
-    /// Run the jobs' fixtures.
+    /// Run the jobs' fixtures. A mistake in a job stops only its own.
     Test {
-        /// Jobs to test; all when none is named.
+        /// Jobs to test; all when none is named. `*`, `+name` and `name+` mean what they do for `run`.
         jobs: Vec<String>,
     },
     /// Make data up.
@@ -165,8 +178,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct QueryOptions {
-    /// A query, such as "select count(*) from silver.bars_1m", `show tables` or `describe silver.bars_1m`. `silver.bars_1m@3` is the
-    /// table as it was in version 3. Read from stdin where it is not given.
+    /// A query, such as "select count(*) from silver.bars_1m", `show tables` or `describe silver.bars_1m`; several are separated by
+    /// `;`, and each prints its answer. `silver.bars_1m@3` is the table as it was in version 3, and `$name` the value of a variable of
+    /// the project. Read from stdin where it is not given.
     pub(crate) sql: Option<String>,
     /// File that holds the query.
     #[arg(long, value_name = "FILE", conflicts_with = "sql")]
@@ -264,6 +278,20 @@ pub(crate) struct SubmitOptions {
     /// Names this submission: the same key again is the same trigger. A fresh one when it is not given.
     #[arg(long)]
     pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ScheduleAction {
+    /// Each schedule with its next time and the last one that ran.
+    List,
+    /// The next times of one schedule.
+    Next {
+        /// The schedule's name in project.toml.
+        name: String,
+        /// Times to print.
+        #[arg(long, default_value_t = 10)]
+        count: usize,
+    },
 }
 
 #[derive(Debug, Clone, Subcommand)]
@@ -398,6 +426,9 @@ pub(crate) enum Runs {
         /// Number of runs.
         #[arg(long, default_value_t = 30)]
         limit: usize,
+        /// All runs of submitted triggers that have not ended, and no others. Costs one listing of the lake while there are none.
+        #[arg(long, conflicts_with = "limit")]
+        open: bool,
     },
     /// Show one trigger's runs, or one run, in detail.
     Show {
@@ -499,11 +530,12 @@ pub(crate) enum TableAction {
         /// Its new name, such as `silver.bars_1m`.
         new: String,
     },
-    /// Delete a table: its files, its log and its entry in the catalog.
+    /// Delete tables: their files, their logs and their entries in the catalog.
     Drop {
-        /// Table, such as `silver.bars_1m`.
-        name: String,
-        /// Delete the table of its rejected rows too.
+        /// Tables, such as `silver.bars_1m`. `*` stands for any text (`gold.*`).
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Delete the tables of their rejected rows too.
         #[arg(long)]
         quarantine: bool,
         /// Do not ask.
@@ -514,7 +546,7 @@ pub(crate) enum TableAction {
     Forget {
         /// Table, such as `silver.bars_1m`.
         name: String,
-        /// As `plan` names them: the path below the source's root, or `raw.SOURCE/PATH`.
+        /// As `plan` names them: the path below the source's root, or `raw.SOURCE/PATH`. `*` stands for any text, of files that are gone.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<String>,
         /// Do not ask.

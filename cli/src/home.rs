@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use chrono::Utc;
+use pulse_core::Diagnostic;
 use pulse_core::project::{Environment, Parsed, Place, Project, ProjectFiles};
 use pulse_core::{Error, Result};
 
@@ -29,6 +30,8 @@ pub(crate) struct Home {
     files: ProjectFiles,
     /// With values in place of variables.
     rendered: ProjectFiles,
+    /// Those of them in which variables have no value: path and mistake.
+    unrendered: BTreeMap<String, Diagnostic>,
 }
 
 /// What the options mean here.
@@ -73,8 +76,8 @@ impl Home {
             (None, Some(place)) => resolved(place, &folder)?,
             (None, None) => beside(&folder)?.join(LAKE).to_string_lossy().into_owned(),
         };
-        let rendered = environment.render(files.clone())?;
-        Ok(Self { lake, folder, environment, files, rendered })
+        let (rendered, unrendered) = environment.render(&files);
+        Ok(Self { lake, folder, environment, files, rendered, unrendered })
     }
 
     /// Whether there is one: a lake can be looked after where its project is not.
@@ -82,7 +85,7 @@ impl Home {
         self.files.contains_key(PROJECT_FILE)
     }
 
-    /// The project's files with values in place of variables.
+    /// The project's files with values in place of variables, as far as they have one.
     ///
     /// # Errors
     /// `Invalid` where its folder does not exist.
@@ -99,7 +102,19 @@ impl Home {
     /// # Errors
     /// `Invalid` with each mistake in each file, or with a value that is of no use.
     pub(crate) fn project(&self) -> Result<Project> {
-        self.with_values(Project::parse(self.files()?)?)
+        let files = self.files()?;
+        match self.unrendered.is_empty() {
+            true => self.with_values(Project::parse(files)?),
+            false => Err(Error::from_diagnostics(self.unrendered.values().cloned().collect())),
+        }
+    }
+
+    /// A query at hand with values in place of variables, and expressions in place of calls of functions.sql.
+    ///
+    /// # Errors
+    /// `Invalid` with the place in the text, which messages call `name`.
+    pub(crate) fn render_query(&self, name: &str, text: &str) -> Result<String> {
+        self.environment.render_query(name, text)
     }
 
     /// The jobs that are in order, and the mistakes of the others.
@@ -107,18 +122,27 @@ impl Home {
     /// # Errors
     /// `Invalid` with mistakes that are not of a single job.
     pub(crate) fn parsed(&self) -> Result<Parsed> {
-        let parsed = Parsed::new(self.files()?)?;
-        Ok(Parsed { project: self.with_values(parsed.project)?, ..parsed })
+        let parsed = Parsed::with_unrendered(self.files()?, &self.unrendered)?;
+        // A source with a mistake may be the one that uses a variable.
+        let project = match parsed.sources {
+            None => self.with_values(parsed.project)?,
+            Some(_) => self.with_places(parsed.project)?,
+        };
+        Ok(Parsed { project, ..parsed })
     }
 
     fn with_values(&self, project: Project) -> Result<Project> {
         self.environment.check_names(&project.variables())?;
+        self.with_places(project)
+    }
+
+    fn with_places(&self, project: Project) -> Result<Project> {
         Ok(project.with_variables(&self.places_of(&project)?))
     }
 
     /// Values of the variables in sources.toml: folders and URLs, and parts of the URLs of databases.
     pub(crate) fn places(&self) -> Result<BTreeMap<String, String>> {
-        self.places_of(&Project::parse(self.files()?)?)
+        self.places_of(&Parsed::with_unrendered(self.files()?, &self.unrendered)?.project)
     }
 
     fn places_of(&self, project: &Project) -> Result<BTreeMap<String, String>> {

@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pulse_core::Error;
+use pulse_engine::source::file::is_decoding;
 
 use args::{Arguments, Command};
 
@@ -46,6 +47,14 @@ const LAST_WAIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     complete::answer();
+    // The stack of a process's first thread is what the shell says.
+    match std::thread::Builder::new().name("main".to_owned()).stack_size(STACK_BYTES).spawn(carry_out) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(error) => ended(&Error::unavailable("the process cannot start its threads").with_source(error)),
+    }
+}
+
+fn carry_out() -> ExitCode {
     let arguments = Arguments::of_command_line();
     output::set_colours(arguments.global.colour);
     keep_quiet_of_known_panics();
@@ -69,23 +78,25 @@ fn main() -> ExitCode {
         }
         Err(error) => Err(Error::unavailable("the process cannot start its threads").with_source(error)),
     };
-    result.unwrap_or_else(|error| {
-        output::error(&error);
-        ExitCode::from(output::exit_code(&error))
-    })
+    result.unwrap_or_else(|error| ended(&error))
+}
+
+fn ended(error: &Error) -> ExitCode {
+    output::error(error);
+    ExitCode::from(output::exit_code(error))
 }
 
 /// Set once there is nothing left to tell.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// Panics of others that are no news: of an upload that failed and cannot be aborted, which delta-rs catches and the run tells
+/// Panics of others that are no news: of a decoder on a damaged file, which the reader reports as the file's fault, of an upload that failed and cannot be aborted, which delta-rs catches and the run tells
 /// as an error, and of threads that the end of the process cuts off.
 fn keep_quiet_of_known_panics() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let file = panic.location().map(std::panic::Location::file).unwrap_or_default();
         let is_upload = file.contains("object_store") && file.ends_with("buffered.rs");
-        if !is_upload && !ENDING.load(Ordering::Relaxed) {
+        if !is_upload && !is_decoding() && !ENDING.load(Ordering::Relaxed) {
             tell(panic);
         }
     }));
@@ -95,10 +106,12 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
     let global = arguments.global;
     match arguments.command {
         Command::Init(options) => command::init::init(&options),
-        Command::Check => command::check::check(&global).await,
+        Command::Check { jobs } => command::check::check(&global, &jobs).await,
         Command::Plan(selection) => command::plan::plan(&global, &selection).await,
         Command::Backfill(options) => command::backfill::backfill(&global, &options).await,
         Command::Run(options) => command::run::run(&global, &options).await,
+        Command::RunDue { on } => command::schedule::run_due(&global, on).await,
+        Command::Schedule(action) => command::schedule::schedule(&global, action).await,
         Command::Submit(options) => command::submit::submit(&global, &options).await,
         Command::Certs(action) => command::certs::certs(action),
         Command::Serve(role) => command::serve::serve(&global, role).await,

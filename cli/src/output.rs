@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Field, Schema};
-use arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow;
+use pulse_core::shown::shown;
 use pulse_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -51,7 +51,7 @@ pub(crate) fn error(error: &Error) {
         source = inner.source();
     }
     let text = text.trim_end();
-    eprintln!("{text}{causes}");
+    eprintln!("{text}{}", shown(&causes));
 }
 
 /// All of them, and the exit code of the first; none when there are none.
@@ -83,29 +83,6 @@ pub(crate) fn data(text: &str) {
 
 pub(crate) fn line(text: &str) {
     data(&format!("{text}\n"));
-}
-
-pub(crate) fn batches(batches: &[RecordBatch], output: Output) -> Result<()> {
-    let unprintable = |e: arrow::error::ArrowError| Error::data("the answer cannot be printed").with_source(e);
-    match output {
-        Output::Table => line(&pretty_format_batches(batches).map_err(unprintable)?.to_string()),
-        Output::Json => {
-            let mut writer = json_writer(Vec::new());
-            for batch in batches {
-                writer.write(batch).map_err(unprintable)?;
-            }
-            writer.finish().map_err(unprintable)?;
-            data(&String::from_utf8_lossy(&writer.into_inner()));
-        }
-        Output::Csv => {
-            let mut writer = arrow::csv::Writer::new(Vec::new());
-            for batch in batches {
-                writer.write(&with_nested_as_json(batch).map_err(unprintable)?).map_err(unprintable)?;
-            }
-            data(&String::from_utf8_lossy(&writer.into_inner()));
-        }
-    }
-    Ok(())
 }
 
 /// An object for each line; every key is there, with null for no value.
@@ -163,6 +140,19 @@ pub(crate) fn table<T: Serialize>(head: &[&str], rows: &[Vec<String>], values: &
         Output::Table => data(&aligned(head, rows)),
     }
     Ok(())
+}
+
+/// A table for people. Programs get values of these keys in CSV, and whole ones in JSON: numbers and stamps, and no words for people.
+pub(crate) fn listing<T: Serialize>(
+    (head, keys): (&[&str], &[&str]),
+    rows: &[Vec<String>],
+    given: &[T],
+    output: Output,
+) -> Result<()> {
+    match output {
+        Output::Table => table(head, rows, given, output),
+        Output::Json | Output::Csv => values(keys, given, output),
+    }
 }
 
 /// What programs ask for of a command whose words are on stderr: JSON, or CSV with these keys; nothing for people.

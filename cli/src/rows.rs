@@ -1,14 +1,16 @@
 //! Rows of a query, as they come: for people a table of the first ones with the count, for programs all of them in bounded memory.
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
+use std::sync::Arc;
 
 use arrow::array::{Array as _, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use console::style;
 use datafusion::arrow;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt as _;
 use pulse_core::{Error, Result};
 use pulse_engine::error::from_datafusion;
@@ -48,6 +50,17 @@ pub(crate) async fn print(rows: SendableRecordBatchStream, shown: Shown) -> Resu
     // A reader that went away is no error.
     let _ = out.flush();
     Ok(all)
+}
+
+/// Prints rows that are at hand, as those of a query.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) async fn print_batches(batches: Vec<RecordBatch>, output: Output) -> Result<()> {
+    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    let rows = RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches.into_iter().map(Ok)));
+    let width = if std::io::stdout().is_terminal() { crate::output::width() } else { None };
+    print(Box::pin(rows), Shown { output, limit: None, width }).await.map(|_| ())
 }
 
 /// Hands on at most `limit` rows, and counts all.
@@ -137,8 +150,10 @@ fn texts(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
     let columns = batch.columns().iter();
     let formatters = columns.map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
     let formatters = formatters.collect::<std::result::Result<Vec<_>, _>>().map_err(unprintable)?;
+    // Also of a column of nothing but nulls, which has no type and no list of them.
+    let nulls: Vec<_> = batch.columns().iter().map(|column| column.logical_nulls()).collect();
     let cell = |row: usize, column: usize| -> Result<Option<String>> {
-        if batch.column(column).is_null(row) {
+        if nulls[column].as_ref().is_some_and(|nulls| nulls.is_null(row)) {
             return Ok(None);
         }
         formatters[column].value(row).try_to_string().map(Some).map_err(unprintable)
@@ -263,10 +278,7 @@ fn fitted(mut widths: Vec<usize>, width: Option<usize>) -> (Vec<usize>, usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
-    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, NullArray, StringArray};
 
     use super::*;
 
@@ -314,6 +326,18 @@ mod tests {
         assert_eq!(text, "n,text,x\n0,,0.5\n1,\"\",0.5\n2,\"a,\"\"2\"\"\n\",0.5\n");
         let (text, _) = printed(Output::Json, None, None, vec![batch(0, 2)]).await;
         assert_eq!(text, "{\"n\":0,\"text\":null,\"x\":0.5}\n{\"n\":1,\"text\":\"\",\"x\":0.5}\n");
+    }
+
+    #[tokio::test]
+    async fn a_column_of_nothing_but_nulls_is_empty() {
+        console::set_colors_enabled(false);
+        let column: ArrayRef = Arc::new(NullArray::new(1));
+        let columns = [("x", Arc::clone(&column), true), ("y", column, true)];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        let (text, _) = printed(Output::Csv, None, None, vec![batch.clone()]).await;
+        assert_eq!(text, "x,y\n,\n");
+        let (text, _) = printed(Output::Table, None, None, vec![batch]).await;
+        assert!(text.contains("| NULL | NULL |"), "{text}");
     }
 
     #[tokio::test]

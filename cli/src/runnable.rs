@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pulse_core::graph::Graph;
 use pulse_core::name::TableName;
-use pulse_core::project::{Parsed, Project, ProjectFiles};
+use pulse_core::project::{Job, Parsed, Project, ProjectFiles};
+use pulse_core::run::{NotRun, NotRunJobs, RunError};
 use pulse_core::settings::Settings;
-use pulse_core::{Error, Result};
+use pulse_core::{Diagnostic, Error, Result};
 use pulse_engine::job::{ExternalSchemas, Inferred, check_each};
 
 use crate::args::{Global, Selection};
@@ -25,8 +26,12 @@ pub(crate) struct Selected {
 impl Selected {
     /// # Errors
     /// `Invalid` for a name that no job has, or an interval that a named job does not take.
-    pub(crate) fn new(parsed: Parsed, selection: &Selection) -> Result<Self> {
+    pub(crate) fn new(mut parsed: Parsed, selection: &Selection) -> Result<Self> {
         let graph = setup::graph(&parsed.graph()?, selection)?;
+        // No job reports the mistakes of its sources.
+        if let (true, Some(mistakes)) = (graph.order().is_empty(), parsed.sources.take()) {
+            return Err(mistakes);
+        }
         let is_good = |name: &&TableName| parsed.project.jobs.contains_key(*name);
         let good: Vec<TableName> = graph.order().iter().filter(is_good).cloned().collect();
         // A pattern names no job: of its jobs, those without an interval run as usual.
@@ -38,29 +43,124 @@ impl Selected {
 
     /// What can run, as planning found it.
     fn runnable(self, checked: Inferred) -> Result<Runnable> {
-        let Self { parsed, graph: selected, good } = self;
+        let Self { mut parsed, graph: selected, good } = self;
         let mut blocked = checked.blocked;
-        blocked.extend(parsed.blocked.into_iter().filter(|(name, _)| selected.contains(name)));
-        let wrong: BTreeSet<TableName> = checked.mistakes.iter().map(|(name, _)| name.clone()).collect();
-        // A mistake upstream of the selection is the reason why a selected job is blocked.
-        let is_reason = |name: &TableName| selected.contains(name) || blocked.values().any(|up| up == name);
-        let mistakes = parsed.mistakes.into_iter().filter(|(name, _)| is_reason(name)).map(|(_, mistake)| mistake);
-        let mistakes = mistakes.chain(checked.mistakes.into_iter().map(|(_, mistake)| mistake)).collect();
-        let can_run = |name: &&TableName| !wrong.contains(*name) && !blocked.contains_key(*name);
+        blocked.extend(std::mem::take(&mut parsed.blocked));
+        let mut wrong: BTreeMap<TableName, Error> = std::mem::take(&mut parsed.mistakes);
+        wrong.extend(checked.mistakes);
+        let can_run = |name: &&TableName| !wrong.contains_key(*name) && !blocked.contains_key(*name);
         let runs: Vec<TableName> = good.iter().filter(can_run).cloned().collect();
         let good = parsed.project.jobs.keys().filter(can_run).cloned().collect();
-        Ok(Runnable { graph: selected.select(&runs)?, project: parsed.project, mistakes, blocked, good })
+        let not_run = selected.order().iter().filter(|name| !can_run(name));
+        let why = |name: &TableName| match (wrong.get(name), blocked.get(name)) {
+            (Some(error), _) => Some(NotRun::Mistake(RunError::from(error))),
+            (None, upstream) => Some(NotRun::Needs(upstream?.clone())),
+        };
+        let not_run: NotRunJobs = not_run.filter_map(|name| Some((name.clone(), why(name)?))).collect();
+        // A mistake upstream of the selection is the reason why a selected job is blocked.
+        let mut reasons: BTreeSet<TableName> = BTreeSet::new();
+        for name in not_run.keys() {
+            let mut name = Some(name);
+            while let Some(next) = name.filter(|next| reasons.insert((*next).clone())) {
+                name = blocked.get(next);
+            }
+        }
+        let mistakes = distinct(wrong.into_iter().filter(|(name, _)| reasons.contains(name)).map(|(_, error)| error));
+        let graph = selected.select(&runs)?;
+        Ok(Runnable { graph, parsed, mistakes, not_run, good })
     }
+}
+
+/// Jobs to look at, of which some may have mistakes: those that patterns name, or all.
+pub(crate) struct Looked {
+    pub(crate) parsed: Parsed,
+    /// In the order of their dependencies.
+    pub(crate) names: Vec<TableName>,
+    /// All jobs whose queries can be planned.
+    pub(crate) whole: Project,
+}
+
+impl Looked {
+    /// # Errors
+    /// `Invalid` with a mistake in project.toml, or for a pattern that names no job.
+    pub(crate) fn new(parsed: Parsed, patterns: &[String]) -> Result<Self> {
+        let graph = parsed.graph()?;
+        let names = match patterns {
+            [] => graph.order().to_vec(),
+            patterns => graph.matching(patterns)?,
+        };
+        Ok(Self { whole: parsed.whole(), parsed, names })
+    }
+
+    /// Those of the jobs that can be planned.
+    pub(crate) fn to_plan(&self) -> Vec<TableName> {
+        self.names.iter().filter(|name| self.whole.jobs.contains_key(*name)).cloned().collect()
+    }
+
+    /// Each job with its mistakes: of the named jobs and of those that they need.
+    pub(crate) fn mistakes(&self, planned: Vec<(TableName, Error)>) -> BTreeMap<TableName, Error> {
+        let mut needed: BTreeSet<TableName> = BTreeSet::new();
+        let mut open = self.names.clone();
+        while let Some(name) = open.pop() {
+            if needed.insert(name.clone()) {
+                open.extend(self.parsed.upstream.get(&name).into_iter().flatten().cloned());
+            }
+        }
+        let parsed = self.parsed.mistakes.iter().filter(|(name, _)| needed.contains(*name));
+        let mut mistakes: BTreeMap<TableName, Error> =
+            parsed.map(|(name, error)| (name.clone(), Error::from_diagnostics(error.diagnostics().to_vec()))).collect();
+        for (name, error) in planned {
+            let error = match mistakes.remove(&name) {
+                Some(known) => with_query(known, &error, self.whole.jobs.get(&name).map(Job::query_path)),
+                None => error,
+            };
+            mistakes.insert(name, error);
+        }
+        mistakes
+    }
+}
+
+/// The mistakes of a job, and those of its query that planning found besides. What else it found may follow from the first ones.
+fn with_query(known: Error, planned: &Error, query: Option<String>) -> Error {
+    let known = known.diagnostics().to_vec();
+    let is_known = |one: &Diagnostic| known.iter().any(|other| (&other.path, &other.span) == (&one.path, &one.span));
+    let is_new = |one: &&Diagnostic| Some(&one.path) == query.as_ref() && !is_known(one);
+    let new: Vec<Diagnostic> = planned.diagnostics().iter().filter(is_new).cloned().collect();
+    Error::from_diagnostics(known.into_iter().chain(new).collect())
+}
+
+/// Mistakes without those that stand in one before: jobs that read the same source share its mistakes.
+pub(crate) fn distinct(errors: impl IntoIterator<Item = Error>) -> Vec<Error> {
+    let mut seen: Vec<Diagnostic> = Vec::new();
+    let mut kept = Vec::new();
+    for error in errors {
+        let new: Vec<Diagnostic> = error.diagnostics().iter().filter(|one| !seen.contains(one)).cloned().collect();
+        match (error.diagnostics().len(), new.len()) {
+            (0, _) => kept.push(error),
+            (_, 0) => {}
+            (all, some) if all == some => kept.push(error),
+            _ => kept.push(Error::from_diagnostics(new.clone())),
+        }
+        seen.extend(new);
+    }
+    kept
+}
+
+/// Jobs of one trigger.
+pub(crate) struct Planned {
+    pub(crate) graph: Graph,
+    pub(crate) not_run: NotRunJobs,
 }
 
 /// What of a selection can run, and why the rest cannot.
 pub(crate) struct Runnable {
     /// Without the jobs that cannot run.
-    pub(crate) project: Project,
     pub(crate) graph: Graph,
+    /// The project's jobs that cannot run may be among its own.
+    parsed: Parsed,
     pub(crate) mistakes: Vec<Error>,
-    /// Jobs that need the table of one with a mistake, and that one.
-    blocked: BTreeMap<TableName, TableName>,
+    /// Selected jobs that cannot run.
+    pub(crate) not_run: NotRunJobs,
     /// All jobs without a mistake that need none with one, also those that are not selected.
     good: BTreeSet<TableName>,
 }
@@ -75,12 +175,18 @@ impl Runnable {
         selected.runnable(checked)
     }
 
-    /// The project's files without the jobs that cannot run.
-    pub(crate) fn files(&self, all: &ProjectFiles) -> ProjectFiles {
-        match self.mistakes.is_empty() {
-            true => all.clone(),
-            false => Parsed::files(all, &self.good),
-        }
+    /// The project without the jobs that do not parse.
+    pub(crate) fn project(&self) -> Project {
+        self.parsed.project.clone()
+    }
+
+    /// The project's files without the jobs that cannot run, and without sources that have a mistake.
+    pub(crate) fn files(&self, all: &ProjectFiles) -> Result<ProjectFiles> {
+        self.parsed.good_files(all, &self.good)
+    }
+
+    pub(crate) fn planned(&self) -> Planned {
+        Planned { graph: self.graph.clone(), not_run: self.not_run.clone() }
     }
 
     /// The exit code where what could run ended with another one.
@@ -94,8 +200,10 @@ impl Runnable {
     /// Reports what cannot run.
     pub(crate) fn report(&self) {
         output::errors(&self.mistakes);
-        for (name, upstream) in &self.blocked {
-            eprintln!("not run: {name} reads {upstream}, which has a mistake");
+        for (name, why) in &self.not_run {
+            if let NotRun::Needs(upstream) = why {
+                eprintln!("not run: {name} reads {upstream}, which has a mistake or needs a job that has one");
+            }
         }
     }
 
@@ -140,7 +248,9 @@ mod tests {
         let runnable = Selected::new(parsed(broken), &selection(jobs)).unwrap().runnable(checked).unwrap();
         let words =
             |names: &mut dyn Iterator<Item = &TableName>| names.map(TableName::to_string).collect::<Vec<_>>().join(" ");
-        let blocked = words(&mut runnable.blocked.keys());
+        let needs = |(name, why): (&TableName, &NotRun)| matches!(why, NotRun::Needs(_)).then_some(name.clone());
+        let blocked: Vec<TableName> = runnable.not_run.iter().filter_map(needs).collect();
+        let blocked = words(&mut blocked.iter());
         (words(&mut runnable.graph.order().iter()), runnable.mistakes.len(), blocked)
     }
 

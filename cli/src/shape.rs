@@ -210,9 +210,10 @@ pub(crate) struct CatalogChange {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Tested {
     pub(crate) job: String,
-    pub(crate) test: String,
+    /// Null for a job that cannot be tested.
+    pub(crate) test: Option<String>,
     pub(crate) passed: bool,
-    /// A line for each row that is missing or not expected.
+    /// A line for each row that is missing or not expected, or why there was no test.
     pub(crate) differences: Vec<String>,
 }
 
@@ -244,10 +245,15 @@ pub(crate) struct Run {
     pub(crate) inputs: Vec<InputRecord>,
     /// Version of the table that it committed.
     pub(crate) version: Option<u64>,
+    /// Rows that the query yielded, with the records that the reader rejected. They are written, quarantined or dropped.
     pub(crate) rows_in: u64,
+    /// Rows of the query in the table's new files.
     pub(crate) rows_out: u64,
+    /// Rejected by the reader, or by an expectation with `on_fail = "quarantine"`.
     pub(crate) rows_quarantined: u64,
+    /// Taken out by an expectation with `on_fail = "drop"`.
     pub(crate) rows_dropped: u64,
+    /// Size of the files of all sources that were read, whole; files of its own table that a merge looks into do not count.
     pub(crate) bytes_read: u64,
     pub(crate) bytes_written: u64,
     pub(crate) files_added: u64,
@@ -262,6 +268,68 @@ pub(crate) struct Run {
     pub(crate) failures: Vec<Failure>,
     /// Why it was skipped or cancelled.
     pub(crate) reason: Option<String>,
+}
+
+/// Of a run, what CSV has: all that is one value.
+pub(crate) const RUN_KEYS: [&str; 17] = [
+    "run",
+    "job",
+    "attempt",
+    "state",
+    "started",
+    "ended",
+    "seconds",
+    "version",
+    "rows_in",
+    "rows_out",
+    "rows_quarantined",
+    "rows_dropped",
+    "bytes_read",
+    "bytes_written",
+    "files_added",
+    "files_removed",
+    "reason",
+];
+
+/// A cluster on EMR.
+#[derive(Debug, Serialize, JsonSchema)]
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only its schema is printed"))]
+pub(crate) struct Cluster {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    /// Why it is in this state, when EMR says.
+    pub(crate) reason: String,
+    pub(crate) log_uri: String,
+    pub(crate) created: Option<String>,
+    /// Seconds after which EMR ends it when it is idle.
+    pub(crate) idle_timeout: Option<i64>,
+    pub(crate) groups: Vec<MachineGroup>,
+    /// Newest first.
+    pub(crate) steps: Vec<Step>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only its schema is printed"))]
+pub(crate) struct MachineGroup {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// `primary`, `core`, `task` or `other`.
+    pub(crate) role: String,
+    /// `on_demand` or `spot`.
+    pub(crate) market: String,
+    pub(crate) instance_type: String,
+    pub(crate) requested: u64,
+    pub(crate) running: u64,
+    pub(crate) state: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[cfg_attr(not(feature = "aws"), allow(dead_code, reason = "only its schema is printed"))]
+pub(crate) struct Step {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) state: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -322,4 +390,27 @@ impl From<&RunRecord> for Run {
             reason: record.reason.clone(),
         }
     }
+}
+
+/// A schedule of the project.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Schedule {
+    pub(crate) schedule: String,
+    pub(crate) cron: String,
+    pub(crate) time_zone: String,
+    /// Patterns of jobs; empty for all jobs.
+    pub(crate) jobs: Vec<String>,
+    pub(crate) enabled: bool,
+    /// Null while it is paused.
+    pub(crate) next: Option<String>,
+    /// The newest time whose jobs have run.
+    pub(crate) last: Option<String>,
+}
+
+/// A time of a schedule.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ScheduledTime {
+    /// In the schedule's time zone.
+    pub(crate) local: String,
+    pub(crate) time: String,
 }

@@ -39,6 +39,8 @@ pub(crate) async fn watch(mut notices: UnboundedReceiver<Notice>, jobs: usize) -
                 let word = style(format!("{:<10}", "retried")).for_stderr().yellow();
                 live.say(&format!("{word} {:<24} attempt {attempt} in {after:.1} s: {error}", job.to_string()));
             }
+            // Its mistake is reported already.
+            Notice::NotRun { record } => records.push(*record),
             Notice::Ended { record, error } => {
                 live.ended(&record.job, true);
                 let (warnings, mode) = reported.remove(&record.job).unzip();
@@ -144,14 +146,25 @@ pub(crate) fn summary(watched: &Watched) -> String {
     let unchanged = watched.records.iter().filter(|record| record.state == RunState::Unchanged).count();
     let note = if unchanged == watched.records.len() { "; nothing changed, nothing was committed" } else { "" };
     format!(
-        "\n{}\n{} in {:.1} s: {} written, {} quarantined, {} dropped{note}\n",
+        "\n{}{}\n{} in {:.1} s: {} written, {} quarantined, {} dropped{note}\n",
         table(&watched.records, output::width()),
+        not_begun(&watched.records),
         plural(watched.records.len() as u64, "run"),
         watched.elapsed.as_secs_f64(),
         plural(total(|record| record.counts.rows_out), "row"),
         count(total(|record| record.counts.rows_quarantined)),
         count(total(|record| record.counts.rows_dropped)),
     )
+}
+
+/// Why some runs never began, a line for each.
+fn not_begun(records: &[RunRecord]) -> String {
+    let why = |record: &RunRecord| {
+        let error = record.error.as_ref().map(|error| error.message.as_str());
+        let first = error.or(record.reason.as_deref())?.lines().next()?;
+        Some(format!("  {}: {first}\n", record.job))
+    };
+    records.iter().filter(|record| record.started.is_none()).filter_map(why).collect()
 }
 
 /// As many columns as fit.

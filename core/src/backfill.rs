@@ -1,4 +1,4 @@
-//! How a backfill cuts a span of time into runs.
+//! Splits the time range of a backfill into runs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::interval_set::IntervalSet;
 use crate::manifest::IntervalUnit;
 use crate::{Error, Result};
 
-/// Length of the span of one run.
+/// Length of the time range of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
     count: u32,
@@ -18,7 +18,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Of a job with intervals of this unit, unless somebody chooses.
+    /// The default for a job with intervals of this unit.
     pub fn usual(unit: IntervalUnit) -> Self {
         match unit {
             IntervalUnit::Hour => Self { count: 1, unit: IntervalUnit::Day },
@@ -27,16 +27,16 @@ impl Chunk {
         }
     }
 
-    /// The span in pieces of this length, oldest first; the last one may be shorter.
+    /// The range in chunks of this length, oldest first; the last one may be shorter.
     ///
     /// # Errors
-    /// `Invalid` unless each piece is made of whole intervals of the job.
+    /// `Invalid` unless each chunk consists of whole intervals of the job.
     pub fn split(self, span: Interval, unit: IntervalUnit) -> Result<Vec<Interval>> {
         span.check_aligned(unit)?;
         let mut pieces = Vec::new();
         let mut start = span.start;
         for place in 1_u32.. {
-            // From the span's start, or a chunk of months would begin on ever earlier days.
+            // Counted from the start of the range; otherwise chunks of months would begin on ever earlier days.
             let end = self.after(span.start, place).filter(|end| *end < span.end).unwrap_or(span.end);
             let piece = Interval::new(start, end)?;
             piece.check_aligned(unit).map_err(|error| {
@@ -51,7 +51,7 @@ impl Chunk {
         Ok(pieces)
     }
 
-    /// The end of that many chunks; none beyond the calendar.
+    /// The end of that many chunks; `None` beyond the calendar.
     fn after(self, start: DateTime<Utc>, chunks: u32) -> Option<DateTime<Utc>> {
         let count = self.count.checked_mul(chunks)?;
         match self.unit {
@@ -100,14 +100,14 @@ impl fmt::Display for Chunk {
     }
 }
 
-/// Pieces that have something to compute.
+/// Chunks that have something to compute.
 #[must_use]
 pub fn open(pieces: Vec<Interval>, computed: &IntervalSet, restate: bool) -> Vec<Interval> {
     let is_open = |piece: &Interval| restate || !IntervalSet::from(Some(*piece)).without(computed).is_empty();
     pieces.into_iter().filter(is_open).collect()
 }
 
-/// The whole intervals of a downstream job that a span overlaps: those that have ended, from the job's start on.
+/// The intervals of a downstream job that overlap a range: whole ones that have ended, from the job's start on.
 #[must_use]
 pub fn overlapped(span: Interval, unit: IntervalUnit, start: DateTime<Utc>, now: DateTime<Utc>) -> Option<Interval> {
     let floor = unit.floor(span.end);
@@ -207,7 +207,7 @@ mod tests {
                 reached = piece.end;
             }
             prop_assert_eq!(reached, span.end);
-            // What was computed of them is not computed again, wherever it was cut off.
+            // Computed intervals are not recomputed, wherever the backfill was interrupted.
             for done in 0..pieces.len().min(5) {
                 let computed: IntervalSet = pieces[..done].iter().copied().collect();
                 prop_assert_eq!(open(pieces.clone(), &computed, false), pieces[done..].to_vec());

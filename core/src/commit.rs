@@ -1,66 +1,67 @@
-//! The commit protocol: an optimistic loop over a table's log as a state machine. Others write and read the log's entries.
+//! The commit protocol: an optimistic loop over a table's log as a state machine. The caller performs the reads and
+//! writes.
 //!
-//! A version of the log can be written once. Whoever finds it taken reads what stands there: its own commit, one of
-//! another attempt of its run, one that rules its own out, or a harmless one to commit after.
+//! A version of the log can be written only once. A commit that finds its version taken reads the entry there: it is
+//! its own commit, one of another attempt of its run, a conflicting one, or one to commit after.
 
 pub mod pair;
 
 use std::collections::BTreeSet;
 
-/// What one attempt of a run wants to commit, as far as others' commits matter to it.
+/// The properties of a commit that decide whether it conflicts with others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitIntent {
     pub run: String,
-    /// Names this attempt among all of all runs.
+    /// Unique id of this attempt.
     pub attempt: String,
-    /// Ids of the `txn` actions that it sets: bookmarks, and the number of the commit.
+    /// Ids of the `txn` actions that it sets: bookmarks, and the commit's sequence number.
     pub transactions: BTreeSet<String>,
     /// Files that it removes.
     pub removes: BTreeSet<String>,
     pub removal: Removal,
 }
 
-/// How a commit depends on the rows that were in the table.
+/// How a commit depends on the existing rows of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// Rows are added whatever is there.
+    /// Adds rows independently of the existing ones.
     Independent,
-    /// The rows that are there decide what is written or removed.
+    /// The existing rows decide what is written or removed.
     FromRows,
-    /// The same rows are written to other files; rows that others add are in files that are left alone.
+    /// Rewrites the same rows to other files; files with rows added by others are not touched.
     Moved,
 }
 
-/// What stands in one entry of the log.
+/// Summary of one log entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EntrySummary {
     pub run: Option<String>,
     pub attempt: Option<String>,
-    /// Schema, partitioning or protocol are set.
+    /// Changes schema, partitioning or protocol.
     pub redefines: bool,
     pub transactions: BTreeSet<String>,
     pub removes: BTreeSet<String>,
-    /// Files with rows that were not in the table before.
+    /// Adds files with rows that were not in the table before.
     pub adds_rows: bool,
 }
 
-/// What the store said.
+/// The store's answer to a write or read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitEvent {
     Written,
     AlreadyExists,
-    /// An error after which the entry may be there or not, or come later.
+    /// An error after which the entry may exist, not exist, or still appear.
     Doubtful,
-    /// An error after which the entry is not there.
+    /// An error after which the entry certainly does not exist.
     Refused,
     Entry(EntrySummary),
     NothingThere,
 }
 
-/// What to ask of the store next.
+/// The next request to the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitAction {
-    /// Write the entry of a version, after a backoff when it is not the first try.
+    /// Write the entry of a version, after a backoff unless it is the first attempt.
     Write {
         version: u64,
         retry: u32,
@@ -69,9 +70,9 @@ pub enum CommitAction {
         version: u64,
     },
     Done(CommitOutcome),
-    /// Not committed: the last error of the store says why.
+    /// Not committed: the store's last error says why.
     GiveUp,
-    /// Not committed: others came first at every try.
+    /// Not committed: every attempt lost against another commit.
     Overtaken,
 }
 
@@ -80,28 +81,28 @@ pub enum CommitOutcome {
     Committed {
         version: u64,
     },
-    /// An earlier try of this attempt had succeeded although its answer was lost.
+    /// An earlier write of this attempt had succeeded, but its answer was lost.
     AlreadyCommitted {
         version: u64,
     },
-    /// Another attempt of this run committed; ours must not.
+    /// Another attempt of this run committed; this one must not.
     CommittedByAnother {
         version: u64,
     },
-    /// Somebody else changed what we read; plan again.
+    /// A concurrent commit changed what this run read; plan again.
     Conflict {
         version: u64,
         reason: String,
     },
 }
 
-/// A write that may have been done is done again this often: the second finds what became of the first.
+/// Attempts at a write with unknown outcome: the second one finds out whether the first succeeded.
 const DOUBTFUL_WRITES: u32 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     Write,
-    /// For the entry of `version`, after a write of `first` was answered so.
+    /// Waiting for the entry of `version`, after a write of `first` got this answer.
     Read {
         first: u64,
         doubtful: bool,
@@ -109,7 +110,7 @@ enum Waiting {
     Nothing,
 }
 
-/// One commit. [`Self::start`] gives the first action, [`Self::apply`] each next one.
+/// One commit. [`Self::start`] returns the first action, [`Self::apply`] each following one.
 #[derive(Debug, Clone)]
 pub struct CommitProtocol {
     intent: CommitIntent,
@@ -130,7 +131,7 @@ impl CommitProtocol {
         CommitAction::Write { version: self.version, retry: 0 }
     }
 
-    /// The answer to one event. An event that nobody asked for ends the commit as not done.
+    /// The action after an event. An unexpected event ends the commit as not done.
     pub fn apply(&mut self, event: CommitEvent) -> CommitAction {
         match (self.waiting, event) {
             (Waiting::Write, CommitEvent::Written) => self.done(CommitOutcome::Committed { version: self.version }),
@@ -165,7 +166,7 @@ impl CommitProtocol {
         self.read(first, doubtful)
     }
 
-    /// `unsure`: the last write may still arrive. At the same version it cannot do harm, as only one of both gets there.
+    /// `unsure`: the last write may still arrive. This is harmless, as only one write at a version can succeed.
     fn write_again(&mut self, unsure: bool) -> CommitAction {
         self.retry += 1;
         self.doubtful += u32::from(unsure);
@@ -191,10 +192,10 @@ impl CommitProtocol {
     }
 }
 
-/// Why a commit that came first rules ours out; none when both stand, in whichever order.
+/// Why an earlier commit conflicts with ours; `None` if both are valid in either order.
 ///
-/// delta-rs' own checker lets two removals of one file pass when the winner only rearranged rows, and lets an overwrite
-/// pass over a concurrent append; either would double or lose rows.
+/// delta-rs' own conflict checker allows two removals of one file when the winner only rearranged rows, and an
+/// overwrite concurrent with an append; either would duplicate or lose rows.
 fn conflict(winner: &EntrySummary, ours: &CommitIntent) -> Option<String> {
     if winner.redefines {
         return Some("the table's definition changed".to_owned());

@@ -1,8 +1,8 @@
-//! What a run reads and which rows it replaces, decided once: from what was observed of the sources, from the table's bookmarks,
-//! and from what was asked. Planning, running and showing a plan all follow the [`RunPlan`] that comes out.
+//! Decides once what a run reads and which rows it replaces, from the observed sources, the table's bookmarks and the
+//! request. Planning, running and showing a plan all follow the resulting [`RunPlan`].
 //!
-//! The rule that it keeps: after the run, the table is a function of its inputs alone. Replacing everything implies reading
-//! everything: a [`RunPlan::Rebuild`] holds [`AllInputs`], which only this module makes, from all that was observed.
+//! Invariant: after the run, the table depends only on its inputs. Replacing everything implies reading everything: a
+//! [`RunPlan::Rebuild`] holds [`AllInputs`], which only this module creates, from all observed inputs.
 
 mod bookmarks;
 mod gone;
@@ -29,18 +29,18 @@ use gone::Gone;
 use loss::{observe, rebuild};
 use sinks::{Reads, reads};
 
-/// What is asked of a run.
+/// The request for a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
-    /// Compute these units of an interval job, also when they were computed before.
+    /// Compute these units of an interval job, even if they were computed before.
     pub interval: Option<Interval>,
-    /// Of `interval`, only what was not computed before.
+    /// Only the units of `interval` that were not computed before.
     #[serde(default, skip_serializing_if = "is_false")]
     pub missing_only: bool,
-    /// Compute all rows and replace all rows of the table.
+    /// Compute all rows and replace the whole table.
     #[serde(default, skip_serializing_if = "is_false")]
     pub rebuild: bool,
-    /// Rebuild also when rows of files that are gone are lost.
+    /// Rebuild even if rows of deleted files are lost.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_loss: bool,
 }
@@ -50,11 +50,11 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What matters of a job.
+/// The properties of a job that the decision needs.
 #[derive(Debug, Clone, Copy)]
 pub struct JobRules<'a> {
     pub sink: &'a Sink,
-    /// Of a query that uses `$interval_start` and `$interval_end`.
+    /// Set for a query that uses `$interval_start` and `$interval_end`.
     pub interval: Option<IntervalRules>,
     pub meaning: &'a Meaning,
 }
@@ -64,21 +64,22 @@ pub struct IntervalRules {
     pub unit: IntervalUnit,
     /// Start of the first interval.
     pub start: DateTime<Utc>,
-    /// Whether rows of one value of the sink's partition columns belong to one interval, as the query shows.
+    /// Whether the query proves that all rows of one partition of the sink belong to one interval.
     pub partitions_within: bool,
-    /// Whether rows of the table were quarantined. Those of one interval cannot be found again.
+    /// Whether the table has quarantined rows. They cannot be assigned to an interval.
     pub has_quarantine: bool,
 }
 
-/// The inputs at the moment of the run.
+/// The inputs as observed by the run.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     /// By source: path and fingerprint of every file.
     pub files: BTreeMap<String, BTreeMap<String, i64>>,
-    /// By source: what is asked to become of rows of files that are gone; they stay if nothing is said.
+    /// By source: what to do with rows of deleted files; by default they stay.
     pub on_missing: BTreeMap<String, OnMissing>,
     pub tables: BTreeMap<TableName, ObservedTable>,
-    /// Why the query over what changed may not yield what the change makes of the whole; `None` where it is proven to.
+    /// Why the query over the changed groups may differ from the changes of the full result; `None` if they are proven
+    /// equal.
     pub unproven: Option<String>,
 }
 
@@ -86,7 +87,7 @@ pub struct Observed {
 pub struct ObservedTable {
     pub mark: TableMark,
     pub read: Read,
-    /// Columns of the groups that are read whole.
+    /// Columns that define the groups to read.
     pub by: Vec<String>,
     pub since: Since,
 }
@@ -94,17 +95,17 @@ pub struct ObservedTable {
 /// What happened to a source table since its bookmark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Since {
-    /// It has no bookmark, or the bookmarked version can no longer be compared with.
+    /// There is no bookmark, or the bookmarked version can no longer be compared.
     Unknown,
     Nothing,
-    /// Rows came or went.
+    /// Rows were added or removed.
     Changed(Reach),
 }
 
 /// Which intervals of the query the changed rows belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// Rows of these times at most.
+    /// Only rows within these times.
     Within(IntervalSet),
     Anything,
 }
@@ -112,15 +113,15 @@ pub enum Reach {
 /// What changed in one source of files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileChanges {
-    /// Paths that were never read, and those of `replaced`.
+    /// New paths, and those of `replaced`.
     pub read: Vec<String>,
-    /// Paths that were read before with other content.
+    /// Paths that were read before with different content.
     pub replaced: Vec<String>,
-    /// Paths that are gone, whose rows go too.
+    /// Deleted paths whose rows are removed, too.
     pub removed: Vec<String>,
 }
 
-/// Every file of every source, and the pinned versions of all tables as a whole.
+/// Every file of every source, and the pinned versions of all tables in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllInputs {
     files: BTreeMap<String, Vec<String>>,
@@ -147,31 +148,31 @@ impl AllInputs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunPlan {
     Nothing,
-    /// Only what follows from the changes is computed, and only that is replaced.
+    /// Computes and replaces only the rows that the changes affect.
     Changes {
         files: BTreeMap<String, FileChanges>,
         intervals: IntervalSet,
-        /// Those of `intervals` that the table has rows of, which go.
+        /// The part of `intervals` for which the table has rows, which are removed.
         again: IntervalSet,
     },
-    /// All rows are computed and compared with the table's: what differs is added or closed, and nothing that was known goes.
+    /// Computes all rows and compares them with the table's. Differences are added or closed; no known row is removed.
     Observe {
         inputs: AllInputs,
-        /// Files that were read and are gone, as `source/path`: what was read from them is closed.
+        /// Deleted files that were read before, as `source/path`: their rows are closed.
         lost: Vec<String>,
     },
-    /// All rows are computed, and they replace all rows of the table.
+    /// Computes all rows and replaces the whole table.
     Rebuild {
         reason: String,
         inputs: AllInputs,
         intervals: IntervalSet,
-        /// Files that were read and are gone, as `source/path`: their rows cannot be read again.
+        /// Deleted files that were read before, as `source/path`: their rows cannot be read again.
         lost: Vec<String>,
     },
 }
 
 impl RunPlan {
-    /// Files that are gone and have no rows in the table any more after the run, as `source/path`.
+    /// Deleted files that have no rows in the table after the run, as `source/path`.
     fn without_rows(&self) -> impl Iterator<Item = String> {
         let files: Vec<String> = match self {
             Self::Nothing => Vec::new(),
@@ -198,7 +199,7 @@ impl RunPlan {
 /// Decides from observations alone; `known` is `None` for a table that does not exist.
 ///
 /// # Errors
-/// `Invalid` when an interval is asked for that does not fit the job.
+/// `Invalid` when the requested interval does not fit the job.
 pub fn decide(
     job: JobRules<'_>,
     known: Option<&Bookmarks>,
@@ -218,7 +219,7 @@ pub fn decide(
     if asked.rebuild {
         return rebuild("--rebuild".to_owned());
     }
-    // A table that was made again is one more content that is observed.
+    // To a sink that remembers, a recreated source table is just another observed content.
     let other_table = || if job.sink.remembers() { None } else { other_table(known, observed) };
     if let Some(reason) = job.meaning.change(&known.numbers).map(str::to_owned).or_else(other_table) {
         return rebuild(reason);
@@ -241,7 +242,7 @@ pub fn decide(
     };
     match plan {
         Step::Nothing => Ok(RunPlan::Nothing),
-        // Files that were read before hold rows of intervals that were not computed then.
+        // Files that were read before may hold rows of intervals that were not computed then.
         Step::Changes { intervals, again } if job.interval.is_some() => {
             Ok(RunPlan::Changes { files: inputs.read_whole(), intervals, again })
         }
@@ -296,7 +297,7 @@ fn not_comparable(name: &TableName) -> String {
     format!("{name} was not read before, or what was read is gone or of other types")
 }
 
-/// Why two sources that changed at once cannot be read by their changes: groups of one say nothing of those of the other.
+/// Why two sources that both changed cannot be read by their changes: their groups are unrelated.
 fn apart(observed: &Observed) -> Option<String> {
     let in_groups = |table: &ObservedTable| table.read == Read::Changed && !table.by.is_empty();
     let mut changed = observed.tables.iter().filter(|(_, table)| in_groups(table) && table.since != Since::Nothing);
@@ -307,10 +308,12 @@ fn apart(observed: &Observed) -> Option<String> {
     Some(format!("{first} and {second} changed, which are read by different columns"))
 }
 
-/// Intervals of one job: those that have ended, those that were computed, and those that were asked for.
+/// Intervals of one job: ended, computed and requested ones.
 struct Work<'a> {
     known: &'a Bookmarks,
     unit: Option<IntervalUnit>,
+    /// End of the last unit that has ended.
+    until: DateTime<Utc>,
     due: IntervalSet,
     asked: IntervalSet,
     missing_only: bool,
@@ -320,7 +323,7 @@ impl<'a> Work<'a> {
     fn new(job: JobRules<'_>, known: &'a Bookmarks, asked: &Asked, now: DateTime<Utc>) -> Result<Self> {
         let Some(rules) = job.interval else {
             let none = IntervalSet::default();
-            return Ok(Self { known, unit: None, due: none.clone(), asked: none, missing_only: false });
+            return Ok(Self { known, unit: None, until: now, due: none.clone(), asked: none, missing_only: false });
         };
         let until = rules.unit.floor(now);
         if let Some(interval) = asked.interval {
@@ -334,22 +337,29 @@ impl<'a> Work<'a> {
         }
         let due = Interval::new(rules.unit.floor(rules.start), until).ok();
         let missing_only = asked.missing_only;
-        Ok(Self { known, unit: Some(rules.unit), due: due.into(), asked: asked.interval.into(), missing_only })
+        Ok(Self { known, unit: Some(rules.unit), until, due: due.into(), asked: asked.interval.into(), missing_only })
     }
 
-    /// Of a table that does not exist: what was asked for, else all that is due. The rest stays missing, and the next run fills it.
+    /// For a new table: the requested intervals, else all due ones. Later runs fill the rest.
     fn first(&self) -> IntervalSet {
         if self.asked.is_empty() { self.due.clone() } else { self.asked.clone() }
     }
 
-    /// Of a rebuild: no interval that the table had is lost.
+    /// For a rebuild: keeps all intervals that the table had, as whole units. A former unit of the job may have been shorter, so that
+    /// the table had parts of units: they are computed as a whole, or left to a later run if they have not ended.
     fn all(&self) -> IntervalSet {
-        self.due.union(&self.asked).union(&self.known.intervals)
+        let ended = |unit: &Interval| unit.end <= self.until;
+        let parts = self.units(&self.known.intervals).without(&self.whole_units());
+        let parts: IntervalSet = self.split(&parts).filter(ended).collect();
+        self.due.union(&self.asked).union(&self.whole_units()).union(&parts)
     }
 
-    /// Computes what is missing or asked for, and what was computed from rows that changed since.
+    /// Computes missing or requested intervals, and those whose source rows changed.
     fn changes(&self, sink: &Sink, rules: IntervalRules, changed_files: Option<&str>, observed: &Observed) -> Step {
         let covered = &self.known.intervals;
+        if *covered != self.whole_units() {
+            return Step::Rebuild(format!("the table has parts of {}", rules.unit));
+        }
         let stale = match self.stale(changed_files, observed) {
             Ok(stale) => stale.intersection(covered),
             Err(reason) => return Step::Rebuild(reason),
@@ -370,6 +380,9 @@ impl<'a> Work<'a> {
             (false, Sink::OverwritePartitions { .. }) if !rules.partitions_within && !covered.is_empty() => {
                 Step::Rebuild("a partition may hold rows of several intervals".to_owned())
             }
+            (false, _) if !observed.files.is_empty() && work.iter().count() > 1 => {
+                Step::Rebuild(format!("{work} are computed, and a query over files is evaluated for one span of time"))
+            }
             (false, _) if rules.has_quarantine && !again.is_empty() => {
                 Step::Rebuild(format!("{again} is computed again, and its rows in the quarantine cannot be found"))
             }
@@ -381,7 +394,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Units whose source rows changed, or why that cannot be known.
+    /// Units whose source rows changed, or why these are unknown.
     fn stale(&self, changed_files: Option<&str>, observed: &Observed) -> std::result::Result<IntervalSet, String> {
         if self.known.intervals.is_empty() {
             return Ok(IntervalSet::default());
@@ -401,6 +414,23 @@ impl<'a> Work<'a> {
             }
         }
         Ok(stale)
+    }
+
+    /// The intervals that the table has, without parts of units.
+    fn whole_units(&self) -> IntervalSet {
+        let Some(unit) = self.unit else { return self.known.intervals.clone() };
+        let whole = |time: Interval| {
+            let first = unit.floor(time.start);
+            let start = if first == time.start { first } else { unit.next(time.start) };
+            Interval::new(start, unit.floor(time.end)).ok()
+        };
+        self.known.intervals.iter().filter_map(whole).collect()
+    }
+
+    /// The units of these times.
+    fn split<'s>(&self, times: &'s IntervalSet) -> impl Iterator<Item = Interval> + use<'s> {
+        let unit = self.unit;
+        times.iter().flat_map(move |time| unit.into_iter().flat_map(move |unit| time.split(unit)))
     }
 
     /// Whole units that overlap these times.

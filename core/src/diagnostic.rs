@@ -7,6 +7,8 @@ use std::sync::Arc;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
+use crate::shown::shown;
+
 /// One mistake in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -36,7 +38,7 @@ impl Diagnostic {
             line,
             column,
             span,
-            message: message.into(),
+            message: shown(&message.into()).into_owned(),
             help: None,
             source: Arc::clone(source),
         }
@@ -119,29 +121,10 @@ pub fn closest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     let limit = wrong.chars().count().div_ceil(3);
     known
         .into_iter()
-        .map(|name| (edits(wrong, name), name))
+        .map(|name| (strsim::osa_distance(wrong, name), name))
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, name)| name)
-}
-
-/// Letters to insert, remove, replace or swap with their neighbour to turn one word into the other.
-fn edits(from: &str, to: &str) -> usize {
-    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
-    for i in 1..=from.len() {
-        let mut row = vec![i];
-        for j in 1..=to.len() {
-            let replace = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
-            let mut least = replace.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[from.len()][to.len()]
 }
 
 fn first_line(text: &str, span: Range<usize>) -> Range<usize> {
@@ -232,8 +215,8 @@ mod tests {
         assert_eq!(closest("silver.bars1m", known), Some("silver.bars_1m"));
         assert_eq!(closest("gold.trend", known), Some("gold.trends"));
         assert_eq!(closest("bronze.sessions", known), None);
-        // The textbook's example, and a swap as one slip.
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("onwer", "owner"), 1);
+        // Neighbours that are swapped are one slip.
+        assert_eq!(closest("onwer", ["owner"]), Some("owner"));
+        assert_eq!(closest("abc", ["bca"]), None);
     }
 }

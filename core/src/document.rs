@@ -38,11 +38,34 @@ pub(crate) struct Document<'t> {
 impl<'t> Document<'t> {
     /// The file's values and the places of them.
     pub(crate) fn parse<T: DeserializeOwned>(path: &'t str, text: &'t str) -> Result<(T, Self), Diagnostic> {
+        let document = Self::new(path, text)?;
+        let value = toml::from_str(text).map_err(|error| explain(path, &document.text, &error))?;
+        Ok((value, document))
+    }
+
+    /// A file that is TOML, whatever its values are.
+    pub(crate) fn new(path: &'t str, text: &'t str) -> Result<Self, Diagnostic> {
         let shared: Arc<str> = Arc::from(text);
-        let explain = |error: &toml::de::Error| explain(path, &shared, error);
-        let root = DeTable::parse(text).map_err(|error| explain(&error))?.into_inner();
-        let value = toml::from_str(text).map_err(|error| explain(&error))?;
-        Ok((value, Self { path, text: shared, root }))
+        let root = DeTable::parse(text).map_err(|error| explain(path, &shared, &error))?.into_inner();
+        Ok(Self { path, text: shared, root })
+    }
+
+    /// The values, as if the file held nothing but this key of its top level; with `entry`, nothing but that one of its table.
+    pub(crate) fn only<T: DeserializeOwned>(&self, key: &str, entry: Option<&str>) -> Result<T, Diagnostic> {
+        let mut root = self.root.clone();
+        let others = |table: &DeTable<'t>, kept: &str| -> Vec<_> {
+            table.keys().filter(|name| name.get_ref() != kept).cloned().collect()
+        };
+        for other in others(&root, key) {
+            root.remove(&other);
+        }
+        if let (Some(entry), Some(DeValue::Table(table))) = (entry, root.get_mut(key).map(Spanned::get_mut)) {
+            for other in others(table, entry) {
+                table.remove(&other);
+            }
+        }
+        let alone = toml::Deserializer::from(Spanned::new(0..self.text.len(), root));
+        T::deserialize(alone).map_err(|error| explain(self.path, &self.text, &error))
     }
 
     pub(crate) fn holds(&self, key: &str) -> bool {

@@ -1,8 +1,10 @@
 //! One error for all crates: a kind per remedy, a message that names what is wrong and what to do.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::diagnostic::Diagnostic;
+use crate::shown::shown;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -39,8 +41,14 @@ pub struct Error {
 }
 
 impl Error {
+    /// Control characters of the message, which may come from a file's name or content, are escaped.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None, diagnostics: Vec::new(), warnings: Vec::new() }
+        let message = message.into();
+        let message = match shown(&message) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(escaped) => escaped,
+        };
+        Self { kind, message, source: None, diagnostics: Vec::new(), warnings: Vec::new() }
     }
 
     /// `Invalid`, with everything that is wrong in the user's files: one line each as the message.

@@ -1,4 +1,4 @@
-//! Which job feeds which, from the tables that their queries read.
+//! The graph of jobs, derived from the tables that their queries read.
 
 mod select;
 
@@ -8,20 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::name::TableName;
 use crate::project::{self, Job, Project};
 
-/// Jobs without a cycle among them. Equal projects have equal graphs, in the same order.
+/// An acyclic graph of jobs. Equal projects have equal graphs, in the same order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
-    /// Upstream before downstream; by name where that leaves a choice.
+    /// Topological order, ties by name.
     order: Vec<TableName>,
     upstream: BTreeMap<TableName, BTreeSet<TableName>>,
     downstream: BTreeMap<TableName, BTreeSet<TableName>>,
 }
 
-/// What may start now and what never will.
+/// The jobs that may start now, and those that never will.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// In the graph's order.
@@ -30,17 +30,17 @@ pub struct Readiness {
     pub blocked: BTreeMap<TableName, TableName>,
 }
 
-/// Tables that a job depends on: those of its query, and those that its `refers` expectations look into.
+/// Tables that a job depends on: those of its query, and those of its `refers` expectations.
 pub(crate) fn upstream_of(job: &Job) -> BTreeSet<TableName> {
     let mut tables = job.query.tables();
-    // A table may refer to itself: it looks at its last version and waits for nobody.
+    // A table may refer to itself: this reads its previous version and adds no dependency.
     let referred = project::referred_tables(job).into_iter().map(|(_, table)| table);
     tables.extend(referred.filter(|table| *table != job.name));
     tables
 }
 
 impl Graph {
-    /// A job depends on the tables that its query reads and that its `refers` expectations look into.
+    /// A job depends on the tables that its query reads and that its `refers` expectations check against.
     ///
     /// # Errors
     /// `Invalid` with the jobs of a cycle, at the place in the SQL that closes it.
@@ -49,10 +49,10 @@ impl Graph {
         for (name, job) in &project.jobs {
             upstream.insert(name.clone(), upstream_of(job));
         }
-        Self::from_upstream(upstream).map_err(|cycle| explain(project, &cycle))
+        Self::from_upstream(upstream).map_err(|cycle| explain(|name| project.jobs.get(name), &cycle).into())
     }
 
-    /// A graph of its edges: each job with the tables it reads. Tables that no job of it writes are left out.
+    /// Builds a graph from its edges: each job with the tables it reads. Tables that no job writes are left out.
     ///
     /// # Errors
     /// The jobs of a cycle: each reads the next one, the last one reads the first.
@@ -77,7 +77,7 @@ impl Graph {
         &self.order
     }
 
-    /// Jobs that can run side by side: each reads only tables of the levels before.
+    /// Jobs that can run in parallel: each reads only tables of earlier levels.
     pub fn levels(&self) -> Vec<Vec<TableName>> {
         let mut level_of: BTreeMap<&TableName, usize> = BTreeMap::new();
         let mut levels: Vec<Vec<TableName>> = Vec::new();
@@ -107,10 +107,10 @@ impl Graph {
         self.downstream.get(job).into_iter().flatten()
     }
 
-    /// The graph of these jobs alone: one waits for another only where it reads it directly.
+    /// The subgraph of these jobs: a job waits for another only if it reads it directly.
     ///
     /// # Errors
-    /// `Invalid` for a job that the graph does not have, with the name that was probably meant.
+    /// `Invalid` for a job that the graph does not have, with the most similar name.
     pub fn select(&self, jobs: &[TableName]) -> Result<Self> {
         if let Some(unknown) = jobs.iter().find(|job| !self.contains(job)) {
             return Err(project::unknown_job(unknown, self.upstream.keys()));
@@ -130,7 +130,7 @@ impl Graph {
         })
     }
 
-    /// What may start when `done` have succeeded and `failed` have not; both are left out of the answer.
+    /// The jobs that may start after `done` succeeded and `failed` failed; both are left out of the result.
     pub fn ready(&self, done: &BTreeSet<TableName>, failed: &BTreeSet<TableName>) -> Readiness {
         let mut readiness = Readiness::default();
         for job in &self.order {
@@ -156,7 +156,7 @@ impl Graph {
 type Edges = BTreeMap<TableName, BTreeSet<TableName>>;
 
 /// # Errors
-/// The jobs of which each reads another one of them.
+/// A set of jobs that all read another job of the set.
 fn topological(upstream: &Edges, downstream: &Edges) -> Result<Vec<TableName>, BTreeSet<TableName>> {
     let mut waits_for: BTreeMap<&TableName, usize> = upstream.iter().map(|(job, tables)| (job, tables.len())).collect();
     let mut ready: BTreeSet<&TableName> =
@@ -180,7 +180,7 @@ fn topological(upstream: &Edges, downstream: &Edges) -> Result<Vec<TableName>, B
     }
 }
 
-/// Follows the edges among `rest`, each of which reads another one of them, until a job comes again.
+/// Follows the edges among `rest`, each of which reads another one of them, until a job repeats.
 fn cycle(upstream: &Edges, rest: &BTreeSet<TableName>) -> Vec<TableName> {
     let mut path: Vec<TableName> = rest.first().cloned().into_iter().collect();
     while let Some(last) = path.last() {
@@ -191,32 +191,27 @@ fn cycle(upstream: &Edges, rest: &BTreeSet<TableName>) -> Vec<TableName> {
         }
         path.push(next.clone());
     }
-    // The least name first, so that the message does not depend on where the search began.
+    // Start with the smallest name, so that the message does not depend on where the search began.
     let least = path.iter().enumerate().min_by_key(|(_, job)| *job).map_or(0, |(index, _)| index);
     path.rotate_left(least);
     path
 }
 
-fn explain(project: &Project, cycle: &[TableName]) -> Error {
+/// What is wrong with a cycle, at the place in the SQL that closes it.
+pub(crate) fn explain<'a>(job: impl Fn(&TableName) -> Option<&'a Job>, cycle: &[TableName]) -> Diagnostic {
     let names: Vec<String> = cycle.iter().chain(cycle.first()).map(|job| format!("`{job}`")).collect();
-    let message = match cycle.len() {
-        1 => format!("{} reads itself", names[0]),
+    let message = match names.as_slice() {
+        [name, _] => format!("{name} reads itself"),
         _ => format!("jobs wait for each other: {}", names.join(" reads ")),
     };
-    let (Some(first), Some(job)) = (cycle.first(), cycle.last().and_then(|last| project.jobs.get(last))) else {
-        return Error::invalid(message);
-    };
-    let help = "a table is built from others: move what both need to a job of its own";
-    place(job, first).map_or_else(
-        || Error::invalid(message.clone()),
-        |mut problem| {
-            problem.message.clone_from(&message);
-            problem.with_help(help).into()
-        },
-    )
+    let last = cycle.last().and_then(job);
+    let place = cycle.first().zip(last).and_then(|(first, last)| place(last, first));
+    let mut problem = place.unwrap_or_else(|| Diagnostic::of_file("project.toml", ""));
+    problem.message = message;
+    problem.with_help("a table is built from others: move what both need to a job of its own")
 }
 
-/// Where `job` names the table, with no message yet.
+/// Where `job` names the table, without a message.
 fn place(job: &Job, table: &TableName) -> Option<Diagnostic> {
     let text: Arc<str> = Arc::from(job.query.text.as_str());
     let reference = job.query.references.iter().find(|reference| reference.table().as_ref() == Some(table));

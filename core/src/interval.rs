@@ -1,4 +1,4 @@
-//! Spans of data time. Half-open and in UTC: an interval holds its start and not its end.
+//! Intervals of data time, half-open and in UTC: an interval contains its start and not its end.
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ impl From<Interval> for Bounds {
 
 impl Interval {
     /// # Errors
-    /// `Invalid` unless it ends after it starts.
+    /// `Invalid` unless it ends after its start.
     pub fn new(start: DateTime<Utc>, end: DateTime<Utc>) -> Result<Self> {
         if start < end {
             return Ok(Self { start, end });
@@ -51,7 +51,7 @@ impl Interval {
         )))
     }
 
-    /// What `--from` and `--to` say: a day (`YYYY-MM-DD`, its first moment in UTC) or an RFC 3339 stamp each.
+    /// Parses `--from` and `--to`: each is a day (`YYYY-MM-DD`, its start in UTC) or an RFC 3339 timestamp.
     ///
     /// # Errors
     /// `Invalid` for any other text, and unless `to` is after `from`.
@@ -59,8 +59,8 @@ impl Interval {
         Self::new(parse_stamp(from)?, parse_stamp(to)?)
     }
 
-    /// The work that is due: from where it was consumed up to (or from `start`, when nothing was) to the last unit
-    /// that has ended by `now`. None when nothing is due.
+    /// The due interval: from where the input was consumed up to (or from `start`, if never) to the end of the last
+    /// unit that has ended by `now`. `None` when nothing is due.
     pub fn pending(
         unit: IntervalUnit,
         start: DateTime<Utc>,
@@ -73,7 +73,7 @@ impl Interval {
     }
 
     /// # Errors
-    /// `Invalid` unless both ends are boundaries of the unit; says which boundaries are near.
+    /// `Invalid` unless both ends are boundaries of the unit; names the nearest boundaries.
     pub fn check_aligned(&self, unit: IntervalUnit) -> Result<()> {
         for bound in [self.start, self.end] {
             let floor = unit.floor(bound);
@@ -89,7 +89,7 @@ impl Interval {
         Ok(())
     }
 
-    /// The units in it, oldest first; the first and the last are cut where the interval starts and ends.
+    /// Its units, oldest first; the first and the last are clipped to the interval.
     pub fn split(self, unit: IntervalUnit) -> impl Iterator<Item = Self> {
         let mut start = self.start;
         std::iter::from_fn(move || {
@@ -97,7 +97,7 @@ impl Interval {
                 return None;
             }
             let piece = Self { start, end: unit.next(start).min(self.end) };
-            // At the calendar's last moment `next` stays where it is.
+            // At the end of the calendar `next` does not advance.
             start = if piece.end > start { piece.end } else { self.end };
             Some(piece)
         })
@@ -123,13 +123,13 @@ impl IntervalUnit {
         match self {
             Self::Hour => midnight(day) + hour,
             Self::Day => midnight(day),
-            // The first day of a month exists whenever another day of it does.
+            // If a day of a month exists, so does its first day.
             Self::Month => midnight(day.with_day(1).unwrap_or(day)),
             Self::Year => midnight(day.with_ordinal(1).unwrap_or(day)),
         }
     }
 
-    /// Start of the next unit; the last moment of the calendar when there is none.
+    /// Start of the next unit, or the end of the calendar.
     #[must_use]
     pub fn next(self, time: DateTime<Utc>) -> DateTime<Utc> {
         let floor = self.floor(time);
@@ -171,7 +171,7 @@ fn midnight(day: NaiveDate) -> DateTime<Utc> {
     day.and_time(NaiveTime::MIN).and_utc()
 }
 
-/// A day when it is midnight, else RFC 3339.
+/// A day if it is midnight, else RFC 3339.
 fn stamp(time: DateTime<Utc>) -> String {
     match time.time() == NaiveTime::MIN {
         true => time.date_naive().to_string(),

@@ -1,10 +1,10 @@
-//! Sets of intervals: what an interval job has computed, and what it still has to.
+//! Sets of intervals: those that an interval job has computed, and those it still has to compute.
 
 use std::fmt;
 
 use crate::interval::Interval;
 
-/// Intervals in order of time. They neither overlap nor touch: neighbours are one interval.
+/// Sorted intervals that neither overlap nor touch: adjacent ones are merged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IntervalSet(Vec<Interval>);
 
@@ -36,14 +36,14 @@ impl IntervalSet {
         self.iter().chain(other.iter()).collect()
     }
 
-    /// What both sets hold.
+    /// The intersection.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
         let both = |a: Interval, b: Interval| Interval::new(a.start.max(b.start), a.end.min(b.end)).ok();
         self.iter().flat_map(|a| other.iter().filter_map(move |b| both(a, b))).collect()
     }
 
-    /// What this set holds and the other does not.
+    /// The difference: this set without the other.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         let mut rest = Vec::new();

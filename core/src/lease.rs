@@ -1,13 +1,13 @@
-//! Who drives a trigger: leases as a chain of epochs, each made once and kept by its owner alone.
+//! Leases decide which driver runs a trigger: a chain of epochs, each created once and renewed only by its owner.
 //!
-//! The store can make an object only once and cannot compare before it overwrites. So a contender makes the *next* epoch's
-//! object, which only one can, and an owner overwrites only its own. An owner counts a renewal only when the answer
-//! came before the lease it renews had run out; after that it must make the next epoch like anybody else.
+//! The store can create an object only if it does not exist, but has no compare-and-swap. So a contender creates the
+//! *next* epoch's object, which only one can, and an owner overwrites only its own. A renewal counts only if its answer
+//! arrived before the old lease expired; after that the owner must create the next epoch like any contender.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Names one try to drive a trigger; never used again.
+/// Identifies one attempt to drive a trigger; never reused.
 pub type DriverId = String;
 
 /// One epoch of a trigger's lease, as it is stored.
@@ -23,22 +23,22 @@ pub struct Lease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseOptions {
     pub length: TimeDelta,
-    /// How far the clocks of two drivers may lie apart.
+    /// Maximum clock difference between two drivers.
     pub clock_margin: TimeDelta,
 }
 
-/// What a driver may do that wants a trigger.
+/// What a contending driver may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// Make this epoch; whoever makes it has it.
+    /// Create this epoch; the driver that succeeds owns the trigger.
     Make(Lease),
-    /// An earlier try of ours made it, and the answer was lost.
+    /// Our earlier attempt created it, but its answer was lost.
     Ours(Lease),
-    /// Somebody has it.
+    /// Another driver holds the lease.
     Held,
 }
 
-/// Decides on the newest epoch that is stored.
+/// Decides based on the newest stored epoch.
 pub fn claim(newest: Option<&Lease>, owner: &DriverId, now: DateTime<Utc>, options: LeaseOptions) -> Claim {
     match newest {
         Some(lease) if lease.owner == *owner && now.timestamp_millis() < lease.expires => Claim::Ours(lease.clone()),
@@ -51,12 +51,12 @@ pub fn claim(newest: Option<&Lease>, owner: &DriverId, now: DateTime<Utc>, optio
     }
 }
 
-/// Whether nobody drives any more, whatever the owner's clock says.
+/// Whether the lease has expired, even if the owner's clock is off by the margin.
 pub fn is_over(lease: &Lease, now: DateTime<Utc>, options: LeaseOptions) -> bool {
     now.timestamp_millis() > lease.expires.saturating_add(options.clock_margin.num_milliseconds())
 }
 
-/// An epoch in the hands of its owner.
+/// An epoch held by its owner.
 #[derive(Debug, Clone)]
 pub struct Holding {
     lease: Lease,
@@ -64,31 +64,31 @@ pub struct Holding {
     lost: bool,
 }
 
-/// What the owner should do with the store; its answer comes back as a [`LeaseEvent`].
+/// The owner's next request to the store; the answer is a [`LeaseEvent`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseAction {
     Nothing,
-    /// Look whether the next epoch is there; if not, overwrite the own one with this.
+    /// Check whether the next epoch exists; if not, overwrite the own epoch with this.
     Renew(Lease),
-    /// The own epoch ran out: make the next one.
+    /// The own epoch expired: create the next one.
     Make(Lease),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseEvent {
-    /// It was overwritten, or made.
+    /// It was overwritten or created.
     Stored(Lease),
-    /// The epoch after the own one is there; this is what it holds.
+    /// The next epoch exists, with this content.
     Superseded(Lease),
 }
 
 impl Holding {
-    /// Of a lease that was just made.
+    /// Starts holding a lease that was just created.
     pub fn new(lease: Lease, options: LeaseOptions) -> Self {
         Self { lease, options, lost: false }
     }
 
-    /// What to do now. Asked again and again; a wait of a sixth of the lease's length between is good.
+    /// The action due at `now`. Poll this about every sixth of the lease's length.
     pub fn due(&self, now: DateTime<Utc>) -> LeaseAction {
         if self.lost {
             return LeaseAction::Nothing;
@@ -108,25 +108,25 @@ impl Holding {
         }
     }
 
-    /// Takes the store's answer, which came at `now`. No answer, or a doubtful one, is no event.
+    /// Applies the store's answer, which arrived at `now`. A missing or ambiguous answer is no event.
     pub fn apply(&mut self, event: LeaseEvent, now: DateTime<Utc>) {
         match event {
             LeaseEvent::Stored(lease) if lease.epoch > self.lease.epoch => self.lease = lease,
-            // An answer that came too late says nothing: somebody may have read the old one, found it over and gone on.
+            // A late answer proves nothing: another driver may have seen the old lease expired and taken over.
             LeaseEvent::Stored(lease) if self.holds(now) => self.lease = lease,
             LeaseEvent::Stored(_) => {}
-            // Made by an earlier try of ours whose answer was lost.
+            // Created by our earlier attempt, whose answer was lost.
             LeaseEvent::Superseded(lease) if lease.owner == self.lease.owner => self.lease = lease,
             LeaseEvent::Superseded(_) => self.lost = true,
         }
     }
 
-    /// Whether effects are allowed: to be asked before each.
+    /// Whether effects are allowed. Check it before each effect.
     pub fn holds(&self, now: DateTime<Utc>) -> bool {
         !self.lost && now.timestamp_millis() < self.lease.expires
     }
 
-    /// Somebody else has gone on; nothing may be done any more.
+    /// Another driver has taken over; no further effects are allowed.
     pub fn is_lost(&self) -> bool {
         self.lost
     }
@@ -135,7 +135,7 @@ impl Holding {
         self.lease.epoch
     }
 
-    /// The lease at its end, so that nobody has to wait: to overwrite the own epoch with.
+    /// An expired copy of our lease; writing it releases the trigger immediately.
     pub fn released(&self, now: DateTime<Utc>) -> Lease {
         let over = now - self.options.clock_margin - TimeDelta::milliseconds(1);
         Lease { expires: over.timestamp_millis(), ..self.lease.clone() }
@@ -166,7 +166,7 @@ mod tests {
             assert_eq!(claim(Some(&held), now), Claim::Held, "{now}");
         }
         assert_eq!(claim(Some(&held), 13), Claim::Make(lease(4, "b", 25)));
-        // Made without an answer.
+        // Created, but the answer was lost.
         assert_eq!(claim(Some(&lease(3, "b", 10)), 9), Claim::Ours(lease(3, "b", 10)));
         assert_eq!(claim(Some(&lease(3, "b", 10)), 11), Claim::Held);
     }

@@ -1,9 +1,10 @@
-//! What a job means: the query without its layout, and what decides rows of the manifest and of the contracts that it reads. A
-//! table's log keeps it as numbers; with other ones the table is computed from all inputs.
+//! The meaning of a job: its query without layout, and the fields of the manifest and of the contracts it reads that
+//! decide rows. A table's log stores it as numbers; if they differ, the table is computed from all inputs.
 //!
-//! A part of a job has two numbers there. The *exact* one, of all builds before this form, covers the text of the query and every
-//! field. The number of the *meaning* covers [`canonical::job`] or [`canonical::feed`] and the exact number beside which it was
-//! stored: when an earlier build commits, it moves the exact number alone, and what was stored of the meaning is void.
+//! Each part of a job has two numbers. The *exact* one, which builds before this scheme also stored, covers the text of
+//! the query and every field. The *meaning* number covers [`canonical::job`] or [`canonical::feed`] and the exact
+//! number stored with it: when an older build commits, it changes only the exact number, which invalidates the stored
+//! meaning.
 
 mod canonical;
 mod exact;
@@ -14,10 +15,10 @@ use crate::Result;
 use crate::fnv::hash_of;
 use crate::project::{Job, Project};
 
-/// Version of the canonical form. With another one, numbers of the former form must still be computed and compared.
+/// Version of the canonical form. If it changes, numbers of the former form must still be computed and compared.
 const SCHEME: u32 = 1;
 
-/// All parts of one job.
+/// The meaning of all parts of one job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Meaning(Vec<Part>);
 
@@ -25,7 +26,7 @@ pub struct Meaning(Vec<Part>);
 struct Part {
     name: PartName,
     exact: i64,
-    /// Canonical form of what decides rows.
+    /// Canonical form of everything that decides rows.
     text: String,
 }
 
@@ -37,8 +38,8 @@ enum PartName {
 }
 
 impl Meaning {
-    /// The job, and the contract of each feed that it reads. Not where the feeds' files lie: a folder may move, and its files are
-    /// known by what they hold.
+    /// Covers the job and the contract of each feed that it reads, but not the location of files: a folder may move,
+    /// and its files are identified by content.
     ///
     /// # Errors
     /// `Internal` when a manifest is not JSON.
@@ -57,7 +58,7 @@ impl Meaning {
         Ok(Self(parts))
     }
 
-    /// Why the table does not hold what the job means now.
+    /// Why the table's contents do not match the job's current meaning.
     pub(crate) fn change(&self, stored: &HashMap<String, i64>) -> Option<&'static str> {
         let part = self.0.iter().find(|part| part.differs(stored))?;
         Some(match part.name {
@@ -66,7 +67,7 @@ impl Meaning {
         })
     }
 
-    /// What a commit stores, by id.
+    /// The numbers that a commit stores, by id.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = (String, i64)> {
         self.0.iter().flat_map(|part| [(part.name.exact_id(), part.exact), (part.name.id(), part.number(part.exact))])
     }
@@ -80,18 +81,18 @@ impl Meaning {
 
 impl Part {
     fn differs(&self, stored: &HashMap<String, i64>) -> bool {
-        // What a restored version did not know has a negative number.
+        // A number that a restored version did not have is negative.
         match (stored.get(&self.name.exact_id()).filter(|exact| **exact >= 0), &self.name) {
             (Some(exact), _) => {
                 *exact != self.exact && stored.get(&self.name.id()).copied() != Some(self.number(*exact))
             }
             (None, PartName::Job) => true,
-            // A feed that is new only brings new files.
+            // A new feed only adds files.
             (None, PartName::Feed(_)) => false,
         }
     }
 
-    /// The number of this meaning beside an exact number.
+    /// The meaning number for this exact number.
     fn number(&self, exact: i64) -> i64 {
         hash_of(&[&self.text, &exact.to_string()])
     }

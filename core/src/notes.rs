@@ -1,39 +1,50 @@
-//! Fields in which files and their contract differ, as a run says it once.
+//! Differences between the fields of files and their contract, reported once per run.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Most fields of a feed that are noted.
+/// Maximum number of recorded fields per feed.
 const MOST_FIELDS: usize = 100;
-/// Names of fields that one note lists.
+/// Number of field names that one note lists.
 const SHOWN_FIELDS: usize = 20;
 
-/// Characters of a name that are shown.
+/// Length limit for displayed names.
 const SHOWN_CHARACTERS: usize = 60;
 
-/// What one file said.
+/// The differences of one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileNote {
     pub feed: String,
     pub file: String,
-    /// Fields that no column is read from.
+    /// Fields that no column reads.
     pub ignored: Vec<String>,
-    /// Columns, and the field of each that no record of the file has.
+    /// Columns whose field no record of the file has, with that field.
     pub absent: Vec<(String, String)>,
+    /// Rows that are not read, beside the rejected one that stands for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
 }
 
-/// What the files of a run said. It does not depend on the order in which they are read.
+/// The differences of all files of a run, independent of the order in which they are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notes {
     /// By feed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     feeds: BTreeMap<String, Fields>,
+    /// Rows that are not read, beside the rejected ones that stand for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unread: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Fields {
-    /// Fields that no column is read from.
+    /// Fields that no column reads.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     ignored: BTreeMap<String, Files>,
     /// By column.
@@ -47,7 +58,7 @@ struct Absent {
     files: Files,
 }
 
-/// The first of some files by name, and whether there are others.
+/// The first of several files by name, and whether there are others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Files {
     first: String,
@@ -56,11 +67,20 @@ struct Files {
 
 impl Notes {
     pub fn is_empty(&self) -> bool {
-        self.feeds.is_empty()
+        self.feeds.is_empty() && self.unread == 0
+    }
+
+    /// Rows of unreadable files that are not read, beside the rejected ones that stand for them.
+    pub fn unread(&self) -> u64 {
+        self.unread
     }
 
     pub fn add(&mut self, note: FileNote) {
-        let FileNote { feed, file, ignored, absent } = note;
+        let FileNote { feed, file, ignored, absent, unread } = note;
+        self.unread = self.unread.saturating_add(unread);
+        if ignored.is_empty() && absent.is_empty() {
+            return;
+        }
         let files = Files { first: file, others: false };
         let fields = Fields {
             ignored: ignored.into_iter().map(|field| (field, files.clone())).collect(),
@@ -73,12 +93,13 @@ impl Notes {
     }
 
     pub fn merge(&mut self, other: Self) {
+        self.unread = self.unread.saturating_add(other.unread);
         for (feed, fields) in other.feeds {
             self.feeds.entry(feed).or_default().merge(fields);
         }
     }
 
-    /// A sentence each.
+    /// One sentence per note.
     pub fn lines(&self) -> Vec<String> {
         self.feeds.iter().flat_map(|(feed, fields)| fields.lines(feed)).collect()
     }
@@ -98,7 +119,7 @@ impl Fields {
                 None => drop(self.absent.insert(column, absent)),
             }
         }
-        // The first by name stay, whatever came first. One more than is noted says that there are others.
+        // Keeps the first ones by name, independent of arrival order, and one more to show that there are others.
         while self.ignored.len() > MOST_FIELDS + 1 {
             self.ignored.pop_last();
         }
@@ -150,7 +171,7 @@ impl Files {
     }
 }
 
-/// A name as a person sees it: on one line, and no longer than that.
+/// A name for display: on one line, truncated.
 fn shown(field: &str) -> String {
     if field.is_empty() {
         return "without a name".to_owned();
@@ -174,6 +195,7 @@ mod tests {
             file: file.to_owned(),
             ignored: ignored.iter().map(|name| (*name).to_owned()).collect(),
             absent: absent.iter().map(|(column, field)| ((*column).to_owned(), (*field).to_owned())).collect(),
+            unread: 0,
         }
     }
 

@@ -1,10 +1,13 @@
 //! A folder of jobs: `project.toml`, `sources.toml` and `<layer>/<table>/{job.toml,query.sql,tests/*.toml}`.
 
+mod declared;
+mod draft;
 mod environment;
 mod functions;
 mod job_checks;
 mod json_checks;
 mod parsed;
+mod schedule_checks;
 mod source_checks;
 mod variable;
 mod variables;
@@ -22,9 +25,11 @@ use crate::fixture::Fixture;
 use crate::interval::Interval;
 use crate::manifest::{Expectation, Manifest};
 use crate::name::TableName;
+use crate::schedule::Schedule;
 use crate::sources::{ExternalTable, Sources};
 use crate::sql::{EXTERNAL, Query, RAW};
 
+use declared::Declared;
 pub use environment::{Environment, Place, Profile};
 pub(crate) use job_checks::referred_tables;
 pub use job_checks::unknown_description;
@@ -57,6 +62,9 @@ pub struct ProjectManifest {
     /// Groups of expectations that a job takes with `expect_groups = ["name"]`.
     #[serde(default)]
     pub expect_group: BTreeMap<String, Vec<Expectation>>,
+    /// Schedules by name (`[schedule.nightly]`): when jobs run by themselves. `pulse run-due` runs what is due.
+    #[serde(default)]
+    pub schedule: BTreeMap<String, Schedule>,
     /// Settings, as in pulse.toml; stronger than those there.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
@@ -111,43 +119,10 @@ impl Project {
     /// # Errors
     /// `Invalid` with a diagnostic for each mistake in each file, all of them at once.
     pub fn parse(files: &ProjectFiles) -> Result<Self> {
-        let (project, mistakes) = Self::parse_jobs(files)?;
-        match mistakes.is_empty() {
-            true => Ok(project),
-            false => Err(all_of(mistakes.into_values())),
-        }
-    }
-
-    /// The jobs that parse, and the mistakes of each other one.
-    ///
-    /// # Errors
-    /// As [`parse`](Self::parse), where a mistake is not of a single job.
-    fn parse_jobs(files: &ProjectFiles) -> Result<(Self, BTreeMap<TableName, Error>)> {
-        let mut problems = Vec::new();
-        let settings = parse_settings(files, &mut problems);
-        let sources = parse_sources(files, &mut problems);
-        problems.extend(misplaced(files));
-        let folders = folders(files);
-        let known: BTreeSet<TableName> =
-            folders.values().filter_map(|folder| TableName::new(folder.layer, folder.table).ok()).collect();
-        let mut jobs = BTreeMap::new();
-        let mut mistakes = BTreeMap::new();
-        for (path, folder) in &folders {
-            let mut wrong = Vec::new();
-            let job = parse_job(path, folder, settings.as_ref(), &mut wrong);
-            if let (Some(job), Some(sources)) = (&job, &sources) {
-                wrong.extend(in_layer_of_others(job, sources));
-                wrong.extend(unknown_references(job, sources, &known));
-            }
-            match (job, job_name(folder)) {
-                (Some(job), _) if wrong.is_empty() => drop(jobs.insert(job.name.clone(), job)),
-                (_, Ok(name)) if !wrong.is_empty() => drop(mistakes.insert(name, Error::from_diagnostics(wrong))),
-                _ => problems.extend(wrong),
-            }
-        }
-        match (settings, sources) {
-            (Some(settings), Some(sources)) if problems.is_empty() => Ok((Self { settings, sources, jobs }, mistakes)),
-            _ => Err(all_of([Error::from_diagnostics(problems)].into_iter().chain(mistakes.into_values()))),
+        let parts = parse_parts(files, &BTreeMap::new())?;
+        match parts.sources.is_empty() && parts.mistakes.is_empty() {
+            true => Ok(parts.project),
+            false => Err(all_of([parts.sources].into_iter().chain(parts.mistakes.into_values()))),
         }
     }
 
@@ -189,9 +164,77 @@ impl Project {
     }
 }
 
-/// One error with the diagnostics of all.
-fn all_of(errors: impl Iterator<Item = Error>) -> Error {
-    Error::from_diagnostics(errors.flat_map(|error| error.diagnostics().to_vec()).collect())
+/// The jobs that parse, and what is known of the others.
+struct Parts {
+    /// Without jobs and sources that have a mistake.
+    project: Project,
+    /// Of each other job, those of the sources that it reads among them.
+    mistakes: BTreeMap<TableName, Vec<Diagnostic>>,
+    /// Jobs with a mistake whose query can be looked at all the same.
+    drafts: BTreeMap<TableName, Job>,
+    /// All mistakes of sources.toml.
+    sources: Vec<Diagnostic>,
+}
+
+/// `unrendered` are files whose variables have no value: path and mistake.
+///
+/// # Errors
+/// `Invalid` with all mistakes in all files, where one is in project.toml, or of no job that has a name.
+fn parse_parts(files: &ProjectFiles, unrendered: &BTreeMap<String, Diagnostic>) -> Result<Parts> {
+    let mut problems = Vec::new();
+    let folders = folders(files);
+    let known: BTreeSet<TableName> =
+        folders.values().filter_map(|folder| TableName::new(folder.layer, folder.table).ok()).collect();
+    let settings = parse_settings(files, &known, &mut problems);
+    let declared = Declared::of(files);
+    problems.extend(unrendered.iter().filter(|(path, _)| !path.contains('/')).map(|(_, problem)| problem.clone()));
+    let misplaced = misplaced(files);
+    let (mut jobs, mut mistakes, mut drafts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut nameless = Vec::new();
+    for (path, folder) in &folders {
+        let of_folder = |at: &str| at.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        let mut wrong: Vec<Diagnostic> =
+            unrendered.iter().filter(|(at, _)| of_folder(at)).map(|(_, problem)| problem.clone()).collect();
+        let is_rendered = wrong.is_empty();
+        let job = if is_rendered { parse_job(path, folder, settings.as_ref(), &mut wrong) } else { None };
+        let mut unreadable = Vec::new();
+        if let Some(job) = &job {
+            unreadable.extend(in_layer_of_others(job, &declared));
+            unreadable.extend(unknown_references(job, &declared, &known));
+            unreadable.extend(declared.mistakes_of(&job.query));
+        }
+        let can_be_planned = unreadable.is_empty();
+        wrong.extend(unreadable);
+        match (job, job_name(folder)) {
+            (Some(job), _) if wrong.is_empty() => drop(jobs.insert(job.name.clone(), job)),
+            (draft, Ok(name)) if !wrong.is_empty() => {
+                drafts.extend(draft.filter(|_| can_be_planned).map(|job| (name.clone(), job)));
+                mistakes.insert(name, wrong);
+            }
+            _ => nameless.extend(wrong),
+        }
+    }
+    match settings {
+        Some(settings) if problems.is_empty() && misplaced.is_empty() && nameless.is_empty() => {
+            let project = Project { settings, sources: declared.sources.clone(), jobs };
+            Ok(Parts { project, mistakes, drafts, sources: declared.mistakes() })
+        }
+        _ => {
+            let others = [problems, declared.mistakes(), misplaced, nameless];
+            Err(all_of(others.into_iter().chain(mistakes.into_values())))
+        }
+    }
+}
+
+/// One error with all of them, each once.
+fn all_of(problems: impl Iterator<Item = Vec<Diagnostic>>) -> Error {
+    let mut all: Vec<Diagnostic> = Vec::new();
+    for problem in problems.flatten() {
+        if !all.contains(&problem) {
+            all.push(problem);
+        }
+    }
+    Error::from_diagnostics(all)
 }
 
 pub(crate) fn unknown_job<'a>(name: &TableName, known: impl Iterator<Item = &'a TableName>) -> Error {
@@ -262,7 +305,11 @@ fn misplaced(files: &ProjectFiles) -> Vec<Diagnostic> {
     files.keys().filter(is_misplaced).map(problem).collect()
 }
 
-fn parse_settings(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Option<ProjectManifest> {
+fn parse_settings(
+    files: &ProjectFiles,
+    known: &BTreeSet<TableName>,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<ProjectManifest> {
     let path = "project.toml";
     let Some(text) = files.get(path) else {
         let help =
@@ -270,23 +317,10 @@ fn parse_settings(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Optio
         problems.push(Diagnostic::of_file(path, "the file is missing").with_help(help));
         return None;
     };
-    match Document::parse(path, text) {
-        Ok((settings, _)) => Some(settings),
-        Err(problem) => {
-            problems.push(problem);
-            None
-        }
-    }
-}
-
-/// A project without sources.toml has no sources of files.
-fn parse_sources(files: &ProjectFiles, problems: &mut Vec<Diagnostic>) -> Option<Sources> {
-    let path = "sources.toml";
-    let Some(text) = files.get(path) else { return Some(Sources::default()) };
-    match Document::parse::<Sources>(path, text) {
-        Ok((sources, document)) => {
-            problems.extend(source_checks::check(&sources, &document));
-            Some(sources.with_landed())
+    match Document::parse::<ProjectManifest>(path, text) {
+        Ok((settings, document)) => {
+            problems.extend(schedule_checks::check(&settings.schedule, &document, known));
+            Some(settings)
         }
         Err(problem) => {
             problems.push(problem);
@@ -324,23 +358,26 @@ fn parse_job(
         problems.push(missing(&manifest_path, "`owner`, `grain` and a `[sink.*]`"));
         return None;
     };
-    let (mut manifest, document) = match Document::parse::<Manifest>(&manifest_path, text) {
-        Ok(parsed) => parsed,
+    let manifest = match Document::parse::<Manifest>(&manifest_path, text) {
+        Ok((mut manifest, document)) => {
+            match settings {
+                Some(settings) => {
+                    apply_defaults(&mut manifest, &document, &settings.defaults);
+                    problems.extend(take_groups(&mut manifest, &document, &settings.expect_group));
+                }
+                // project.toml is wrong and may name the owner: one mistake, one diagnostic.
+                None => "unknown".clone_into(&mut manifest.owner),
+            }
+            let checked = query.as_ref().map(|query| job_checks::check(&manifest, &document, query, &query_path));
+            problems.extend(checked.unwrap_or_default());
+            manifest
+        }
         Err(problem) => {
             problems.push(problem);
-            return None;
+            draft::manifest()
         }
     };
-    match settings {
-        Some(settings) => {
-            apply_defaults(&mut manifest, &document, &settings.defaults);
-            problems.extend(take_groups(&mut manifest, &document, &settings.expect_group));
-        }
-        // project.toml is wrong and may name the owner: one mistake, one diagnostic.
-        None => "unknown".clone_into(&mut manifest.owner),
-    }
     let query = query?;
-    problems.extend(job_checks::check(&manifest, &document, &query, &query_path));
     let mut tests = Vec::new();
     for (path, text) in &folder.tests {
         match Fixture::parse(path, text, &query) {
@@ -402,25 +439,28 @@ fn take_groups(
 }
 
 /// A table has one name in SQL. Projects without tables of others may have a layer of that name.
-fn in_layer_of_others(job: &Job, sources: &Sources) -> Option<Diagnostic> {
+fn in_layer_of_others(job: &Job, declared: &Declared) -> Option<Diagnostic> {
     let message = format!("`{EXTERNAL}` is the layer of the tables in sources.toml: move the job to another layer");
-    (job.name.layer() == EXTERNAL && !sources.tables.is_empty()).then(|| Diagnostic::of_file(&job.path, message))
+    (job.name.layer() == EXTERNAL && has_others(declared)).then(|| Diagnostic::of_file(&job.path, message))
 }
 
 /// Tables and sources of files that the job names and that nobody writes.
-fn unknown_references(job: &Job, sources: &Sources, known: &BTreeSet<TableName>) -> Vec<Diagnostic> {
-    let external: Vec<String> = sources.tables.keys().map(|name| format!("{EXTERNAL}.{name}")).collect();
+fn unknown_references(job: &Job, declared: &Declared, known: &BTreeSet<TableName>) -> Vec<Diagnostic> {
+    let sources = &declared.sources;
+    let external = sources.tables.keys().map(|name| format!("{EXTERNAL}.{name}"));
+    let external: Vec<String> = external.chain(declared.wrong_names(EXTERNAL)).collect();
     let tables: Vec<String> = known.iter().map(TableName::to_string).chain(external.iter().cloned()).collect();
-    let files: Vec<String> = sources.files.keys().map(|name| format!("{RAW}.{name}")).collect();
+    let files = sources.files.keys().map(|name| format!("{RAW}.{name}"));
+    let files: Vec<String> = files.chain(declared.wrong_names(RAW)).collect();
     let text: Arc<str> = Arc::from(job.query.text.as_str());
     let mut problems = Vec::new();
     for reference in &job.query.references {
         let (names, what) = match reference.files() {
             Some(_) => (&files, "sources.toml has no"),
-            None if is_of_others(&reference.name, sources) => (&external, "sources.toml has no"),
+            None if is_of_others(&reference.name, declared) => (&external, "sources.toml has no"),
             None => (&tables, "no job writes"),
         };
-        if !names.contains(&reference.name) {
+        if !names.contains(&reference.name) && !declared.is_wrong(&reference.name) {
             let message = format!("{what} `{}`", reference.name);
             let problem = Diagnostic::new(&job.query_path(), &text, reference.span.clone(), message);
             problems.push(problem.with_help(suggestion(&reference.name, names)));
@@ -436,8 +476,12 @@ fn unknown_references(job: &Job, sources: &Sources, known: &BTreeSet<TableName>)
 }
 
 /// Whether only sources.toml can declare a table of this name.
-fn is_of_others(name: &str, sources: &Sources) -> bool {
-    !sources.tables.is_empty() && name.split_once('.').is_some_and(|(layer, _)| layer == EXTERNAL)
+fn is_of_others(name: &str, declared: &Declared) -> bool {
+    has_others(declared) && name.split_once('.').is_some_and(|(layer, _)| layer == EXTERNAL)
+}
+
+fn has_others(declared: &Declared) -> bool {
+    !declared.sources.tables.is_empty() || declared.wrong_names(EXTERNAL).next().is_some()
 }
 
 fn suggestion(wrong: &str, names: &[String]) -> String {

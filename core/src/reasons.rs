@@ -1,14 +1,14 @@
-//! Why rows went to quarantine, counted.
+//! Counts the reasons of quarantined rows.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Most kinds of reasons that are counted one by one. Rows of further kinds are counted together.
+/// Maximum number of reason kinds that are counted separately. Rows of further kinds are counted together.
 const MOST_KINDS: usize = 20;
 const OTHERS: &str = "other reasons";
 
-/// Rows of quarantine by the kind of their reason.
+/// Quarantined rows by kind of reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Reasons(BTreeMap<String, Kind>);
@@ -23,7 +23,7 @@ struct Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedRows {
     pub rows: u64,
-    /// The reason of one of these rows, with its value.
+    /// An example reason, with its value.
     pub reason: String,
 }
 
@@ -57,7 +57,7 @@ impl Reasons {
         match self.0.get_mut(kind) {
             Some(known) => {
                 known.rows += rows;
-                // Whatever task is counted first, the same example stays.
+                // Keeps the same example in whatever order tasks are counted.
                 if example < known.example.as_str() {
                     example.clone_into(&mut known.example);
                 }
@@ -69,7 +69,7 @@ impl Reasons {
     }
 }
 
-/// A reason without the value that it ends with, and without numbers, such as those of columns and items.
+/// A reason without its trailing value, and without numbers, such as those of columns and items.
 fn kind(reason: &str) -> String {
     let kind = reason.split_once(": `").map_or(reason, |(kind, _)| kind);
     let mut plain = String::with_capacity(kind.len());

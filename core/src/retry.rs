@@ -1,15 +1,16 @@
-//! Which failures are tried again, how often, and how long after.
+//! Retry policy: which failures are retried, how often, and after which delay.
 
 use chrono::TimeDelta;
 
 use crate::error::ErrorKind;
 
-/// Beyond this a wait does not grow: whatever is down for longer is found up soon after it came back.
+/// Maximum backoff: after a longer outage, recovery is noticed soon.
 pub const LONGEST_BACKOFF: TimeDelta = TimeDelta::minutes(5);
 
-/// Whether the same thing done again may end better.
+/// Whether a retry may succeed.
 ///
-/// `Exhausted` may not: the same plan meets the same limit, after as much time again. The message says what to raise.
+/// `Exhausted` is not retried: the same plan would hit the same limit after the same time. The message names the limit
+/// to raise.
 pub fn is_retryable(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::Unavailable | ErrorKind::Conflict => true,
@@ -19,19 +20,20 @@ pub fn is_retryable(kind: ErrorKind) -> bool {
     }
 }
 
-/// Attempts of a run and the waits between them.
+/// Attempts of a run and the delays between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// At most, the first one included.
     pub attempts: u32,
-    /// Before the second attempt; doubles with each further one.
+    /// Delay before the second attempt; doubles with each further one.
     pub backoff: TimeDelta,
 }
 
 impl RetryPolicy {
-    /// How long after the failure of `attempt`, from 1, the next one starts; none when there is none.
+    /// The delay after the failure of `attempt` (from 1); `None` if there is no further attempt.
     ///
-    /// Between half and the whole of the backoff, as `seed` says: what failed together does not come back together.
+    /// Between half and all of the backoff, depending on `seed`, so that simultaneous failures are not retried
+    /// simultaneously.
     pub fn wait(&self, kind: ErrorKind, attempt: u32, seed: u64) -> Option<TimeDelta> {
         if !is_retryable(kind) || attempt >= self.attempts {
             return None;
@@ -45,12 +47,12 @@ impl RetryPolicy {
     }
 }
 
-/// A seed for one thing out of that of many.
+/// Derives a seed for one named item.
 pub fn seed_of(seed: u64, name: &str) -> u64 {
     name.bytes().fold(seed, |seed, byte| mixed(seed ^ u64::from(byte)))
 }
 
-/// SplitMix64's finalizer: spreads close seeds far apart.
+/// SplitMix64's finalizer, which maps similar seeds to unrelated ones.
 fn mixed(seed: u64) -> u64 {
     let seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

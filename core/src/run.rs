@@ -1,4 +1,6 @@
-//! What a run was, as it is kept in the ledger.
+//! The ledger's record of a run.
+
+mod not_run;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,12 +15,14 @@ use crate::manifest::OnFail;
 use crate::name::TableName;
 use crate::reasons::RejectedRows;
 
-/// Names one trigger: `<yyyymmddThhmmss, UTC>-<8 hex digits>`. Ids sort by their time.
+pub use not_run::{NotRun, NotRunJobs};
+
+/// Id of a trigger: `<yyyymmddThhmmss, UTC>-<8 hex digits>`. Ids sort by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TriggerId(String);
 
-/// Names one run: `<trigger>-<layer>.<table>`. A trigger runs a job once.
+/// Id of a run: `<trigger>-<layer>.<table>`. A trigger runs a job once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId {
@@ -29,7 +33,7 @@ pub struct RunId {
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%S";
 
 impl TriggerId {
-    /// `random` tells triggers of the same second apart.
+    /// `random` distinguishes triggers of the same second.
     pub fn new(now: DateTime<Utc>, random: u32) -> Self {
         Self(format!("{}-{random:08x}", now.format(TIME_FORMAT)))
     }
@@ -38,7 +42,7 @@ impl TriggerId {
         &self.0
     }
 
-    /// When it was made, to the second below.
+    /// Its creation time, truncated to seconds.
     pub fn time(&self) -> DateTime<Utc> {
         let time = self.0.split_once('-').and_then(|(time, _)| NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok());
         time.unwrap_or_default().and_utc()
@@ -135,7 +139,7 @@ impl From<RunId> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// Waits for its upstream or for a place.
+    /// Waits for its upstream or for a free slot.
     Queued,
     Planning,
     Running,
@@ -148,12 +152,12 @@ pub enum RunState {
     Cancelled,
     /// Its upstream did not succeed; it never started.
     Skipped,
-    /// Its driver is gone and nobody has taken it up. Never stored: a reader of the ledger derives it from the lease.
+    /// Its driver died and no other has resumed it. Never stored: readers of the ledger derive it from the lease.
     Lost,
 }
 
 impl RunState {
-    /// No other state follows.
+    /// Whether no other state follows.
     pub fn is_final(self) -> bool {
         match self {
             Self::Queued | Self::Planning | Self::Running | Self::Committing | Self::Lost => false,
@@ -161,7 +165,7 @@ impl RunState {
         }
     }
 
-    /// The table is as its sources say.
+    /// Whether the table is up to date with its sources.
     pub fn is_success(self) -> bool {
         matches!(self, Self::Succeeded | Self::Unchanged)
     }
@@ -194,7 +198,7 @@ pub enum Place {
     Cluster,
 }
 
-/// Version of the record's shape; a reader refuses what it does not know.
+/// Version of the record's format; a reader refuses unknown ones.
 pub const RECORD_FORMAT: u32 = 1;
 
 /// One run in the ledger. Times are in milliseconds since 1970 in UTC; sizes in bytes of files.
@@ -236,13 +240,13 @@ pub struct RunRecord {
     pub notes: Vec<String>,
     #[serde(default)]
     pub error: Option<RunError>,
-    /// Attempts that failed, oldest first; the last of a failed run is there too.
+    /// Failed attempts, oldest first, including the last one of a failed run.
     #[serde(default)]
     pub failures: Vec<AttemptFailure>,
     /// Why it was skipped or cancelled.
     #[serde(default)]
     pub reason: Option<String>,
-    /// What did not keep it from ending well.
+    /// Warnings: problems that did not fail the run.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// Wall clock, from start to end.
@@ -255,7 +259,7 @@ pub struct RunRecord {
 pub struct InputRecord {
     /// `<layer>.<table>`, or `raw.<name>`.
     pub source: String,
-    /// The pinned version; none for a source of files.
+    /// The pinned version; null for a source of files.
     #[serde(default)]
     pub version: Option<u64>,
     /// Files that were read.
@@ -264,7 +268,7 @@ pub struct InputRecord {
     pub bytes: u64,
 }
 
-/// Sums over a run.
+/// Totals of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunCounts {
@@ -283,7 +287,7 @@ pub struct RunCounts {
 pub struct ExpectationOutcome {
     pub name: String,
     pub on_fail: OnFail,
-    /// Rows that were looked at; 1 for a check of the table.
+    /// Rows that were checked; 1 for a check of the table.
     pub checked: u64,
     pub failed: u64,
     /// Values, limits and sample rows of a failure that no quarantine shows.
@@ -296,7 +300,7 @@ pub struct ExpectationOutcome {
 pub struct RunError {
     pub kind: ErrorKind,
     pub message: String,
-    /// What lies below the message, the root first.
+    /// The causes of the message, the root cause first.
     #[serde(default)]
     pub causes: Vec<String>,
 }
@@ -311,7 +315,7 @@ pub struct AttemptFailure {
     #[serde(default)]
     pub place: Option<Place>,
     pub error: RunError,
-    /// From the failure to the next attempt, in milliseconds; none when there was none.
+    /// Delay until the next attempt, in milliseconds; `None` if there was none.
     #[serde(default)]
     pub retried_after: Option<i64>,
 }
@@ -321,7 +325,7 @@ impl RunError {
         Self { kind, message: message.into(), causes: Vec::new() }
     }
 
-    /// What went wrong first.
+    /// The root cause.
     pub fn root(&self) -> &str {
         self.causes.first().unwrap_or(&self.message)
     }
@@ -341,7 +345,7 @@ impl From<&Error> for RunError {
 }
 
 impl RunRecord {
-    /// A run that waits.
+    /// A queued run.
     pub fn queued(run: RunId) -> Self {
         Self {
             format: RECORD_FORMAT,
@@ -370,7 +374,7 @@ impl RunRecord {
     }
 
     /// # Errors
-    /// `Data` when it is no record; `Invalid` when a later pulse wrote it.
+    /// `Data` when it is not a record; `Invalid` when a newer pulse wrote it.
     pub fn from_json(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Head {

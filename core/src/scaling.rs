@@ -1,25 +1,26 @@
-//! How many machines a cluster should have: a decision from what waits and what runs.
+//! Decides how many machines a cluster should have, from its waiting and running tasks.
 //!
-//! Machines are added at once and removed after a while: waiting work costs more than a machine that idles for some minutes.
+//! Machines are added at once and removed after a delay: waiting work costs more than a machine that idles for some
+//! minutes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Limits and waits. All counts are of machines that carry executors.
+/// Limits and delays. All counts are of machines with executors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScalingPolicy {
     pub least: usize,
     pub most: usize,
     /// How long tasks must wait for a slot before machines are added.
     pub out_after: TimeDelta,
-    /// How long a machine must have nothing to do before it may go.
+    /// How long a machine must be idle before it may be removed.
     pub in_after: TimeDelta,
-    /// From one change to the next.
+    /// Minimum time between two changes.
     pub cooldown: TimeDelta,
-    /// A machine younger than this cannot be removed: EMR refuses for ten minutes.
+    /// A younger machine cannot be removed: EMR refuses for ten minutes.
     pub settling: TimeDelta,
 }
 
-/// A machine's id, as whoever lends it calls it.
+/// The machine's id at its provider.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub String);
 
@@ -27,12 +28,12 @@ pub struct NodeId(pub String);
 pub enum NodeState {
     /// Its executor has not registered yet.
     Starting,
-    /// Runs tasks, or holds what running plans still need.
+    /// Runs tasks, or holds shuffle data of running plans.
     Busy,
     Idle {
         since: DateTime<Utc>,
     },
-    /// Gets no new tasks and goes when it has nothing left.
+    /// Gets no new tasks and is removed once it is idle.
     Draining,
 }
 
@@ -40,24 +41,24 @@ pub enum NodeState {
 pub struct Node {
     pub id: NodeId,
     pub state: NodeState,
-    /// When it became ready, or was asked for.
+    /// When it became ready or was requested.
     pub since: DateTime<Utc>,
-    /// Whether it can be removed at all: machines that hold the cluster's own services cannot.
+    /// Whether it can be removed at all; machines with the cluster's own services cannot.
     pub removable: bool,
 }
 
 /// The cluster at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// Tasks that could run and have no slot.
+    /// Runnable tasks without a slot.
     pub pending_tasks: usize,
     pub running_tasks: usize,
-    /// Tasks at once on one machine.
+    /// Concurrent tasks per machine.
     pub slots_per_node: usize,
-    /// Since when there has always been a pending task.
+    /// Since when tasks have been pending without interruption.
     pub waiting_since: Option<DateTime<Utc>>,
     pub nodes: Vec<Node>,
-    /// Asked for, and not among the nodes yet.
+    /// Requested machines that are not among the nodes yet.
     pub coming: usize,
     pub last_change: Option<DateTime<Utc>>,
 }
@@ -65,13 +66,13 @@ pub struct Observation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     Hold,
-    /// So many more.
+    /// Add this many machines.
     Grow(usize),
-    /// These take no new tasks and are removed when they have nothing left.
+    /// Stop assigning tasks to these and remove them once they are idle.
     Drain(Vec<NodeId>),
 }
 
-/// Never fewer than `least` nor more than `most` machines by its own doing, and never a machine that has work.
+/// Never requests fewer than `least` or more than `most` machines, and never removes a machine with work.
 pub fn decide(policy: &ScalingPolicy, seen: &Observation, now: DateTime<Utc>) -> Decision {
     if seen.last_change.is_some_and(|last| now - last < policy.cooldown) {
         return Decision::Hold;
@@ -81,7 +82,7 @@ pub fn decide(policy: &ScalingPolicy, seen: &Observation, now: DateTime<Utc>) ->
     let staying = existing - leaving;
     let wanted = wanted(policy, seen);
     let waited = seen.waiting_since.is_some_and(|since| now - since >= policy.out_after);
-    // One that drains still counts against the limit: it costs until it is gone.
+    // A draining machine still counts against the limit: it costs until it is gone.
     let room = policy.most.saturating_sub(existing);
     let short = match seen.pending_tasks > 0 && waited {
         true => wanted.saturating_sub(staying),
@@ -100,7 +101,7 @@ pub fn decide(policy: &ScalingPolicy, seen: &Observation, now: DateTime<Utc>) ->
     }
 }
 
-/// Machines that all tasks need at once, within the limits.
+/// Machines needed to run all tasks at once, within the limits.
 fn wanted(policy: &ScalingPolicy, seen: &Observation) -> usize {
     let tasks = seen.pending_tasks.saturating_add(seen.running_tasks);
     tasks.div_ceil(seen.slots_per_node.max(1)).clamp(policy.least, policy.most.max(policy.least))

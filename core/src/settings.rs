@@ -80,6 +80,11 @@ pub struct Settings {
     pub cluster_certificates: String,
     pub insecure_cluster_anyone_can_run_code: String,
     pub insecure_api_token_in_the_clear: String,
+    pub allowed_lakes: String,
+    pub allowed_roots: String,
+    pub ledger_seal: String,
+    pub driven_triggers: u64,
+    pub driver_attempts: u64,
 }
 
 impl Default for Settings {
@@ -253,6 +258,11 @@ impl Settings {
             cluster_certificates: String::new(),
             insecure_cluster_anyone_can_run_code: String::new(),
             insecure_api_token_in_the_clear: String::new(),
+            allowed_lakes: String::new(),
+            allowed_roots: String::new(),
+            ledger_seal: String::new(),
+            driven_triggers: 0,
+            driver_attempts: 0,
         }
     }
 

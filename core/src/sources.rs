@@ -76,6 +76,10 @@ pub struct FileSource {
     /// What becomes of the rows of files that were read and are gone.
     #[serde(default, skip_serializing_if = "OnMissing::is_default")]
     pub on_missing: OnMissing,
+    /// Whether symbolic links below `root`, a folder of this machine, are followed. They are not unless this is `true`: a link may lead to
+    /// files that those who put it there may not read themselves. `plan` and `run` warn of links that are left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follow_links: bool,
     /// Folders or patterns of files, each with its own contract; the name is the row's `feed`.
     pub feed: BTreeMap<String, Feed>,
 }

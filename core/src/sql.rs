@@ -1,5 +1,6 @@
 //! `query.sql`: one statement that reads tables. Which tables and parameters, and where they are named.
 
+mod limits;
 mod visitor;
 
 use std::collections::BTreeSet;
@@ -105,7 +106,7 @@ impl Query {
 /// # Errors
 /// What is wrong with it: its syntax, a subquery, a parameter.
 pub fn check_condition(text: &str) -> Result<(), String> {
-    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(text).map_err(|error| syntax_message(&error).0)?;
+    let mut parser = limited(text)?;
     let condition = parser.parse_expr().map_err(|error| syntax_message(&error).0)?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
@@ -119,7 +120,18 @@ pub fn check_condition(text: &str) -> Result<(), String> {
 /// # Errors
 /// What the parser says.
 pub(crate) fn statements(text: &str) -> Result<Vec<Statement>, String> {
-    Parser::parse_sql(&GenericDialect {}, text).map_err(|error| syntax_message(&error).0)
+    limited(text)?.parse_statements().map_err(|error| syntax_message(&error).0)
+}
+
+/// A parser of a text that is not too large.
+///
+/// # Errors
+/// What the tokenizer says, or that it is too large.
+fn limited(text: &str) -> Result<Parser<'static>, String> {
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| syntax_message(&ParserError::from(error)).0)?;
+    limits::check(&tokens).map_err(|(_, problem)| problem)?;
+    Ok(Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens))
 }
 
 /// Tokens with their bytes in the text.
@@ -132,15 +144,70 @@ pub(crate) fn spanned_tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, S
     Ok(tokens.into_iter().map(|token| (token.token, source.bytes(token.span))).collect())
 }
 
-/// Looks for what the parser reads in another way than SQL says, in a text that somebody else carries out. A text that does not parse has nothing of
-/// it.
+/// The statements of a text as they are written, each without its `;`. Blanks stand for the text before, so that places are those of
+/// the whole text. Text that no statement is in is left out.
 ///
 /// # Errors
-/// Where it is, and how to write it.
-pub fn check_reading(text: &str) -> Result<(), Diagnostic> {
-    let source = SqlText { path: "query", text: Arc::from(text) };
-    let Ok(statements) = Parser::parse_sql(&GenericDialect {}, text) else { return Ok(()) };
-    statements.iter().try_for_each(|statement| visitor::reading(&source, statement))
+/// What the tokenizer says, with the place.
+pub fn split(path: &str, text: &str) -> Result<Vec<String>, Diagnostic> {
+    let source = SqlText { path, text: Arc::from(text) };
+    let (mut parts, mut start, mut is_empty) = (Vec::new(), 0, true);
+    let part = |span: Range<usize>| format!("{}{}", blanked(&text[..span.start]), text[span].trim_end());
+    for token in source.tokens()? {
+        let span = source.bytes(token.span);
+        match token.token {
+            Token::SemiColon => {
+                parts.extend((!is_empty).then(|| part(start..span.start)));
+                (start, is_empty) = (span.end, true);
+            }
+            Token::Whitespace(_) | Token::EOF => {}
+            // Comments in front of a statement are none of it.
+            _ if is_empty => (start, is_empty) = (span.start, false),
+            _ => {}
+        }
+    }
+    parts.extend((!is_empty).then(|| part(start..text.len())));
+    Ok(parts)
+}
+
+/// As many lines, and as many blanks in the last one as it has characters.
+fn blanked(text: &str) -> String {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    format!("{}{}", "\n".repeat(text.matches('\n').count()), " ".repeat(last.chars().count()))
+}
+
+/// One statement that reads, in a text that somebody else carries out.
+///
+/// # Errors
+/// Its place, where it does not parse, where it would change something, and where the parser reads it in another way than SQL says.
+pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
+    let source = SqlText { path, text: Arc::from(text) };
+    let tokens = source.tokens()?;
+    source.check_size(&tokens)?;
+    // `explain analyze` and what else only DataFusion's dialect has is left to it.
+    let statements = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens.clone()).parse_statements();
+    let statements = statements.map_err(|error| source.syntax(&error))?;
+    let first = tokens.iter().find(|token| !matches!(token.token, Token::Whitespace(_)));
+    for statement in &statements {
+        let reads = matches!(
+            statement,
+            Statement::Query(_)
+                | Statement::Explain { .. }
+                | Statement::ExplainTable { .. }
+                | Statement::ShowTables { .. }
+                | Statement::ShowColumns { .. }
+                | Statement::ShowVariable { .. }
+                | Statement::ShowFunctions { .. }
+        );
+        if let (false, Some(first)) = (reads, first) {
+            let problem = source.at(first.span, format!("`{}` changes something, and a query only reads", first.token));
+            return Err(problem.with_help(
+                "write one `select`; jobs write tables (`pulse run`), and `pulse table` restores, renames and drops them",
+            ));
+        }
+        visitor::reading(&source, statement)?;
+    }
+    Ok(())
 }
 
 struct SqlText<'a> {
@@ -155,7 +222,12 @@ impl SqlText<'_> {
             .map_err(|error| self.syntax(&ParserError::from(error)))
     }
 
+    fn check_size(&self, tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
+        limits::check(tokens).map_err(|(span, problem)| self.at(span, problem))
+    }
+
     fn only_query(&self, tokens: &[TokenWithSpan]) -> Result<Box<Ast>, Diagnostic> {
+        self.check_size(tokens)?;
         let mut meaningful = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
         let Some(first) = meaningful.clone().find(|token| token.token != Token::SemiColon) else {
             return Err(Diagnostic::of_file(self.path, "the query is empty").with_help("write one `select` statement"));

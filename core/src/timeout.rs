@@ -1,25 +1,25 @@
-//! How long a run may take: as long as was asked for, or by how long it took before.
+//! Time limit of a run: the configured one, or one derived from earlier runs.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-/// A run may take so many times the longest of those before it.
+/// A run may take this many times as long as the longest recent one.
 pub const TIMES_LONGEST: i32 = 5;
-/// Successful runs that are looked at.
+/// Number of recent successful runs considered.
 pub const RUNS_LOOKED_AT: usize = 5;
-/// A run may take at least this long: a table that is computed again takes longer than its small runs before did.
+/// Minimum time limit: a full recomputation takes longer than the small runs before it.
 pub const SHORTEST_TIMEOUT: TimeDelta = TimeDelta::hours(6);
 
-/// How long a job's last successful runs took; one small object of the ledger.
+/// Durations of a job's last successful runs; one small object of the ledger.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct JobHistory {
-    /// Of each run that committed, newest last.
+    /// Seconds of each committed run, newest last.
     #[serde(default)]
     pub seconds: Vec<f64>,
 }
 
 impl JobHistory {
-    /// Keeps what [`run_timeout`] looks at.
+    /// Keeps as many entries as [`run_timeout`] uses.
     pub fn push(&mut self, seconds: f64) {
         self.seconds.push(seconds);
         let surplus = self.seconds.len().saturating_sub(RUNS_LOOKED_AT);
@@ -28,15 +28,15 @@ impl JobHistory {
 
     fn longest(&self) -> TimeDelta {
         let longest = self.seconds.iter().copied().fold(0.0_f64, f64::max);
-        // Saturates; a history that was tampered with is a long timeout and no panic.
+        // Saturates: a tampered history yields a long timeout instead of a panic.
         #[allow(clippy::cast_possible_truncation, reason = "milliseconds of a run")]
         let millis = (longest * 1000.0) as i64;
         TimeDelta::try_milliseconds(millis).unwrap_or(TimeDelta::MAX)
     }
 }
 
-/// `asked`, or five times the longest of the last five successful runs: not below [`SHORTEST_TIMEOUT`] and not above
-/// `longest`, after which the run's own shuffle files would go.
+/// `asked`, or five times the longest of the last five successful runs, but at least [`SHORTEST_TIMEOUT`] and at most
+/// `longest`, after which the run's own shuffle files would be deleted.
 pub fn run_timeout(asked: Option<TimeDelta>, history: &JobHistory, longest: TimeDelta) -> TimeDelta {
     asked.unwrap_or_else(|| {
         let usual = history.longest().checked_mul(TIMES_LONGEST).unwrap_or(longest);

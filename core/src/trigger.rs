@@ -1,4 +1,4 @@
-//! One submission of jobs as a state machine: events in, actions out. Others start the runs and write the ledger.
+//! One submission of jobs as a state machine: events in, actions out. The caller starts the runs and writes the ledger.
 
 mod event;
 
@@ -18,33 +18,33 @@ pub use event::{RunOutcome, StopReason, TriggerAction, TriggerEvent, TriggerExit
 /// Limits of a trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TriggerOptions {
-    /// Runs at a time.
+    /// Maximum concurrent runs.
     pub concurrent_runs: NonZeroUsize,
     pub retry: RetryPolicy,
-    /// A run of which no task ended for this long is stopped and tried again.
+    /// A run in which no task finishes for this long is stopped and retried.
     pub progress_timeout: TimeDelta,
-    /// How long a run may take, all attempts together.
+    /// Time limit of a run, all attempts included.
     pub run_timeouts: BTreeMap<TableName, TimeDelta>,
-    /// Of the waits between attempts.
+    /// Seed for the jitter between attempts.
     pub seed: u64,
 }
 
-/// What is known of a run that another process began.
+/// State of a run that another process began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resumed {
     Ended(RunOutcome),
-    /// This many attempts have begun; the last one did not end well, or nobody knows its end.
+    /// This many attempts have begun; the last one failed or its outcome is unknown.
     Attempted(u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Attempts that were made in another process.
+    /// Attempts made by another process.
     Waiting {
         attempts: u32,
     },
     Running(Running),
-    /// Failed, and starts again.
+    /// Failed; waits for its next attempt.
     Postponed {
         attempts: u32,
         since: DateTime<Utc>,
@@ -62,7 +62,7 @@ struct Running {
     stopping: Option<StopReason>,
 }
 
-/// Runs of a graph's jobs, each after its upstream and until it ends for good.
+/// Runs the jobs of a graph, each after its upstream, retrying until each has ended for good.
 #[derive(Debug, Clone)]
 pub struct Trigger {
     graph: Graph,
@@ -79,8 +79,8 @@ impl Trigger {
         Self::resume(graph, options, &BTreeMap::new())
     }
 
-    /// A trigger that another process began: runs that had ended stay as they were, others start again. Attempts are
-    /// counted on, so that a run which takes its driver down with it has an end too.
+    /// Resumes a trigger that another process began: ended runs keep their state, others start again. Attempts continue
+    /// to count, so that a run that crashes its driver does not repeat forever.
     pub fn resume(graph: Graph, options: TriggerOptions, known: &BTreeMap<TableName, Resumed>) -> Self {
         let stages = graph.order().iter().map(|job| (job.clone(), Stage::Waiting { attempts: 0 })).collect();
         let mut trigger =
@@ -97,7 +97,7 @@ impl Trigger {
         trigger
     }
 
-    /// The answer to one event. An event that comes twice, too late or about a run that is not running changes nothing.
+    /// The actions after an event. A duplicate or late event, or one about a run that is not running, is ignored.
     pub fn apply(&mut self, event: TriggerEvent, now: DateTime<Utc>) -> Vec<TriggerAction> {
         let mut actions = Vec::new();
         if self.finished {
@@ -124,7 +124,7 @@ impl Trigger {
         actions
     }
 
-    /// When the next [`TriggerEvent::Tick`] can change something; none while nothing waits for time.
+    /// When the next [`TriggerEvent::Tick`] may have an effect; `None` while nothing waits for time.
     pub fn wake_at(&self) -> Option<DateTime<Utc>> {
         let wake = |(job, stage): (&TableName, &Stage)| match stage {
             Stage::Running(running) if running.stopping.is_none() => {
@@ -136,7 +136,7 @@ impl Trigger {
         self.stages.iter().filter_map(wake).min()
     }
 
-    /// State of a job's run; none for a job that is not of this trigger.
+    /// State of a job's run; `None` for a job outside this trigger.
     pub fn state(&self, job: &TableName) -> Option<RunState> {
         self.stages.get(job).map(|stage| match stage {
             Stage::Waiting { .. } | Stage::Postponed { .. } => RunState::Queued,
@@ -154,7 +154,7 @@ impl Trigger {
         self.finished.then_some(self.exit)
     }
 
-    /// A run that was begun as often as it may be, and whose driver died each time, is not begun again.
+    /// Starts a run, unless it has used all its attempts because each of its drivers died.
     fn start(&mut self, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
         self.started = true;
         let most = self.options.retry.attempts;
@@ -174,7 +174,7 @@ impl Trigger {
         now: DateTime<Utc>,
         actions: &mut Vec<TriggerAction>,
     ) {
-        // What the watchdog stopped did not want to end: its failure is a failure of the run.
+        // A run that the watchdog stopped has failed; only a user's request cancels it.
         let (outcome, stopped) = match (outcome, running.stopping) {
             (RunOutcome::Cancelled, Some(why @ StopReason::NoProgress)) => {
                 (RunOutcome::Failed { kind: ErrorKind::Unavailable }, Some(why))
@@ -190,7 +190,7 @@ impl Trigger {
             actions.push(TriggerAction::Postpone { job: job.clone(), attempt: attempts + 1, stopped, until });
             return;
         }
-        // Asked to stop, a run that fails instead has done as it was told.
+        // A run that fails after a cancel request counts as cancelled.
         let outcome = match (outcome, running.stopping) {
             (RunOutcome::Failed { .. }, Some(StopReason::Requested)) => RunOutcome::Cancelled,
             (outcome, _) => outcome,
@@ -200,7 +200,7 @@ impl Trigger {
         actions.push(TriggerAction::Record { job: job.clone(), state, at: now, reason, stopped });
     }
 
-    /// None when the run has no further attempt, or none before its time is up.
+    /// `None` if there is no further attempt, or none within the run's time limit.
     fn next_attempt(
         &self,
         job: &TableName,
@@ -217,7 +217,7 @@ impl Trigger {
         (until < self.deadline(job, running.since)).then_some(until)
     }
 
-    /// Stops what makes no progress or takes too long.
+    /// Stops runs without progress or beyond their time limit.
     fn watch(&mut self, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
         for job in self.graph.order() {
             let Some(Stage::Running(running)) = self.stages.get(job).copied() else { continue };
@@ -254,7 +254,7 @@ impl Trigger {
         state
     }
 
-    /// Runs that run are asked to stop and may still succeed; those that wait never start.
+    /// Requests running runs to stop, which may still succeed; waiting ones never start.
     fn cancel(&mut self, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
         if self.cancelled {
             return;
@@ -309,7 +309,7 @@ impl Trigger {
     }
 
     fn start_ready(&mut self, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
-        // After a cancel nothing waits any more, so nothing is ready.
+        // After a cancel nothing waits, so nothing is ready.
         if !self.started {
             return;
         }

@@ -1,19 +1,19 @@
-//! Which build this process is. Plans travel as bytes, and rows are spread by hashes, that only the same build is sure to
-//! understand and to repeat.
+//! Identifies the build of this process. Only the same build is guaranteed to understand a serialized plan and to hash
+//! rows identically.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
-/// Bytes of an ELF header, and of one entry of its program headers, on 64 bit.
+/// Size of a 64-bit ELF header, and of an entry of its program headers.
 const HEADER: usize = 64;
 const ENTRY: usize = 56;
-/// Kind of a program header that holds notes; kind of the note that the linker writes.
+/// Type of a program header with notes, and type of the linker's build-id note.
 const NOTES: u32 = 4;
 const BUILD_ID: u32 = 3;
-/// Notes are some hundred bytes; more is not what we look for.
+/// Notes have some hundred bytes; larger segments are ignored.
 const MOST_NOTES: usize = 1 << 16;
 
-/// The linker's hash over the running binary, in hex; the crate's version where there is none.
+/// The build id of the running binary in hex; the crate's version if it has none.
 #[must_use]
 pub fn build() -> String {
     let id = File::open("/proc/self/exe").ok().and_then(|mut file| build_id(&mut file));
@@ -37,7 +37,7 @@ fn build_id(file: &mut File) -> Option<String> {
     })
 }
 
-/// Notes follow each other: sizes of name and content, kind, name, content, each filled up to four bytes.
+/// Parses consecutive notes: sizes of name and content, type, name, content, each padded to four bytes.
 fn in_notes(mut notes: &[u8]) -> Option<String> {
     loop {
         let (name, content, kind) = (u32_at(notes, 0)? as usize, u32_at(notes, 4)? as usize, u32_at(notes, 8)?);

@@ -1,4 +1,4 @@
-//! What the scheduler and its executors must agree on: options, functions, plans as bytes.
+//! Configuration that the scheduler and its executors must share: options, functions, plan serialization.
 
 use std::sync::Arc;
 
@@ -16,40 +16,41 @@ use pulse_core::settings::Settings;
 use crate::codec::PhysicalCodec;
 use crate::session::{session_config, session_state};
 
-/// Longest wait for one answer between the processes of a cluster: a plan of many files takes a while to read.
+/// Timeout of a call between processes of a cluster: decoding a plan with many files takes a while.
 const GRPC_TIMEOUT_SECONDS: usize = 60;
 
-/// Between Ballista's three attempts to fetch a shuffled piece; then its executor counts as lost and the piece is made again.
+/// Delay between Ballista's three attempts to fetch a shuffle partition; then its executor counts as lost and the
+/// partition is recomputed.
 const FETCH_WAIT_MS: usize = 500;
 
-/// Beside a scheduler's answers to a registration and to a heartbeat: what its tasks are known by.
+/// Metadata of a scheduler's answers to registrations and heartbeats: the key that its tasks carry.
 pub const SCHEDULER_KEY: &str = "pulse-scheduler-key";
 
-/// An executor's name: its build, and what sets it apart from all others that ever were.
+/// An executor's id: its build and a globally unique part.
 #[must_use]
 pub fn executor_id(build: &str, unique: &str) -> String {
     format!("{build}.{unique}")
 }
 
-/// The build in a name of [`executor_id`].
+/// The build in an [`executor_id`].
 #[must_use]
 pub fn build_of(executor_id: &str) -> &str {
     executor_id.split_once('.').map_or("", |(build, _)| build)
 }
 
-/// A plan's name: the scheduler that handed it in, as no other before or after, and a number.
+/// A plan's id: the globally unique id of its scheduler, and a number.
 #[must_use]
 pub fn job_id(scheduler: &str, number: u64) -> String {
     format!("{scheduler}-{number}")
 }
 
-/// The scheduler in a name of [`job_id`].
+/// The scheduler in a [`job_id`].
 #[must_use]
 pub fn scheduler_of(job_id: &str) -> &str {
     job_id.split_once('-').map_or("", |(scheduler, _)| scheduler)
 }
 
-/// Options of every session on a cluster, with as many tasks a shuffle as `target_partitions`.
+/// Options of every session on a cluster, with `target_partitions` tasks per shuffle.
 #[must_use]
 pub fn cluster_config(settings: &Settings, target_partitions: usize) -> SessionConfig {
     let rows = usize::try_from(settings.batch_rows).unwrap_or(usize::MAX);
@@ -62,7 +63,7 @@ pub fn cluster_state(settings: &Settings, target_partitions: usize, runtime: Arc
     session_state(cluster_config(settings, target_partitions), runtime)
 }
 
-/// Ballista's part of the options; what the session already says about queries stays.
+/// Adds Ballista's options; keeps the session's options about queries.
 #[must_use]
 pub fn with_ballista(config: SessionConfig, settings: &Settings) -> SessionConfig {
     let config = match config.options().extensions.get::<BallistaConfig>() {
@@ -76,7 +77,7 @@ pub fn with_ballista(config: SessionConfig, settings: &Settings) -> SessionConfi
         .with_ballista_grpc_client_max_message_size(grpc_bytes(settings))
         .set_usize(BALLISTA_CLIENT_GRPC_TIMEOUT_SECONDS, GRPC_TIMEOUT_SECONDS)
         .set_usize(BALLISTA_CLIENT_IO_RETRY_WAIT_TIME_MS, FETCH_WAIT_MS)
-        // Shuffles spill when the task's memory is used up, not at a limit of their own.
+        // Shuffles spill when the task's memory is exhausted, not at a separate limit.
         .set_usize(BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, 0)
 }
 
@@ -86,7 +87,7 @@ pub fn grpc_bytes(settings: &Settings) -> usize {
     usize::try_from(settings.grpc_mib << 20).unwrap_or(usize::MAX)
 }
 
-/// The functions by which an executor understands a plan.
+/// The functions that an executor needs to decode a plan.
 #[must_use]
 pub fn function_registry(state: &SessionState) -> BallistaFunctionRegistry {
     BallistaFunctionRegistry::from(state)

@@ -1,4 +1,6 @@
-//! Foreign errors by remedy: the one place that looks into them.
+//! Maps errors of libraries to error kinds; no other module inspects them.
+
+mod words;
 
 use arrow::error::ArrowError;
 use ballista_core::error::BallistaError;
@@ -6,7 +8,9 @@ use datafusion::error::DataFusionError;
 use deltalake_core::DeltaTableError;
 use pulse_core::{Error, ErrorKind};
 
-/// What we were doing, and what went wrong below.
+pub use words::{literals, plain};
+
+/// `doing` describes the operation that failed.
 pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
     let root = root(&error);
     if let Some(ours) = find_ours(root) {
@@ -15,7 +19,7 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
     let kind = match root {
         DataFusionError::ObjectStore(store) => store_kind(store),
         DataFusionError::IoError(io) => io_kind(io),
-        // Parquet's readers hide the store's words behind their own.
+        // Parquet's readers wrap the store's error in their own.
         other if find_cause::<object_store::Error>(other).is_some() => {
             find_cause(other).map_or(ErrorKind::Internal, store_kind)
         }
@@ -41,10 +45,14 @@ pub fn from_datafusion(doing: &str, error: DataFusionError) -> Error {
         ErrorKind::Exhausted => "; give `work_dir` and `spill_dir` more room",
         _ => "",
     };
-    Error::new(kind, format!("{doing}: {}{remedy}", first_line(&root.strip_backtrace())))
+    let words = match kind {
+        ErrorKind::Invalid | ErrorKind::Data => plain(&root.strip_backtrace()),
+        _ => first_line(&root.strip_backtrace()).to_owned(),
+    };
+    Error::new(kind, format!("{doing}: {words}{remedy}"))
 }
 
-/// The first cause, also where Ballista has wrapped it on the way.
+/// The root cause, even if Ballista has wrapped it.
 fn root(error: &DataFusionError) -> &DataFusionError {
     let root = error.find_root();
     let DataFusionError::External(inner) = root else { return root };
@@ -58,17 +66,17 @@ fn root(error: &DataFusionError) -> &DataFusionError {
     }
 }
 
-/// Whether a disk of this machine is full: another machine's may have room.
+/// Whether a local disk is full: another machine's may have room.
 pub fn is_storage_full(error: &DataFusionError) -> bool {
     io_of(root(error)).is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull)
 }
 
-/// Arrow's own format is that of shuffles and spills only: what is broken in it was not the user's, and may be made again.
+/// Only shuffles and spills use Arrow's own format: if it is corrupt, user data is not affected, and a retry may help.
 fn is_broken_ipc(root: &DataFusionError) -> bool {
     matches!(arrow_of(root), Some(ArrowError::IpcError(_)))
 }
 
-/// What the operating system said, below the words of Arrow and Ballista.
+/// The operating system's error, below those of Arrow and Ballista.
 fn io_of(root: &DataFusionError) -> Option<&std::io::Error> {
     match (root, arrow_of(root)) {
         (DataFusionError::IoError(io), _) | (_, Some(ArrowError::IoError(_, io))) => Some(io),
@@ -98,7 +106,7 @@ fn find_ours(error: &DataFusionError) -> Option<&Error> {
     }
 }
 
-/// Our own error on its way through DataFusion.
+/// Wraps our own error to pass it through DataFusion.
 pub fn into_datafusion(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
@@ -108,7 +116,7 @@ pub fn from_delta(doing: &str, error: DeltaTableError) -> Error {
         DeltaTableError::ObjectStore { source } => store_kind(source),
         DeltaTableError::Io { source } => io_kind(source),
         other => {
-            // Parquet's writer hides the store's words behind its own.
+            // Parquet's writer wraps the store's error in its own.
             if let Some(store) = find_cause::<object_store::Error>(other) {
                 return from_store(doing, store);
             }
@@ -131,7 +139,7 @@ fn store_kind(error: &object_store::Error) -> ErrorKind {
     use object_store::Error as Store;
     match error {
         Store::NotFound { .. } => ErrorKind::Data,
-        // Credentials that ran out are renewed by whoever hands them out; a later attempt gets new ones.
+        // The provider renews expired credentials; a later attempt gets new ones.
         Store::PermissionDenied { source, .. } | Store::Unauthenticated { source, .. }
             if has_expired(source.as_ref()) =>
         {
@@ -146,7 +154,7 @@ fn store_kind(error: &object_store::Error) -> ErrorKind {
     }
 }
 
-/// Of a file's footer that cannot be read, DataFusion quotes the store's error and drops it.
+/// When a file's footer cannot be read, DataFusion quotes the store's error as text and drops it.
 fn quoted_store_kind(text: &str) -> Option<ErrorKind> {
     let (_, quoted) = text.split_once("Object Store error: ")?;
     let says = |words: &str| quoted.contains(words);
@@ -158,7 +166,7 @@ fn quoted_store_kind(text: &str) -> Option<ErrorKind> {
     })
 }
 
-/// S3's words for credentials that are no longer valid.
+/// S3's codes for expired credentials.
 const EXPIRED: [&str; 3] = ["ExpiredToken", "RequestExpired", "TokenRefreshRequired"];
 
 fn has_expired(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -173,7 +181,7 @@ fn has_expired(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// The innermost text: object_store's own says only which call failed.
+/// The innermost message: object_store's own says only which call failed.
 fn store_text(error: &object_store::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -187,19 +195,19 @@ fn store_text(error: &object_store::Error) -> String {
     text
 }
 
-/// The remedy where something is full.
+/// The remedy for exhausted memory or disk.
 fn room(kind: ErrorKind) -> &'static str {
     if kind == ErrorKind::Exhausted { "; free or add disk space" } else { "" }
 }
 
-/// The innermost error of a kind among an error and its causes.
+/// The innermost error of type `E` in the chain of causes.
 pub(crate) fn find_cause<'a, E: std::error::Error + 'static>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a E> {
     std::iter::successors(Some(error), |outer| cause(*outer)).filter_map(|inner| inner.downcast_ref::<E>()).last()
 }
 
-/// The next error below, also where the upper one does not name it as its source: I/O errors and delta-kernel's do not.
+/// The next cause, even if the error does not return it as its source: I/O errors and delta-kernel's do not.
 fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
     use delta_kernel::Error as Kernel;
     if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
@@ -242,7 +250,7 @@ mod tests {
 
     use super::*;
 
-    /// Of a file's footer, and of its rows, that a store does not give.
+    /// The error kinds for a footer and for rows that the store does not return.
     async fn kinds(store: Arc<dyn ObjectStore>) -> [ErrorKind; 2] {
         let file = PartitionedFile::new("silver/bars/part-0.parquet", 1000);
         let factory = DefaultParquetFileReaderFactory::new(store);

@@ -1,4 +1,4 @@
-//! Carrying out a physical plan: in this process here, on executors in the scheduler's crate.
+//! Executes a physical plan in this process. The scheduler crate does so on executors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,31 +16,31 @@ use tokio::time::MissedTickBehavior;
 use crate::error::from_datafusion;
 use crate::streaming::streaming;
 
-/// How far a plan has come.
+/// Progress of a plan.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reached {
-    /// Tasks that ended.
+    /// Finished tasks.
     pub done: usize,
     pub tasks: usize,
-    /// Rows that the scans have read; 0 where tasks run elsewhere.
+    /// Rows read by the scans; 0 if tasks run elsewhere.
     pub rows: u64,
-    /// Bytes that the scans have read; 0 where tasks run elsewhere.
+    /// Bytes read by the scans; 0 if tasks run elsewhere.
     pub bytes: u64,
 }
 
-/// Called as tasks end and as scans read on.
+/// Called when tasks finish and while scans read.
 pub type Progress<'a> = &'a (dyn Fn(Reached) + Sync);
 
-/// From one look at the scans to the next.
+/// Polling interval for scan metrics.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// One way to carry out a plan. Exactly one attempt of each partition is in the answer, in the partitions' order.
+/// Executes plans. The result has exactly one attempt of each partition, in partition order.
 #[async_trait]
 pub trait Execute: Send + Sync {
     fn place(&self) -> Place;
 
     /// # Errors
-    /// By what went wrong below; `Internal` when a partition's answer is missing.
+    /// Those of the plan; `Internal` when a partition's result is missing.
     async fn execute(
         &self,
         name: &str,
@@ -50,7 +50,7 @@ pub trait Execute: Send + Sync {
     ) -> Result<Vec<Vec<RecordBatch>>>;
 }
 
-/// In this process, at most `slots` partitions at once.
+/// Executes in this process, at most `slots` partitions at once.
 #[derive(Debug, Clone, Copy)]
 pub struct InProcess {
     pub slots: usize,
@@ -72,7 +72,7 @@ impl Execute for InProcess {
         let plan = streaming(plan).map_err(|e| from_datafusion(name, e))?;
         log::debug!("{name}, as executed:\n{}", displayable(plan.as_ref()).indent(false));
         let partitions = plan.output_partitioning().partition_count();
-        // Behind a repartition all partitions feed each other: those that wait would pile up what is sent to them.
+        // Below a repartition all partitions feed each other: rows sent to waiting ones would pile up.
         let at_once = if repartitions(&plan) { partitions } else { self.slots };
         let task = state.task_ctx();
         let mut running = futures::stream::iter(0..partitions)
@@ -112,7 +112,7 @@ impl Execute for InProcess {
     }
 }
 
-/// Rows and bytes that the scans of a plan have read.
+/// Rows and bytes read so far by the scans of a plan.
 fn read_so_far(plan: &dyn ExecutionPlan) -> (u64, u64) {
     let children = plan.children();
     if !children.is_empty() {
@@ -124,7 +124,7 @@ fn read_so_far(plan: &dyn ExecutionPlan) -> (u64, u64) {
     (metrics.output_rows().unwrap_or_default() as u64, bytes as u64)
 }
 
-/// A task that ends with whoever waits for it.
+/// A task that is aborted when its handle is dropped.
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
 
 impl<T> AbortOnDrop<T> {

@@ -1,4 +1,4 @@
-//! What rules of the analyzer share.
+//! Shared code of analyzer rules.
 
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -7,11 +7,11 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-/// The plan with all expressions rewritten, subqueries included. `rewrite` gets each expression after its parts, and the columns that the
-/// expression can name. Columns keep their names.
+/// Rewrites all expressions of a plan, including subqueries. `rewrite` gets each expression after its children, and the
+/// columns that it can refer to. Column names are kept.
 ///
 /// # Errors
-/// Returns DataFusion's, where a plan with other expressions cannot be built.
+/// DataFusion's, when a plan cannot be built with the rewritten expressions.
 pub(crate) fn rewritten(plan: LogicalPlan, rewrite: fn(Expr, &DFSchema) -> Transformed<Expr>) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| {
         let mut schema = merge_schema(&plan.inputs());

@@ -1,9 +1,9 @@
-//! A text that is known to be JSON, and where its parts are.
+//! Locates parts of a text that is known to be valid JSON.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// A text that is known to be JSON.
+/// A text that is known to be valid JSON.
 #[derive(Clone, Copy)]
 pub(crate) struct Json<'a>(pub(crate) &'a [u8]);
 
@@ -19,7 +19,8 @@ impl<'a> Json<'a> {
         at
     }
 
-    /// The name of the member that starts here, and where its value does; `None` for an item of an array. A name that is not Unicode is `None`.
+    /// The name of the member that starts here and the position of its value; `None` for an array item. The name is
+    /// `None` if it is not valid Unicode.
     pub(crate) fn member(self, at: usize) -> Option<(Option<Cow<'a, str>>, usize)> {
         if self.byte(at)? != b'"' {
             return None;
@@ -32,7 +33,7 @@ impl<'a> Json<'a> {
         Some((self.string(at), self.skip_blank(colon + 1, b"")))
     }
 
-    /// The string that starts here; `None` if it has half of a surrogate pair, and so is not Unicode.
+    /// The string that starts here; `None` if it has an unpaired surrogate, and so is not Unicode.
     pub(crate) fn string(self, at: usize) -> Option<Cow<'a, str>> {
         let text = self.0.get(at..self.skip_value(at))?;
         match text {
@@ -41,20 +42,21 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The items of an array from here on, behind its bracket.
+    /// The remaining items of an array, from after its bracket.
     pub(crate) fn items(self, mut at: usize) -> impl Iterator<Item = Range<usize>> {
         std::iter::from_fn(move || {
             let start = self.skip_blank(at, b",");
             if matches!(self.byte(start), None | Some(b']' | b'}')) {
                 return None;
             }
-            // Always goes on, whatever the text.
+            // Always advances, even on invalid text.
             at = self.skip_value(start).max(start + 1);
             Some(start..at)
         })
     }
 
-    /// The members of an object from here on, behind its brace: their names and values. A name that is not Unicode is `None`.
+    /// The remaining members of an object, from after its brace: names and values. A name that is not Unicode is
+    /// `None`.
     pub(crate) fn members(self, mut at: usize) -> impl Iterator<Item = (Option<Cow<'a, str>>, Range<usize>)> {
         std::iter::from_fn(move || {
             let start = self.skip_blank(at, b",");

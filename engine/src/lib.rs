@@ -1,7 +1,9 @@
-//! One query over lake tables, whole or as a piece of many: sources, sinks, functions, and the Delta log.
+//! Runs one query over lake tables, in one process or as one task of many: sources, sinks, functions, and the Delta
+//! log.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod bounded;
 pub mod build;
 pub mod catalog;
 mod checked;
@@ -11,6 +13,8 @@ pub mod error;
 pub mod execute;
 mod expressions;
 pub mod function;
+#[cfg(test)]
+mod fuzz;
 pub mod job;
 mod json_text;
 pub mod landing;

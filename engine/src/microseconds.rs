@@ -1,5 +1,4 @@
-//! Stamps in SQL have microseconds, as those of tables do. DataFusion takes nanoseconds where SQL does not say, and these end in
-//! the year 2262.
+//! Timestamps in SQL have microseconds, as in tables. DataFusion's default is nanoseconds, which end in the year 2262.
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::DFSchema;
@@ -29,7 +28,7 @@ impl TypePlanner for MicrosecondTypes {
     }
 }
 
-/// Text that is compared with a stamp becomes one of the same type, before DataFusion makes both of them nanoseconds.
+/// Converts text that is compared with a timestamp to its type, before DataFusion coerces both to nanoseconds.
 #[derive(Debug)]
 pub(crate) struct MicrosecondLiterals;
 
@@ -68,7 +67,7 @@ fn compares(operator: Operator) -> bool {
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
-/// The expression's type if it is a stamp of microseconds.
+/// The expression's type, if it is a timestamp with microseconds.
 fn stamp(expression: &Expr, schema: &DFSchema) -> Option<DataType> {
     let data_type = expression.get_type(schema).ok()?;
     matches!(data_type, DataType::Timestamp(TimeUnit::Microsecond, _)).then_some(data_type)

@@ -1,4 +1,5 @@
-//! NaN as tables keep it: one value, greater than all numbers. Processors give it either sign, and order would follow the sign.
+//! Canonical NaN: tables hold one NaN value, greater than all numbers. Processors create either sign, and sort order
+//! would depend on the sign.
 
 use std::sync::Arc;
 
@@ -11,11 +12,11 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// The column with every NaN as the one that has no sign, also within lists, maps and structs. Columns without another are not copied.
-/// Tables hold no numbers of 16 bits.
+/// Replaces every NaN by the one without sign, also within lists, maps and structs. Columns without other NaNs are not
+/// copied. Tables have no 16-bit floats.
 ///
 /// # Errors
-/// When an array cannot be put together from its parts.
+/// When an array cannot be rebuilt from its parts.
 pub(crate) fn with_one_nan(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     if !holds_float(column.data_type()) {
         return Ok(Arc::clone(column));
@@ -23,7 +24,7 @@ pub(crate) fn with_one_nan(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     Ok(replaced(&column.to_data())?.map_or_else(|| Arc::clone(column), make_array))
 }
 
-/// Whether values of the type are floating-point numbers, or have some within.
+/// Whether the type is a floating-point type or contains one.
 pub(crate) fn holds_float(data_type: &DataType) -> bool {
     match data_type {
         DataType::Float16 | DataType::Float32 | DataType::Float64 => true,
@@ -40,7 +41,7 @@ pub(crate) fn holds_float(data_type: &DataType) -> bool {
     }
 }
 
-/// `None` when nothing is to be replaced.
+/// `None` if there is nothing to replace.
 fn replaced(data: &ArrayData) -> Result<Option<ArrayData>, ArrowError> {
     match data.data_type() {
         DataType::Float64 => floats(data, f64::NAN, |value| value.is_nan() && value.to_bits() != f64::NAN.to_bits()),
@@ -73,7 +74,7 @@ fn floats<T: ArrowNativeType>(
     builder.add_buffer(Buffer::from_vec(values)).build().map(Some)
 }
 
-/// [`with_one_nan`] in a plan. No query names it.
+/// [`with_one_nan`] as a function for plans; queries cannot call it.
 pub(crate) fn one_nan() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(OneNan { signature: Signature::any(1, Volatility::Immutable) }))
 }
@@ -139,7 +140,7 @@ mod tests {
     #[test]
     fn there_is_one_nan() {
         assert_eq!(bits(&with_one_nan(&doubles()).unwrap()), one());
-        // A part of an array, as batches are.
+        // A slice of an array, as in batches.
         assert_eq!(bits(&with_one_nan(&doubles().slice(1, 3)).unwrap()), one()[1..4]);
         let singles = with_one_nan(&(Arc::new(Float32Array::from(vec![-f32::NAN, 2.0])) as ArrayRef)).unwrap();
         assert_eq!(singles.as_primitive::<Float32Type>().value(0).to_bits(), f32::NAN.to_bits());

@@ -1,12 +1,13 @@
-//! Joins that stay as they were planned.
+//! Keeps joins as they were planned.
 //!
-//! Ballista looks at the sizes of a join's inputs when it cuts a plan into stages and again when a stage starts, swaps the
-//! inputs, and shuffles what was to be broadcast, or the reverse. It does not plan again what lies above, so an order or a
-//! partitioning that came through the join is lost without a word. It leaves alone what it knows no sizes of.
+//! Ballista checks the sizes of a join's inputs when it splits a plan into stages and again when a stage starts. It may
+//! swap the inputs, and shuffle one that should be broadcast, or the reverse. It does not replan the operators above,
+//! so an order or partitioning that the join preserves is silently lost. Joins whose input sizes are unknown are not
+//! changed.
 //!
-//! Rows that come from another stage have no order either. DataFusion knows of two ways to keep one that Ballista cuts: rows of
-//! one partition are spread over several, or are collected by a join, which yields the matches of a row in their order. Both
-//! happen to tables of one file.
+//! Rows from another stage are not ordered either. DataFusion preserves an order in two cases that Ballista breaks: the
+//! rows of one partition are distributed over several, or a join collects them and yields the matches of a row in their
+//! order. Both occur with tables of one file.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,17 +31,17 @@ use datafusion::physical_plan::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What is said of a join's input.
+/// The declared property of a join's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Size {
     Unknown,
-    /// Small enough to be sent to every task, where their order is lost.
+    /// Small enough to broadcast to every task, which loses the order.
     Small,
-    /// Rows that are spread over tasks, where their order is lost.
+    /// Rows are distributed over tasks, which loses the order.
     Spread,
 }
 
-/// Its input, with nothing known of the size, nor of the order where that is lost.
+/// Passes its input through with unknown size, and without the order if that is lost.
 #[derive(Debug)]
 pub struct PinnedExec {
     input: Arc<dyn ExecutionPlan>,
@@ -68,10 +69,10 @@ fn unordered(properties: &PlanProperties) -> Arc<PlanProperties> {
     Arc::new(properties.clone().with_eq_properties(equivalences))
 }
 
-/// The plan with every join pinned, and sorted anew where an order would be lost on the way.
+/// Pins every join, and adds sorts where an order would be lost between stages.
 ///
 /// # Errors
-/// DataFusion's, when a part of the plan cannot be planned anew.
+/// DataFusion's, when a part of the plan cannot be rebuilt.
 pub fn pin_joins(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
     let shuffled = plan.transform_up(without_unsafe_broadcast)?;
     let plan = match shuffled.transformed {
@@ -85,7 +86,7 @@ pub fn pin_joins(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Resul
     }
 }
 
-/// Whether it relies on an order that it does not get.
+/// Whether the operator requires an order that its input lacks.
 fn lacks_order(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     for (required, child) in plan.required_input_ordering().into_iter().zip(plan.children()) {
         if let Some(order) = required
@@ -97,8 +98,8 @@ fn lacks_order(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
     Ok(false)
 }
 
-/// Tasks that each see a part of the probed side cannot say which rows of the collected side were never met. Ballista would
-/// shuffle both sides too, but too late for what lies above.
+/// Replaces broadcasts where each task sees only a part of the probe side and thus cannot know which collected rows
+/// have no match. Ballista would shuffle both sides too, but too late for the operators above.
 fn without_unsafe_broadcast(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
     let Some(join) = plan.downcast_ref::<HashJoinExec>() else { return Ok(Transformed::no(plan)) };
     let collected = *join.partition_mode() == PartitionMode::CollectLeft;
@@ -123,7 +124,7 @@ fn pin(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan
         return Ok(Transformed::yes(replace_children_if_necessary(plan, vec![input])?));
     }
     let collected = match plan.downcast_ref::<HashJoinExec>() {
-        // Ballista gathers both sides of these in one task.
+        // Ballista collects both sides of these in one task.
         Some(join) if join.null_aware => return Ok(Transformed::no(plan)),
         Some(join) => *join.partition_mode() == PartitionMode::CollectLeft,
         None if plan.is::<NestedLoopJoinExec>() || plan.is::<CrossJoinExec>() => false,
@@ -141,7 +142,7 @@ fn pinned(input: Arc<dyn ExecutionPlan>, size: Size) -> Arc<dyn ExecutionPlan> {
     Arc::new(PinnedExec::new(input, size))
 }
 
-/// Below the gathering, which Ballista has to find as the join's input.
+/// Pins below the coalescing operator, which Ballista must find as the join's input.
 fn pin_collected(left: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     match left.downcast_ref::<CoalescePartitionsExec>() {
         Some(gathered) => {
@@ -208,7 +209,7 @@ impl ExecutionPlan for PinnedExec {
     fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema());
         if self.size == Size::Small {
-            // Not exact, so that nobody computes with it; not zero, which Ballista does not believe.
+            // Inexact, so that no rule computes with it; not zero, which Ballista ignores.
             statistics.total_byte_size = Precision::Inexact(1);
         }
         Ok(Arc::new(statistics))
@@ -236,7 +237,7 @@ mod tests {
         (symbol, LexOrdering::new([order]).unwrap())
     }
 
-    /// Rows of one file that is sorted, spread over two tasks and merged again.
+    /// Rows of one sorted file, distributed over two tasks and merged again.
     fn spread_and_merged(partitions: usize) -> Arc<dyn ExecutionPlan> {
         let (symbol, order) = by_symbol();
         let schema = Arc::new(Schema::new(vec![Field::new("symbol", DataType::Utf8, false)]));

@@ -14,6 +14,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use pulse_core::Result;
 
+use crate::bounded::BoundedFunctions;
 use crate::checked::CheckedIntegers;
 use crate::error::{from_datafusion, from_io};
 use crate::function::register_all;
@@ -125,7 +126,7 @@ pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
             std::iter::once(Arc::new(MicrosecondLiterals) as _)
                 .chain(Analyzer::new().rules)
                 // Once both sides of an operator have one type.
-                .chain([Arc::new(CheckedIntegers) as _])
+                .chain([Arc::new(CheckedIntegers) as _, Arc::new(BoundedFunctions) as _])
                 .collect(),
         );
     register_all(builder).build()

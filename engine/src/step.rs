@@ -1,16 +1,16 @@
-//! Steps of a run after which everything already done must be safe to find: tests kill the process there.
+//! Steps of a run at which a crash must be recoverable; tests kill the process there.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Set to a step's name, the process dies when a run gets there, as from `kill -9`; `name:3` lets it pass twice before.
+/// If set to a step's name, the process dies at that step, as from `kill -9`; with `name:3` it dies the third time.
 const KILL_AT: &str = "PULSE_KILL_AT";
 
-/// As [`KILL_AT`], but the process stops there as from `kill -STOP`, until somebody lets it go on.
+/// As [`KILL_AT`], but the process stops, as from `kill -STOP`, until it is continued.
 const STOP_AT: &str = "PULSE_STOP_AT";
 
-/// Far beyond what it takes until a process stops.
+/// Much longer than a process takes to stop.
 const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often the step that [`KILL_AT`] or [`STOP_AT`] names was reached.
@@ -18,21 +18,21 @@ static REACHED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
-    /// Rows of a database lie in files, and no manifest lists them.
+    /// Rows of a database are in files, but no manifest lists them.
     RowsRead,
     /// A manifest lists them.
     Landed,
-    /// Inputs are pinned and the query is planned, nothing is written.
+    /// Inputs are pinned and the query is planned; nothing is written.
     Planned,
-    /// Data files are written, nothing is committed.
+    /// Data files are written; nothing is committed.
     Staged,
-    /// Rejected rows are committed, the table is not.
+    /// The quarantine is committed, the table is not.
     QuarantineCommitted,
-    /// The table is committed, the ledger does not know.
+    /// The table is committed, the ledger is not updated.
     TableCommitted,
-    /// On an executor: a partition's files are written, nobody knows.
+    /// On an executor: a partition's files are written but not reported.
     FilesWritten,
-    /// On an executor: a task has ended, the scheduler does not know.
+    /// On an executor: a task has finished but is not reported.
     TaskEnded,
 }
 
@@ -51,14 +51,14 @@ impl Step {
     }
 }
 
-/// Does nothing unless a test asked for this step.
+/// A no-op unless a test requested this step.
 pub fn reached(step: Step) {
     if is_wanted(KILL_AT, step) {
         std::process::abort();
     }
     if is_wanted(STOP_AT, step) {
         let stopped = Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status();
-        // Any thread may be the one that takes the signal, and until it does the others run.
+        // Any thread may receive the signal, and the others run until then.
         std::thread::sleep(TAKEN_WITHIN);
         log::info!("stopped and went on: {stopped:?}");
     }

@@ -1,6 +1,8 @@
 //! Object stores: one cached client per bucket, the same in every process.
 
 mod local;
+mod table_files;
+mod walk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,19 +17,23 @@ use pulse_core::{Error, Result};
 use url::Url;
 
 use crate::catalog::{ForeignCatalog, delta_location};
+use table_files::TableFiles;
 
-pub use local::LocalFiles;
+pub use local::{LEFT_LINK, LocalFiles, UNSHOWN};
+pub(crate) use table_files::delete_below;
+pub use walk::Links;
+pub(crate) use walk::{link_below, shown_path};
 
-/// Wait before the first further attempt at a request; each further one is a random part of up to `BACKOFF_GROWTH` times the last.
+/// Delay before the first retry of a request. Each further delay is random, up to `BACKOFF_GROWTH` times the last one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MOST: Duration = Duration::from_secs(15);
 const BACKOFF_GROWTH: f64 = 2.0;
-/// All attempts at one request together: a request's signature is not made anew.
+/// Time limit for a request, retries included: its signature is not renewed.
 const RETRY_LIMIT: Duration = Duration::from_secs(180);
-/// Until a store's machine answers at all.
+/// Connect timeout.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How hard a store is tried before it counts as unavailable.
+/// Retries and timeout after which a store counts as unavailable.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     pub retries: usize,
@@ -40,9 +46,9 @@ impl Default for StoreOptions {
     }
 }
 
-/// `file://`, `s3://` and `s3a://`; credentials and endpoint from the environment or the instance.
+/// Stores for `file://`, `s3://` and `s3a://`; credentials and endpoint come from the environment or the instance.
 ///
-/// Ballista's own registry makes a new client at every call and panics on registration, so it is not used.
+/// Ballista's own registry creates a new client for every call and panics on registration, so it is not used.
 #[derive(Debug, Default)]
 pub struct Stores {
     options: StoreOptions,
@@ -55,16 +61,17 @@ impl Stores {
         Self { options, ..Self::default() }
     }
 
-    /// With the catalog in which others say where their tables lie.
+    /// Adds the catalog that has the locations of external tables.
     #[must_use]
     pub fn with_catalog(self, catalog: Arc<dyn ForeignCatalog>) -> Self {
         Self { catalog: Some(catalog), ..self }
     }
 
-    /// The folder of a Delta table of others, by its names in their catalog.
+    /// The folder of an external Delta table, by its names in the catalog.
     ///
     /// # Errors
-    /// `Invalid` when there is no such catalog or table, or it is no Delta table; otherwise by the kind of the catalog's error.
+    /// `Invalid` when there is no such catalog or table, or it is not a Delta table; other errors of the catalog by
+    /// kind.
     pub async fn registered(&self, database: &str, table: &str) -> Result<String> {
         let name = format!("{database}.{table}");
         let catalog = self.catalog.as_ref().ok_or_else(|| {
@@ -79,7 +86,7 @@ impl Stores {
         delta_location(&name, &entry)
     }
 
-    /// The client of the bucket or file system that `url` lies in.
+    /// The client of the bucket or file system of `url`.
     ///
     /// # Errors
     /// `Invalid` for an unknown scheme or a bucket whose client cannot be configured.
@@ -92,6 +99,17 @@ impl Stores {
         let client = self.connect(url)?;
         clients.insert(key.as_str().to_owned(), Arc::clone(&client));
         Ok(client)
+    }
+
+    /// The client for a source of files below `root`.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub fn source_client(&self, root: &Url, links: Links) -> Result<Arc<dyn ObjectStore>> {
+        match local_path(root) {
+            Some(folder) => Ok(Arc::new(LocalFiles::of_source(folder, links))),
+            None => self.client(root),
+        }
     }
 
     fn connect(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
@@ -122,6 +140,20 @@ impl Stores {
     }
 }
 
+/// `store` for the files of a table alone: on this machine it follows no link below the table's `folder`, and deletes nothing below a
+/// link below `lake`.
+pub(crate) fn of_table(store: Arc<dyn ObjectStore>, folder: &Url, lake: &Url) -> Arc<dyn ObjectStore> {
+    match (local_path(folder), local_path(lake)) {
+        (Some(folder), Some(lake)) => Arc::new(TableFiles { files: store, folder, lake }),
+        _ => store,
+    }
+}
+
+/// A folder on this machine.
+pub(crate) fn local_path(url: &Url) -> Option<std::path::PathBuf> {
+    (url.scheme() == "file").then(|| url.to_file_path().ok()).flatten()
+}
+
 fn unknown_scheme(url: &Url, scheme: &str) -> Error {
     Error::invalid(format!("`{url}` has the scheme `{scheme}`: use file://, s3:// or a path"))
 }
@@ -129,7 +161,7 @@ fn unknown_scheme(url: &Url, scheme: &str) -> Error {
 /// The part of a URL that names the store: `file:///` or `s3://bucket/`.
 ///
 /// # Errors
-/// `Invalid` when DataFusion does not take it as a store.
+/// `Invalid` when DataFusion does not accept it as a store.
 pub fn store_url(url: &Url) -> Result<ObjectStoreUrl> {
     let text = match url.scheme() {
         "file" => "file:///".to_owned(),
@@ -141,13 +173,13 @@ pub fn store_url(url: &Url) -> Result<ObjectStoreUrl> {
 /// The path of a URL within its store.
 ///
 /// # Errors
-/// `Invalid` when the path holds what object stores refuse, such as `..`.
+/// `Invalid` when the path has parts that object stores refuse, such as `..`.
 pub fn store_path(url: &Url) -> Result<Path> {
     Path::from_url_path(url.path()).map_err(|e| Error::invalid(format!("`{url}` is not a usable path")).with_source(e))
 }
 
-/// A folder's URL from what a user types: a URL or a path, absolute or relative to `base`. In a URL, `%20` is a space; in a path, every
-/// character is itself.
+/// Parses a folder's URL from user input: a URL or a path, absolute or relative to `base`. In a URL, `%20` is a space;
+/// in a path, every character stands for itself.
 ///
 /// # Errors
 /// `Invalid` for text that is neither, and for a URL with a query or a fragment, which would not be part of the folder's name.
@@ -159,7 +191,7 @@ pub fn folder_url(text: &str, base: &std::path::Path) -> Result<Url> {
         ));
     }
     let url = match Url::parse(text) {
-        // A one-letter scheme is a Windows drive; nobody has such a store.
+        // A one-letter scheme is a Windows drive, not a store.
         Ok(url) if url.scheme().len() > 1 => url,
         _ => Url::from_directory_path(normalized(&base.join(text)))
             .map_err(|()| Error::invalid(format!("`{text}` is neither a URL nor a path")))?,
@@ -182,13 +214,13 @@ pub fn folder_url(text: &str, base: &std::path::Path) -> Result<Url> {
     }
 }
 
-/// Whether a name or password stands beside the host. Looked for in the text, as such a text may be no URL at all.
+/// Whether a user or password precedes the host. This looks at the text, as it may not be a valid URL.
 fn names_a_user(text: &str) -> bool {
     let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
     authority.is_some_and(|authority| authority.contains(['@', ':']))
 }
 
-/// Without `.` and `..`: object stores refuse them, and the folder need not exist yet.
+/// Removes `.` and `..`: object stores refuse them, and the folder need not exist yet.
 fn normalized(path: &std::path::Path) -> std::path::PathBuf {
     use std::path::Component;
     let mut parts = std::path::PathBuf::new();

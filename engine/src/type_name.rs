@@ -1,8 +1,8 @@
-//! Arrow's types in the words of manifests.
+//! Names of Arrow types as in manifests.
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
-/// Such as `decimal(10,2)` or `array<struct<a:bigint>>`; Arrow's own words for a type that no manifest has.
+/// For example `decimal(10,2)` or `array<struct<a:bigint>>`; Arrow's own name for a type that manifests lack.
 pub fn type_name(data_type: &DataType) -> String {
     let name = match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string",

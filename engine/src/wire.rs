@@ -1,4 +1,4 @@
-//! Our errors inside the texts in which Ballista reports a failed task.
+//! Encodes our errors in the texts in which Ballista reports a failed task.
 
 use pulse_core::{Error, ErrorKind};
 use url::form_urlencoded::{byte_serialize, parse};
@@ -13,7 +13,7 @@ pub fn to_wire(error: &Error) -> String {
     format!("{OPEN}{}&{message}{CLOSE}", kind_word(error.kind()))
 }
 
-/// The first error of [`to_wire`] in `text`; Ballista puts its own words around it.
+/// The first error of [`to_wire`] in `text`, which Ballista has surrounded with its own text.
 #[must_use]
 pub fn from_wire(text: &str) -> Option<Error> {
     let (_, rest) = text.split_once(OPEN)?;

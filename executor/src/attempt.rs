@@ -1,4 +1,4 @@
-//! One attempt of a task: Ballista's, with errors that say whether another attempt may help, and stopped when it is cancelled.
+//! One attempt of a task: wraps Ballista's, classifies errors as retryable or not, and stops when cancelled.
 
 use std::fmt::{self, Debug, Display};
 use std::path::Path;
@@ -27,12 +27,12 @@ use crate::guard::GuardExec;
 use crate::owner::Owner;
 use crate::stale::remove_stale;
 
-/// Wait before the scheduler hears of a first failure that may pass; it gives the task out again at once. Doubles each time.
+/// Delay before a first retryable failure is reported; the scheduler reassigns the task at once. Doubles each time.
 const BACKOFF: Duration = Duration::from_millis(200);
-/// Doublings at most.
+/// Maximum number of doublings.
 const BACKOFFS: u32 = 5;
 
-/// Ballista's engine; what fails is told by kind, and what a scheduler that is gone had asked for is dropped.
+/// Ballista's engine, with errors by kind. Drops the work of a scheduler that is gone.
 pub(crate) struct Attempts<E> {
     pub(crate) inner: E,
     pub(crate) executor_id: String,
@@ -51,7 +51,7 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         work_dir: &str,
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
-        // Here and not on the scheduler: what is sent are DataFusion's own operators.
+        // Done here, because plans are sent with DataFusion's own operators.
         let plan = streaming(plan)?;
         let (cancel, cancelled) = watch::channel(false);
         remove_stale(&plan, &self.executor_id, work_dir)?;
@@ -70,7 +70,7 @@ struct Attempt {
     place: FilePlace,
 }
 
-/// Whoever waits for the task is gone, or it has ended.
+/// Cancels the task's work when it has ended or nothing waits for it any more.
 struct CancelOnDrop<'a>(&'a watch::Sender<bool>);
 
 impl Drop for CancelOnDrop<'_> {
@@ -87,7 +87,7 @@ impl QueryStageExecutor for Attempt {
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
         let _cancel = CancelOnDrop(&self.cancel);
-        // Another attempt of the stage gives the same number, and so the same file, to another task.
+        // Another attempt of the stage assigns the same number, and so the same file, to another task.
         self.place.take(&self.cancel).await;
         let failures = context.task_id().map_or(0, |id| failures(&id));
         let result = self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler);
@@ -99,8 +99,8 @@ impl QueryStageExecutor for Attempt {
         result
     }
 
-    /// Of the root only: where tasks of one stage have unlike plans, as below a union, Ballista cannot add up their metrics,
-    /// drops the report that the task has ended, and waits for it forever.
+    /// Returns only the root's metrics: if tasks of one stage have different plans, as below a union, Ballista cannot
+    /// aggregate their metrics, drops the report of the finished task, and waits for it forever.
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
         self.inner.collect_plan_metrics().into_iter().take(1).collect()
     }
@@ -130,19 +130,19 @@ impl Debug for Attempt {
     }
 }
 
-/// How often the task failed before, from Ballista's name for it, such as `TID job/2.0/7.1`.
+/// Previous failures of the task, from Ballista's task id, such as `TID job/2.0/7.1`.
 fn failures(task: &str) -> u32 {
     task.rsplit_once('.').and_then(|(_, attempt)| attempt.parse().ok()).unwrap_or_default()
 }
 
-/// Half of it is chance, so that tasks that failed together do not come back together.
+/// Half of it is random, so that tasks that failed together are not retried together.
 fn backoff(failures: u32) -> Duration {
     let longest = BACKOFF * 2_u32.pow(failures.min(BACKOFFS));
     longest.mul_f64(rand::random_range(0.5..=1.0))
 }
 
-/// Ballista tries a task again after an I/O error only, so what may pass by itself becomes one. Its own errors stay what they
-/// are: by them it knows whose shuffle files are lost.
+/// Ballista retries a task only after an I/O error, so retryable errors become one. Ballista's own errors are not
+/// changed: from them it knows whose shuffle files are lost.
 fn for_scheduler(error: DataFusionError) -> DataFusionError {
     if is_ballistas(&error) {
         return error;

@@ -1,5 +1,5 @@
-//! Connections to other executors, kept between fetches: without it a shuffle opens one for every piece and runs out of ports.
-//! Ballista's own pool is not public.
+//! Pools connections to other executors between fetches: otherwise a shuffle opens one per partition and runs out of
+//! ports. Ballista's own pool is not public.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::utils::GrpcClientConfig;
 use pulse_transport::{Door, Role};
 
-/// An idle connection is closed at the first fetch after this time.
+/// A connection that was idle for longer is closed at the next fetch.
 const IDLE: Duration = Duration::from_secs(30);
 
 type Key = (String, u16, GrpcClientConfig);
@@ -46,7 +46,7 @@ impl Connections {
         });
     }
 
-    /// The one used last: the others may then grow old.
+    /// Takes the most recently used one, so that the others can expire.
     fn take(&self, key: &Key) -> Option<BallistaClient> {
         self.idle().get_mut(key)?.pop().map(|(client, _)| client)
     }

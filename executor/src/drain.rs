@@ -1,22 +1,22 @@
-//! How an executor leaves without costing others work.
+//! Lets an executor leave without disturbing running work.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ballista_executor::executor::Executor;
 
-/// From one look at what is left to do to the next.
+/// Polling interval for the remaining work.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A task that was just handed over is not running yet: so many looks in a row must find nothing.
+/// A task that was just assigned is not running yet: this many polls in a row must find nothing.
 const QUIET_LOOKS: u32 = 3;
-/// From one look for a notice to the next; it comes two minutes ahead.
+/// Polling interval for the interruption notice, which comes two minutes ahead.
 const NOTICE_EVERY: Duration = Duration::from_secs(5);
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a token of the metadata is asked for; each look asks for its own.
+/// Lifetime of a metadata token; each poll requests its own.
 const TOKEN_SECONDS: &str = "60";
 
-/// Waits until no task runs and no job's shuffles are in `folder`: the scheduler has them removed when their job ends. At most
-/// `limit`.
+/// Waits, at most for `limit`, until no task runs and `folder` has no shuffle files: the scheduler has them deleted
+/// when their job ends.
 pub(crate) async fn drain(executor: &Executor, folder: &Path, limit: Duration) {
     let began = Instant::now();
     let mut quiet = 0;
@@ -38,7 +38,7 @@ fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-/// Ends when the instance is about to be taken away, as its metadata at `root` says; never when `root` is empty.
+/// Returns when the instance metadata at `root` announces an interruption; never if `root` is empty.
 pub(crate) async fn notice(root: &str) {
     let client = reqwest::Client::builder().timeout(NOTICE_TIMEOUT).no_proxy().build();
     let (false, Ok(client)) = (root.is_empty(), client) else { return std::future::pending().await };

@@ -1,5 +1,5 @@
-//! Files of shuffles are named by job, stage and a task's number. A stage that is begun anew counts its tasks from zero: a task
-//! of before that was cancelled may still write to the file that a new one is about to write.
+//! Shuffle files are named by job, stage and task number. A restarted stage numbers its tasks from zero again, so a
+//! cancelled task may still write to the file that a new one is about to write. This serializes them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// A cancelled task ends within a batch; one that does not within this time is stuck in a call that will not write either.
+/// A cancelled task ends within a batch; if it has not ended by then, it is stuck in a call that will not write either.
 const LAST_BATCH: Duration = Duration::from_secs(10);
 
 type Key = (String, usize, usize);
 type Writers = Arc<Mutex<HashMap<Key, watch::Sender<bool>>>>;
 
-/// Who writes where.
+/// The current writer of each file.
 #[derive(Default)]
 pub(crate) struct FilePlaces(Writers);
 
-/// Where one task writes.
+/// The file that one task writes.
 pub(crate) struct FilePlace {
     key: Key,
     writers: Writers,
@@ -30,7 +30,7 @@ impl FilePlaces {
 }
 
 impl FilePlace {
-    /// Cancels whoever writes there, waits for its end, and takes the place.
+    /// Cancels the current writer, waits for it to end, and takes its place.
     pub(crate) async fn take(&self, cancel: &watch::Sender<bool>) {
         let before = {
             let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
-//! Files of plans that the scheduler does not know: those of one that died, when the next has nothing to hand out.
+//! Deletes files of plans that the scheduler does not know, such as those of a scheduler that died, if its successor is
+//! idle.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,10 @@ use tonic::transport::Channel;
 
 use crate::place::wipe;
 
-/// From one look to the next. A look asks once for each plan with files here; there are as many as runs at once.
+/// Polling interval. Each poll asks once per plan with local files; there are as many as concurrent runs.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
-/// Removes them as they are found. Nothing goes while the scheduler does not answer.
+/// Deletes them as they are found. Deletes nothing while the scheduler does not answer.
 pub(crate) async fn remove_forgotten(mut scheduler: SchedulerGrpcClient<Channel>, folder: &Path) -> Infallible {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -32,7 +33,7 @@ pub(crate) async fn remove_forgotten(mut scheduler: SchedulerGrpcClient<Channel>
     }
 }
 
-/// Each plan has a folder of its name.
+/// Each plan has a folder with its name.
 fn plans(folder: &Path) -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path()))).collect()

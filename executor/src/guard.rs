@@ -1,4 +1,4 @@
-//! Makes a cancelled task stop: Ballista drives a task's plan by work of its own that outlives the task.
+//! Stops the work of a cancelled task: Ballista runs a task's plan in spawned work that outlives the task.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use futures::StreamExt;
 use pulse_engine::sink::SinkExec;
 use tokio::sync::watch;
 
-/// Passes rows on until its task is cancelled; then what lies below is dropped, and what lies above gets an error.
+/// Passes rows on until its task is cancelled; then it drops the plan below and returns an error to the plan above.
 #[derive(Debug)]
 pub(crate) struct GuardExec {
     input: Arc<dyn ExecutionPlan>,
@@ -23,8 +23,8 @@ pub(crate) struct GuardExec {
 }
 
 impl GuardExec {
-    /// Guards all below the shuffle writer that a task's plan begins with. A sink stays above: it aborts its uploads when its
-    /// input fails.
+    /// Guards the plan below the shuffle writer at the root of a task's plan. A sink stays above the guard: it aborts
+    /// its uploads when its input fails.
     pub(crate) fn below_writer(
         plan: Arc<dyn ExecutionPlan>,
         cancelled: watch::Receiver<bool>,
@@ -93,7 +93,7 @@ impl ExecutionPlan for GuardExec {
         let schema = rows.schema();
         let mut cancelled = self.cancelled.clone();
         let rows = rows.take_until(Box::pin(async move {
-            // A task that is gone without a word has ended.
+            // If the sender is dropped, the task has ended.
             if cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -109,7 +109,7 @@ impl ExecutionPlan for GuardExec {
     }
 }
 
-/// A guard changes nothing about the rows.
+/// A guard does not change rows.
 fn same_rows() -> ReplaceChildrenOptions {
     ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep)
 }

@@ -1,4 +1,4 @@
-//! Whose tasks these are: when another scheduler takes over, nobody waits any more for what the last one had asked for.
+//! Tracks which scheduler requested the tasks: when another one takes over, the work of the previous one is dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -10,9 +10,9 @@ use tokio::sync::watch;
 
 use crate::place::wipe;
 
-/// A cancelled task ends within a batch; then its files may go.
+/// A cancelled task ends within a batch; then its files may be deleted.
 const LATE_TASKS: Duration = Duration::from_secs(1);
-/// One that has not ended by then is stuck in a call that will not write either.
+/// A task that has not ended by then is stuck in a call that will not write either.
 const LAST_BATCH: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -25,8 +25,8 @@ struct Owned {
 }
 
 impl Owner {
-    /// Notes a task of `job`. When it is the first of another scheduler, tasks of the one before are cancelled, and the files of its
-    /// jobs in `folder` removed.
+    /// Registers a task of `job`. If it is the first of another scheduler, cancels the tasks of the previous one and
+    /// deletes the files of its jobs in `folder`.
     pub(crate) fn take(&self, job: &str, cancel: &watch::Sender<bool>, folder: &Path) {
         let mut owned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let scheduler = scheduler_of(job);
@@ -44,7 +44,7 @@ impl Owner {
         owned.tasks.push(cancel.clone());
     }
 
-    /// Cancels all tasks and waits until they write no more.
+    /// Cancels all tasks and waits until they no longer write.
     pub(crate) async fn end(&self) {
         let tasks = std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).tasks);
         let ends = tasks.iter().map(|task| {

@@ -1,4 +1,4 @@
-//! Where an executor lives: ports, address, folder.
+//! An executor's ports, address and folder.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
@@ -19,22 +19,23 @@ pub(crate) struct Listeners {
 
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// The address that others reach this process by.
+    /// The address by which others reach this process.
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
     pub(crate) grpc_port: u16,
-    /// Of these ports, until the servers take them.
+    /// Listeners of these ports, until the servers take them.
     listeners: Option<Listeners>,
-    /// For shuffles; nobody else's.
+    /// For shuffle files of this process only.
     folder: Scratch,
 }
 
 impl Place {
     /// # Errors
-    /// `Invalid` when a port is taken or the folder cannot be made, `Unavailable` when the scheduler's name is unknown.
+    /// `Invalid` when a port is in use or the folder cannot be created, `Unavailable` when the scheduler's name cannot
+    /// be resolved.
     pub(crate) fn find(settings: &Settings) -> Result<Self> {
         let host = own_address(&settings.scheduler_host, settings.scheduler_port)?;
-        // Both are held until both are known, so that they differ.
+        // Both are bound until both are known, so that they differ.
         let flight = bind(host, settings.executor_port, "executor_port")?;
         let grpc = bind(host, settings.executor_grpc_port, "executor_grpc_port")?;
         let (port, grpc_port) = (port_of(&flight)?, port_of(&grpc)?);
@@ -56,7 +57,8 @@ impl Place {
         self.folder.path()
     }
 
-    /// Removes what no task has written to for `age`, looking again and again: a job whose end the scheduler could not tell.
+    /// Deletes folders that no task has written to for `age`, repeatedly: covers jobs whose end the scheduler could not
+    /// report.
     pub(crate) async fn remove_older(&self, age: Duration, every: Duration) -> Infallible {
         loop {
             tokio::time::sleep(every.min(age)).await;
@@ -72,14 +74,14 @@ impl Place {
     }
 }
 
-/// The last time that anything at or below `path` was written.
+/// The newest modification time at or below `path`.
 fn newest(path: &Path) -> Option<SystemTime> {
     let own = std::fs::metadata(path).ok()?.modified().ok();
     let below = std::fs::read_dir(path).into_iter().flatten().filter_map(std::result::Result::ok);
     below.filter_map(|entry| newest(&entry.path())).chain(own).max()
 }
 
-/// Removes a folder with what is in it, if it is there.
+/// Deletes a folder with its contents, if it exists.
 pub(crate) fn wipe(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -89,7 +91,7 @@ pub(crate) fn wipe(folder: &Path) -> Result<()> {
     }
 }
 
-/// The address from which this machine reaches the scheduler; no packet is sent.
+/// The local address used to reach the scheduler; sends no packet.
 fn own_address(scheduler_host: &str, scheduler_port: u16) -> Result<IpAddr> {
     let unknown = |e: std::io::Error| {
         Error::unavailable(format!("the scheduler's host `{scheduler_host}` is not known; check `scheduler_host`"))

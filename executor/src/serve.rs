@@ -1,4 +1,4 @@
-//! The life of an executor process.
+//! The life cycle of an executor process.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,18 +28,19 @@ use crate::owner::Owner;
 use crate::place::Place;
 use crate::process::{Ended, Engine, Limits, live};
 
-/// An executor may start before its scheduler does.
+/// How long an executor waits for its scheduler to start.
 const SCHEDULER_WAIT_SECONDS: u16 = 60;
-/// From one look for old shuffle files to the next.
+/// Interval between deletions of old shuffle files.
 const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
-/// With `memory_mib = 0`, in tenths of the machine's; the rest is for what no operator accounts for.
+/// Share of the machine's memory with `memory_mib = 0`, in tenths; the rest is for memory that no operator accounts
+/// for.
 const MEMORY_TENTHS: u64 = 6;
-/// Where the kernel does not tell.
+/// Used if the kernel does not report the memory.
 const MEMORY_UNKNOWN: u64 = 4 << 30;
 
-/// Runs tasks of the scheduler at `scheduler_host` until `shutdown`, SIGTERM, ctrl-c, or the notice that the instance is taken away.
-/// Then it takes no new tasks, lets the running ones end and its shuffles be read, at most `drain_timeout_s`. When the scheduler has
-/// given it up or restarts, it comes back under a new name.
+/// Runs tasks of the scheduler at `scheduler_host` until `shutdown`, SIGTERM, Ctrl-C, or a Spot interruption notice.
+/// Then it accepts no new tasks and waits, at most `drain_timeout_s`, for running tasks to end and its shuffle files to
+/// be read. If the scheduler declares it lost or restarts, it registers again under a new id.
 ///
 /// # Errors
 /// `Invalid` for a port or folder that cannot be used, or for a scheduler of another build; `Unavailable` when the scheduler does not
@@ -48,7 +49,7 @@ pub async fn serve(settings: &Settings, shutdown: impl Future<Output = ()>) -> R
     let door = Door::of(settings, Role::Executor)?;
     let leave = leave(settings, shutdown).shared();
     loop {
-        // A new identity every time: the scheduler still remembers a process that died.
+        // A new id every time: the scheduler still remembers a process that died.
         let executor_id = executor_id(&build(), &Uuid::new_v4().to_string());
         let mut place = Place::find(settings)?;
         log::info!("executor {executor_id} at {}:{}, shuffles in {}", place.host, place.port, place.folder().display());
@@ -63,7 +64,7 @@ pub async fn serve(settings: &Settings, shutdown: impl Future<Output = ()>) -> R
             Either::Left((ended, _)) => ended,
             Either::Right((never, _)) => match never {},
         };
-        // Their folder is about to go.
+        // Their folder is about to be deleted.
         owner.end().await;
         match ended.map_err(|error| failed(settings, &error))? {
             Ended::Asked => return Ok(()),
@@ -109,7 +110,7 @@ fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<Execu
         timeout: settings.store_timeout(),
     }));
     let options = RuntimeOptions {
-        // Every task gets a share of `memory_pool_size` instead.
+        // Instead, every task gets a share of `memory_pool_size`.
         memory_bytes: usize::MAX,
         spill_dir: (!settings.spill_dir.is_empty()).then(|| settings.spill_dir.clone().into()),
         spill_limit_bytes: settings.spill_limit_mib << 20,
@@ -155,7 +156,7 @@ fn memory_bytes(settings: &Settings) -> u64 {
     }
 }
 
-/// Bytes; of the machine or of the group that the process is confined to.
+/// Bytes of memory of the machine or of the process's cgroup.
 fn machine_memory() -> u64 {
     let number = |text: &str| text.trim().parse::<u64>().ok();
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| number(&text));
@@ -170,7 +171,7 @@ fn failed(settings: &Settings, error: &BallistaError) -> Error {
     let scheduler = format!("{}:{}", settings.scheduler_host, settings.scheduler_port);
     match error {
         BallistaError::Configuration(text) => Error::invalid(format!("the executor cannot start: {text}")),
-        // The scheduler's answer to a registration.
+        // The scheduler's answer to a registration of another build.
         BallistaError::GrpcError(status) if status.message().contains("same binary") => {
             Error::invalid(format!("the scheduler at {scheduler} refuses this executor: {}", status.message()))
         }

@@ -1,7 +1,8 @@
-//! Files that an earlier attempt of a stage left in this executor's folder.
+//! Deletes files that an earlier attempt of a stage left in this executor's folder.
 //!
-//! Ballista reads a piece of a shuffle from its own folder whenever a file of its name is there, whoever is said to hold it. Tasks of a
-//! stage that is begun anew are numbered from zero again, so a file of before may have the name of another executor's.
+//! Ballista reads a shuffle partition from the local folder whenever a file of that name exists, even if another
+//! executor is named as its location. A restarted stage numbers its tasks from zero again, so an old local file may
+//! have the name of another executor's.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::ExecutionPlan;
 
-/// Removes files that a task with this plan would take for those of other executors.
+/// Deletes files that a task with this plan would mistake for those of other executors.
 pub(crate) fn remove_stale(plan: &Arc<dyn ExecutionPlan>, executor_id: &str, folder: &str) -> Result<()> {
     plan.apply(|node| {
         let places = node.downcast_ref::<ShuffleReaderExec>().map(|reader| reader.partition.iter().flatten());

@@ -1,9 +1,9 @@
-//! How a value of the database becomes an item of a JSON array from which the reader of files takes exactly this value.
+//! Converts a value of the database to an item of a JSON array that the file reader parses back to exactly this value.
 
 use pulse_core::sources::ColumnType;
 use tokio_postgres::types::{Kind, Type};
 
-/// Arguments that a function of PostgreSQL takes at most, with some room.
+/// PostgreSQL's limit of function arguments, with some margin.
 const MOST_ARGUMENTS: usize = 90;
 
 /// The text of a JSON array of all items.
@@ -21,7 +21,7 @@ pub(crate) fn row(items: &[String]) -> String {
 /// The item of a column. `field` is the column in SQL.
 ///
 /// # Errors
-/// Why the column cannot be read as it is declared, and what to do.
+/// Why the column cannot be read as declared, and the remedy.
 pub(crate) fn item(field: &str, found: &Type, declared: &ColumnType) -> Result<String, String> {
     match (found.kind(), declared) {
         (Kind::Array(found), ColumnType::Array(declared)) => array(field, found, declared),
@@ -69,7 +69,7 @@ fn scalar(field: &str, found: &Type, declared: &ColumnType) -> Result<String, St
             To::String => text,
             _ => Err(refused(found, "declare `double`")),
         },
-        // A cast of `char(n)` to text would take the spaces at its end.
+        // Casting `char(n)` to text would drop its trailing spaces.
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME => match declared {
             To::String => as_it_is,
             _ => Err(refused(found, "declare `string`, or cast it in `query`")),
@@ -105,7 +105,7 @@ fn scalar(field: &str, found: &Type, declared: &ColumnType) -> Result<String, St
     }
 }
 
-/// Items of arrays as JSON has them: numbers as numbers, everything else as its text.
+/// Array items in JSON: numbers as numbers, everything else as text.
 fn array(field: &str, found: &Type, declared: &ColumnType) -> Result<String, String> {
     let of_text = format!("{field}::text[]");
     let array = match (found, declared) {
@@ -119,7 +119,7 @@ fn array(field: &str, found: &Type, declared: &ColumnType) -> Result<String, Str
         (_, ColumnType::Json) if matches!(*found, Type::JSON | Type::JSONB) => {
             return Err(refused(found, "in an array, declare `array<string>`"));
         }
-        // As text, an item of several lines is one line of the file.
+        // As text, a multi-line item stays on one line of the file.
         (&Type::JSON | &Type::JSONB, ColumnType::String) => of_text,
         (&Type::FLOAT4, ColumnType::Double) => format!("{field}::float8[]"),
         (_, ColumnType::String) if !matches!(*found, Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME) => {
@@ -131,7 +131,7 @@ fn array(field: &str, found: &Type, declared: &ColumnType) -> Result<String, Str
             field.to_owned()
         }
     };
-    // Several dimensions do not fit the declared type: as text, the row is rejected and shows them.
+    // The declared type cannot hold several dimensions: as text, the row is rejected and shows them.
     Ok(format!("case when array_ndims({field}) > 1 then to_json({field}::text) else to_json({array}) end"))
 }
 

@@ -1,4 +1,4 @@
-//! Connections whose queries end when nobody waits for them any more.
+//! Connections whose queries are cancelled when the connection is dropped.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::secret::password;
 use crate::tls::VerifiedTls;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
-/// A server that acknowledges nothing for this long is gone.
+/// A server that acknowledges nothing for this long counts as gone.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
-/// Text of dates, stamps and numbers as the reader of files takes it; no end of the transaction by the server while others read; and
-/// equal rows in equal order, so that what has not changed is seen. `local`, so that a pool of connections keeps nothing of it.
+/// Dates, timestamps and numbers in the format of the file reader; no transaction timeout while others read; and equal
+/// rows in equal order, so that unchanged data is recognized. `local`, so that a connection pool keeps none of it.
 const SETTINGS: &str = "set local time zone 'UTC'; set local datestyle = 'ISO, MDY'; set local extra_float_digits = 3; \
                         set local idle_in_transaction_session_timeout = 0; set local lock_timeout = '60s'; \
                         set local synchronize_seqscans = off; set local max_parallel_workers_per_gather = 0";
-/// From this version on, the server looks whether its client is still there while a query runs.
+/// From this version on, the server checks during a query whether its client is still connected.
 const NOTICES_CLIENTS: i32 = 140_000;
 
 /// How to reach a database.
@@ -35,7 +35,7 @@ pub(crate) struct Connector {
 
 impl Connector {
     /// # Errors
-    /// `Invalid` when the password or the certificates are not where they should be.
+    /// `Invalid` when the password or the certificates cannot be read.
     pub(crate) fn new(request: &ReadRequest) -> Result<Self> {
         let (database, address) = (&request.database, &request.address);
         let mut config = Config::new();
@@ -97,7 +97,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Begins a transaction that sees one moment. Nothing of it is seen yet: the first query says which.
+    /// Begins a transaction with one snapshot, which the first query takes.
     pub(crate) async fn begin(&self) -> std::result::Result<(), tokio_postgres::Error> {
         self.client.batch_execute("begin isolation level repeatable read read only").await
     }
@@ -120,7 +120,7 @@ impl Deref for Session {
 }
 
 impl Drop for Session {
-    /// Without the connection the server ends what it does for it, at the latest when it looks for its client.
+    /// Closing the connection cancels its queries, at the latest when the server checks for its client.
     fn drop(&mut self) {
         self.carrying.abort();
         let (cancel, tls) = (self.cancel.clone(), self.tls.clone());

@@ -1,11 +1,11 @@
-//! What PostgreSQL says, by remedy.
+//! Maps PostgreSQL errors to error kinds.
 
 use std::error::Error as _;
 
 use pulse_core::{Error, ErrorKind};
 use tokio_postgres::error::SqlState;
 
-/// What we were doing, and what the database answered.
+/// `doing` describes the operation that failed.
 pub(crate) fn from_postgres(doing: &str, error: &tokio_postgres::Error) -> Error {
     let Some(answer) = error.as_db_error() else {
         let (kind, remedy) = without_answer(error);
@@ -40,7 +40,7 @@ fn of_state(state: &SqlState) -> (ErrorKind, &'static str) {
             (Unavailable, "the snapshot is gone; it is taken again at the next attempt")
         }
         _ => match state.code().get(..2) {
-            // Connection, resources, intervention of an operator, recovery of a standby, system error.
+            // Connection, resources, operator intervention, recovery of a standby, system error.
             Some("08" | "53" | "57" | "40" | "58") => (Unavailable, ""),
             Some("22") => (ErrorKind::Data, "correct the value, or the expression in `query`"),
             _ => (Invalid, ""),
@@ -68,7 +68,7 @@ fn without_answer(error: &tokio_postgres::Error) -> (ErrorKind, &'static str) {
     (ErrorKind::Unavailable, "; check host and port in `url`, and that the server is reached from here")
 }
 
-/// The error and all below it that say more.
+/// The error and its sources, as far as they add something.
 fn causes(error: &tokio_postgres::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,5 +1,5 @@
-//! PostgreSQL as a source: rows of one snapshot, read by several connections at once, as lines of JSON that the engine's reader of
-//! files turns into rows or rejects.
+//! PostgreSQL as a source: reads the rows of one snapshot over several connections as lines of JSON, which the engine's
+//! file reader parses into rows or rejects.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

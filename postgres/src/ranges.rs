@@ -1,6 +1,6 @@
-//! Which rows are read, in which pieces: conditions of SQL that each row meets exactly once.
+//! Splits the rows to read into ranges: SQL conditions such that each row meets exactly one.
 
-/// Pages of a table that one query reads: 32 MiB with pages of 8 KiB.
+/// Pages that one query reads: 32 MiB with pages of 8 KiB.
 pub(crate) const PAGES: i64 = 4096;
 
 /// Types of bookmarks, as SQL writes them.
@@ -12,7 +12,7 @@ pub(crate) enum MarkType {
     Timestamptz,
 }
 
-/// A column that grows, in SQL.
+/// A bookmark column, in SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) field: String,
@@ -24,15 +24,15 @@ pub(crate) struct Mark {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) name: String,
-    /// All rows if empty.
+    /// Empty for all rows.
     pub(crate) condition: String,
     pub(crate) stays: bool,
-    /// Whether it has a file also without rows.
+    /// Whether a file is written even if there are no rows.
     pub(crate) never_none: bool,
 }
 
 impl Mark {
-    /// The query of the next cut: never below the last, null if there is nothing to go by.
+    /// The query for the next cut: never below the last one, null if there is no usable value.
     pub(crate) fn next_cut(&self, from: &str, last: Option<&str>) -> String {
         let Self { field, margin, .. } = self;
         let (rows, less) = match self.data_type {
@@ -49,7 +49,8 @@ impl Mark {
         format!("select greatest({last}, {less})::text from {from} where {rows}")
     }
 
-    /// Without infinities, and without stamps of the future: one that a wrong clock wrote would hide all rows until then. An index helps.
+    /// Leaves out infinities and timestamps in the future: one written by a wrong clock would hide all rows until then.
+    /// Can use an index.
     fn past(&self, now: &str) -> String {
         format!("{} > '-infinity' and {} <= {now}", self.field, self.field)
     }
@@ -68,7 +69,7 @@ impl Mark {
         self.data_type != MarkType::Whole
     }
 
-    /// Rows that will not be read again.
+    /// Rows that no later run reads again.
     fn closed(&self, from: Option<&str>, to: &str) -> String {
         let field = &self.field;
         let lower = match from {
@@ -79,7 +80,7 @@ impl Mark {
         format!("{lower}{field} < {}", self.literal(to))
     }
 
-    /// Rows that are read again in each run: the rest, so that no row is in neither.
+    /// All other rows, which each run reads again.
     fn open(&self, from: &str) -> String {
         let field = &self.field;
         let lowest = if self.has_infinities() { format!(" or {field} = '-infinity'") } else { String::new() };
@@ -98,8 +99,8 @@ pub(crate) fn whole(pages: Option<i64>) -> Vec<Range> {
     by_pages(pages).into_iter().enumerate().map(range).collect()
 }
 
-/// Rows from the last cut, which are those up to the next one, read for the last time, and all others. `number` is that of the manifest
-/// that will list them.
+/// Ranges since the last cut: rows up to the next cut, which are read for the last time, and the rest. `number` is that
+/// of the manifest that will list them.
 pub(crate) fn since(
     mark: &Mark,
     last: Option<&str>,
@@ -112,7 +113,7 @@ pub(crate) fn since(
     let mut ranges = Vec::new();
     if last != Some(next) {
         let closed = mark.closed(last, next);
-        // What is new since the last time is found by an index, and not in all pages.
+        // New rows are found through an index; ranges of pages would scan all pages.
         let pages = pages.filter(|_| last.is_none());
         for (at, pages) in by_pages(pages).into_iter().enumerate() {
             let condition = if pages.is_empty() { closed.clone() } else { format!("{pages} and {closed}") };
@@ -123,7 +124,7 @@ pub(crate) fn since(
     ranges
 }
 
-/// The last range has no end: rows of tables that inherit lie in pages of their own count.
+/// The last range is open: child tables have their own page counts.
 fn by_pages(pages: Option<i64>) -> Vec<String> {
     let mut ranges = Vec::new();
     let mut start = 0;

@@ -1,4 +1,4 @@
-//! One snapshot, read by several connections.
+//! Reads one snapshot over several connections.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,29 +17,29 @@ use crate::error::from_postgres;
 use crate::ranges::{Range, since, whole};
 use crate::relation::{Described, Relation};
 
-/// Rows between two words of progress.
+/// Rows between two progress messages.
 const ROWS_A_WORD: u64 = 10_000;
 
-/// A moment of the database, held by a transaction as long as this lives.
+/// A snapshot of the database, held by a transaction as long as this lives.
 pub(crate) struct Snapshot {
     connector: Connector,
     holder: Session,
-    /// As other transactions take it.
+    /// Its id, with which other transactions import it.
     exported: String,
     tables: Vec<SeenTable>,
 }
 
-/// One table at that moment.
+/// One table in that snapshot.
 pub(crate) struct SeenTable {
     relation: Relation,
     described: Described,
-    /// What of the moment decides its rows; none where they may differ at one moment.
+    /// The snapshot's identity; `None` if rows may differ between reads of the same snapshot.
     moment: Option<String>,
     unchanged: bool,
 }
 
 impl SeenTable {
-    /// Whether its rows are those that were landed.
+    /// Whether its rows equal those already landed.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.unchanged
     }
@@ -140,7 +140,7 @@ impl Snapshot {
         let readers = pieces.min(usize::from(connections));
         let work = Arc::new(Mutex::new(work));
         let (words, mut heard) = mpsc::unbounded_channel();
-        // Dropped with what waits for them, they end.
+        // Dropping the set aborts the tasks.
         let mut tasks = JoinSet::new();
         for _ in 0..readers {
             let (connector, snapshot) = (self.connector.clone(), self.exported.clone());
@@ -150,7 +150,7 @@ impl Snapshot {
         let (mut done, mut rows, mut files) = (0, 0, Vec::new());
         loop {
             tokio::select! {
-                // The first error ends all.
+                // The first error aborts all.
                 Some(ended) = tasks.join_next() => {
                     ended.map_err(|e| Error::internal("a task that reads a database panicked").with_source(e))??;
                 }
@@ -174,9 +174,9 @@ impl Snapshot {
     }
 }
 
-/// What one query reads.
+/// The rows that one query reads.
 struct Piece {
-    /// Place of the table in the request.
+    /// Index of the table in the request.
     table: usize,
     rows: String,
     range: Range,
@@ -204,7 +204,7 @@ async fn read_pieces(
     let next = || work.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     while let Some(piece) = next() {
         let files = read_piece(&session, &piece, &words).await?;
-        // Nobody listens when the run has ended.
+        // The receiver is gone if the run has ended.
         let _ = words.send(Word::Done(piece.table, files));
     }
     Ok(())
@@ -216,7 +216,7 @@ async fn read_piece(session: &Session, piece: &Piece, words: &mpsc::UnboundedSen
     let condition = if range.condition.is_empty() { String::new() } else { format!(" where {}", range.condition) };
     let copy = format!("copy ({}{condition}) to stdout (format binary)", piece.rows);
     let stream = session.copy_out(copy.as_str()).await.map_err(failed)?;
-    // The bytes of a text: whether they are UTF-8 is the reader's to judge, row by row.
+    // Raw bytes of a text: the file reader validates UTF-8 row by row.
     let mut rows = std::pin::pin!(BinaryCopyOutStream::new(stream, &[Type::BYTEA]));
     let mut writer = PartWriter::new(&piece.folder, range.name.as_str(), range.stays)?;
     let mut unsaid = 0;

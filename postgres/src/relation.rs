@@ -1,4 +1,4 @@
-//! What a table of the database is, and how its rows are read as declared.
+//! Describes a table of the database, and how its rows are read as declared.
 
 use pulse_core::sources::DatabaseTable;
 use pulse_core::{Error, Result};
@@ -10,13 +10,13 @@ use crate::column::{item, row};
 use crate::error::from_postgres;
 use crate::ranges::{Mark, MarkType};
 
-/// From this version on, a range of a table's pages is read without reading the others.
+/// From this version on, a range of pages is read without scanning the others.
 const READS_PAGES: i32 = 140_000;
 
-/// What is read, in SQL.
+/// The relation to read, in SQL.
 #[derive(Debug)]
 pub(crate) struct Relation {
-    /// `"public"."orders"`, or the query in brackets.
+    /// `"public"."orders"`, or the query in parentheses.
     from: String,
     kind: Kind,
 }
@@ -24,24 +24,24 @@ pub(crate) struct Relation {
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Query,
-    /// A table whose rows are all its own.
+    /// A table without partitions and children.
     Table {
         oid: u32,
     },
-    /// Partitions, children or a view: whose pages the rows lie in is not known.
+    /// Partitions, children or a view: the pages of its rows are unknown.
     Other {
         can_lock: bool,
     },
 }
 
 impl Relation {
-    /// Looks a table up. Sees what is there now, and not what the snapshot sees.
+    /// Looks a table up, in its current state and not in that of the snapshot.
     ///
     /// # Errors
     /// `Invalid` when there is no such table.
     pub(crate) async fn find(client: &Client, request: &TableRequest) -> Result<Self> {
         if let Some(query) = &request.table.query {
-            // A comment at its end does not swallow the bracket.
+            // The newline keeps a comment at its end from swallowing the parenthesis.
             return Ok(Self { from: format!("({query}\n)"), kind: Kind::Query });
         }
         let name = request.table.table_name(&request.name);
@@ -70,13 +70,14 @@ impl Relation {
         Ok(Self { from, kind })
     }
 
-    /// Must come before the snapshot: a table that is rewritten or emptied between the two would be read as empty.
+    /// Must be taken before the snapshot: otherwise a table that is rewritten or truncated in between would be read as
+    /// empty.
     pub(crate) fn lock(&self) -> Option<String> {
         let locks = matches!(self.kind, Kind::Table { .. } | Kind::Other { can_lock: true });
         locks.then(|| format!("lock table {} in access share mode", self.from))
     }
 
-    /// Whether its rows are a function of the snapshot.
+    /// Whether its rows depend only on the snapshot.
     pub(crate) fn is_of_snapshot(&self) -> bool {
         matches!(self.kind, Kind::Table { .. })
     }
@@ -85,7 +86,7 @@ impl Relation {
         format!("{} as q", self.from)
     }
 
-    /// Its pages, if they can be read in pieces.
+    /// Its page count, if it can be read in ranges.
     pub(crate) async fn pages(&self, client: &Client, version: i32) -> Result<Option<i64>, tokio_postgres::Error> {
         match self.kind {
             Kind::Table { oid } if version >= READS_PAGES => {
@@ -99,7 +100,7 @@ impl Relation {
     /// How its rows are read.
     ///
     /// # Errors
-    /// `Invalid` with every column that is missing or of a type that is not read as declared.
+    /// `Invalid`, listing every column that is missing or cannot be read as declared.
     pub(crate) async fn describe(&self, client: &Client, request: &TableRequest) -> Result<Described> {
         let doing = format!("look at raw.{}", request.name);
         let query = format!("select * from {}", self.from());
@@ -108,7 +109,7 @@ impl Relation {
     }
 }
 
-/// What is selected.
+/// The selected expressions.
 #[derive(Debug)]
 pub(crate) struct Described {
     pub(crate) row: String,
@@ -176,7 +177,7 @@ fn mark(table: &DatabaseTable, found: &[Column]) -> Result<Option<Mark>, String>
     Ok(Some(Mark { field: format!("q.{}", quoted(field)), data_type, margin }))
 }
 
-/// A name in SQL, whatever is in it.
+/// Quotes a name for SQL.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,11 +1,11 @@
-//! Where a password is.
+//! Reads a password.
 
 use pulse_core::{Error, Result};
 
-/// The password at `env:NAME` or `file:/path`, without the newline at its end.
+/// Reads the password from `env:NAME` or `file:/path`, without its trailing newline.
 ///
 /// # Errors
-/// `Invalid` when there is none. Names the place and never what is there.
+/// `Invalid` when there is none. Names the location and never its contents.
 pub(crate) fn password(database: &str, place: &str) -> Result<String> {
     let missing = |what: String| {
         Error::invalid(format!(

@@ -1,4 +1,4 @@
-//! TLS as the project has it everywhere: rustls with the provider that is named, since more than one is compiled in.
+//! TLS as in the rest of the project: rustls with an explicit provider, since more than one is compiled in.
 
 use std::future::Future;
 use std::io;
@@ -18,14 +18,14 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Verifies the server's certificate and its name.
+/// Verifies the server's certificate and host name.
 #[derive(Clone)]
 pub(crate) struct VerifiedTls {
     config: Arc<ClientConfig>,
 }
 
 impl VerifiedTls {
-    /// Trusts the certificates of a PEM file, or those of the machine.
+    /// Trusts the certificates of a PEM file, or those of the system.
     ///
     /// # Errors
     /// `Invalid` when there are none.
@@ -92,11 +92,11 @@ impl TlsConnect<Socket> for VerifiedConnect {
     }
 }
 
-/// A connection whose server is known.
+/// A connection to a verified server.
 pub(crate) struct Verified(client::TlsStream<Socket>);
 
 impl TlsStream for Verified {
-    /// The certificate's name is verified, so that the password's exchange need not be bound to the channel.
+    /// The certificate's name is verified, so the password exchange does not need channel binding.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }

@@ -9,12 +9,14 @@
 //! | `GET /healthz` | | number of executors |
 //!
 //! A refusal is [`Refusal`] with status 400 for what the caller can mend, 404 for an unknown trigger, 503 for what may be
-//! over soon, 500 else.
+//! over soon, with `Retry-After`, 500 else.
 
+mod allowed;
 mod audit;
 mod auth;
 mod serve;
 mod triggers;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,12 +24,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
-use pulse_core::run::{RunRecord, TriggerId};
+use pulse_core::run::{NotRunJobs, RunRecord, TriggerId};
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::table::Lake;
 use serde::{Deserialize, Serialize};
@@ -41,6 +44,8 @@ pub use audit::{Audit, audited};
 pub use auth::{Token, protect};
 pub use serve::serve;
 pub use triggers::Api;
+#[cfg(test)]
+pub(crate) use triggers::asked;
 
 /// Where the runs of a submission are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +70,9 @@ pub struct SubmitRequest {
     pub lake: String,
     /// All when empty.
     pub jobs: Vec<TableName>,
+    /// Further jobs, which the client knows cannot run: they are recorded.
+    #[serde(default, skip_serializing_if = "NotRunJobs::is_empty")]
+    pub not_run: NotRunJobs,
     #[serde(flatten)]
     pub asked: Asked,
     pub on: On,
@@ -115,7 +123,11 @@ impl Api {
     }
 }
 
-type Answer<T> = std::result::Result<Json<T>, (StatusCode, Json<Refusal>)>;
+/// Seconds after which what is over soon may be over.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+type Refused = (StatusCode, HeaderMap, Json<Refusal>);
+type Answer<T> = std::result::Result<Json<T>, Refused>;
 
 async fn submit(
     State(api): State<Arc<Api>>,
@@ -151,7 +163,7 @@ async fn health(State(api): State<Arc<Api>>) -> Json<usize> {
     Json(api.executors())
 }
 
-fn refusal(error: &Error) -> (StatusCode, Json<Refusal>) {
+fn refusal(error: &Error) -> Refused {
     let status = match error.kind() {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -159,12 +171,16 @@ fn refusal(error: &Error) -> (StatusCode, Json<Refusal>) {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };
-    (status, Json(Refusal { kind: error.kind(), message: error.render().trim_end().to_owned() }))
+    let mut headers = HeaderMap::new();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+    }
+    (status, headers, Json(Refusal { kind: error.kind(), message: error.render().trim_end().to_owned() }))
 }
 
-fn unknown(trigger: &TriggerId) -> (StatusCode, Json<Refusal>) {
+fn unknown(trigger: &TriggerId) -> Refused {
     let message = format!(
         "no lake of this scheduler knows {trigger}; `pulse --lake .. runs show {trigger}` reads any lake's ledger"
     );
-    (StatusCode::NOT_FOUND, Json(Refusal { kind: ErrorKind::Invalid, message }))
+    (StatusCode::NOT_FOUND, HeaderMap::new(), Json(Refusal { kind: ErrorKind::Invalid, message }))
 }

@@ -1,5 +1,5 @@
-//! The driver: carries out what a trigger's state machine decides. It lives in the scheduler's process on a cluster and in
-//! the command line's otherwise.
+//! The driver: carries out the actions of a trigger's state machine. On a cluster it runs in the scheduler's process,
+//! otherwise in that of the command line.
 
 mod notice;
 mod records;
@@ -16,12 +16,13 @@ use pulse_core::graph::Graph;
 use pulse_core::lease::LeaseOptions;
 use pulse_core::name::TableName;
 use pulse_core::retry::{RetryPolicy, seed_of};
-use pulse_core::run::{RunId, RunRecord, RunState, TriggerId};
+use pulse_core::run::{NotRunJobs, RunId, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::timeout::{JobHistory, run_timeout};
 use pulse_core::trigger::{RunOutcome, StopReason, Trigger, TriggerAction, TriggerEvent, TriggerExit, TriggerOptions};
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::job::{Report, Workbench, pin};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -30,15 +31,15 @@ use task::{RunTask, TaskEvent};
 
 pub use notice::Notice;
 
-/// How often a driver looks whether somebody asked to cancel in the ledger.
+/// Polling interval for cancel requests in the ledger.
 const CANCEL_POLL: Duration = Duration::from_secs(1);
 
-/// Where runs are carried out.
+/// Where runs execute.
 #[derive(Clone)]
 pub enum Placement {
-    /// All in one place.
+    /// All in the same place.
     Fixed(Box<Workbench>),
-    /// In process up to a number of bytes to read, on the cluster beyond.
+    /// In process up to this number of bytes to read, otherwise on the cluster.
     BySize { local: Box<Workbench>, cluster: Box<Workbench>, local_limit_bytes: u64 },
 }
 
@@ -66,10 +67,12 @@ pub struct DriveOptions {
     pub concurrent_runs: NonZeroUsize,
     pub retry: RetryPolicy,
     pub progress_timeout: TimeDelta,
-    /// None leaves it to the job's history.
+    /// `None` derives it from the job's history.
     pub run_timeout: Option<TimeDelta>,
     pub longest_run: TimeDelta,
     pub lease: LeaseOptions,
+    /// Drivers of a submission that may die.
+    pub driver_attempts: usize,
 }
 
 impl DriveOptions {
@@ -82,6 +85,7 @@ impl DriveOptions {
             run_timeout: settings.run_timeout(),
             longest_run: settings.longest_run(),
             lease: settings.lease(),
+            driver_attempts: usize::try_from(settings.driver_attempts).unwrap_or(usize::MAX),
         }
     }
 }
@@ -91,32 +95,36 @@ pub struct Submission {
     pub trigger: TriggerId,
     pub origin: Origin,
     pub graph: Graph,
+    /// Further jobs, which are recorded and do not run.
+    pub not_run: NotRunJobs,
     pub asked: Asked,
     pub options: DriveOptions,
+    /// Threads for the runs; those of the driver when none.
+    pub work: Option<Handle>,
 }
 
-/// How a try to drive a trigger ended.
+/// The outcome of an attempt to drive a trigger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driven {
     Ended(TriggerExit),
-    /// Another driver has it.
+    /// Another driver holds it.
     Elsewhere,
-    /// As asked by [`Interruption::Leave`].
+    /// Left as requested by [`Interruption::Leave`].
     Left,
 }
 
-/// What somebody here wants of a driver.
+/// A request of this process to its driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interruption {
     Cancel,
-    /// Stop without an end; another driver takes it up.
+    /// Stop without finishing; another driver resumes.
     Leave,
 }
 
-/// Runs a trigger to its end, from its beginning or from wherever another driver left it.
+/// Runs a trigger to its end, from its beginning or from where another driver left it.
 ///
 /// # Errors
-/// `Unavailable` or `Invalid` when the ledger cannot be written; failures of runs are in their records instead.
+/// `Unavailable` or `Invalid` when the ledger cannot be written; failures of runs are only in their records.
 pub async fn drive(
     placement: Placement,
     submission: Submission,
@@ -124,13 +132,20 @@ pub async fn drive(
     asked: impl Future<Output = Interruption> + Send,
 ) -> Result<Driven> {
     let ledger = RunStore::new(&placement.any().lake)?;
+    if submission.origin == Origin::Submitted {
+        refuse_deadly(&ledger, &submission.trigger, submission.options.driver_attempts).await?;
+    }
     let Some(lease) =
         LeaseKeeper::claim(&ledger, &submission.trigger, submission.origin, submission.options.lease).await?
     else {
         return Ok(Driven::Elsewhere);
     };
     let (events, received) = mpsc::unbounded_channel();
-    let Submission { trigger: id, graph, asked: wanted, options, .. } = submission;
+    let Submission { trigger: id, origin, graph, not_run, asked: wanted, options, work } = submission;
+    let first_epoch = lease.first_epoch();
+    if origin == Origin::Submitted {
+        ledger.begin_driving(&id, first_epoch).await?;
+    }
     let mut driver = Driver {
         id,
         ledger,
@@ -144,14 +159,16 @@ pub async fn drive(
         records: HashMap::new(),
         failures: HashMap::new(),
         doubtful: HashSet::new(),
+        work,
         running: JoinSet::new(),
         stops: HashMap::new(),
     };
-    let known = driver.take_up(&graph).await?;
-    let Some(known) = known else { return Ok(Driven::Elsewhere) };
-    let trigger = Trigger::resume(graph.clone(), driver.trigger_options(&graph).await, &known);
-    let driven = driver.run(trigger, received, asked).await;
-    // What still runs, runs for nobody.
+    let driven = driver.take_up_and_run(&graph, &not_run, received, asked).await;
+    // First, because a process that is asked to stop waits only so long for its runs.
+    if origin == Origin::Submitted {
+        driver.ledger.stop_driving(&driver.id, first_epoch).await;
+    }
+    // The remaining runs are no longer needed.
     driver.running.shutdown().await;
     if let (Ok(Driven::Left), Some(lease)) = (&driven, Arc::into_inner(driver.lease)) {
         lease.release().await;
@@ -163,33 +180,61 @@ struct Driver {
     id: TriggerId,
     ledger: RunStore,
     lease: Arc<LeaseKeeper>,
-    /// Another driver had it before.
+    /// Another driver ran it before.
     resumed: bool,
     placement: Placement,
     wanted: Asked,
     options: DriveOptions,
     notices: mpsc::UnboundedSender<Notice>,
     events: mpsc::UnboundedSender<TaskEvent>,
-    /// As they are in the ledger, or will be next.
+    /// Records as in the ledger, or as they will be written next.
     records: HashMap<TableName, RunRecord>,
-    /// Of the last attempt, until it is decided what becomes of the run.
+    /// Failures of last attempts, until the trigger has decided on them.
     failures: HashMap<TableName, Arc<Error>>,
-    /// Runs of which an attempt began to commit.
+    /// Runs with an attempt that began to commit.
     doubtful: HashSet<TableName>,
+    work: Option<Handle>,
     running: JoinSet<()>,
-    /// To stop what runs.
+    /// Stop signals of running runs.
     stops: HashMap<TableName, watch::Sender<bool>>,
 }
 
-/// What an action of a trigger led to.
+/// The result of a trigger's action.
 enum Step {
     Next,
     End(TriggerExit),
-    /// Another driver has gone on.
+    /// Another driver has taken over.
     Lost,
 }
 
+/// # Errors
+/// `Invalid` for a trigger whose drivers died too often: it may be what they died of.
+async fn refuse_deadly(ledger: &RunStore, trigger: &TriggerId, attempts: usize) -> Result<()> {
+    match ledger.deaths(trigger).await? {
+        deaths if deaths >= attempts => Err(Error::invalid(format!(
+            "{trigger}: {deaths} schedulers died while they drove it, and `driver_attempts` is {attempts}; their logs say of what, such as a \
+             query that takes all memory"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 impl Driver {
+    async fn take_up_and_run(
+        &mut self,
+        graph: &Graph,
+        not_run: &NotRunJobs,
+        received: mpsc::UnboundedReceiver<TaskEvent>,
+        asked: impl Future<Output = Interruption> + Send,
+    ) -> Result<Driven> {
+        if !self.record_not_run(not_run).await? {
+            return Ok(Driven::Elsewhere);
+        }
+        let Some(known) = self.take_up(graph).await? else { return Ok(Driven::Elsewhere) };
+        let trigger = Trigger::resume(graph.clone(), self.trigger_options(graph).await, &known);
+        self.run(trigger, received, asked).await
+    }
+
     async fn run(
         &mut self,
         mut trigger: Trigger,
@@ -200,7 +245,7 @@ impl Driver {
         let lease = Arc::clone(&self.lease);
         tokio::pin!(asked);
         let (mut is_asked, mut cancelled) = (false, false);
-        // Kept from one turn to the next: events that come more often than this must not put off the look into the ledger for ever.
+        // Kept across iterations, so that frequent events cannot postpone the poll of the ledger forever.
         let mut look = tokio::time::Instant::now() + CANCEL_POLL;
         loop {
             for action in actions {
@@ -237,7 +282,7 @@ impl Driver {
                 }
             };
             actions = trigger.apply(event.clone(), Utc::now());
-            // A ledger that cannot be read for a moment cancels nothing.
+            // If the ledger is temporarily unreadable, nothing is cancelled.
             if event == TriggerEvent::Tick
                 && !cancelled
                 && self.ledger.cancel_requested(&self.id).await.unwrap_or(false)
@@ -276,8 +321,8 @@ impl Driver {
         record.state = RunState::Running;
         record.attempt = attempt;
         record.started.get_or_insert(now.timestamp_millis());
-        // Only a run that was begun before can have committed before. An earlier driver that is not quite gone may begin
-        // one that nobody has recorded yet.
+        // Only a run that was begun before can have committed before. An earlier driver that is still alive may also
+        // begin one that is not recorded yet.
         let begun = (attempt > 1 || resumed).then_some(begun);
         if !self.put(&job).await? {
             return Ok(Step::Lost);
@@ -295,14 +340,17 @@ impl Driver {
             events: self.events.clone(),
             notices: self.notices.clone(),
         };
-        self.running.spawn(task.run());
+        drop(match &self.work {
+            Some(work) => self.running.spawn_on(task.run(), work),
+            None => self.running.spawn(task.run()),
+        });
         Ok(Step::Next)
     }
 
-    /// What an attempt came to; the trigger decides what becomes of the run.
+    /// Records the outcome of an attempt; the trigger decides how to continue.
     fn ended(&mut self, job: &TableName, report: Result<Box<Report>>) -> RunOutcome {
         self.stops.remove(job);
-        // Whatever has ended is forgotten.
+        // Reaps finished tasks.
         while self.running.try_join_next().is_some() {}
         match report {
             Ok(report) => {
@@ -344,7 +392,7 @@ impl Driver {
     }
 }
 
-/// What the watchdog has to say about a run that it stopped.
+/// The error of a run that the watchdog stopped.
 fn stopped_error(job: &TableName, why: StopReason, options: &DriveOptions) -> Error {
     match why {
         StopReason::Requested => Error::cancelled(format!("job {job}: somebody asked to stop it")),

@@ -8,12 +8,19 @@
 //! | `runs/<trigger>/records/<epoch>/<job>.json` | a run | by the owner of the epoch only; the newest epoch holds |
 //! | `runs/<trigger>/cancel` | nothing: somebody wants it to stop | by anybody |
 //! | `runs/<trigger>/ended/<epoch>.json` | how it ended | once, by the owner of the epoch; the newest epoch holds |
+//! | `runs/<trigger>/driving/<epoch>` | nothing: its driver has neither ended it nor let go of it | by the driver of the epoch, who deletes it; those that stay are of processes that died |
 //! | `keys/<key>` | the trigger that was submitted with the key | once |
+//! | `schedules/<name>.json` | since when a schedule counts, and the newest time that it ran | by `pulse run-due` |
 //! | `jobs/<job>.json` | how long its last runs took | by whoever ran it |
 //! | `lakes/<hash>` | the URL of another lake whose triggers a scheduler drives | once |
 
+mod driving;
+#[cfg(test)]
+mod fuzz;
 mod lease;
 mod records;
+mod schedules;
+mod seal;
 mod submission;
 
 use std::sync::Arc;
@@ -31,12 +38,15 @@ use pulse_engine::table::Lake;
 use serde::de::DeserializeOwned;
 
 pub use lease::LeaseKeeper;
+pub use seal::Seal;
 pub use submission::{Key, Limits, SubmissionRecord};
 
 /// Below the lake's root; the underscore keeps catalogs from taking it for a layer.
 const FOLDER: &str = "_pulse";
 const READ: &str = "read the run ledger";
 const WRITE: &str = "write the run ledger";
+/// Bytes of the largest object that is read. A submission has at most the 2 MB of its request, written as JSON twice over.
+const MAX_OBJECT_BYTES: u64 = 8 << 20;
 /// Attempts to make an object that the store refuses to make and does not show.
 const MAKES: usize = 4;
 
@@ -54,6 +64,7 @@ pub enum Origin {
 pub struct RunStore {
     store: Arc<dyn ObjectStore>,
     root: Path,
+    seal: Seal,
 }
 
 /// What became of an object that may be made only once.
@@ -68,7 +79,13 @@ impl RunStore {
     /// `Invalid` when the lake cannot be opened.
     pub fn new(lake: &Lake) -> Result<Self> {
         let root = store_path(lake.root())?.join(FOLDER);
-        Ok(Self { store: lake.stores().client(lake.root())?, root })
+        Ok(Self { store: lake.stores().client(lake.root())?, root, seal: Seal::default() })
+    }
+
+    /// With the seal of submissions that may be driven.
+    #[must_use]
+    pub fn sealed(self, seal: Seal) -> Self {
+        Self { seal, ..self }
     }
 
     /// Asks the driver of a trigger to stop it, wherever it runs.
@@ -122,6 +139,13 @@ impl RunStore {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(from_store(READ, &error)),
         };
+        // Before anything of it is read.
+        if got.meta.size > MAX_OBJECT_BYTES {
+            return Err(Error::data(format!(
+                "{path} of the run ledger has {} bytes, and none has more than {MAX_OBJECT_BYTES}: it is not ours; delete it",
+                got.meta.size
+            )));
+        }
         let bytes = got.bytes().await.map_err(|e| from_store(READ, &e))?;
         let text = String::from_utf8(bytes.to_vec());
         text.map(Some).map_err(|e| Error::data(format!("{path} is not text; delete it")).with_source(e))

@@ -1,4 +1,4 @@
-//! Machines added while tasks wait, and taken away when they have nothing left: carries out what `pulse_core::scaling` decides.
+//! Adds machines while tasks wait and removes idle ones; carries out the decisions of `pulse_core::scaling`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,35 +9,35 @@ use chrono::{DateTime, Utc};
 use pulse_core::Result;
 use pulse_core::scaling::{Decision, Node, NodeId, NodeState, Observation, ScalingPolicy, decide};
 
-/// From one look to the next, at most. EMR counts calls, and machines take minutes.
+/// Maximum polling interval. EMR limits calls, and machines take minutes.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 const LOOK_LEAST: Duration = Duration::from_secs(1);
 
-/// A machine that somebody lends us.
+/// A machine of the pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     pub id: NodeId,
-    /// The address that executors on it register with.
+    /// The address with which its executors register.
     pub address: String,
-    /// When it became ready, or was asked for.
+    /// When it became ready or was requested.
     pub since: DateTime<Utc>,
     pub removable: bool,
 }
 
-/// Who lends machines.
+/// Provider of machines.
 #[async_trait]
 pub trait NodePool: Send + Sync {
-    /// Machines that are there or boot, and how many more are on their way.
+    /// Machines that run or boot, and the number of further requested ones.
     ///
     /// # Errors
-    /// By kind, when whoever lends them cannot be asked.
+    /// By kind, when the provider does not answer.
     async fn machines(&self) -> Result<(Vec<Machine>, usize)>;
 
     /// # Errors
     /// As [`Self::machines`].
     async fn grow(&self, count: usize) -> Result<()>;
 
-    /// Ends these and no others. They are drained.
+    /// Terminates exactly these, which are drained.
     ///
     /// # Errors
     /// As [`Self::machines`].
@@ -46,7 +46,7 @@ pub trait NodePool: Send + Sync {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Tasks that could run and have no slot.
+    /// Runnable tasks without a slot.
     pub pending_tasks: usize,
     pub running_tasks: usize,
     pub executors: Vec<ExecutorLoad>,
@@ -56,22 +56,22 @@ pub struct Load {
 pub struct ExecutorLoad {
     pub id: String,
     pub host: String,
-    /// Tasks at once.
+    /// Concurrent tasks.
     pub slots: usize,
-    /// Whether it runs a task, or holds what a running plan still reads.
+    /// Whether it runs a task or has shuffle files of a running plan.
     pub is_needed: bool,
 }
 
-/// Who has the work.
+/// The cluster with the work.
 #[async_trait]
 pub trait Workload: Send + Sync {
     async fn load(&self) -> Load;
 
-    /// From now on this executor gets no new tasks.
+    /// Assigns no further tasks to this executor.
     fn drain(&self, executor: &str);
 }
 
-/// Keeps what must be known from one look to the next. A scaler that is started anew takes a little longer to decide, no more.
+/// State between polls. A restarted scaler only takes a little longer to decide.
 pub struct Scaler {
     policy: ScalingPolicy,
     pool: Arc<dyn NodePool>,
@@ -79,7 +79,7 @@ pub struct Scaler {
     waiting_since: Option<DateTime<Utc>>,
     idle_since: BTreeMap<NodeId, DateTime<Utc>>,
     draining: BTreeSet<NodeId>,
-    /// Drained, and given back.
+    /// Machines that were drained and released.
     removed: BTreeSet<NodeId>,
     last_change: Option<DateTime<Utc>>,
 }
@@ -98,7 +98,7 @@ impl Scaler {
         }
     }
 
-    /// Looks, decides and does, again and again.
+    /// Observes, decides and acts in a loop.
     pub async fn run(mut self) {
         let every = look_every(&self.policy);
         loop {
@@ -106,17 +106,17 @@ impl Scaler {
                 Ok(Decision::Hold) => {}
                 Ok(Decision::Grow(count)) => log::info!("scaler: {count} more machines were asked for"),
                 Ok(Decision::Drain(ids)) => log::info!("scaler: {} machines get no new tasks", ids.len()),
-                // The next look comes soon.
+                // The next poll retries.
                 Err(error) => log::error!("scaler_failed: {error}"),
             }
             tokio::time::sleep(every).await;
         }
     }
 
-    /// One look, and what follows from it.
+    /// One iteration: observe, decide, act.
     ///
     /// # Errors
-    /// Of the pool.
+    /// Those of the pool.
     pub async fn step(&mut self, now: DateTime<Utc>) -> Result<Decision> {
         let load = self.work.load().await;
         let (machines, coming) = self.pool.machines().await?;
@@ -141,7 +141,7 @@ impl Scaler {
         Ok(decision)
     }
 
-    /// What is no longer there.
+    /// Forgets machines that no longer exist.
     fn forget(&mut self, machines: &[Machine]) {
         let there: BTreeSet<&NodeId> = machines.iter().map(|machine| &machine.id).collect();
         self.idle_since.retain(|id, _| there.contains(id));
@@ -149,7 +149,7 @@ impl Scaler {
         self.removed.retain(|id| there.contains(id));
     }
 
-    /// A look after they were told to drain: a task that was handed out in that moment is seen by now.
+    /// Releases machines one poll after they began to drain, so that tasks assigned at that moment are seen.
     async fn give_back(&mut self, machines: &[Machine], load: &Load) -> Result<()> {
         let empty: Vec<NodeId> = machines
             .iter()
@@ -206,7 +206,7 @@ impl Scaler {
     }
 }
 
-/// A policy's waits cannot be kept by whoever looks less often.
+/// The polling interval must be short enough to observe the policy's delays.
 fn look_every(policy: &ScalingPolicy) -> Duration {
     let shortest = policy.out_after.min(policy.in_after).min(policy.cooldown);
     shortest.to_std().unwrap_or_default().clamp(LOOK_LEAST, LOOK_EVERY)

@@ -83,8 +83,21 @@ def break_m1(environment):
     plain = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
     s3.put_bucket_encryption(Bucket=environment.bucket("artifacts"), ServerSideEncryptionConfiguration=plain)
     yield "artifacts: encrypted"
+    # As it once was: the account as a principal, which leaves the decision to policies that the role cannot have.
+    kms, key = environment.client("kms"), environment.key()["KeyId"]
+    policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    for statement in policy["Statement"]:
+        if statement["Sid"].startswith("Spot"):
+            statement["Principal"] = {"AWS": environment.arn("iam", "root", account=environment.account)}
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(policy))
+    yield "key admits EC2's role for Spot, and nobody else by *"
+    yield "rights: spot can do what it must"
     environment.client("kms").disable_key_rotation(KeyId=environment.key()["KeyId"])
     yield "key rotates"
+    # As it once was: a key that teardown deletes.
+    settings = {"EncryptionAtRest": {"CatalogEncryptionMode": "SSE-KMS", "SseAwsKmsKeyId": environment.key()["Arn"]}}
+    environment.client("glue").put_data_catalog_encryption_settings(DataCatalogEncryptionSettings=settings)
+    yield "the account's catalog does not need this environment's key"
     environment.client("glue").delete_database(Name="bronze")
     yield "database bronze"
     everything = json.dumps(
@@ -94,6 +107,8 @@ def break_m1(environment):
         RoleName=f"{environment.name}-node", PolicyName=f"{environment.name}-node", PolicyDocument=everything
     )
     yield "role node: * only where no ARN exists"
+    yield "rights: node can do what it must"
+    yield "rights: node can do nothing that it must not"
     trust = json.dumps(
         {
             "Version": "2012-10-17",
@@ -131,8 +146,14 @@ def break_m2(environment):
     yield "bootstrap.sh has the checksum in its key"
     environment.client("logs").delete_retention_policy(logGroupName=f"{environment.path}/node")
     yield "log group node: days, key"
+    topic = environment.arn("sns", f"{environment.name}-alarms", environment.region, environment.account)
+    for found in environment.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
+        environment.client("sns").unsubscribe(SubscriptionArn=found["SubscriptionArn"])
+    yield "somebody hears alarms (notify in values.auto.tfvars, and a confirmed first mail)"
+    environment.client("events").disable_rule(Name=f"{environment.name}-cluster-failed")
+    yield "EMR's own events are heard"
     environment.client("cloudwatch").delete_alarms(AlarmNames=[f"{environment.name}-heartbeat-failed"])
-    yield "alarms that somebody hears"
+    yield "alarms that speak"
     # A step whose arguments hold these words fails on the emulator.
     yield "step runs fail-me"
 

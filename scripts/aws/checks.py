@@ -24,17 +24,42 @@ class Environment:
         self.path = "/" + name.replace("-", "/")
         self.session = boto3.Session()
         self.region = self.session.region_name
-        self.account = self.client("sts").get_caller_identity()["Account"]
+        # The partition as well: GovCloud and China have others.
+        caller = self.client("sts").get_caller_identity()
+        self.account, self.partition = caller["Account"], caller["Arn"].split(":")[1]
 
     def client(self, service):
         style = {"s3": {"addressing_style": "path"}} if os.environ.get("AWS_ENDPOINT_URL") else {}
         return self.session.client(service, config=Config(retries={"max_attempts": ATTEMPTS}, **style))
+
+    def arn(self, service, resource, region="", account=""):
+        return f"arn:{self.partition}:{service}:{region}:{account}:{resource}"
+
+    def databases(self):
+        """Name of each layer's database in the catalog, found by where its tables lie: it may have a prefix."""
+        layers = {}
+        for page in self.client("glue").get_paginator("get_databases").paginate():
+            for database in page["DatabaseList"]:
+                bucket, _, folder = database.get("LocationUri", "").rstrip("/").removeprefix("s3://").partition("/")
+                layer = folder.removeprefix("lake/")
+                if bucket == self.bucket("gold" if layer == "gold" else "silver"):
+                    layers[layer] = database["Name"]
+        return layers
 
     def bucket(self, kind):
         return f"{self.name}-{self.account}-{kind}"
 
     def key(self):
         return self.client("kms").describe_key(KeyId=f"alias/{self.name}")["KeyMetadata"]
+
+    def key_arn(self):
+        """None while there is no such key."""
+        try:
+            return self.key()["Arn"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NotFoundException":
+                raise
+            return None
 
 
 class Report:
@@ -45,7 +70,7 @@ class Report:
         """`find` looks; what it raises is a finding as well, so that one thing missing hides nothing else."""
         try:
             found = find()
-            good = holds(found) if holds else found == expected
+            good = bool(holds(found)) if holds else found == expected
         except ClientError as error:
             found, good = error.response["Error"].get("Code", "error"), False
         except Exception as error:

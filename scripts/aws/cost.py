@@ -17,9 +17,12 @@ def main():
 def report(priced, prices):
     if priced["region"] != prices["region"]:
         print(f"note: prices are those of {prices['region']}, the plan is for {priced['region']}")
-    least, most = hourly(priced["instances"], prices)
     standing = monthly(priced, prices)
     print(f"\nCosts, prices of {prices['date']} in {prices['currency']}, without data, requests and taxes:")
+    if "instances" not in priced:
+        print(f"  standing                   {sum(standing.values()):8.2f} a month")
+        return
+    least, most = hourly(priced["instances"], prices)
     print(
         f"  while a cluster runs       {least:8.2f} to {most:.2f} an hour ({least * prices['hours_per_month']:.0f} to {most * prices['hours_per_month']:.0f} if it ran all month)"
     )
@@ -51,13 +54,16 @@ def hourly(instances, prices):
 
 
 def monthly(priced, prices):
+    # An account has some free of charge; environments that share one do so with these as well.
+    alarms = max(priced["alarms"] - prices.get("alarms_free", 0), 0)
+    dashboards = max(priced["dashboards"] - prices.get("dashboards_free", 0), 0)
     return {
         f"{priced['interface_endpoints']} interface endpoints": priced["interface_endpoints"]
         * prices["interface_endpoint_hour"]
         * prices["hours_per_month"],
         "key": priced["keys"] * prices["kms_key_month"],
-        f"{priced['alarms']} alarms": priced["alarms"] * prices["alarm_month"],
-        "dashboard": priced["dashboards"] * prices["dashboard_month"],
+        f"{priced['alarms']} alarms, {prices.get('alarms_free', 0)} are free": alarms * prices["alarm_month"],
+        "dashboard": dashboards * prices["dashboard_month"],
         "parameter": priced["advanced_parameters"] * prices["parameter_advanced_month"],
     }
 

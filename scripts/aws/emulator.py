@@ -4,9 +4,9 @@
 
 Bucket policies are kept but not enforced: ours refuse plain HTTP, which is all that a loopback port speaks.
 
-Added: what Terraform asks back of budgets, keys and rules of security groups; of EMR auto-termination policies, progress and
-cancelling of steps, instances of groups that grow, shrink and lose chosen ones, their states, and two refusals of the real
-service (empty groups at the start, steps on ended clusters).
+Added: what Terraform asks back of budgets, keys and rules of security groups; figures out of lines of logs, topics as targets of rules; of EMR auto-termination policies, progress and
+cancelling of steps, instances of groups that grow, shrink and lose chosen ones, their states, and three refusals of the real
+service (empty groups at the start, groups for a cluster that does not run yet, steps on ended clusters).
 A step whose arguments hold `fail-me` fails; each look at a step moves the cluster's steps on by one state.
 
 With --nodes nothing moves by itself: clusters boot, instances come up and steps end when somebody says so (nodes.py), by tags of
@@ -23,19 +23,24 @@ import threading
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 from moto.budgets.responses import BudgetsResponse  # noqa: E402
+from moto.cloudwatch.models import cloudwatch_backends  # noqa: E402
 from moto.core.responses import ActionResult, EmptyResult  # noqa: E402
 from moto.core.utils import utcnow  # noqa: E402
 from moto.ec2.models.security_groups import SecurityGroupRule  # noqa: E402
 from moto.emr.models import Instance, InstanceGroup  # noqa: E402
 from moto.emr.responses import ElasticMapReduceResponse, ValidationException  # noqa: E402
+from moto.events.models import Rule  # noqa: E402
 from moto.iam.access_control import PermissionResult  # noqa: E402
 from moto.kms.responses import KmsResponse  # noqa: E402
+from moto.logs.responses import LogsResponse  # noqa: E402
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
 from moto.s3.models import FakeBucket  # noqa: E402
+from moto.sns.models import sns_backends  # noqa: E402
 from werkzeug.serving import run_simple  # noqa: E402
 
 ENDED = ("TERMINATING", "TERMINATED")
 policies = {}  # auto-termination policy of each cluster
+looked_at = set()  # clusters that start
 budget_tags = {}
 rotation_days = {}
 gone = set()  # EC2 ids of instances that were taken out of a group
@@ -68,12 +73,24 @@ def run_job_flow(response):
         cluster = response.backend.clusters[cluster_id]
         cluster.instance_collection_type = "INSTANCE_GROUP"
         cluster.scale_down_behavior = response._get_param("ScaleDownBehavior")
-        if ageing:
-            cluster.state = "BOOTSTRAPPING"
+        cluster.state = "BOOTSTRAPPING" if ageing else "STARTING"
     return answer
 
 
+def describe_cluster(response):
+    """A cluster starts for as long as the first look at it."""
+    cluster = response.backend.clusters.get(response._get_param("ClusterId"))
+    if cluster and cluster.state == "STARTING":
+        if cluster.id in looked_at:
+            cluster.state = "WAITING"
+        looked_at.add(cluster.id)
+    return original["describe_cluster"](response)
+
+
 def add_instance_groups(response):
+    cluster = response.backend.clusters.get(response._get_param("JobFlowId"))
+    if cluster is None or cluster.state not in ("RUNNING", "WAITING"):
+        refuse("Instance groups are added to a cluster that runs.")
     groups, answer = response._get_param("InstanceGroups", []), original["add_instance_groups"](response)
     cluster_id = response._get_param("JobFlowId")
     for group, made in zip(groups, answer.result["InstanceGroups"]):
@@ -269,6 +286,22 @@ def cancel_steps(response):
 # ---- other services
 
 
+def put_log_events(response):
+    """Lines that describe figures become figures (CloudWatch's embedded metric format); moto keeps the lines alone."""
+    answer = original["put_log_events"](response)
+    for event in response._get_param("logEvents"):
+        try:
+            line = json.loads(event["message"])
+            described = line["_aws"]["CloudWatchMetrics"]
+        except (ValueError, TypeError, KeyError):
+            continue
+        backend = cloudwatch_backends[response.current_account][response.region]
+        for group in described:
+            data = [{"MetricName": m["Name"], "Value": line[m["Name"]], "Unit": m["Unit"]} for m in group["Metrics"]]
+            backend.put_metric_data(group["Namespace"], data)
+    return answer
+
+
 def describe_subscribers_for_notification(response):
     budget = response.backend.budgets[response._get_param("AccountId")][response._get_param("BudgetName")]
     asked = response._get_param("Notification")
@@ -307,9 +340,23 @@ def get_key_rotation_status(response):
     return json.dumps(status)
 
 
+def send_to_targets(rule, event, *arguments, **named):
+    """moto's rules know no topics."""
+    targets, rule.targets = rule.targets, [t for t in rule.targets if ":sns:" not in t["Arn"]]
+    try:
+        original["send_to_targets"](rule, event, *arguments, **named)
+    finally:
+        rule.targets = targets
+    for target in targets:
+        if ":sns:" in target["Arn"] and rule.event_pattern.matches_event(event):
+            _, _, _, region, account, _ = target["Arn"].split(":", 5)
+            sns_backends[account][region].publish(message=json.dumps(event), arn=target["Arn"])
+
+
 ADDED = {
     ElasticMapReduceResponse: [
         run_job_flow,
+        describe_cluster,
         add_instance_groups,
         modify_instance_groups,
         list_instances,
@@ -326,6 +373,7 @@ ADDED = {
     ],
     BudgetsResponse: [create_budget, describe_subscribers_for_notification, list_tags_for_resource],
     KmsResponse: [enable_key_rotation, get_key_rotation_status],
+    LogsResponse: [put_log_events],
 }
 original = {}
 
@@ -337,6 +385,8 @@ def install():
             setattr(service, call.__name__, call)
     original["rule"] = SecurityGroupRule.__init__
     SecurityGroupRule.__init__ = make_rule
+    original["send_to_targets"] = Rule.send_to_targets
+    Rule.send_to_targets = send_to_targets
     SecurityGroupRule.description = property(lambda rule: rule.why)
     InstanceGroup.ebs_block_devices = property(volumes_of)
     InstanceGroup.running_instance_count = property(running_of)

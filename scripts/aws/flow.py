@@ -196,6 +196,7 @@ class Flow:
 def deploy(flow, report):
     """While Terraform works, the same project runs in one process: what the cluster's tables are compared with."""
     flow.must("build-release takes the binary", flow.run("scripts/build-release", "--binary", flow.pulse))
+    flow.must("deploy what the account has once", flow.run("scripts/deploy", "account", "--yes"))
     deployment = ("scripts/deploy", "dev", "--yes", "--", "-parallelism=20", *VARIABLES)
     deploying = flow.begin(*deployment)
     local = ("--lake", flow.folder / "local", "--var", "raw=sample", "--set", "catalog=local", "run", "--all")
@@ -449,8 +450,10 @@ def teardown(flow, report):
     done = flow.run(*destroy)
     flow.must("teardown with its data", done if done[0] == 0 else flow.run(*destroy))
     report.equal("left in the state", "", flow.run("terraform", "-chdir=infra/envs/dev", "state", "list")[1])
-    buckets = [bucket["Name"] for bucket in flow.s3.list_buckets()["Buckets"]]
-    report.equal("left of buckets", ["state"], [name.rsplit("-", 1)[1] for name in buckets])
+    # The state of what the account has once, and that of the environment.
+    buckets = sorted(bucket["Name"] for bucket in flow.s3.list_buckets()["Buckets"])
+    expected = [("pulse-account", "state"), ("pulse-dev", "state")]
+    report.equal("left of buckets", expected, [(name.rsplit("-", 2)[0], name.rsplit("-", 1)[1]) for name in buckets])
 
 
 if __name__ == "__main__":

@@ -212,6 +212,7 @@ class Node:
             "PULSE_WORK_DIR": self.root / "mnt/pulse/work",
             "PULSE_CLUSTER_CERTIFICATES": self.root / "etc/pulse/certs",
             "PULSE_SPILL_DIR": self.root / "mnt/pulse/spill",
+            "PULSE_BUSY_FILE": self.root / "mnt/pulse/busy",
             "PULSE_VCORES": VCORES,
             "PULSE_MEMORY_MIB": MEMORY_MIB,
             "PULSE_SPOT_NOTICE_URL": "",

@@ -7,6 +7,9 @@ from botocore.exceptions import ClientError
 
 from checks import connect, parser
 
+# Of the state that was replaced: at least so many versions, and none older than so many days beyond them.
+VERSIONS_KEPT, VERSIONS_DAYS = 20, 90
+
 
 def main():
     made = parser(__doc__)
@@ -55,15 +58,36 @@ def make(environment, bucket):
             "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
         },
     )
-    deny = {
-        "Sid": "OnlyEncryptedTransport",
-        "Effect": "Deny",
-        "Principal": {"AWS": "*"},
-        "Action": "s3:*",
-        "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
-        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-    }
-    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    # What an apply replaced is looked at within days, if at all.
+    s3.put_bucket_lifecycle_configuration(
+        Bucket=bucket,
+        LifecycleConfiguration={
+            "Rules": [
+                {
+                    "ID": "replaced-versions",
+                    "Status": "Enabled",
+                    "Filter": {"Prefix": ""},
+                    "NoncurrentVersionExpiration": {"NoncurrentDays": VERSIONS_DAYS, "NewerNoncurrentVersions": VERSIONS_KEPT},
+                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+                }
+            ]
+        },
+    )
+    deny = [
+        {
+            "Sid": name,
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": "s3:*",
+            "Resource": [environment.arn("s3", bucket), environment.arn("s3", f"{bucket}/*")],
+            "Condition": condition,
+        }
+        for name, condition in {
+            "OnlyEncryptedTransport": {"Bool": {"aws:SecureTransport": "false"}},
+            "OnlyRecentTls": {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+        }.items()
+    ]
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": deny}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import sys
 
 from botocore.exceptions import ClientError
 
+from account import live_clusters
 from checks import connect, parser
 
 KINDS = ["raw", "silver", "gold", "logs", "artifacts"]
@@ -21,6 +22,13 @@ def main():
     holds = {kind: count(s3, environment.bucket(kind)) for kind in KINDS}
     for kind, (objects, size, versions) in holds.items():
         print(f"{environment.bucket(kind)}: {objects} objects, {size / 2**20:.1f} MiB, {versions} older versions")
+    if encrypts_catalog(environment):
+        print(
+            f"the account's Glue Data Catalog is encrypted with the key of {environment.name}, which would be deleted: everybody in the "
+            "account would lose their tables' metadata. Run scripts/deploy account first, which gives the catalog a key of its own",
+            file=sys.stderr,
+        )
+        return 1
     end_clusters(environment, options)
     full = [kind for kind in KINDS if holds[kind][0] + holds[kind][2]]
     if not full or options.dry_run:
@@ -74,13 +82,23 @@ def first_versions(s3, bucket):
 def end_clusters(environment, options):
     """A cluster holds interfaces in the network, which could not be deleted then."""
     emr = environment.client("emr")
-    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
-    running = [c["Id"] for c in emr.list_clusters(ClusterStates=states)["Clusters"] if c["Name"] == environment.name]
+    running = live_clusters(environment)
     for cluster in running:
         print(f"cluster {cluster} {'would be' if options.dry_run else 'is being'} terminated")
     if running and not options.dry_run:
         emr.terminate_job_flows(JobFlowIds=running)
-        emr.get_waiter("cluster_terminated").wait(ClusterId=running[0])
+        for cluster in running:
+            emr.get_waiter("cluster_terminated").wait(ClusterId=cluster)
+
+
+def encrypts_catalog(environment):
+    """Environments were once the owners of the account's setting."""
+    settings = environment.client("glue").get_data_catalog_encryption_settings()["DataCatalogEncryptionSettings"]
+    used = {
+        settings.get("EncryptionAtRest", {}).get("SseAwsKmsKeyId"),
+        settings.get("ConnectionPasswordEncryption", {}).get("AwsKmsKeyId"),
+    } - {None, ""}
+    return bool(used) and environment.key_arn() in used
 
 
 if __name__ == "__main__":

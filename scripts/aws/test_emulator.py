@@ -3,6 +3,8 @@
 python -m unittest test_emulator      # in this folder
 """
 
+import json
+import time
 import unittest
 import urllib.request
 import uuid
@@ -21,6 +23,11 @@ class Clusters(unittest.TestCase):
         self.emr = boto3.client("emr")
         self.cluster = self.start(group("MASTER", 1), group("CORE", 1))
         self.addCleanup(self.emr.terminate_job_flows, JobFlowIds=[self.cluster])
+        while self.state() == "STARTING":
+            pass
+
+    def state(self, cluster=None):
+        return self.emr.describe_cluster(ClusterId=cluster or self.cluster)["Cluster"]["Status"]["State"]
 
     def start(self, *groups):
         instances = {"InstanceGroups": list(groups), "KeepJobFlowAliveWhenNoSteps": True}
@@ -51,6 +58,13 @@ class Clusters(unittest.TestCase):
         added = self.emr.add_instance_groups(JobFlowId=self.cluster, InstanceGroups=[group("TASK", 0)])
         self.assertEqual(self.instances(added["InstanceGroupIds"][0]), set())
 
+    def test_groups_are_added_to_a_cluster_that_runs(self):
+        starting = self.start(group("MASTER", 1), group("CORE", 1))
+        self.addCleanup(self.emr.terminate_job_flows, JobFlowIds=[starting])
+        with self.assertRaises(ClientError):
+            self.emr.add_instance_groups(JobFlowId=starting, InstanceGroups=[group("TASK", 0)])
+        self.assertEqual([self.state(starting) for _ in range(2)], ["STARTING", "WAITING"])
+
     def test_groups_grow_and_lose_the_chosen_instance(self):
         added = self.emr.add_instance_groups(JobFlowId=self.cluster, InstanceGroups=[group("TASK", 0)])
         task = added["InstanceGroupIds"][0]
@@ -74,6 +88,20 @@ class Clusters(unittest.TestCase):
         self.emr.put_auto_termination_policy(ClusterId=self.cluster, AutoTerminationPolicy={"IdleTimeout": 1800})
         found = self.emr.get_auto_termination_policy(ClusterId=self.cluster)["AutoTerminationPolicy"]
         self.assertEqual(found, {"IdleTimeout": 1800})
+
+
+class Figures(unittest.TestCase):
+    def test_lines_that_describe_figures_become_figures(self):
+        logs, name = boto3.client("logs"), f"/emulated/{uuid.uuid4()}"
+        logs.create_log_group(logGroupName=name)
+        logs.create_log_stream(logGroupName=name, logStreamName="s")
+        described = {"Namespace": name, "Dimensions": [[]], "Metrics": [{"Name": "Busy", "Unit": "Count"}]}
+        now = int(time.time() * 1000)
+        line = json.dumps({"_aws": {"Timestamp": now, "CloudWatchMetrics": [described]}, "Busy": 1})
+        events = [{"timestamp": now, "message": message} for message in (line, "a line", "{}", "1")]
+        logs.put_log_events(logGroupName=name, logStreamName="s", logEvents=events)
+        found = boto3.client("cloudwatch").list_metrics(Namespace=name)["Metrics"]
+        self.assertEqual([metric["MetricName"] for metric in found], ["Busy"])
 
 
 class Connections(unittest.TestCase):

@@ -11,12 +11,21 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import types
 import unittest
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import account
 import cost
-from checks import Report, statements
+import state
+import teardown
+from checks import Environment, Report, statements
+
+# What reads tables needs packages that these tests do without.
+sys.modules["lake"] = types.ModuleType("lake")
+sys.modules["lake"].Lake = None
+import validate_m7  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PRICES = {
@@ -41,6 +50,10 @@ class Costs(unittest.TestCase):
             cost.report(PRICED, PRICES)
         self.assertIn("not compared with the vendor's page: ec2.b", said.getvalue())
         self.assertIn("77.60 a month", said.getvalue())
+
+    def test_what_an_account_has_free_is_not_paid_for(self):
+        prices = PRICES | {"alarms_free": 4, "dashboards_free": 3}
+        self.assertAlmostEqual(sum(cost.monthly(PRICED, prices).values()), 10 * 7.3 + 1 + 2 * 0.1)
 
     def test_prices_have_what_environments_use(self):
         prices = json.loads((REPOSITORY / "infra/prices.json").read_text())
@@ -74,6 +87,103 @@ class Checks(unittest.TestCase):
     def test_statements_of_a_policy_have_lists(self):
         policy = {"Statement": {"Effect": "Allow", "Action": "a", "Resource": "r"}}
         self.assertEqual(statements(json.dumps(policy)), [{"Effect": "Allow", "Action": ["a"], "Resource": ["r"]}])
+
+
+class Fake:
+    """A client that answers what it was given, and remembers what it was asked."""
+
+    def __init__(self, **answers):
+        self.answers, self.asked = answers, []
+
+    def __getattr__(self, name):
+        def call(**arguments):
+            self.asked.append((name, arguments))
+            return self.answers.get(name, {})
+
+        return call
+
+    def get_paginator(self, name):
+        pages = self.answers[name]
+
+        class Pages:
+            def paginate(self, **_):
+                return pages
+
+        return Pages()
+
+
+class Elsewhere(unittest.TestCase):
+    """A second environment in an account, another region, another partition."""
+
+    def environment(self, region="us-east-2", partition="aws", **clients):
+        made = Environment.__new__(Environment)
+        made.name, made.path, made.region, made.account, made.partition = "pulse-test", "/pulse/test", region, "1", partition
+        made.client = clients.__getitem__
+        return made
+
+    def test_databases_are_found_by_place(self):
+        listed = {
+            "DatabaseList": [
+                {"Name": "silver", "LocationUri": "s3://pulse-dev-1-silver/lake/silver"},
+                {"Name": "test_silver", "LocationUri": "s3://pulse-test-1-silver/lake/silver/"},
+                {"Name": "test_gold", "LocationUri": "s3://pulse-test-1-gold/lake/gold"},
+                {"Name": "default"},
+            ]
+        }
+        environment = self.environment(glue=Fake(get_databases=[listed]))
+        self.assertEqual(environment.databases(), {"silver": "test_silver", "gold": "test_gold"})
+
+    def test_names_are_of_the_partition(self):
+        self.assertEqual(self.environment(partition="aws-us-gov").arn("s3", "b"), "arn:aws-us-gov:s3:::b")
+        s3 = Fake(head_bucket={})
+        state.make(self.environment(partition="aws-cn", s3=s3), "b")
+        [policy] = [json.loads(asked["Policy"]) for name, asked in s3.asked if name == "put_bucket_policy"]
+        self.assertEqual({r for s in policy["Statement"] for r in s["Resource"]}, {"arn:aws-cn:s3:::b", "arn:aws-cn:s3:::b/*"})
+        self.assertIn({"NumericLessThan": {"s3:TlsVersion": "1.2"}}, [s["Condition"] for s in policy["Statement"]])
+        [rules] = [asked["LifecycleConfiguration"]["Rules"] for name, asked in s3.asked if name == "put_bucket_lifecycle_configuration"]
+        self.assertEqual(rules[0]["NoncurrentVersionExpiration"], {"NoncurrentDays": 90, "NewerNoncurrentVersions": 20})
+
+    def test_charges_are_looked_for_where_they_are_published(self):
+        said = {}
+        for region in ("us-east-1", "us-east-2"):
+            watch = Fake(list_metrics={"Metrics": []}, describe_alarms={"MetricAlarms": []}, get_dashboard={"DashboardName": "pulse-test"})
+            budgets = Fake(describe_budget={"Budget": {"BudgetLimit": {"Amount": "200"}}})
+            with redirect_stdout(io.StringIO()) as told:
+                validate_m7.check_watching(self.environment(region, cloudwatch=watch, budgets=budgets), Report())
+            said[region] = [line[6:].split(":")[0] for line in told.getvalue().splitlines() if line.startswith("WRONG")]
+        missing = "figures of a cluster"
+        self.assertEqual(said["us-east-2"], [missing])
+        self.assertEqual(said["us-east-1"], [missing, "somebody hears of costs", "budget of a month is the alarm's limit"])
+
+    def test_teardown_looks_whose_key_the_catalog_needs(self):
+        def encrypted(key):
+            settings = {"DataCatalogEncryptionSettings": {"EncryptionAtRest": {"SseAwsKmsKeyId": key}}}
+            kms = Fake(describe_key={"KeyMetadata": {"Arn": "ours"}})
+            return teardown.encrypts_catalog(self.environment(kms=kms, glue=Fake(get_data_catalog_encryption_settings=settings)))
+
+        self.assertEqual([encrypted(key) for key in ("ours", "another", "")], [True, False, False])
+
+    def test_all_clusters_end_and_are_waited_for(self):
+        pages = [{"Clusters": [{"Id": f"j-{n}", "Name": "pulse-test"}]} for n in range(2)] + [{"Clusters": [{"Id": "j-9", "Name": "other"}]}]
+        waits = []
+        emr = Fake(list_clusters=pages)
+        emr.get_waiter = lambda _: type("Waiter", (), {"wait": lambda _, ClusterId: waits.append(ClusterId)})()
+        with redirect_stdout(io.StringIO()):
+            teardown.end_clusters(self.environment(emr=emr), type("Options", (), {"dry_run": False}))
+        self.assertEqual(emr.asked, [("terminate_job_flows", {"JobFlowIds": ["j-0", "j-1"]})])
+        self.assertEqual(waits, ["j-0", "j-1"])
+
+    def test_what_is_parked_has_no_cluster_that_is_up(self):
+        pages = [{"Clusters": [{"Id": "j-1", "Name": "pulse-test"}, {"Id": "j-2", "Name": "other"}]}]
+        live = account.live_clusters(self.environment(emr=Fake(list_clusters=pages)))
+        self.assertEqual(live, ["j-1"])
+        with redirect_stderr(io.StringIO()) as said:
+            codes = [account.tell_clusters(found, type("Options", (), {"dry_run": dry})) for found, dry in ((live, False), (live, True), ([], False))]
+        self.assertEqual((codes, "pulse cluster down j-1" in said.getvalue()), ([1, 0, 0], True))
+
+    def test_roles_of_services_are_known_by_their_folder(self):
+        listed = [{"Roles": [{"Path": f"/aws-service-role/{s}.amazonaws.com/"} for s in ("spot", "support")]}]
+        self.assertEqual(account.roles(self.environment(iam=Fake(list_roles=listed))), ["spot.amazonaws.com"])
 
 
 class BuildRelease(unittest.TestCase):

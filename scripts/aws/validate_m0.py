@@ -5,18 +5,9 @@ import sys
 from checks import run, statements
 
 GATEWAYS = ["dynamodb", "s3"]
-INTERFACES = [
-    "ec2",
-    "ec2messages",
-    "elasticmapreduce",
-    "glue",
-    "kms",
-    "logs",
-    "monitoring",
-    "ssm",
-    "ssmmessages",
-    "sts",
-]
+INTERFACES = ["elasticmapreduce", "glue", "logs"]
+# For a shell, for parameters, and for what a cluster is given beyond pulse.
+FURTHER = ["ec2", "kms", "monitoring", "ssm", "ssmmessages", "sts"]
 NODES = ["primary", "workers"]
 
 
@@ -36,7 +27,7 @@ def check_state(environment, report):
     s3, bucket = environment.client("s3"), environment.bucket("state")
     report.check("state bucket is versioned", "Enabled", lambda: s3.get_bucket_versioning(Bucket=bucket).get("Status"))
     report.check("state bucket is closed to the public", [True] * 4, lambda: public_block(s3, bucket))
-    report.check("state bucket refuses plain HTTP", True, lambda: refuses_http(s3, bucket))
+    report.check("state bucket refuses plain HTTP", True, lambda: refuses_http(environment, s3, bucket))
     report.check(
         "state is encrypted",
         ["AES256", "aws:kms"],
@@ -58,12 +49,12 @@ def public_block(s3, bucket):
     return [block[key] for key in ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")]
 
 
-def refuses_http(s3, bucket):
+def refuses_http(environment, s3, bucket):
     policy = statements(s3.get_bucket_policy(Bucket=bucket)["Policy"])
     return any(
         s["Effect"] == "Deny"
         and s.get("Condition", {}).get("Bool", {}).get("aws:SecureTransport") == "false"
-        and {f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"} <= set(s["Resource"])
+        and {environment.arn("s3", bucket), environment.arn("s3", f"{bucket}/*")} <= set(s["Resource"])
         for s in policy
     )
 
@@ -125,7 +116,7 @@ def check_subnets(environment, report, ec2, vpc):
     )
     report.check(
         "flow logs go to the logs bucket",
-        [["ACTIVE", "ALL", f"arn:aws:s3:::{environment.bucket('logs')}"]],
+        [["ACTIVE", "ALL", environment.arn("s3", environment.bucket("logs"))]],
         lambda: [
             [f["FlowLogStatus"], f["TrafficType"], f["LogDestination"]]
             for f in ec2.describe_flow_logs(Filters=[{"Name": "resource-id", "Values": [vpc]}])["FlowLogs"]
@@ -153,14 +144,14 @@ def check_endpoints(environment, report, ec2, vpc):
     report.check(
         "interface endpoints answer under the services' names",
         [],
-        lambda: [s for s in INTERFACES if s in endpoints and not endpoints[s]["PrivateDnsEnabled"]],
+        lambda: [s for s in INTERFACES + FURTHER if s in endpoints and not endpoints[s]["PrivateDnsEnabled"]],
     )
     report.check(
         "interface endpoints admit this account only",
         [],
         lambda: [
             s
-            for s in INTERFACES
+            for s in INTERFACES + FURTHER
             if s in endpoints
             and not all(
                 account_only(statement, environment.account) for statement in statements(endpoints[s]["PolicyDocument"])
@@ -172,15 +163,19 @@ def check_endpoints(environment, report, ec2, vpc):
         f"repo.{environment.region}.emr.amazonaws.com",
         f"{environment.region}.elasticmapreduce",
     ]
+    # Where EMR's agents put logs for AWS's support; in one region it is named without it.
+    region = "" if environment.region == "us-east-1" else f"-{environment.region}"
+    written = [f"aws157-logs-prod{region}", f"prod.{environment.region}.appinfo.src"]
     own = [environment.bucket(kind) for kind in ("artifacts", "gold", "logs", "raw", "silver")]
 
     def missing():
         policy = statements(endpoints["s3"]["PolicyDocument"])
         free = {r for s in policy if "Condition" not in s for r in s["Resource"]}
         bound = {r for s in policy if account_only(s, environment.account) for r in s["Resource"]}
-        return [b for b in needed if f"arn:aws:s3:::{b}/*" not in free] + [
-            b for b in own if f"arn:aws:s3:::{b}/*" not in bound
-        ]
+        put = {r for s in policy if "Condition" not in s and "s3:Put*" in s["Action"] for r in s["Resource"]}
+        found = {"read": free, "written": put, "own": bound}
+        asked = {"read": needed, "written": written, "own": own}
+        return [b for kind in asked for b in asked[kind] if environment.arn("s3", f"{b}/*") not in found[kind]]
 
     report.check("S3 endpoint admits EMR's buckets and ours", [], missing)
 

@@ -4,15 +4,24 @@ import json
 import sys
 from urllib.parse import unquote
 
+import account
+import rights
 from checks import as_list, run, statements
 from validate_m0 import public_block, refuses_http
 
+# Results of queries are copies of rows.
+RESULTS = "athena/"
 KINDS = ["raw", "silver", "gold", "logs", "artifacts"]
+SPOT_ROLE = "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
 LAYERS = ["bronze", "silver", "gold"]
 ROLES = {"service": "elasticmapreduce.amazonaws.com", "node": "ec2.amazonaws.com", "submitter": None, "reader": None}
-MANAGED = {"service": "AmazonEMRServicePolicy_v2", "node": "AmazonSSMManagedInstanceCore"}
+# AWS's own policies that are attached; rights.py looks at what they admit.
+MANAGED = {"service": ["AmazonEMRServicePolicy_v2"], "node": [], "submitter": [], "reader": []}
 # These actions know no resources.
-WITHOUT_RESOURCE = {"ec2:DescribeInstances", "ec2:DescribeTags", "ec2:DescribeVolumes", "elasticmapreduce:ListClusters"}
+WITHOUT_RESOURCE = {
+    *("ec2:DescribeInstances", "ec2:DescribeTags", "ec2:DescribeVolumes", "elasticmapreduce:ListClusters", "ssm:UpdateInstanceInformation"),
+    *(f"ssmmessages:{action}{channel}" for action in ("Create", "Open") for channel in ("ControlChannel", "DataChannel")),
+}
 
 
 def validate(environment, report, _):
@@ -22,6 +31,7 @@ def validate(environment, report, _):
     check_catalog(environment, report)
     for role in ROLES:
         check_role(environment, report, role)
+    rights.check(environment, report)
     profile = f"{environment.name}-node"
     report.check(
         "instance profile",
@@ -49,8 +59,8 @@ def check_key(environment, report):
         kms.get_key_policy(KeyId=environment.key()["KeyId"], PolicyName="default")["Policy"]
     )  # noqa: E731
     report.check(
-        "key admits EMR's roles to volumes",
-        [f"{environment.name}-node", f"{environment.name}-service"],
+        "key admits EMR's role to volumes",
+        [f"{environment.name}-service"],
         lambda: sorted(
             {
                 arn.rsplit("/", 1)[1]
@@ -61,22 +71,33 @@ def check_key(environment, report):
             }
         ),
     )
+    # Nobody can attach a policy to a role of a service: the key must name it, and the account as a principal names nobody.
     report.check(
-        "key admits nobody by *",
-        [],
-        lambda: [
-            s["Sid"]
-            for s in policy()
-            if "*" in as_list(s["Principal"] if isinstance(s["Principal"], str) else s["Principal"].get("AWS", []))
-        ],
+        "key admits EC2's role for Spot, and nobody else by *",
+        {"kms:CallerAccount": environment.account, "aws:PrincipalArn": environment.arn("iam", SPOT_ROLE, account=environment.account)},
+        lambda: [by_star(s) for s in policy() if by_star(s) is not None],
+        lambda found: found
+        and all(
+            conditions.get("kms:CallerAccount") == environment.account
+            and conditions.get("aws:PrincipalArn") == environment.arn("iam", SPOT_ROLE, account=environment.account)
+            for conditions in found
+        ),
     )
+
+
+def by_star(statement):
+    """The conditions of a statement for everybody; none of another."""
+    principal = statement["Principal"]
+    if "*" not in as_list(principal if isinstance(principal, str) else principal.get("AWS", [])):
+        return None
+    return {key: value for operator in statement.get("Condition", {}).values() for key, value in operator.items()}
 
 
 def check_bucket(environment, report, kind):
     s3, bucket = environment.client("s3"), environment.bucket(kind)
     report.check(f"{kind}: versioned", "Enabled", lambda: s3.get_bucket_versioning(Bucket=bucket).get("Status"))
     report.check(f"{kind}: closed to the public", [True] * 4, lambda: public_block(s3, bucket))
-    report.check(f"{kind}: refuses plain HTTP", True, lambda: refuses_http(s3, bucket))
+    report.check(f"{kind}: refuses plain HTTP", True, lambda: refuses_http(environment, s3, bucket))
     # S3 delivers no access logs to a bucket with SSE-KMS.
     expected = ["AES256", None, False] if kind == "logs" else ["aws:kms", environment_key(environment), True]
     report.check(f"{kind}: encrypted", expected, lambda: encryption(s3, bucket))
@@ -95,7 +116,12 @@ def check_bucket(environment, report, kind):
         lambda: max(r.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation", 0) for r in rules()),
     )
     if kind == "logs":
-        report.check("logs: kept 180 days", 180, lambda: max(r.get("Expiration", {}).get("Days", 0) for r in rules()))
+        report.check(
+            "logs: kept for a while, and not for ever",
+            "90 days or more",
+            lambda: max(r.get("Expiration", {}).get("Days", 0) for r in rules()),
+            lambda days: days >= 90,
+        )
     else:
         report.check(
             f"{kind}: age freezes or deletes nothing that is in use",
@@ -103,13 +129,17 @@ def check_bucket(environment, report, kind):
             lambda: [
                 r["ID"]
                 for r in rules()
-                if "Days" in r.get("Expiration", {}) or any(freezes(kind, r, t) for t in r.get("Transitions", []))
+                if ("Days" in r.get("Expiration", {}) and prefix_of(r) != RESULTS) or any(freezes(kind, r, t) for t in r.get("Transitions", []))
             ],
         )
 
 
+def prefix_of(rule):
+    return rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
+
+
 def freezes(kind, rule, transition):
-    prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
+    prefix = prefix_of(rule)
     return kind != "raw" or not (
         prefix == "archive/" or (prefix == "files/" and transition["StorageClass"] == "STANDARD_IA")
     )
@@ -129,20 +159,28 @@ def encryption(s3, bucket):
 
 
 def check_catalog(environment, report):
-    glue = environment.client("glue")
+    # By place: where several environments share an account, names have prefixes.
     for layer in LAYERS:
-        bucket = environment.bucket("gold" if layer == "gold" else "silver")
-        location = f"s3://{bucket}/lake/{layer}"
         report.check(
-            f"database {layer}", location, lambda n=layer: glue.get_database(Name=n)["Database"]["LocationUri"]
+            f"database {layer}",
+            "one whose name ends so, where the layer's tables lie",
+            lambda n=layer: environment.databases().get(n, "none"),
+            lambda found, n=layer: found == n or found.endswith(f"_{n}"),
         )
+    # Teardown deletes that key, and with it the whole account's metadata.
     report.check(
-        "catalog is encrypted with the key",
-        ["SSE-KMS", environment_key(environment)],
-        lambda: [
-            glue.get_data_catalog_encryption_settings()["DataCatalogEncryptionSettings"]["EncryptionAtRest"][key]
-            for key in ("CatalogEncryptionMode", "SseAwsKmsKeyId")
-        ],
+        "the account's catalog does not need this environment's key",
+        "another key, or none",
+        lambda: environment.client("glue")
+        .get_data_catalog_encryption_settings()["DataCatalogEncryptionSettings"]
+        .get("EncryptionAtRest", {})
+        .get("SseAwsKmsKeyId", "none"),
+        lambda found: found != environment_key(environment),
+    )
+    report.check(
+        "roles of services without which no cluster starts",
+        sorted(account.ROLES),
+        lambda: account.roles(environment),
     )
 
 
@@ -166,12 +204,11 @@ def check_role(environment, report, role):
             environment.account,
             lambda: trust()["Condition"]["StringEquals"]["aws:SourceAccount"],
         )
-    if role in MANAGED:
-        report.check(
-            f"role {role}: managed policy",
-            [MANAGED[role]],
-            lambda: [p["PolicyName"] for p in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]],
-        )
+    report.check(
+        f"role {role}: managed policies",
+        MANAGED[role],
+        lambda: [p["PolicyName"] for p in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]],
+    )
     policy = lambda: statements(
         document(iam.get_role_policy(RoleName=name, PolicyName=name)["PolicyDocument"])
     )  # noqa: E731

@@ -12,7 +12,9 @@ import time
 from checks import read_specification, run
 
 RUNNING = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"]
+READY = ["RUNNING", "WAITING"]
 POLL_SECONDS, START_MINUTES, STEP_MINUTES = 15, 30, 20
+EVENTS = ["cluster-failed", "no-capacity", "step-failed"]
 LOG_GROUPS = ["executor", "node", "scheduler"]
 ALARMS = ["failed-run", "heartbeat-failed", "queue-age", "scheduler-down", "stuck-run"]
 
@@ -45,9 +47,13 @@ def validate(environment, report, asked):
     check_specification(environment, report, specification)
     check_release(environment, report, specification)
     emr = environment.client("emr")
-    started = start(emr, specification) if asked.start else None
-    cluster = started or asked.cluster or newest(emr, environment.name)
+    started = None
     try:
+        if asked.start:
+            started = emr.run_job_flow(**specification["run_job_flow"])["JobFlowId"]
+            print(f"started {started}; it is ended when the checks are done")
+            report.check("the cluster comes up", "RUNNING or WAITING", lambda: add_groups(emr, started, specification), lambda s: s in READY)
+        cluster = started or asked.cluster or newest(emr, environment.name)
         report.check(
             "a cluster to look at (--start starts one)",
             "an id",
@@ -75,12 +81,24 @@ def check_specification(environment, report, specification):
     report.check("markets", {"MASTER": "ON_DEMAND", "CORE": "ON_DEMAND", "TASK": "SPOT"}, lambda: markets)
     tasks = [g for g in groups + specification["add_instance_groups"]["InstanceGroups"] if g["InstanceRole"] == "TASK"]
     report.check(
-        "types of task nodes",
+        "types of task nodes on Spot",
         "at least 3",
-        lambda: sorted({g["InstanceType"] for g in tasks}),
+        lambda: sorted({g["InstanceType"] for g in tasks if g["Market"] == "SPOT"}),
         lambda types: len(types) >= 3,
     )
-    report.check("idle seconds before the end", 1800, lambda: request["AutoTerminationPolicy"]["IdleTimeout"])
+    report.check("task groups for when Spot has none", 1, lambda: sum(g["Market"] == "ON_DEMAND" for g in tasks))
+    report.check(
+        "types between which the network does not encrypt",
+        [],
+        lambda: unencrypted(environment, sorted({g["InstanceType"] for g in groups + tasks})),
+    )
+    report.check("nodes that YARN calls unhealthy are replaced", False, lambda: request["Instances"]["UnhealthyNodeReplacement"])
+    report.check(
+        "idle seconds before the end",
+        "60 to 604800",
+        lambda: request["AutoTerminationPolicy"]["IdleTimeout"],
+        lambda found: 60 <= found <= 604800,
+    )
     report.check(
         "release of EMR",
         "7.12 or newer 7.x",
@@ -88,6 +106,11 @@ def check_specification(environment, report, specification):
         lambda label: label.startswith("emr-7.") and int(label.split(".")[1]) >= 12,
     )
     report.check("applications", ["Hadoop"], lambda: [a["Name"] for a in request["Applications"]])
+
+
+def unencrypted(environment, types):
+    found = environment.client("ec2").describe_instance_types(InstanceTypes=types)["InstanceTypes"]
+    return sorted(t["InstanceType"] for t in found if not t["NetworkInfo"].get("EncryptionInTransitSupported"))
 
 
 def check_release(environment, report, specification):
@@ -155,8 +178,9 @@ def check_logs(environment, report):
     for group in LOG_GROUPS:
         report.check(
             f"log group {group}: days, key",
-            [180, environment.key()["Arn"]],
+            ["90 or more", environment.key()["Arn"]],
             lambda g=group: [groups[f"{environment.path}/{g}"].get(k) for k in ("retentionInDays", "kmsKeyId")],
+            lambda found: (found[0] or 0) >= 90 and found[1] == environment.key()["Arn"],
         )
     alarms = {
         a["AlarmName"]: a
@@ -164,24 +188,45 @@ def check_logs(environment, report):
             "MetricAlarms"
         ]
     }
+    check_topic(environment, report)
     report.check(
-        "alarms that somebody hears",
+        "alarms that speak",
         [f"{environment.name}-{a}" for a in ALARMS],
         lambda: sorted(n for n, a in alarms.items() if a["AlarmActions"] and not n.endswith("-cost")),
     )
 
 
+def check_topic(environment, report):
+    topic = environment.arn("sns", f"{environment.name}-alarms", environment.region, environment.account)
+    pages = lambda: environment.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)  # noqa: E731
+    report.check(
+        "somebody hears alarms (notify in values.auto.tfvars, and a confirmed first mail)",
+        "at least one",
+        lambda: [s["Endpoint"] for page in pages() for s in page["Subscriptions"] if s["SubscriptionArn"].startswith("arn:")],
+        bool,
+    )
+    report.check(
+        "EMR's own events are heard",
+        [f"{environment.name}-{rule}" for rule in EVENTS],
+        lambda: heard(environment.client("events"), environment.name, topic),
+    )
+
+
+def heard(events, name, topic):
+    rules = [r["Name"] for r in events.list_rules(NamePrefix=f"{name}-")["Rules"] if r["State"] == "ENABLED"]
+    return sorted(r for r in rules if topic in [t["Arn"] for t in events.list_targets_by_rule(Rule=r)["Targets"]])
+
+
 # ---- a cluster
 
 
-def start(emr, specification):
-    cluster = emr.run_job_flow(**specification["run_job_flow"])["JobFlowId"]
-    print(f"started {cluster}; it is ended when the checks are done")
-    if specification["add_instance_groups"]["InstanceGroups"]:
-        emr.add_instance_groups(
-            JobFlowId=cluster, InstanceGroups=specification["add_instance_groups"]["InstanceGroups"]
-        )
-    return cluster
+def add_groups(emr, cluster, specification):
+    """EMR adds groups to a cluster that runs, and to no other."""
+    found = wait(lambda: state(emr, cluster), lambda s: s in READY or s.startswith("TERMINAT"), START_MINUTES)
+    groups = specification["add_instance_groups"]["InstanceGroups"]
+    if found in READY and groups:
+        emr.add_instance_groups(JobFlowId=cluster, InstanceGroups=groups)
+    return found
 
 
 def newest(emr, name):
@@ -242,7 +287,7 @@ def check_cluster(environment, report, emr, cluster, specification):
     )
     report.check(
         "auto-termination after",
-        1800,
+        request["AutoTerminationPolicy"]["IdleTimeout"],
         lambda: emr.get_auto_termination_policy(ClusterId=cluster)["AutoTerminationPolicy"]["IdleTimeout"],
     )
     report.check(
@@ -252,14 +297,14 @@ def check_cluster(environment, report, emr, cluster, specification):
     )
     groups = emr.list_instance_groups(ClusterId=cluster)["InstanceGroups"]
     report.check(
-        "primary and core on demand, task on Spot",
-        ["CORE ON_DEMAND", "MASTER ON_DEMAND", "TASK SPOT"],
+        "primary and core on demand, task on Spot and on demand",
+        ["CORE ON_DEMAND", "MASTER ON_DEMAND", "TASK ON_DEMAND", "TASK SPOT"],
         lambda: sorted({f"{g['InstanceGroupType']} {g['Market']}" for g in groups}),
     )
     report.check(
-        "a task group per type",
-        len(specification["scaling"]["task_groups"]),
-        lambda: len({g["InstanceType"] for g in groups if g["InstanceGroupType"] == "TASK"}),
+        "task groups",
+        sorted(specification["scaling"]["task_groups"]),
+        lambda: sorted(g["Name"] for g in groups if g["InstanceGroupType"] == "TASK"),
     )
 
 

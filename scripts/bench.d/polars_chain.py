@@ -2,8 +2,8 @@
 
     python polars_chain.py RAW LAKE SESSIONS
 
-RAW is the folder of generated CSV files, LAKE where tables are written, SESSIONS the Delta table silver.sessions. Each
-table is kept in memory for the next one and written whole. Prints the number of rows of each.
+RAW is the folder of generated CSV files, LAKE the folder for the tables, SESSIONS the Delta table silver.sessions. Each
+table is kept in memory for the next one and written as a whole. Prints the number of rows of each.
 """
 
 import sys
@@ -44,7 +44,7 @@ def read(folder):
 
 
 def validate(bars, sessions):
-    """Right and once, with the part of the session they lie in."""
+    """Valid bars without duplicates, with the part of the session of each."""
     session_date = pl.col("ts").dt.convert_time_zone("America/New_York").dt.date()
     right = (
         pl.all_horizontal(pl.col(PRICES).is_not_null() & (pl.col(PRICES) > 0))

@@ -2,10 +2,10 @@
 
     python pyspark_chain.py RAW LAKE SESSIONS
 
-RAW is the folder of generated CSV files, LAKE where tables are written, SESSIONS the Delta table silver.sessions, of which
-Spark reads the Parquet files. Indicators are recursive, which Spark's windows are not: they are computed by pandas, symbol by
-symbol, in Python workers that get whole symbols as Arrow. Says the peak of its JVM, which no measure of its parent sees; that of the
-workers is not counted.
+RAW is the folder of generated CSV files, LAKE the folder for the tables, SESSIONS the Delta table silver.sessions; Spark reads its
+Parquet files. Indicators are recursive and Spark's windows are not, so pandas computes them, symbol by
+symbol, in Python workers that receive whole symbols as Arrow. Prints the peak memory of the JVM, which the parent cannot measure;
+the workers are not counted.
 """
 
 import os
@@ -32,14 +32,14 @@ def main():
     silver = write(validate(bronze, days), f"{lake}/silver/bars_1m")
     regular = silver.where("session = 'regular'")
     write(regular.groupBy("symbol").applyInPandas(indicators, GOLD), f"{lake}/gold/indicators_1m")
-    # Only the log, so that the answer can be compared; a second.
+    # Adds only the Delta log, so that the results can be compared; takes a second.
     convert_to_deltalake(f"{lake}/gold/indicators_1m")
     print(f"peak {peak_kib(spark)} KiB", file=sys.stderr)
     spark.stop()
 
 
 def session():
-    # Workers are this Python, with its packages.
+    # Workers use this Python and its packages.
     os.environ["PYSPARK_PYTHON"] = sys.executable
     builder = SparkSession.builder.master("local[*]").appName("pulse-bench")
     for key, value in {
@@ -79,7 +79,7 @@ def read(spark, folder):
 
 
 def validate(bars, days):
-    """Right and once, with the part of the session they lie in."""
+    """Valid bars without duplicates, with the part of the session of each."""
     right = F.expr(
         "open > 0 and high > 0 and low > 0 and close > 0 and high >= greatest(open, low, close) - 1e-9 "
         "and low <= least(open, high, close) + 1e-9 and volume >= 0"

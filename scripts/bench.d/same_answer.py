@@ -1,8 +1,8 @@
-"""Checks that two Delta tables of indicators hold the same values, so that what was timed is the same work.
+"""Checks that two Delta tables of indicators hold the same values, so that the timed work is the same.
 
     python same_answer.py TABLE_A TABLE_B
 
-Rows are counted, and of every column of numbers its values and their sum; sums may differ by 1e-9 of them.
+Compares the row counts, and for each numeric column the number of values and their sum; sums may differ by a relative 1e-9.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""One run of the project with one fault in it."""
+"""One run of the project with one fault."""
 
 import random
 import time
@@ -6,11 +6,11 @@ import time
 import compare
 from cluster import Problem, wait_until
 
-# Beyond detection and a second attempt of everything; a case that takes longer is stuck.
+# Longer than detection and a second attempt at everything; a case that takes longer is stuck.
 LIMIT = 90
-# How long a scheduler that was started again may take to go on with what the first one left.
+# Time limit for a restarted scheduler to resume the triggers of the first one.
 TAKEN_UP = 30
-# Files of shuffles and spills go when their job has ended.
+# Time limit for the deletion of shuffle and spill files after their job has ended.
 CLEAN_UP = 8
 
 
@@ -21,7 +21,7 @@ class Case:
         self.random = random.Random(f"{seed}/{number}/{fault.name}")
         self.cluster = None
         self.trigger = None
-        # Of a lake in an object store: the store and the lake's URL. `lake` is then a copy of it.
+        # For a lake in an object store: the store and the lake's URL. `lake` is then a local copy.
         self.store, self.bucket = None, None
         self.moment = ""
         self.notes = []
@@ -30,7 +30,7 @@ class Case:
         self.rows = 0
         self.orphans = 0
 
-    # What a fault does with it
+    # Used by faults
 
     def submit(self, *arguments):
         self.trigger = self.cluster.submit(self.bucket or self.lake, *arguments)
@@ -43,13 +43,13 @@ class Case:
         return self.random.sample(self.cluster.alive(), count)
 
     def some_time(self, most=1.0):
-        """Sleeps for a part of a clean run's time."""
+        """Sleeps for a fraction of a clean run's time."""
         wait = self.random.uniform(0, most * self.clean_seconds)
         self.moment = f"after {wait:.1f} s"
         time.sleep(wait)
 
     def until(self, what, holds):
-        """Waits for a moment; false when the run ended before it came."""
+        """Waits for a condition; returns False if the run ended first."""
         wanted = time.monotonic() + LIMIT / 2
         while time.monotonic() < wanted:
             found = holds()
@@ -63,7 +63,7 @@ class Case:
         return None
 
     def shuffling(self):
-        """An executor that writes shuffled rows; of the first jobs that do, some are let pass."""
+        """Waits for an executor that writes shuffled rows; skips a random number of the first jobs that do."""
         skip, seen = self.random.randrange(3), []
 
         def holds():
@@ -78,7 +78,7 @@ class Case:
         return self.until("while shuffling", holds)
 
     def stage_done(self):
-        """An executor with a finished stage's rows, when somebody has begun the next stage."""
+        """Waits for an executor that holds a finished stage's rows while the next stage has begun."""
         def holds():
             stages = {executor: executor.stages() for executor in self.cluster.alive()}
             newest = {}
@@ -92,13 +92,13 @@ class Case:
         return self.until("after its stage, before the next has read it", holds)
 
     def writing(self):
-        """An executor, when data files of a table appear."""
+        """Returns an executor once data files of a table appear."""
         wanted = self.random.choice(self.jobs)
         folder = compare.folder(self.lake, wanted)
         found = self.until(f"while writing {wanted}", lambda: any(folder.glob("*.parquet*")))
         return self.victim() if found else None
 
-    # How it ends
+    # After the run
 
     def records(self):
         if self.store:
@@ -110,7 +110,7 @@ class Case:
         return len(records) >= len(self.jobs) and all(record["state"] in compare.FINAL for record in records)
 
     def wait(self, patience=LIMIT):
-        """Until every run of the trigger has ended."""
+        """Waits until every run of the trigger has ended."""
         def states():
             return ", ".join(f"{record['job']} {record['state']}" for record in self.records())
 
@@ -128,7 +128,7 @@ class Case:
         self.wait()
 
     def settle(self):
-        """Nothing of the case is left on executors."""
+        """Checks that executors hold no files of the case."""
         def left():
             return [path for executor in self.cluster.alive() for path in executor.left_over()]
 

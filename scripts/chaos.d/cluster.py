@@ -1,4 +1,4 @@
-"""Processes of a cluster on loopback: started, hurt and ended by their ids, never by name."""
+"""Processes of a cluster on loopback, which are started, disturbed and ended by their ids, never by name."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "verify"))
 from ports import free_port  # noqa: E402
 
 EXECUTORS = 3
-# Short, so that a case is: a silent executor is lost after at most four seconds.
+# Short timeouts keep cases short: a silent executor is declared lost after at most four seconds.
 SETTINGS = {
     "heartbeat_s": 1,
     "executor_timeout_s": 3,
@@ -31,11 +31,11 @@ SETTINGS = {
 
 
 class Problem(Exception):
-    """What must hold does not."""
+    """A guarantee is violated."""
 
 
 class Process:
-    """One process of pulse, in a group of its own, with its words in a file."""
+    """One process of pulse in its own process group, with its output in a file."""
 
     started = []
 
@@ -60,14 +60,14 @@ class Process:
         self.child.wait(10)
 
     def wait(self, seconds):
-        """The exit code; none if it still runs."""
+        """The exit code; None if it still runs."""
         try:
             return self.child.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
 
     def end(self, patience=5):
-        """Asks, then insists."""
+        """Sends SIGTERM, then SIGKILL."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
         if self.wait(patience) is None:
@@ -99,18 +99,18 @@ class Executor(Process):
         super().__init__(f"executor-{number}", [binary or cluster.binary, "serve", "executor", "-v"], environment, log)
 
     def stages(self):
-        """(job, stage) of which it holds shuffled rows."""
+        """(job, stage) pairs whose shuffled rows it holds."""
         jobs = [self.work / own / job for own in names(self.work) for job in names(self.work / own)]
         return {(job.name, int(stage)) for job in jobs for stage in names(job) if stage.isdigit()}
 
     def left_over(self):
-        """Files of shuffles and spills, also those of executors before it on this machine."""
+        """Shuffle and spill files, including those of earlier executors on this machine."""
         walks = (walk for folder in (self.work, self.spill) for walk in os.walk(folder))
         return [Path(folder, name) for folder, _, files in walks for name in files]
 
 
 def names(folder):
-    """What is in a folder that may go at any moment."""
+    """Entries of a folder that may be deleted at any moment."""
     try:
         return os.listdir(folder)
     except OSError:
@@ -143,7 +143,7 @@ class Cluster:
     def start_scheduler(self, **settings):
         log = self.folder / "scheduler.log"
         command = [self.binary, "serve", "scheduler", "-v"]
-        environment = {**self.environment(**settings), "PULSE_LAKE": str(self.home)}
+        environment = {**self.environment(**settings), "PULSE_LAKE": str(self.home), "PULSE_ALLOWED_LAKES": "*", "PULSE_ALLOWED_ROOTS": "*"}
         self.scheduler = Process("scheduler", command, environment, log)
 
     def add_executor(self, **settings):
@@ -155,7 +155,7 @@ class Cluster:
         return executor
 
     def registered(self):
-        """How many executors take tasks; none while the scheduler does not answer."""
+        """The number of executors that accept tasks; None while the scheduler does not answer."""
         try:
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             with opener.open(f"http://127.0.0.1:{self.api_port}/healthz", timeout=2) as answer:
@@ -177,7 +177,7 @@ class Cluster:
         return self.scheduler.alive() and len(self.alive()) == EXECUTORS == self.registered()
 
     def heal(self, patience=30):
-        """Three executors again, all of this cluster's own kind; one that is about to leave is waited for."""
+        """Restores three executors with this cluster's own settings; waits for one that is about to leave."""
         def healed():
             self.executors = self.alive()
             while len(self.executors) < EXECUTORS:
@@ -187,7 +187,7 @@ class Cluster:
         wait_until(healed, patience, f"{EXECUTORS} executors")
 
     def pulse(self, lake, *arguments):
-        """A call of the client, not waited for."""
+        """Starts a client command without waiting for it."""
         command = [self.binary, "--project", self.project, "--lake", lake, "--var", f"raw={self.raw}", *arguments]
         log = self.folder / f"client-{time.monotonic_ns()}.log"
         return Process("client", [str(part) for part in command], self.environment(), log)
@@ -205,7 +205,7 @@ class Cluster:
 
 
 def wait_until(holds, patience, what, every=0.05):
-    """Seconds that it took."""
+    """Returns the seconds it took."""
     began = time.monotonic()
     while not holds():
         if time.monotonic() - began > patience:

@@ -1,4 +1,4 @@
-"""What a lake must hold after a case, read with deltalake and with plain files: none of pulse's own code."""
+"""Checks a lake after a case with deltalake and plain file access, without any of pulse's own code."""
 
 import json
 import sys
@@ -12,18 +12,18 @@ from cluster import Problem
 sys.path.append(str(Path(__file__).parents[1] / "verify"))
 from ledger import FINAL, commits_of, disagreements  # noqa: E402
 
-# The run's name differs from lake to lake.
+# Run ids differ between lakes.
 IGNORED = {"_run_id"}
 
 
 class Reference:
-    """The tables of a clean run, in an order of their own."""
+    """The tables of a clean run, sorted by all columns."""
 
     def __init__(self, lake):
         self.tables = {name: in_order(rows(lake, name)) for name in tables(lake)}
 
     def differences(self, lake):
-        """Rows compared, and what differs."""
+        """Returns the number of compared rows and the differences."""
         found = set(tables(lake))
         compared, differ = 0, []
         for name, wanted in self.tables.items():
@@ -55,15 +55,15 @@ def rows(lake, name):
 
 
 def in_order(table):
-    """By every column, so that equal tables are equal as they stand."""
+    """Sorts by every column, so that equal tables compare equal."""
     ordered = table.sort_by([(column, "ascending") for column in sorted(table.column_names)])
     return pa.table({column: ordered[column].combine_chunks() for column in sorted(ordered.column_names)})
 
 
 def ledger(lake, trigger="*"):
-    """The newest record of each run; one that is being written is read again."""
+    """The newest record of each run; rereads a record that is being written."""
     newest = {}
-    # Each driver of a trigger writes to a folder of its own; they are numbered.
+    # Each driver of a trigger writes to its own numbered folder.
     for path in sorted(Path(lake).glob(f"_pulse/runs/{trigger}/records/*/*.json")):
         for _ in range(5):
             try:
@@ -76,19 +76,19 @@ def ledger(lake, trigger="*"):
 
 
 def commits(lake, name):
-    """Run, version of each commit of a table."""
+    """(run, version) of each commit of a table."""
     entries = [path for path in sorted(folder(lake, name).glob("_delta_log/*.json")) if path.stem.isdigit()]
     return list(commits_of((int(path.stem), path.read_text()) for path in entries))
 
 
 def check_log(lake):
-    """One commit a run, and the ledger says what the logs say."""
+    """Checks that each run has one commit and that the ledger agrees with the logs."""
     runs = {record["run"]: record for record in ledger(lake)}
     return disagreements(runs, {name: commits(lake, name) for name in tables(lake)})
 
 
 def orphans(lake):
-    """Data files that no version of a table refers to, those that were not written to their end among them."""
+    """Counts data files that no version of a table refers to, including partial files."""
     count = 0
     for name in tables(lake):
         table = folder(lake, name)

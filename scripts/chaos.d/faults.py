@@ -1,4 +1,4 @@
-"""What may go wrong, each once: a name, when it strikes and what it does. Modules that add more import `fault` from here."""
+"""The faults: each has a name, a moment at which it strikes and an effect. Modules that add faults import `fault` from here."""
 
 import signal
 import subprocess
@@ -17,11 +17,11 @@ class Fault:
     group: str
     about: str
     strike: object
-    # Settings and environment of a cluster of its own; none shares the suite's.
+    # Settings and environment of the fault's own cluster; None uses the suite's shared one.
     own: object = None
-    # Kinds of errors that the runs may end with, in which case they are submitted once more without the fault.
+    # Error kinds that runs may end with; these are then submitted again without the fault.
     may_fail: tuple = ()
-    # The executors that are gone are part of the fault.
+    # `long`: left out of --quick; `concurrent`: no restart is expected; `cancelled`: cancelled runs are submitted again.
     options: dict = field(default_factory=dict)
 
 
@@ -36,7 +36,7 @@ def fault(name, group, about, own=None, may_fail=(), **options):
 # Executors that die
 
 def dies(number):
-    """kill -9, or SIGTERM with a second of life left for whoever asks politely."""
+    """Sends SIGKILL, or SIGTERM, on which an executor drains before it exits."""
     def strike(executor):
         if executor is None:
             return
@@ -71,7 +71,7 @@ for word, number in (("kill", signal.SIGKILL), ("term", signal.SIGTERM)):
 
 
 def doomed(step):
-    """One of three executors dies by itself at a step of its work."""
+    """One of three executors kills itself at a step of its work."""
     def strike(case):
         times = case.random.randint(1, 3)
         case.moment = f"at its {times}. {step}"
@@ -180,7 +180,7 @@ def other_build(case):
 # Limits
 
 class Small:
-    """A file system of two MiB for one executor's shuffles."""
+    """A two MiB file system for one executor's shuffles."""
 
     def __init__(self, cluster):
         self.folder = cluster.folder / f"small-{cluster.number}"
@@ -222,7 +222,7 @@ def low_memory(case):
 # The scheduler
 
 def scheduler_dies(case, wait):
-    """It is started again and goes on; until it does so by itself, the suite submits again and says so."""
+    """The scheduler is restarted and resumes; if it does not, the suite submits again and reports that."""
     cluster = case.cluster
     wait()
     cluster.scheduler.kill()
@@ -272,7 +272,7 @@ def scheduler_registering(case):
     cluster.start_scheduler()
     count = case.random.randint(1, 3)
     case.moment = f"when it knows {count}"
-    # Known is who has asked; the answer may still be on its way.
+    # A pending registration is recorded; its answer may still be in flight.
     wait_until(lambda: (cluster.registered() or 0) >= count, 30, case.moment, every=0)
     cluster.scheduler.kill()
     cluster.start_scheduler()
@@ -362,7 +362,7 @@ def submit_same_key(case):
     case.trigger = triggers.pop()
 
 
-# A notice that the instance is taken away
+# A Spot notice that the instance will be interrupted
 
 @fault("spot_notice", "executor", "the instance's metadata says that it will be taken away")
 def spot_notice(case):

@@ -44,6 +44,10 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def kept(case):
+    return KEPT / f"{case.seed}-{case.number}"
+
+
 class Suite:
     def __init__(self, arguments, folder):
         self.arguments, self.folder = arguments, Path(folder)
@@ -165,7 +169,7 @@ class Suite:
             case.submit_again("submitted again by hand")
 
     def keep(self, case, outcome):
-        folder = KEPT / f"{case.seed}-{case.number}"
+        folder = kept(case)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / "outcome").write_text(f"{report.line(case, outcome)}\n")
@@ -215,7 +219,9 @@ class Suite:
             print(report.line(case, outcome), flush=True)
         print(report.summary(self.done, self.arguments.seed, self.clean_seconds))
         print(f"{(time.monotonic() - began) / 60:.1f} minutes")
-        wrong = [case for case, outcome in self.done if not outcome.startswith("right") or "by hand" in outcome]
+        wrong = [(case, outcome) for case, outcome in self.done if not outcome.startswith("right") or "by hand" in outcome]
+        for case, outcome in wrong:
+            print(report.wrong(case, outcome, kept(case)))
         return 1 if wrong else 0
 
 

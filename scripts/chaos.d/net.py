@@ -1,4 +1,4 @@
-"""Connections that break: sockets of a running process are taken over (pidfd_getfd) and shut down, from outside."""
+"""Breaks connections from outside: duplicates sockets of a running process (pidfd_getfd) and shuts them down."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def connections(pid, port):
-    """File descriptors of a process's connections with `port` at one of their ends."""
+    """File descriptors of a process's connections that have `port` at either end."""
     inodes = set()
     with open(f"/proc/{pid}/net/tcp") as table:
         for line in list(table)[1:]:
@@ -31,7 +31,7 @@ def connections(pid, port):
 
 
 def break_off(process, port):
-    """Shuts a process's connections with `port` down; how many there were."""
+    """Shuts down a process's connections with `port`; returns their number."""
     pidfd = LIBC.syscall(PIDFD_OPEN, process.child.pid, 0)
     if pidfd < 0:
         return 0
@@ -55,7 +55,7 @@ def break_off(process, port):
 
 
 def keep_breaking(case, pairs, seconds, every):
-    """Breaks the connections of (process, port) off again and again; how many."""
+    """Breaks the connections of each (process, port) repeatedly; returns how many."""
     broken, end = 0, time.monotonic() + seconds
     while time.monotonic() < end and not case.ended():
         broken += sum(break_off(process, port) for process, port in pairs if process.alive())

@@ -1,4 +1,4 @@
-"""Servers that stand between, and misbehave on demand."""
+"""Servers that stand in for others and misbehave on demand."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,7 +7,7 @@ from cluster import free_port
 
 
 class Metadata:
-    """An instance's metadata as EC2 serves it: a token, then a notice or 404."""
+    """Instance metadata as EC2 serves it: a token, then a notice or 404."""
 
     def __init__(self):
         self.notice = False

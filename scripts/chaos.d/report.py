@@ -32,3 +32,11 @@ def summary(cases, seed, clean):
     lines.append("")
     lines.append(f"{right} of {len(cases)} right; clean {clean:.1f} s; {rows:,} rows compared; replay with --seed {seed}")
     return "\n".join(lines)
+
+
+def wrong(case, outcome, folder, lines=20):
+    """A case that did not come right by itself, in full: what was wrong, and the end of each log that was kept."""
+    parts = ["", f"case {case.number} (seed {case.seed}), {case.fault.name}, {case.moment}: {outcome}"]
+    for log in sorted(folder.glob("*.log")):
+        parts += [f"-- the end of {log.name}", *log.read_text(errors="replace").splitlines()[-lines:]]
+    return "\n".join(parts)

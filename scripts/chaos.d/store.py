@@ -1,4 +1,4 @@
-"""An object store that misbehaves: a proxy before an emulator of S3, and faults that it plays."""
+"""An object store that misbehaves: a proxy in front of an S3 emulator, and the faults that it injects."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ ENVIRONMENT = {
 
 
 class Store:
-    """moto, the proxy before it, and a folder that mirrors what is in the bucket."""
+    """moto, the proxy in front of it, and a folder that mirrors the bucket."""
 
     def __init__(self, folder):
         import boto3
@@ -40,7 +40,7 @@ class Store:
         try:
             self.client.create_bucket(Bucket=BUCKET)
             return True
-        except Exception:  # noqa: BLE001  not up yet, in one of many ways
+        except Exception:  # noqa: BLE001  not up yet; the error differs
             return False
 
     def objects(self, prefix):
@@ -48,7 +48,7 @@ class Store:
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def pull(self, prefix, folder):
-        """The bucket's objects below a prefix, as files."""
+        """Copies the bucket's objects below a prefix to files."""
         keys = self.objects(prefix)
         for key in keys:
             path = Path(folder, key)
@@ -57,12 +57,12 @@ class Store:
             try:
                 written.write_bytes(self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
             except self.client.exceptions.NoSuchKey:
-                continue  # a lease was given back; a table's file would be missed when the table is read
+                continue  # a released lease; a missing file of a table would be noticed when the table is read
             written.replace(path)
         return keys
 
     def uploads(self):
-        """Multipart uploads that were begun and neither completed nor aborted."""
+        """Multipart uploads that were neither completed nor aborted."""
         return self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
 
     def end(self):
@@ -83,7 +83,7 @@ class Request:
 
 
 class Proxy:
-    """HTTP/1.1, one request after the other on each connection. `play` decides what becomes of a request."""
+    """Handles HTTP/1.1 requests one after the other on each connection. `play` decides how a request is answered."""
 
     def __init__(self, target):
         self.target, self.port = target, free_port()
@@ -172,10 +172,10 @@ def refusal(status, code):
     return f"HTTP/1.1 {status} X\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-# What the proxy plays. `dice` is the case's own.
+# The faults that the proxy injects. `dice` is the case's own random generator.
 
 def sometimes(share, matches, what):
-    """Plays `what` for a share of the requests that match."""
+    """Injects `what` into a share of the matching requests."""
     def make(dice):
         async def play(proxy, request, writer):
             if matches(request) and dice.random() < share:
@@ -251,7 +251,7 @@ async def is_cut_off(proxy, request, writer):
 
 
 def expired(dice):
-    """All requests are refused for some seconds, in the middle of a run."""
+    """Refuses all requests for some seconds in the middle of a run."""
     begin = time.monotonic() + dice.uniform(0.5, 2.5)
 
     async def play(proxy, request, writer):

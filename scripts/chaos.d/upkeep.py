@@ -1,4 +1,4 @@
-"""Tables that others work on while runs write them: optimize, vacuum, other runs, writers of another make; some of it killed."""
+"""Concurrent work on tables while runs write them: optimize, vacuum, other runs, other writers; some of it is killed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import compare
 from cluster import Problem
 from faults import fault
 
-# The least that `pulse table vacuum` takes where a run may take an hour.
+# The shortest retention that `pulse table vacuum` accepts if a run may take an hour.
 OWN = {"run_timeout_s": 3600}
 VACUUM = ("vacuum", "--retain", "1", "--force")
 LONG_AGO = 2 * 3600
@@ -22,7 +22,7 @@ TABLE = "silver.bars"
 
 
 class Arrivals:
-    """The input comes in parts, so that later runs find rows in their tables."""
+    """Delivers the input in parts, so that later runs find rows in their tables."""
 
     def __init__(self, case, parts):
         self.raw, self.own = Path(case.cluster.raw), case.cluster.folder / f"raw-{case.number}"
@@ -31,7 +31,7 @@ class Arrivals:
         case.cluster.raw = self.own
 
     def next(self):
-        """Names of the files that came."""
+        """Delivers the next part; returns the names of its files."""
         part = self.parts.pop(0)
         for path in part:
             target = self.own / path.relative_to(self.raw)
@@ -41,7 +41,7 @@ class Arrivals:
 
 
 def arrived(case, parts, before):
-    """Runs for the first parts; then the next one is there, and nobody has read it."""
+    """Runs over the first parts, then delivers the next one without a run."""
     arrivals = Arrivals(case, parts)
     for _ in range(before):
         arrivals.next()
@@ -54,7 +54,7 @@ def arrived(case, parts, before):
 
 
 def call(case, dice, table, *what):
-    """One call of the client, often killed in the middle; what came of it."""
+    """One client command, often killed halfway; returns its outcome."""
     client = case.cluster.pulse(case.lake, "table", what[0], table, *what[1:])
     if dice.random() < 0.3:
         if client.wait(dice.uniform(0, 0.25)) is None:
@@ -72,14 +72,14 @@ def call(case, dice, table, *what):
 
 
 def beside(case, *whats):
-    """Does each to one table after the other until the runs have ended."""
+    """Applies each command to one table after the other until the runs have ended."""
     came, troubles = Counter(), []
 
     def keep_on(what, dice):
         try:
             while not case.ended():
                 came[f"{what[0]} {call(case, dice, dice.choice(case.jobs), *what)}"] += 1
-        except Exception as error:  # noqa: BLE001  told by the thread that waits
+        except Exception as error:  # noqa: BLE001  raised by the waiting thread
             troubles.append(error)
 
     threads = [threading.Thread(target=keep_on, args=(what, random.Random(case.random.random()))) for what in whats]
@@ -103,7 +103,7 @@ def once_each(case, *what):
 # What a vacuum may delete
 
 def present(case, table):
-    """All files of a table but its log, those that were not written to their end among them."""
+    """All files of a table except its log, including partial files."""
     folder = compare.folder(case.lake, table)
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and "_delta_log" not in path.parts}
 
@@ -115,7 +115,7 @@ def back_in_time(paths):
 
 
 def age(case):
-    """All that is in the lake was written long ago. The versions that were the newest then."""
+    """Makes all files of the lake look old. Returns the newest version of each table."""
     newest = {}
     for table in case.jobs:
         folder = compare.folder(case.lake, table)
@@ -126,7 +126,7 @@ def age(case):
 
 
 def needed(case, table, newest):
-    """Files of the version that was the newest when the retention began, and all that came since."""
+    """Files of the version that was newest when the retention began, and all files added since."""
     files = set()
     for path in sorted(compare.folder(case.lake, table).glob("_delta_log/*.json")):
         for action in map(json.loads, path.read_text().splitlines()):
@@ -138,7 +138,7 @@ def needed(case, table, newest):
 
 
 def vacuumed(case, newest):
-    """Nothing that is needed went; once the rest is old, it goes, and nothing else."""
+    """Checks that no needed file was deleted, and that exactly the others are deleted once they are old."""
     for table in case.jobs:
         gone = needed(case, table, newest[table]) - present(case, table)
         if gone:
@@ -153,7 +153,7 @@ def vacuumed(case, newest):
 
 
 def lose(case, table):
-    """A file as an attempt leaves it that was lost long ago."""
+    """Adds a file as an attempt that was lost long ago leaves it."""
     folder = compare.folder(case.lake, table)
     file = next(folder.glob("part-*.parquet"))
     shutil.copy(file, file.with_name(f"part-00000-{uuid.uuid4()}-c000.zstd.parquet"))
@@ -166,7 +166,7 @@ def optimize(case):
     beside(case, ("optimize",))
     once_each(case, "optimize")
     case.check(case.suite.reference)
-    # A table of one file comes in order, and plans rely on that: what reads it is made once more, in a lake where it is not yet.
+    # A table of one file is sorted, and plans rely on that: run its readers once more, in a lake that lacks their tables.
     anew = case.lake.with_name(f"{case.lake.name}-anew")
     for layer in ("bronze", "silver"):
         shutil.copytree(case.lake / layer, anew / layer)
@@ -242,7 +242,7 @@ def foreign_append(case):
         time.sleep(case.random.uniform(0, 1))
     case.wait()
     survived(case, versions)
-    # What is left of the other writer's rows goes, and the tables below follow.
+    # Deletes the other writer's remaining rows; downstream tables follow.
     opened(case).delete("source_file like 'foreign-%'")
     case.submit()
 
@@ -254,19 +254,19 @@ def opened(case):
 
 
 def sample(case):
-    """A row with all columns that the table has."""
+    """A row with all columns of the table."""
     return opened(case).to_pyarrow_table().slice(0, 1)
 
 
 def keys_of(case, files):
-    """Some keys that a run will merge when it has read these files."""
+    """Some keys that a run over these files will merge."""
     table = case.suite.reference.tables[TABLE].select(["symbol", "ts", "source_file"])
     rows = [row for row in table.to_pylist() if Path(row["source_file"]).name in files]
     return [(row["symbol"], row["ts"]) for row in case.random.sample(rows, min(case.random.randint(2, 6), len(rows)))]
 
 
 def append(case, pattern, number, symbol, ts):
-    """Two rows: one of a key that the run merges, one of a key that nobody else has. The version that they came with."""
+    """Appends two rows: one with a key that the run merges, one with a new key. Returns the version of the append."""
     import pyarrow as pa
     from deltalake import write_deltalake
 
@@ -281,7 +281,7 @@ def append(case, pattern, number, symbol, ts):
 
 
 def survived(case, versions):
-    """A merge replaces the rows that came before it and have its keys, and no others."""
+    """Checks that a merge replaces earlier rows with its keys, and no others."""
     merged = max(version for run, version in compare.commits(case.lake, TABLE) if run)
     rows = opened(case).to_pyarrow_table(columns=["source_file", "symbol"]).to_pylist()
     found = Counter((row["source_file"], row["symbol"] == row["source_file"]) for row in rows)

@@ -253,12 +253,12 @@ def check_cluster(report, pulse, aws):
     told = aws.emr.describe_cluster(ClusterId=cluster)["Cluster"]
     report.equal("its name and release", ("pulse-dev", "emr-7.12.0"), (told["Name"], told["ReleaseLabel"]))
     report.equal("EMR ends it when idle", 1800, aws.emr.get_auto_termination_policy(ClusterId=cluster)["AutoTerminationPolicy"]["IdleTimeout"])
-    report.equal("its groups", ["core 1", "primary 1", "task-m5-xlarge 1", "task-m5a-xlarge 0", "task-m6i-xlarge 0"], groups(aws, cluster))
+    report.equal("its groups", ["core 1", "primary 1", "task-m6a-xlarge 0", "task-m6i-xlarge 1", "task-m7i-xlarge 0", "task-ondemand 0"], groups(aws, cluster))
     bootstrap = aws.emr.list_bootstrap_actions(ClusterId=cluster)["BootstrapActions"]
     report.equal("its bootstrap action", "s3://pulse-dev-artifacts/node/1/bootstrap.sh", bootstrap[0]["ScriptPath"])
     again = pulse.run("cluster", "up", **where)
     report.equal("up again finds it", (0, cluster, True), (again[0], again[1].strip(), "is up already" in again[2]))
-    report.equal("and adds no groups", 5, len(groups(aws, cluster)))
+    report.equal("and adds no groups", 6, len(groups(aws, cluster)))
     (pulse.folder / "other.json").write_text(json.dumps(specification() | {"scaling": {"min_units": 2, "max_units": 4, "task_groups": []}}))
     code, _, words = pulse.run("cluster", "up", PULSE_CLUSTER_SPEC="other.json")
     report.equal("up from another specification", (1, True), (code, f"pulse cluster down {cluster}" in words))
@@ -267,7 +267,8 @@ def check_cluster(report, pulse, aws):
 
 def check_resize(report, pulse, aws, cluster, where):
     report.equal("scale out", 0, pulse.run("cluster", "scale", "6", **where)[0])
-    report.equal("machines are spread", ["core 1", "primary 1", "task-m5-xlarge 2", "task-m5a-xlarge 2", "task-m6i-xlarge 1"], groups(aws, cluster))
+    spread = ["core 1", "primary 1", "task-m6a-xlarge 2", "task-m6i-xlarge 2", "task-m7i-xlarge 1", "task-ondemand 0"]
+    report.equal("machines are spread, and on Spot", spread, groups(aws, cluster))
     code, _, words = pulse.run("cluster", "scale", "11", **where)
     report.equal("scale beyond the most", (2, True), (code, "between 2 and 10" in words))
     code, _, words = pulse.run("cluster", "scale", "2", **where)
@@ -275,9 +276,9 @@ def check_resize(report, pulse, aws, cluster, where):
     report.equal("scale in", 0, pulse.run("cluster", "scale", "2", "--yes", **where)[0])
     report.equal("machines left", 2, sum(int(group.split()[1]) for group in groups(aws, cluster)) - 1)
     code, out, words = pulse.run("cluster", "status", **where)
-    report.equal("status tells groups and the end", (0, True, True), (code, "task-m5a-xlarge" in out, "30 idle minutes" in words))
+    report.equal("status tells groups and the end", (0, True, True), (code, "task-m6a-xlarge" in out, "30 idle minutes" in words))
     status = json.loads(pulse.run("--output", "json", "cluster", "status", cluster)[1])
-    report.equal("status as JSON", (cluster, 5), (status["id"], len(status["groups"])))
+    report.equal("status as JSON", (cluster, 6), (status["id"], len(status["groups"])))
 
 
 def groups(aws, cluster):
@@ -362,7 +363,7 @@ def check_scheduler(report, pulse, aws, folder):
     ports = {"PULSE_API_PORT": str(free_port()), "PULSE_SCHEDULER_PORT": str(free_port())}
     token = {"PULSE_API_TOKEN_SOURCE": "ssm:/pulse/dev/token"}
     scaler = {"PULSE_SCALER": "emr", "PULSE_CLUSTER_ID": cluster, "PULSE_SCALE_LEAST_NODES": "4"}
-    scheduler = pulse.start("serve", "scheduler", PULSE_BUSY_FILE=str(busy), PULSE_CATALOG="glue", **ports, **token, **scaler)
+    scheduler = pulse.start("serve", "scheduler", PULSE_ALLOWED_LAKES="*", PULSE_ALLOWED_ROOTS="*", PULSE_BUSY_FILE=str(busy), PULSE_CATALOG="glue", **ports, **token, **scaler)
     try:
         wait_for(lambda: answers(int(ports["PULSE_API_PORT"])), "the scheduler")
         health = urllib.request.urlopen(f"http://127.0.0.1:{ports['PULSE_API_PORT']}/healthz", timeout=10).read()
@@ -394,7 +395,7 @@ def check_tls(report, pulse, folder):
     ports = {"PULSE_API_PORT": str(free_port()), "PULSE_SCHEDULER_PORT": str(free_port())}
     (folder / "token").write_text(TOKEN + "\n")
     token = {"PULSE_API_TOKEN_SOURCE": "file:token"}
-    scheduler = pulse.start("serve", "scheduler", PULSE_API_CERTIFICATE="own.pem", PULSE_API_KEY="own.key", **ports, **token)
+    scheduler = pulse.start("serve", "scheduler", PULSE_ALLOWED_LAKES="*", PULSE_ALLOWED_ROOTS="*", PULSE_API_CERTIFICATE="own.pem", PULSE_API_KEY="own.key", **ports, **token)
     try:
         wait_for(lambda: answers(int(ports["PULSE_API_PORT"])), "the scheduler")
         submit = ("submit", "--on", "local", "--wait", "silver.sessions")

@@ -1,5 +1,6 @@
-//! Clusters started, looked at, resized and ended.
+//! Starts, describes, resizes and terminates clusters.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use aws_sdk_emr::Client;
@@ -15,16 +16,18 @@ use super::state::{ended, lacks_machines, state_of};
 use crate::clients::Clients;
 use crate::error::from_sdk;
 
-/// Which specification a cluster was started from.
+/// Tag with the digest of the specification that a cluster was started from.
 const SPEC_TAG: &str = "pulse-spec";
-/// From one look at a cluster to the next: the first soon, later ones seldom, as EMR counts calls.
+/// Polling interval for a cluster: short at first, then longer, because EMR limits calls.
 const LOOK_FIRST: Duration = Duration::from_millis(500);
 const LOOK_LAST: Duration = Duration::from_secs(15);
-/// Until a cluster that somebody else starts is in EMR's list.
+/// Delay until a cluster that another process started appears in EMR's list.
 const LISTED_WITHIN: Duration = Duration::from_secs(3);
+/// A zone that has machines lends the first ones within a few minutes. EMR itself waits for ever.
+const ZONE_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// EMR takes 6 to 12 minutes to start a cluster.
 const START_LIMIT: Duration = Duration::from_secs(45 * 60);
-/// Steps that are shown.
+/// Maximum number of steps shown.
 const STEPS_SHOWN: usize = 10;
 
 const LIVE: [ClusterState; 4] =
@@ -36,9 +39,11 @@ pub struct Clusters {
     pub(super) client: Client,
     region: String,
     listed_within: Duration,
+    zone_limit: Duration,
+    start_limit: Duration,
 }
 
-/// What `up` came to.
+/// Outcome of `up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Started {
     New {
@@ -51,12 +56,12 @@ pub enum Started {
     },
 }
 
-/// What waiting for a cluster came to.
+/// Outcome of waiting for a cluster.
 #[derive(Debug)]
 pub enum Waited {
-    /// It takes steps.
+    /// It accepts steps.
     Ready,
-    /// EC2 had no such machines in its zone; another zone may.
+    /// EC2 has no capacity for these machines in its zone; another zone may.
     NoMachines(Error),
 }
 
@@ -73,12 +78,12 @@ pub struct ClusterView {
     pub id: String,
     pub name: String,
     pub state: String,
-    /// Why it is in this state, when EMR says.
+    /// EMR's reason for the state, if it gives one.
     pub reason: String,
     pub log_uri: String,
     /// Milliseconds since 1970.
     pub created: Option<i64>,
-    /// Seconds after which EMR ends it when it is idle.
+    /// Idle seconds after which EMR terminates it.
     pub idle_timeout: Option<i64>,
     pub groups: Vec<GroupView>,
     /// Newest first.
@@ -99,7 +104,7 @@ impl StepView {
 }
 
 impl ClusterView {
-    /// Machines with executors that were asked for.
+    /// Requested machines with executors.
     pub fn units(&self) -> usize {
         let with_executor = self.groups.iter().filter(|group| matches!(group.role, Role::Core | Role::Task));
         with_executor.map(|group| group.requested).sum()
@@ -108,20 +113,26 @@ impl ClusterView {
 
 impl Clusters {
     pub fn new(clients: &Clients) -> Self {
-        Self { client: clients.emr(), region: clients.region().to_owned(), listed_within: LISTED_WITHIN }
+        Self {
+            client: clients.emr(),
+            region: clients.region().to_owned(),
+            listed_within: LISTED_WITHIN,
+            zone_limit: ZONE_LIMIT,
+            start_limit: START_LIMIT,
+        }
     }
 
-    /// Starts a cluster, or finds the live one of the same specification. `subnet` takes the place of the specification's. Of two
-    /// that are started at the same moment the older one stays.
+    /// Starts a cluster, or returns the live one of the same specification. `subnet` overrides the specification's. If
+    /// two are started at the same time, the older one stays.
     ///
     /// # Errors
-    /// `Conflict` when a cluster of this name lives that was started from another specification; by kind otherwise.
+    /// `Conflict` when a live cluster of this name was started from another specification; other errors by kind.
     pub async fn up(&self, spec: &ClusterSpec, subnet: Option<&str>) -> Result<Started> {
         if let Some(found) = self.taken(spec).await? {
             return Ok(found);
         }
         let id = self.start(spec, subnet).await?;
-        // EMR's call takes no token that would make two of them one.
+        // EMR's call has no idempotency token.
         tokio::time::sleep(self.listed_within).await;
         if self.live(spec.name()).await?.first().is_none_or(|(oldest, _)| *oldest == id) {
             return Ok(Started::New { id });
@@ -164,10 +175,11 @@ impl Clusters {
             .ok_or_else(|| Error::unavailable("start a cluster: EMR told no id; look with `pulse cluster status`"))
     }
 
-    /// Waits until it takes steps, and adds the groups that EMR does not start with. `tell` hears each new state.
+    /// Waits until it takes steps, and adds the groups that EMR does not start with. `tell` hears each new state. What does not come
+    /// up is ended: EMR ends no cluster of groups for want of machines, and a cluster that starts has no idle time.
     ///
     /// # Errors
-    /// `Unavailable` when it ends instead or takes too long, with EMR's reason and where its logs are.
+    /// `Unavailable` when it terminates instead or takes too long, with EMR's reason and the location of its logs.
     pub async fn wait(&self, id: &str, spec: &ClusterSpec, tell: impl Fn(&str)) -> Result<Waited> {
         let began = Instant::now();
         let mut told = String::new();
@@ -188,17 +200,31 @@ impl Clusters {
                     return Ok(Waited::NoMachines(ended(id, &cluster)));
                 }
                 "TERMINATING" | "TERMINATED" | "TERMINATED_WITH_ERRORS" => return Err(ended(id, &cluster)),
-                _ if began.elapsed() > START_LIMIT => {
+                "STARTING" if began.elapsed() >= self.zone_limit && self.lacks_machines(id).await? => {
+                    self.down(id).await?;
+                    return Ok(Waited::NoMachines(Error::unavailable(format!(
+                        "cluster {id} got no machines in its zone within {} minutes and is ended",
+                        self.zone_limit.as_secs() / 60
+                    ))));
+                }
+                _ if began.elapsed() >= self.start_limit => {
+                    self.down(id).await?;
                     return Err(Error::unavailable(format!(
-                        "cluster {id} is still {state} after {} minutes; look at it with `pulse cluster status {id}`, end it \
-                         with `pulse cluster down {id}`",
-                        START_LIMIT.as_secs() / 60
+                        "cluster {id} was still {state} after {} minutes and is ended; its logs, if any, are below {}/{id}/",
+                        self.start_limit.as_secs() / 60,
+                        cluster.log_uri().unwrap_or_default().trim_end_matches('/')
                     )));
                 }
                 _ => tokio::time::sleep(look).await,
             }
             look = (look * 3 / 2).min(LOOK_LAST);
         }
+    }
+
+    /// Whether a group without which it does not start has not a single machine.
+    async fn lacks_machines(&self, id: &str) -> Result<bool> {
+        let groups = self.groups(id).await?;
+        Ok(groups.iter().any(|group| matches!(group.role, Role::Primary | Role::Core) && group.running == 0))
     }
 
     /// Those of the specification that are not there yet; a second call adds nothing.
@@ -274,7 +300,7 @@ impl Clusters {
         })
     }
 
-    /// So many machines with executors, by task groups alone. `spec` bounds it.
+    /// Sets the number of machines with executors by resizing task groups only. `spec` bounds it.
     ///
     /// # Errors
     /// `Invalid` beyond the bounds; by kind otherwise.
@@ -288,7 +314,7 @@ impl Clusters {
         let view = self.view(id).await?;
         let present = view.units();
         let counts = match units.checked_sub(present) {
-            Some(more) => grown(&view.groups, more),
+            Some(more) => grown(&view.groups, more, &BTreeSet::new()),
             None => shrunk(&view.groups, present - units),
         };
         let changed = |(id, count): (String, usize)| {
@@ -300,7 +326,7 @@ impl Clusters {
         self.modify(id, counts.into_iter().map(changed).collect()).await
     }
 
-    /// Ends it; what runs on it is stopped.
+    /// Terminates it, and with it everything that runs there.
     ///
     /// # Errors
     /// By kind.

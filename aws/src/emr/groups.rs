@@ -1,8 +1,9 @@
-//! Groups of a cluster's machines, and how a number of machines is spread over them.
+//! Instance groups of a cluster, and how a number of machines is distributed over them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_emr::types::{InstanceGroup, InstanceGroupType, MarketType};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -54,25 +55,34 @@ impl GroupView {
         }
     }
 
-    /// Asked for and not there yet.
+    /// Requested machines that do not run yet.
     pub fn coming(&self) -> usize {
         self.requested.saturating_sub(self.running)
     }
 
-    /// EMR refuses to change a group that it suspended or is ending.
+    /// EMR refuses to resize a group that is suspended or terminating.
     fn can_change(&self) -> bool {
         self.role == Role::Task
             && matches!(self.state.as_str(), "RUNNING" | "RESIZING" | "PROVISIONING" | "BOOTSTRAPPING" | "")
     }
 }
 
-/// New counts of task groups after `count` more machines: one by one where the least are on their way, then where the fewest are,
-/// so that a type which is not to be had on Spot holds up no others.
-pub(super) fn grown(groups: &[GroupView], count: usize) -> Vec<(String, usize)> {
+/// New counts of task groups after `count` more machines: on Spot, one by one where the least are on their way, then where the
+/// fewest are, so that a type which is not to be had holds up no others. Groups that are `dry` are left out; on demand, which costs
+/// two to three times as much, only when all on Spot are.
+pub(super) fn grown(groups: &[GroupView], count: usize, dry: &BTreeSet<String>) -> Vec<(String, usize)> {
+    let open = |market: Market| {
+        let candidates = groups.iter().enumerate();
+        let open =
+            candidates.filter(|(_, group)| group.can_change() && group.market == market && !dry.contains(&group.id));
+        open.collect::<Vec<_>>()
+    };
+    let (spot, on_demand) = (open(Market::Spot), open(Market::OnDemand));
+    let open = if spot.is_empty() { on_demand } else { spot };
     let mut spread: BTreeMap<usize, usize> = BTreeMap::new();
     for _ in 0..count {
         let added = |place: &usize| spread.get(place).copied().unwrap_or_default();
-        let candidates = groups.iter().enumerate().filter(|(_, group)| group.can_change());
+        let candidates = open.iter().copied();
         let next = candidates.min_by_key(|(place, group)| {
             (group.coming() + added(place), group.requested + added(place), group.name.as_str())
         });
@@ -81,6 +91,50 @@ pub(super) fn grown(groups: &[GroupView], count: usize) -> Vec<(String, usize)> 
         }
     }
     spread.into_iter().map(|(place, added)| (groups[place].id.clone(), groups[place].requested + added)).collect()
+}
+
+/// What EC2 owes to task groups, and since when. EMR's groups wait for Spot for ever, and what they wait for counts as machines
+/// that come, so that nothing else would be asked for.
+#[derive(Debug, Default)]
+pub(super) struct Shortage {
+    /// Of each group that waits: how many it has, and since when no more.
+    waits: BTreeMap<String, (usize, DateTime<Utc>)>,
+    /// Groups that were given up, until when.
+    dry: BTreeMap<String, DateTime<Utc>>,
+}
+
+impl Shortage {
+    /// Of what was asked for on Spot and has not come for `patience`, nothing is waited for any longer: new counts of these groups,
+    /// to which no machines are added before `patience` has passed three times.
+    pub(super) fn given_up(
+        &mut self,
+        groups: &[GroupView],
+        now: DateTime<Utc>,
+        patience: TimeDelta,
+    ) -> Vec<(String, usize)> {
+        self.dry.retain(|_, until| now < *until);
+        let waiting = |group: &&GroupView| group.can_change() && group.market == Market::Spot && group.coming() > 0;
+        let waiting: Vec<&GroupView> = groups.iter().filter(waiting).collect();
+        self.waits.retain(|id, _| waiting.iter().any(|group| group.id == *id));
+        let mut lowered = Vec::new();
+        for group in waiting {
+            let wait = self.waits.entry(group.id.clone()).or_insert((group.running, now));
+            if wait.0 != group.running {
+                *wait = (group.running, now);
+            }
+            if now - wait.1 >= patience {
+                self.waits.remove(&group.id);
+                self.dry.insert(group.id.clone(), now + patience * 3);
+                lowered.push((group.id.clone(), group.running));
+            }
+        }
+        lowered
+    }
+
+    /// Groups to which no machines are to be added.
+    pub(super) fn dry(&self) -> BTreeSet<String> {
+        self.dry.keys().cloned().collect()
+    }
 }
 
 /// New counts of task groups after `count` fewer machines: first what is on its way, then from the largest.

@@ -1,4 +1,4 @@
-//! Clusters on EMR: one specification, which Terraform writes, and what can be done with it.
+//! Clusters on EMR: their specification, which Terraform writes, and the operations on them.
 
 mod cluster;
 mod groups;

@@ -1,44 +1,60 @@
-//! Machines of the cluster that the scheduler runs on, by its task groups.
+//! The machines of the scheduler's own cluster, managed through its task groups.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_emr::types::{Instance, InstanceGroupModifyConfig, InstanceState};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use pulse_core::Result;
 
 use super::cluster::Clusters;
-use super::groups::{Role, grown};
+use super::groups::{Role, Shortage, grown};
 use crate::clients::Clients;
 use crate::error::from_sdk;
+
+/// Spot lends within a minute or two what it has.
+const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 
 /// A machine of the cluster, as EMR knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// Of EC2.
+    /// EC2 instance id.
     pub id: String,
     /// Private address.
     pub address: String,
     pub since: DateTime<Utc>,
-    /// Core nodes are not.
+    /// False for core nodes.
     pub removable: bool,
 }
 
-/// One cluster's machines with executors.
+/// The machines of one cluster that run executors.
 #[derive(Debug)]
 pub struct EmrPool {
     clusters: Clusters,
     id: String,
+    shortage: Mutex<Shortage>,
+    patience: TimeDelta,
 }
 
 impl EmrPool {
     pub fn new(clients: &Clients, cluster: String) -> Self {
-        Self { clusters: Clusters::new(clients), id: cluster }
+        Self { clusters: Clusters::new(clients), id: cluster, shortage: Mutex::default(), patience: PATIENCE }
     }
 
-    /// Machines that are there or boot, and how many more were asked for.
+    /// Machines that are there or boot, and how many more were asked for. What Spot does not lend is asked for no longer, so that the
+    /// next call of [`Self::grow`] asks for another type.
     ///
     /// # Errors
-    /// By kind, when EMR cannot be asked.
+    /// By kind, when the call to EMR fails.
     pub async fn machines(&self) -> Result<(Vec<Machine>, usize)> {
-        let groups = self.clusters.groups(&self.id).await?;
+        let mut groups = self.clusters.groups(&self.id).await?;
+        let given_up = self.shortage().given_up(&groups, Utc::now(), self.patience);
+        for group in &mut groups {
+            if let Some((_, count)) = given_up.iter().find(|(id, _)| *id == group.id) {
+                log::warn!("cluster {}: {} of {} did not come on Spot", self.id, group.coming(), group.instance_type);
+                group.requested = *count;
+            }
+        }
+        self.resize(given_up).await?;
         let units = groups.iter().filter(|group| matches!(group.role, Role::Core | Role::Task));
         let requested: usize = units.clone().map(|group| group.requested).sum();
         let mut machines = Vec::new();
@@ -72,16 +88,20 @@ impl EmrPool {
         Ok(instances)
     }
 
-    /// Asks for more, spread over the task groups.
+    /// Requests more machines, distributed over the task groups.
     ///
     /// # Errors
     /// By kind.
     pub async fn grow(&self, count: usize) -> Result<()> {
         let groups = self.clusters.groups(&self.id).await?;
-        let counts = grown(&groups, count);
+        let counts = grown(&groups, count, &self.shortage().dry());
         if counts.is_empty() {
             log::warn!("cluster {}: no task group can take {count} more machines", self.id);
         }
+        self.resize(counts).await
+    }
+
+    async fn resize(&self, counts: Vec<(String, usize)>) -> Result<()> {
         let changed = |(id, count): (String, usize)| {
             InstanceGroupModifyConfig::builder()
                 .instance_group_id(id)
@@ -89,6 +109,10 @@ impl EmrPool {
                 .build()
         };
         self.clusters.modify(&self.id, counts.into_iter().map(changed).collect()).await
+    }
+
+    fn shortage(&self) -> MutexGuard<'_, Shortage> {
+        self.shortage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends these machines, and no others: whoever calls has drained them.

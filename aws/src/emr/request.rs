@@ -1,4 +1,4 @@
-//! From a specification to the SDK's requests.
+//! Builds the SDK's requests from a specification.
 
 use aws_sdk_emr::operation::run_job_flow::builders::RunJobFlowFluentBuilder;
 use aws_sdk_emr::types::{
@@ -9,7 +9,7 @@ use aws_sdk_emr::types::{
 
 use super::spec::{Bootstrap, Ebs, Group, Instances, RunJobFlow};
 
-/// `subnet` takes the place of the specification's; `tags` are put on the cluster besides those of the specification.
+/// `subnet` overrides the specification's; `tags` are added to those of the specification.
 pub(super) fn run_job_flow(
     request: RunJobFlowFluentBuilder,
     spec: &RunJobFlow,
@@ -82,6 +82,7 @@ fn instances(spec: &Instances, subnet: Option<&str>) -> JobFlowInstancesConfig {
         .set_additional_slave_security_groups(some(&spec.additional_slave_security_groups))
         .keep_job_flow_alive_when_no_steps(spec.keep_job_flow_alive_when_no_steps)
         .set_termination_protected(spec.termination_protected)
+        .set_unhealthy_node_replacement(spec.unhealthy_node_replacement)
         .build()
 }
 

@@ -1,5 +1,5 @@
-//! The specification of a cluster, as `infra/modules/cluster` writes it. Its requests are EMR's own, in EMR's own words; a
-//! word that is not known here is refused, since leaving it out would start another cluster than the one asked for.
+//! The specification of a cluster, as `infra/modules/cluster` writes it. It contains EMR's requests in EMR's own field
+//! names. An unknown field is refused, because ignoring it would start a different cluster.
 
 use object_store::ObjectStoreExt as _;
 use pulse_core::{Error, Result};
@@ -11,7 +11,7 @@ use url::Url;
 use crate::clients::Clients;
 use crate::parameter::parameter;
 
-/// Of the specification's form.
+/// Version of the specification's format.
 const VERSION: u32 = 1;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -19,16 +19,16 @@ const VERSION: u32 = 1;
 pub struct ClusterSpec {
     pub version: u32,
     pub run_job_flow: RunJobFlow,
-    /// A cluster lies in one zone; each subnet is in another one. The first is that of the request.
+    /// A cluster is in one zone; each subnet is in a different one. The first is that of the request.
     #[serde(default)]
     pub subnets: Vec<String>,
-    /// Groups that are added once the cluster is there: EMR starts none with an empty group.
+    /// Groups that are added once the cluster is up: EMR does not start with empty groups.
     #[serde(default)]
     pub add_instance_groups: AddInstanceGroups,
     pub scaling: Scaling,
     pub storage: Storage,
     pub step: StepSpec,
-    /// Tells specifications apart; made from the text.
+    /// Digest of the text, which identifies the specification.
     #[serde(skip)]
     pub digest: String,
 }
@@ -88,6 +88,7 @@ pub struct Instances {
     pub additional_slave_security_groups: Vec<String>,
     pub keep_job_flow_alive_when_no_steps: bool,
     pub termination_protected: Option<bool>,
+    pub unhealthy_node_replacement: Option<bool>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -163,7 +164,7 @@ pub struct AddInstanceGroups {
     pub instance_groups: Vec<Group>,
 }
 
-/// Machines with executors, core and task nodes together.
+/// Bounds of the number of machines with executors, core and task nodes together.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scaling {
@@ -177,11 +178,11 @@ pub struct Scaling {
 pub struct Storage {
     pub lake: String,
     pub raw: String,
-    /// Where projects are put for steps.
+    /// URL to which projects are uploaded for steps.
     pub projects: String,
 }
 
-/// How a step begins: the project's URL and the arguments of pulse follow.
+/// The fixed first arguments of a step; the project's URL and the arguments of pulse follow.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepSpec {
@@ -191,7 +192,7 @@ pub struct StepSpec {
 
 impl ClusterSpec {
     /// # Errors
-    /// `Invalid` for text that is no specification, or one of another form.
+    /// `Invalid` for text that is not a specification, or has another format version.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Head {
@@ -218,7 +219,7 @@ impl ClusterSpec {
         &self.run_job_flow.name
     }
 
-    /// Where it may be started, in this order; none leaves it to the request.
+    /// Subnets to try, in this order; `None` uses that of the request.
     pub fn zones(&self) -> Vec<Option<&str>> {
         match self.subnets.as_slice() {
             [] => vec![None],
@@ -226,7 +227,7 @@ impl ClusterSpec {
         }
     }
 
-    /// Machines with executors that are there from the start and stay.
+    /// Machines with executors that exist from the start and are never removed.
     pub fn core_units(&self) -> usize {
         let groups = self.run_job_flow.instances.instance_groups.iter();
         groups
@@ -244,10 +245,10 @@ fn digest(text: &str) -> String {
     format!("{hash:016x}")
 }
 
-/// From `ssm:/path`, `s3://bucket/key` or a file.
+/// Loads it from `ssm:/path`, `s3://bucket/key` or a file.
 ///
 /// # Errors
-/// `Invalid` when there is none or it cannot be understood, `Unavailable` when AWS does not answer.
+/// `Invalid` when it is missing or cannot be parsed, `Unavailable` when AWS does not answer.
 pub async fn load(source: &str, clients: &Clients, stores: &Stores) -> Result<ClusterSpec> {
     if source.is_empty() {
         return Err(Error::invalid(

@@ -1,4 +1,4 @@
-//! What EMR says of a cluster's state.
+//! Interprets EMR's description of a cluster's state.
 
 use aws_sdk_emr::types::{Cluster, ClusterState, ClusterStateChangeReasonCode};
 use pulse_core::Error;
@@ -7,7 +7,7 @@ pub(super) fn state_of(cluster: &Cluster) -> String {
     cluster.status().and_then(|status| status.state()).map_or("", ClusterState::as_str).to_owned()
 }
 
-/// EMR has no code for it alone: a general one and EC2's words.
+/// EMR has no specific code for this, only a general one with EC2's text.
 pub(super) fn lacks_machines(cluster: &Cluster) -> bool {
     let reason = cluster.status().and_then(|status| status.state_change_reason());
     let is_general = matches!(
@@ -22,7 +22,7 @@ pub(super) fn lacks_machines(cluster: &Cluster) -> bool {
     is_general && ["capacity", "availability zone", "spot price"].iter().any(|words| message.contains(words))
 }
 
-/// A cluster that takes no work any more: why, and where to look.
+/// The error for a cluster that no longer accepts work: the reason, and where its logs are.
 pub(super) fn ended(id: &str, cluster: &Cluster) -> Error {
     let reason = cluster.status().and_then(|status| status.state_change_reason());
     let code = reason.and_then(|reason| reason.code()).map_or("no code", |code| code.as_str());

@@ -13,10 +13,10 @@ use crate::error::from_sdk;
 
 const LOOK_FIRST: Duration = Duration::from_millis(500);
 const LOOK_LAST: Duration = Duration::from_secs(10);
-/// EMR's limit of all arguments of a step together.
+/// EMR's limit for the total length of a step's arguments.
 const ARGUMENTS_LIMIT: usize = 10_240;
 
-/// What to run.
+/// A step to add.
 #[derive(Debug, Clone)]
 pub struct StepRequest<'a> {
     pub name: String,
@@ -28,7 +28,7 @@ pub struct StepRequest<'a> {
 #[derive(Debug)]
 pub enum StepOutcome {
     Completed,
-    /// With why, and where its log is.
+    /// The reason, and the location of its log.
     Failed(Error),
     Cancelled(Error),
 }
@@ -45,7 +45,7 @@ impl Steps {
         Self { clusters, cluster }
     }
 
-    /// Hands a step in and tells its id.
+    /// Adds a step and returns its id.
     ///
     /// # Errors
     /// `Unavailable` when the cluster is ending or has ended, `Invalid` when it is unknown or the step is too long.
@@ -73,7 +73,7 @@ impl Steps {
                 ))
             }),
             Err(e) => {
-                // It may have begun to end since it was looked at.
+                // It may have begun to terminate since the check.
                 if e.code() == Some("ValidationException") {
                     self.refuse_ended().await?;
                 }
@@ -91,10 +91,10 @@ impl Steps {
         }
     }
 
-    /// Follows a step to its end. `tell` hears each new state. Whoever stops to follow stops nothing else.
+    /// Waits for a step to end. `tell` is called with each new state. Dropping the future stops only the waiting.
     ///
     /// # Errors
-    /// By kind, when EMR cannot be asked.
+    /// By kind, when the call to EMR fails.
     pub async fn follow(&self, step: &str, tell: impl Fn(&str)) -> Result<StepOutcome> {
         let mut told = String::new();
         let mut look = LOOK_FIRST;
@@ -128,7 +128,7 @@ impl Steps {
         answer.step.ok_or_else(|| Error::unavailable(format!("{doing}: EMR told nothing; try again")))
     }
 
-    /// EMR's reason, and where the log is.
+    /// EMR's reason, and the location of the log.
     async fn why(&self, step: &str, found: &Step, what: &str) -> String {
         let status = found.status();
         let failure = status.and_then(|status| status.failure_details());

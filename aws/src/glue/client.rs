@@ -1,4 +1,4 @@
-//! Glue, asked and told.
+//! Client of the Glue Data Catalog.
 
 use std::collections::BTreeMap;
 
@@ -16,18 +16,18 @@ use super::{Entry, database, difference, entry_of, folder, is_here};
 use crate::clients::Clients;
 use crate::error::from_sdk;
 
-/// Times that an entry is looked at anew because somebody else changed it in between.
+/// Attempts at updating an entry that another process changes at the same time.
 const ATTEMPTS: u32 = 4;
 
 #[derive(Debug, Clone, Default)]
 pub struct GlueOptions {
-    /// Before the layer, in the names of databases.
+    /// Prefix of database names, before the layer.
     pub prefix: String,
-    /// Whether missing databases are created or an error.
+    /// Creates missing databases; otherwise they are an error.
     pub create_databases: bool,
 }
 
-/// The Glue Data Catalog of the account and region of the environment; connects when it is first asked.
+/// The Glue Data Catalog of the environment's account and region; connects on first use.
 #[derive(Debug)]
 pub struct GlueCatalog {
     options: GlueOptions,
@@ -59,7 +59,7 @@ impl GlueCatalog {
         database(&self.options.prefix, name)
     }
 
-    /// False when somebody else was faster.
+    /// Returns false if another process created it first.
     async fn create(&self, table: &TableDescription) -> Result<bool> {
         let name = &table.name;
         let input = entry_of(table).into_input(name.table(), None)?;
@@ -93,7 +93,7 @@ impl GlueCatalog {
         }
     }
 
-    /// False when somebody else has changed or removed the entry since it was read.
+    /// Returns false if another process changed or removed the entry since it was read.
     async fn update(&self, table: &TableDescription, present: &Table) -> Result<bool> {
         let name = &table.name;
         let input = entry_of(table).into_input(name.table(), Some(present))?;
@@ -103,7 +103,7 @@ impl GlueCatalog {
             .update_table()
             .database_name(self.database(name))
             .set_version_id(present.version_id().map(str::to_owned))
-            // An entry's old versions are of no use: the table's log has them all.
+            // Old versions of an entry are not needed: the table's log has them all.
             .skip_archive(true)
             .table_input(input);
         match request.send().await {
@@ -119,7 +119,7 @@ fn is_overtaken<R>(error: &SdkError<aws_sdk_glue::operation::update_table::Updat
         Some(error) => {
             error.is_concurrent_modification_exception()
                 || error.is_entity_not_found_exception()
-                // Glue's other word for a version that is not the newest.
+                // Glue's other code for a version that is not the newest.
                 || error.code() == Some("VersionMismatchException")
         }
         None => false,
@@ -181,7 +181,7 @@ impl Catalog for GlueCatalog {
             let mut pages = self.client().await?.get_tables().database_name(&database).into_paginator().send();
             while let Some(page) = pages.next().await {
                 let page = match page {
-                    // A layer without a table yet has perhaps no database.
+                    // The database of a layer without tables may not exist.
                     Err(e) if e.as_service_error().is_some_and(|e| e.is_entity_not_found_exception()) => break,
                     page => {
                         page.map_err(|e| from_sdk(&format!("list tables of {database} in Glue"), "glue:GetTables", e))?

@@ -1,11 +1,11 @@
-//! What an entry says against what its table is.
+//! Compares an entry with its table.
 
 use pulse_engine::catalog::{CatalogColumn, Difference, TableDescription};
 
 use super::entry::{Entry, TABLE_ID, VERSION, entry_of};
 use super::folder;
 
-/// None when nothing is different, or when somebody has registered a later version of the same table.
+/// Returns `None` if nothing differs, or if another process registered a later version of the same table.
 pub fn difference(table: &TableDescription, found: Option<&Entry>) -> Option<Difference> {
     let Some(found) = found else { return Some(Difference::Missing) };
     let wanted = entry_of(table);

@@ -1,5 +1,5 @@
-//! A table's entry: what Athena's own `create external table .. tblproperties ('table_type'='DELTA')` leaves in Glue, and the
-//! columns besides, which Lake Formation and people look at.
+//! A table's entry, as Athena's own `create external table .. tblproperties ('table_type'='DELTA')` creates it in Glue,
+//! plus the columns, which Lake Formation and users look at.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,19 +8,19 @@ use aws_sdk_glue::types::{Column, SerDeInfo, StorageDescriptor, Table, TableInpu
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{CatalogColumn, ForeignEntry, TableDescription};
 
-/// Of one `spark.sql.sources.schema.part.N`, in characters: what Spark cuts at.
+/// Length of one `spark.sql.sources.schema.part.N` in characters; Spark uses the same.
 const SCHEMA_PART: usize = 4000;
 const SCHEMA_PARTS: &str = "spark.sql.sources.schema.";
 pub(super) const VERSION: &str = "delta.lastUpdateVersion";
-/// Tells a table made anew from the one that was there before.
+/// Distinguishes a recreated table from its predecessor.
 pub(super) const TABLE_ID: &str = "pulse.table_id";
 const TABLE_TYPE: &str = "EXTERNAL_TABLE";
-// Nobody reads by these: Athena and Spark see `table_type` first. Empty ones break tools that expect some.
+// No reader uses these: Athena and Spark check `table_type` first. Some tools fail if they are empty.
 const INPUT_FORMAT: &str = "org.apache.hadoop.mapred.SequenceFileInputFormat";
 const OUTPUT_FORMAT: &str = "org.apache.hadoop.hive.ql.io.HiveSequenceFileOutputFormat";
 const SERDE: &str = "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe";
 
-/// What of an entry is ours to say.
+/// The part of an entry that we own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub location: String,
@@ -81,7 +81,7 @@ fn is_ours(parameter: &str) -> bool {
 }
 
 impl Entry {
-    /// What Glue has.
+    /// The entry in Glue.
     pub fn of_glue(table: &Table) -> Self {
         let storage = table.storage_descriptor();
         let serde = storage.and_then(StorageDescriptor::serde_info).and_then(SerDeInfo::parameters);
@@ -99,7 +99,8 @@ impl Entry {
         }
     }
 
-    /// What is sent to Glue. Of the present entry, what others wrote stays: description, owner, comments, other parameters.
+    /// The request for Glue. Keeps what others wrote to the present entry: description, owner, comments, other
+    /// parameters.
     ///
     /// # Errors
     /// `Internal` when a required part is missing.
@@ -131,7 +132,7 @@ impl Entry {
             .name(name)
             .table_type(self.table_type)
             .set_parameters(Some(parameters))
-            // Without any, Athena does not take the table: an empty list and not none.
+            // Athena rejects a table without this list, so it is empty and not absent.
             .set_partition_keys(Some(glue_columns(&self.partition_by, keys_before).map_err(incomplete)?))
             .storage_descriptor(storage)
             .set_description(present.and_then(Table::description).map(str::to_owned))
@@ -141,7 +142,7 @@ impl Entry {
     }
 }
 
-/// What Glue says of a table of others.
+/// Glue's entry of an external table.
 pub(super) fn foreign_entry(table: &Table) -> ForeignEntry {
     let owned = |map: Option<&HashMap<String, String>>| {
         map.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()

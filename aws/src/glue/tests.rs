@@ -26,7 +26,7 @@ fn wrong(table: &TableDescription, found: &Entry) -> Vec<String> {
     }
 }
 
-/// What Athena's DDL leaves in Glue, as others have recorded it, is the template.
+/// The template is the entry that Athena's DDL creates in Glue, as recorded by others.
 #[test]
 fn an_entry_is_what_athena_makes_of_a_delta_table() {
     let input = entry_of(&table()).into_input("bars", None).unwrap();
@@ -81,7 +81,7 @@ fn versions_go_forward_only() {
     assert_eq!(difference(&table(), Some(&earlier)), Some(Difference::Behind { registered: 11 }));
     let later = entry_of(&TableDescription { version: 13, columns: Vec::new(), ..table() });
     assert_eq!(difference(&table(), Some(&later)), None);
-    // Removed and made anew, a table begins at 0 again.
+    // A table that was dropped and recreated begins at version 0 again.
     let anew = TableDescription { version: 0, table_id: "two".to_owned(), ..table() };
     assert_eq!(wrong(&anew, &later).len(), 3);
 }

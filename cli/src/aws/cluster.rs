@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use pulse_aws::clients::Clients;
-use pulse_aws::emr::{ClusterSpec, ClusterView, Clusters, Market, Role, Started, Waited, load};
+use pulse_aws::emr::{ClusterSpec, ClusterView, Clusters, Market, Role, Started, StepView, Waited, load};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 
 use crate::agree::agree;
 use crate::args::{ClusterAction, Global, Output};
-use crate::{output, setup};
+use crate::{output, setup, shape};
 
 pub(crate) async fn cluster(global: &Global, action: ClusterAction) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
@@ -73,20 +73,54 @@ async fn up(clusters: &Clusters, spec: &ClusterSpec, wait: bool) -> Result<()> {
     Err(lacking.unwrap_or_else(|| Error::internal("a specification without zones")))
 }
 
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Primary => "primary",
+        Role::Core => "core",
+        Role::Task => "task",
+        Role::Other => "other",
+    }
+}
+
+/// For programs.
+fn for_programs(view: &ClusterView) -> shape::Cluster {
+    let groups = view.groups.iter().map(|group| shape::MachineGroup {
+        id: group.id.clone(),
+        name: group.name.clone(),
+        role: role(group.role).to_owned(),
+        market: match group.market {
+            Market::OnDemand => "on_demand".to_owned(),
+            Market::Spot => "spot".to_owned(),
+        },
+        instance_type: group.instance_type.clone(),
+        requested: group.requested as u64,
+        running: group.running as u64,
+        state: group.state.clone(),
+    });
+    let step =
+        |step: &StepView| shape::Step { id: step.id.clone(), name: step.name.clone(), state: step.state.clone() };
+    shape::Cluster {
+        id: view.id.clone(),
+        name: view.name.clone(),
+        state: view.state.clone(),
+        reason: view.reason.clone(),
+        log_uri: view.log_uri.clone(),
+        created: view.created.and_then(DateTime::from_timestamp_millis).map(shape::stamp),
+        idle_timeout: view.idle_timeout,
+        groups: groups.collect(),
+        steps: view.steps.iter().map(step).collect(),
+    }
+}
+
 fn status(view: &ClusterView, output: Output) -> Result<()> {
     if output == Output::Json {
-        return output::table(&[], &[], &[view], output);
+        return output::table(&[], &[], &[for_programs(view)], output);
     }
     let groups: Vec<Vec<String>> = view
         .groups
         .iter()
         .map(|group| {
-            let role = match group.role {
-                Role::Primary => "primary",
-                Role::Core => "core",
-                Role::Task => "task",
-                Role::Other => "other",
-            };
+            let role = role(group.role);
             let market = match group.market {
                 Market::OnDemand => "on demand",
                 Market::Spot => "spot",

@@ -32,7 +32,7 @@ pub(crate) async fn step(
     let clients = Clients::load().await?;
     let spec = spec(settings, &clients).await?;
     let steps = Steps::new(Clusters::new(&clients), cluster.to_owned());
-    let url = upload(settings, &spec.storage.projects, &runnable.files(home(global)?.files()?)).await?;
+    let url = upload(settings, &spec.storage.projects, &runnable.files(home(global)?.files()?)?).await?;
     let request = StepRequest {
         name: name(&options.selection),
         spec: &spec.step,

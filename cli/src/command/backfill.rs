@@ -12,6 +12,7 @@ use pulse_core::interval_set::IntervalSet;
 use pulse_core::manifest::IntervalUnit;
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
+use pulse_core::run::NotRunJobs;
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{ErrorKind, Result};
@@ -21,6 +22,7 @@ use serde::Serialize;
 use super::run::{drive_here, print_records};
 use crate::agree::agree;
 use crate::args::{BackfillOptions, Global};
+use crate::runnable::Planned;
 use crate::watch::{Watched, summary};
 use crate::{output, setup};
 
@@ -79,7 +81,8 @@ fn show(lines: &[Line], global: &Global) -> Result<()> {
             vec![line.job.to_string(), missing, again, bytes, runs, line.why.clone()]
         })
         .collect();
-    output::table(&["job", "computes", "computes again", "reads", "runs", "why"], &rows, lines, global.output)
+    let head = ["job", "computes", "computes again", "reads", "runs", "why"];
+    output::listing((&head, &["job", "missing", "again", "bytes", "runs", "why"]), &rows, lines, global.output)
 }
 
 struct Backfill<'a> {
@@ -188,8 +191,8 @@ impl Backfill<'_> {
             for (number, asked) in runs.iter().enumerate() {
                 let chunk = asked.interval.map(|interval| format!(" {interval}")).unwrap_or_default();
                 eprintln!("{name}{chunk}: run {} of {}", number + 1, runs.len());
-                let graph = graph.select(std::slice::from_ref(name))?;
-                let (_, exit, watched) = drive_here(self.bench.clone(), self.settings, graph, *asked).await?;
+                let planned = Planned { graph: graph.select(std::slice::from_ref(name))?, not_run: NotRunJobs::new() };
+                let (_, exit, watched) = drive_here(self.bench.clone(), self.settings, planned, *asked).await?;
                 if let Some(watched) = watched {
                     print_records(self.global, &watched)?;
                     all.records.extend(watched.records);

@@ -4,44 +4,35 @@ use std::process::ExitCode;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use pulse_core::name::TableName;
-use pulse_core::project::Parsed;
 use pulse_core::{Error, Result};
-use pulse_engine::job::{check_tables, infer_each, unproven_increments};
+use pulse_engine::job::{check_each, check_tables, unproven_increments};
 
 use crate::args::Global;
 use crate::home::home;
+use crate::runnable::{Looked, distinct};
 use crate::{output, setup, shape};
 
-/// Every mistake of every job; the exit code is that of the first.
-pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
+/// Every mistake of every job, or of the named ones and those that they read; the exit code is that of the first.
+pub(crate) async fn check(global: &Global, jobs: &[String]) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let Parsed { project, mistakes: unparsed, blocked, .. } = home(global)?.parsed()?;
+    let looked = Looked::new(home(global)?.parsed()?, jobs)?;
+    let project = &looked.whole;
     let stores = setup::stores(&settings);
     let state = setup::state(&settings, &stores)?;
-    let external = setup::external(&project, &stores).await?;
-    let inferred = infer_each(&state, &project, &external).await?;
-    for (name, reasons) in unproven_increments(&state, &project, &external, &inferred.schemas).await? {
+    let external = setup::external(project, &stores).await?;
+    let mut inferred = check_each(&state, project, &external, &looked.to_plan()).await?;
+    for (name, reasons) in unproven_increments(&state, project, &external, &inferred.schemas).await? {
         reasons.iter().for_each(|reason| eprintln!("warning: {name}: {reason}"));
     }
-    let rows: Vec<Vec<String>> = inferred
-        .schemas
-        .iter()
-        .map(|(name, schema)| {
-            let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            vec![name.to_string(), columns.len().to_string(), columns.join(", ")]
-        })
-        .collect();
-    let value = |(name, schema): (&TableName, &SchemaRef)| shape::CheckedJob {
-        job: name.to_string(),
-        columns: schema.fields().iter().map(|field| field.name().clone()).collect(),
-    };
-    let values: Vec<shape::CheckedJob> = inferred.schemas.iter().map(value).collect();
-    let planned = inferred.mistakes.into_iter().map(|(_, mistake)| mistake);
-    let mut mistakes: Vec<Error> = unparsed.into_values().chain(planned).collect();
+    let wrong = looked.mistakes(std::mem::take(&mut inferred.mistakes));
+    // Those of sources that no job reads, too.
+    let sources = looked.parsed.sources.as_ref().filter(|_| jobs.is_empty());
+    let sources = sources.map(|error| Error::from_diagnostics(error.diagnostics().to_vec()));
+    let mut mistakes = distinct(sources.into_iter().chain(wrong.into_values()));
     if global.names_lake {
         let lake = setup::lake(global, &settings).await?;
-        mistakes.extend(check_tables(&lake, &project, &inferred.schemas).await?);
-        setup::empty(&project, &stores).await?.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        mistakes.extend(check_tables(&lake, project, &inferred.schemas).await?);
+        setup::empty(project, &stores).await?.iter().for_each(|warning| eprintln!("warning: {warning}"));
     }
     for (name, table) in &inferred.unknown {
         eprintln!(
@@ -50,13 +41,29 @@ pub(crate) async fn check(global: &Global) -> Result<ExitCode> {
         );
     }
     let Some(code) = output::errors(&mistakes) else {
-        output::table(&["job", "columns", ""], &rows, &values, global.output)?;
-        let verb = if rows.len() == 1 { "is" } else { "are" };
-        eprintln!("{} {verb} in order", output::plural(rows.len() as u64, "job"));
-        return Ok(ExitCode::SUCCESS);
+        let good: Vec<(&TableName, &SchemaRef)> =
+            looked.names.iter().filter_map(|name| inferred.schemas.get_key_value(name)).collect();
+        return report(&good, global);
     };
-    for (name, upstream) in blocked.iter().chain(&inferred.blocked) {
+    for (name, upstream) in &inferred.blocked {
         eprintln!("not checked: {name} reads {upstream}, which cannot be planned");
     }
     Ok(code)
+}
+
+fn report(good: &[(&TableName, &SchemaRef)], global: &Global) -> Result<ExitCode> {
+    let names =
+        |schema: &SchemaRef| -> Vec<String> { schema.fields().iter().map(|field| field.name().clone()).collect() };
+    let row = |(name, schema): &(&TableName, &SchemaRef)| {
+        let columns = names(schema);
+        vec![name.to_string(), columns.len().to_string(), columns.join(", ")]
+    };
+    let value =
+        |(name, schema): &(&TableName, &SchemaRef)| shape::CheckedJob { job: name.to_string(), columns: names(schema) };
+    let rows: Vec<Vec<String>> = good.iter().map(row).collect();
+    let values: Vec<shape::CheckedJob> = good.iter().map(value).collect();
+    output::table(&["job", "columns", ""], &rows, &values, global.output)?;
+    let verb = if rows.len() == 1 { "is" } else { "are" };
+    eprintln!("{} {verb} in order", output::plural(rows.len() as u64, "job"));
+    Ok(ExitCode::SUCCESS)
 }

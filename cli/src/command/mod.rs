@@ -13,6 +13,7 @@ pub(crate) mod query;
 pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod source;
 pub(crate) mod submit;

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::args::{Global, Selection};
 use crate::home::home;
-use crate::runnable::Selected;
+use crate::runnable::{Selected, distinct};
 use crate::{output, setup};
 
 /// One line of the plan.
@@ -89,7 +89,7 @@ pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitC
         lines.push(line);
     }
     print(&lines, global)?;
-    Ok(output::errors(errors.values()).unwrap_or(ExitCode::SUCCESS))
+    Ok(output::errors(&distinct(errors.into_values())).unwrap_or(ExitCode::SUCCESS))
 }
 
 /// The first upstream job that cannot be planned.
@@ -122,7 +122,8 @@ fn print(lines: &[Line], global: &Global) -> Result<()> {
     for line in lines {
         line.warnings.iter().for_each(|warning| eprintln!("warning: {}: {warning}", line.job));
     }
-    output::table(&["job", "does", "files", "reads", "where", "why"], &rows, lines, global.output)
+    let keys = ["job", "does", "files", "bytes", "where", "why"];
+    output::listing((&["job", "does", "files", "reads", "where", "why"], &keys), &rows, lines, global.output)
 }
 
 async fn line(bench: &Workbench, name: &TableName, asked: &Asked, limit: u64, waits: &[&TableName]) -> Result<Line> {

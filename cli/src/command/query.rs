@@ -4,11 +4,11 @@ use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use pulse_core::project::{Project, ProjectFiles};
+use pulse_core::project::{Parsed, Project, ProjectFiles};
 use pulse_core::settings::Settings;
+use pulse_core::sql::{check_question, split};
 use pulse_core::{Error, Result};
-use pulse_engine::error::from_datafusion;
-use pulse_engine::job::{Named, ask};
+use pulse_engine::job::{Answer, Named, ask};
 use pulse_engine::type_name::type_name;
 use serde_json::json;
 
@@ -19,6 +19,8 @@ use crate::prompt::{Prompt, Typed};
 use crate::rows::{Shown, print};
 use crate::{output, setup};
 
+/// What messages call the text.
+const QUERY: &str = "query";
 /// Rows that a terminal shows.
 const ROWS: usize = 40;
 
@@ -27,12 +29,13 @@ A statement ends with `;`. Beside queries there are:
   show tables;              tables of the lake, sources of files and tables of others
   describe silver.bars;     columns of one, with their types
   select .. from silver.bars@3;   a table as it was in version 3
+  select .. where day > $day;     the value of a variable of the project
   quit                      or Ctrl-D; Tab completes names, Ctrl-R searches what was typed before";
 
 pub(crate) async fn query(global: &Global, options: &QueryOptions) -> Result<ExitCode> {
     let questions = Questions { global, settings: setup::settings(global)?, limit: options.limit };
     match text(options)? {
-        Some(text) => questions.answer(&text).await.map(|_| ()),
+        Some(text) => questions.answer_all(&text).await,
         None => questions.converse().await,
     }?;
     Ok(ExitCode::SUCCESS)
@@ -64,6 +67,22 @@ struct Questions<'a> {
 }
 
 impl Questions<'_> {
+    /// Answers the statements of a text one after another, until one has a mistake.
+    async fn answer_all(&self, text: &str) -> Result<()> {
+        let statements = split(QUERY, text).map_err(Error::from)?;
+        if statements.is_empty() {
+            return Err(Error::invalid("there is no statement in the text"));
+        }
+        for (number, statement) in statements.iter().enumerate() {
+            // Rows of CSV do not say where the next head begins.
+            if number > 0 && self.global.output != Output::Json {
+                output::line("");
+            }
+            self.answer(statement).await?;
+        }
+        Ok(())
+    }
+
     /// Answers one statement, and returns the columns of the answer.
     async fn answer(&self, sql: &str) -> Result<Option<SchemaRef>> {
         let words: Vec<&str> = sql.trim().trim_end_matches(';').split_whitespace().collect();
@@ -76,9 +95,10 @@ impl Questions<'_> {
     }
 
     async fn rows(&self, sql: &str) -> Result<SchemaRef> {
-        let rows = self.plan(sql).await?;
-        let schema = std::sync::Arc::new(rows.schema().as_arrow().clone());
-        let stream = rows.execute_stream().await.map_err(|e| from_datafusion("query", e))?;
+        let sql = self.rendered(sql)?;
+        let answer = self.plan(&sql).await?;
+        let schema = std::sync::Arc::new(answer.rows.schema().as_arrow().clone());
+        let stream = answer.stream(&sql).await?;
         let is_terminal = std::io::stdout().is_terminal();
         let limit = match self.limit {
             Some(0) => None,
@@ -90,18 +110,23 @@ impl Questions<'_> {
         Ok(schema)
     }
 
-    async fn plan(&self, sql: &str) -> Result<datafusion::prelude::DataFrame> {
-        pulse_core::sql::check_reading(sql).map_err(|problem| Error::from_diagnostics(vec![problem]))?;
+    /// With values in place of the project's variables, and expressions in place of calls of its functions.
+    fn rendered(&self, sql: &str) -> Result<String> {
+        check_question(QUERY, sql).map_err(Error::from)?;
+        home(self.global)?.render_query(QUERY, sql)
+    }
+
+    async fn plan(&self, sql: &str) -> Result<Answer> {
         let lake = setup::lake(self.global, &self.settings).await?;
         let named = Named::of(&setup::state(&self.settings, lake.stores())?, sql)?;
         let bench = setup::workbench_of(project(self.global, &named)?, self.global, &self.settings).await?;
         let answer = ask(&bench, sql).await?;
         answer.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-        Ok(answer.rows)
+        Ok(answer)
     }
 
     async fn describe(&self, name: &str) -> Result<SchemaRef> {
-        let rows = self.plan(&format!("select * from {name} limit 0")).await?;
+        let rows = self.plan(&format!("select * from {name} limit 0")).await?.rows;
         let fields = rows.schema().fields().iter();
         let rows_of: Vec<Vec<String>> =
             fields.map(|field| vec![field.name().clone(), type_name(field.data_type())]).collect();
@@ -123,7 +148,7 @@ impl Questions<'_> {
         let mut names: Vec<(String, &str)> =
             lake.tables().await?.into_iter().map(|name| (name.to_string(), "table")).collect();
         // A lake can be looked at where its project is not, or is not in order.
-        if let Ok(project) = home(self.global)?.project() {
+        if let Ok(Parsed { project, .. }) = home(self.global)?.parsed() {
             names.extend(project.sources.files.keys().map(|name| (format!("raw.{name}"), "source of files")));
             names.extend(project.sources.tables.keys().map(|name| (format!("external.{name}"), "table of others")));
         }
@@ -156,7 +181,14 @@ impl Questions<'_> {
 /// The project, where the query reads its sources: tables of the lake need none.
 fn project(global: &Global, named: &Named) -> Result<Project> {
     if named.files().chain(named.external()).next().is_some() {
-        return setup::project(global);
+        let parsed = home(global)?.parsed()?;
+        let is_known = |name: &str| parsed.project.sources.files.contains_key(name);
+        let is_table = |name: &str| parsed.project.sources.tables.contains_key(name);
+        return match parsed.sources {
+            // It may be one of those that have a mistake.
+            Some(mistakes) if !named.files().all(is_known) || !named.external().all(is_table) => Err(mistakes),
+            _ => Ok(parsed.project),
+        };
     }
     let nothing = ("project.toml".to_owned(), "name = \"query\"\n[defaults]\nowner = \"nobody\"\n".to_owned());
     Project::parse(&ProjectFiles::from([nothing]))

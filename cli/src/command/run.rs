@@ -17,7 +17,7 @@ use pulse_scheduler::ledger::Origin;
 use super::submit::run_on_cluster;
 use crate::args::{Global, RunOptions, Where};
 use crate::interrupt::interrupted;
-use crate::runnable::Runnable;
+use crate::runnable::{Planned, Runnable};
 use crate::watch::{Watched, summary, watch};
 use crate::{output, setup, shape};
 
@@ -25,19 +25,18 @@ pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCod
     let settings = setup::settings(global)?;
     let runnable = Runnable::new(global, &settings, &options.selection).await?;
     runnable.report();
-    if runnable.is_empty() {
-        return Ok(ExitCode::from(runnable.exit_code(0)));
-    }
     let asked = setup::asked(&options.selection)?;
-    if options.on == Where::Cluster {
-        return run_on_cluster(global, &settings, &runnable, &options.selection, On::Cluster).await;
+    if options.on == Where::Cluster && !runnable.is_empty() {
+        let code = run_on_cluster(global, &settings, &runnable, &options.selection, On::Cluster, None).await?;
+        return Ok(ExitCode::from(code));
     }
-    let bench = setup::workbench_of(runnable.project.clone(), global, &settings).await?;
+    let bench = setup::workbench_of(runnable.project(), global, &settings).await?;
     check_roots(&bench.project, runnable.graph.order())?;
     if options.on == Where::Auto && too_large(&bench, &settings, &runnable.graph, &asked).await? {
-        return run_on_cluster(global, &settings, &runnable, &options.selection, On::Auto).await;
+        let code = run_on_cluster(global, &settings, &runnable, &options.selection, On::Auto, None).await?;
+        return Ok(ExitCode::from(code));
     }
-    let (id, exit, watched) = drive_here(bench, &settings, runnable.graph.clone(), asked).await?;
+    let (id, exit, watched) = drive_here(bench, &settings, runnable.planned(), asked).await?;
     if let Some(watched) = watched {
         eprint!("{}", summary(&watched));
         print_records(global, &watched)?;
@@ -52,21 +51,38 @@ pub(crate) fn print_records(global: &Global, watched: &Watched) -> Result<()> {
     output::jsons(&runs, global.output)
 }
 
-/// Drives a trigger in this process, and shows its runs.
+/// Drives a new trigger in this process, and shows its runs.
 pub(crate) async fn drive_here(
     bench: Workbench,
     settings: &Settings,
-    graph: Graph,
+    planned: Planned,
     asked: Asked,
 ) -> Result<(TriggerId, TriggerExit, Option<Watched>)> {
+    let id = TriggerId::new(Utc::now(), rand::random());
+    match drive_as(id.clone(), bench, settings, planned, asked).await? {
+        Some((exit, watched)) => Ok((id, exit, watched)),
+        // Nobody else knows of this trigger.
+        None => Err(Error::internal(format!("another process drives trigger {id}"))),
+    }
+}
+
+/// Drives a trigger in this process, and shows its runs; `None` when another process drives it.
+pub(crate) async fn drive_as(
+    trigger: TriggerId,
+    bench: Workbench,
+    settings: &Settings,
+    planned: Planned,
+    asked: Asked,
+) -> Result<Option<(TriggerExit, Option<Watched>)>> {
     let submission = Submission {
-        trigger: TriggerId::new(Utc::now(), rand::random()),
+        trigger,
         origin: Origin::Here,
-        graph,
+        graph: planned.graph,
+        not_run: planned.not_run,
         asked,
         options: DriveOptions::new(settings),
+        work: None,
     };
-    let id = submission.trigger.clone();
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let watching = tokio::spawn(watch(receiver, submission.graph.order().len()));
     let cancelled = async {
@@ -76,9 +92,8 @@ pub(crate) async fn drive_here(
     let driven = drive(Placement::Fixed(Box::new(bench)), submission, sender, cancelled).await?;
     let watched = watching.await.ok();
     match driven {
-        Driven::Ended(exit) => Ok((id, exit, watched)),
-        // Nobody else knows of this trigger.
-        Driven::Elsewhere | Driven::Left => Err(Error::internal(format!("another process drives trigger {id}"))),
+        Driven::Ended(exit) => Ok(Some((exit, watched))),
+        Driven::Elsewhere | Driven::Left => Ok(None),
     }
 }
 

@@ -16,8 +16,11 @@ pub(crate) async fn runs(global: &Global, action: Runs) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     let ledger = RunStore::new(&Lake::new(setup::lake_root(global)?, setup::stores(&settings)))?;
     match action {
-        Runs::List { limit } => {
-            let records = ledger.newest(limit, Utc::now(), settings.lease()).await?;
+        Runs::List { limit, open } => {
+            let records = match open {
+                true => ledger.of_open(Utc::now(), settings.lease()).await?,
+                false => ledger.newest(limit, Utc::now(), settings.lease()).await?,
+            };
             list(&records, global.output)?;
         }
         Runs::Show { id } => show(&ledger, &settings, &id, global.output).await?,
@@ -45,12 +48,9 @@ fn list(records: &[RunRecord], output: Output) -> Result<()> {
             ]
         })
         .collect();
-    output::table(
-        &["run", "state", "started (UTC)", "seconds", "rows", "quarantined", "version"],
-        &rows,
-        &records.iter().map(shape::Run::from).collect::<Vec<_>>(),
-        output,
-    )
+    let head = ["run", "state", "started (UTC)", "seconds", "written", "quarantined", "version"];
+    let values: Vec<shape::Run> = records.iter().map(shape::Run::from).collect();
+    output::listing((&head, &shape::RUN_KEYS), &rows, &values, output)
 }
 
 async fn cancel(ledger: &RunStore, settings: &Settings, trigger: &TriggerId) -> Result<()> {
@@ -93,7 +93,7 @@ async fn show(ledger: &RunStore, settings: &Settings, id: &str, output: Output) 
 fn details(record: &RunRecord) {
     output::line(&format!("\n{} {}", record.job, record.state));
     if let Some(error) = &record.error {
-        output::line(&format!("  error ({}): {}", kind(error.kind), error.root()));
+        output::line(&format!("  error ({}): {}", kind(error.kind), indented(error.root())));
         told(error, "  ");
     }
     for failure in &record.failures {
@@ -121,6 +121,11 @@ fn details(record: &RunRecord) {
         output::line(&format!("  expected \"{}\": {failed} of {checked} failed ({:?})", outcome.name, outcome.on_fail));
         outcome.evidence.iter().for_each(|line| output::line(&format!("    {line}")));
     }
+}
+
+/// Each mistake in a line of its own.
+fn indented(message: &str) -> String {
+    message.replace('\n', "\n    ")
 }
 
 /// What an error's root led to, outwards.

@@ -49,7 +49,7 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
         stores,
         catalog: setup::catalog(settings)?,
     };
-    let api = Api::new(Arc::new(places), &home, settings.clone())?;
+    let api = Api::new(Arc::new(places), &home, settings.clone(), token.as_ref())?;
     let listener = listen(settings, token.is_some()).await?;
     let bound = listener.local_addr().map_err(|e| Error::unavailable("the API's address is unknown").with_source(e))?;
     let scheme = if settings.api_certificate.is_empty() { "http" } else { "https" };

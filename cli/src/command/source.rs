@@ -10,6 +10,7 @@ use pulse_engine::job::{Sample, SampleSize, sample};
 use pulse_engine::source::file::{SAMPLE_BYTES, infer};
 
 use crate::args::{Global, SourceAction};
+use crate::rows::print_batches;
 use crate::{output, setup, shape};
 
 pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<ExitCode> {
@@ -22,7 +23,7 @@ pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<Exit
             if rejects {
                 show_rejects(global, &sample)?
             } else {
-                output::batches(&sample.rows, global.output)?
+                print_batches(sample.rows.clone(), global.output).await?
             }
             eprint!("{}", summary(&name, &sample));
         }
@@ -68,6 +69,9 @@ pub(super) fn propose(path: &Path, name: Option<String>, root: &str) -> Result<P
         }
         None => (proposal, folder, file.clone(), file.as_ref()),
     };
+    for (line, why) in proposal.broken() {
+        eprintln!("warning: {named}: line {line} is no record and will be rejected: {why}");
+    }
     let name = name.unwrap_or_else(|| proposal.source_name(&called));
     let root = if root.is_empty() { folder.to_string_lossy() } else { root.into() };
     Ok(Proposed { text: proposal.to_toml(&name, &root, pattern), name, folder: folder.to_owned() })

@@ -67,18 +67,19 @@ pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<E
     Ok(ExitCode::from(runnable.exit_code(code)))
 }
 
-/// Submits and follows: what `pulse run --on cluster` does.
+/// Submits and follows: what `pulse run --on cluster` does. Returns the exit code.
 pub(crate) async fn run_on_cluster(
     global: &Global,
     settings: &Settings,
     runnable: &Runnable,
     selection: &Selection,
     on: On,
-) -> Result<ExitCode> {
+    key: Option<Key>,
+) -> Result<u8> {
     let scheduler = Scheduler::new(settings).await?;
-    let trigger = scheduler.submit(global, runnable, selection, on, None).await?;
+    let trigger = scheduler.submit(global, runnable, selection, on, key).await?;
     let code = follow(global, &scheduler, &trigger, Interrupt::Cancels).await?;
-    Ok(ExitCode::from(runnable.exit_code(code)))
+    Ok(runnable.exit_code(code))
 }
 
 /// The exit code of the trigger.
@@ -212,10 +213,11 @@ impl Scheduler {
         };
         let request = SubmitRequest {
             key,
-            files: runnable.files(home.files()?),
+            files: runnable.files(home.files()?)?,
             variables,
             lake: folder_url(&home.lake, &here)?.to_string(),
             jobs,
+            not_run: runnable.not_run.clone(),
             asked: setup::asked(selection)?,
             on,
         };

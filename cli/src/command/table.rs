@@ -39,8 +39,11 @@ pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCo
         TableAction::Forget { name, files, yes } => forget(global, &settings, &name, &files, yes).await?,
         TableAction::Restore { name, version } => restore::restore(global, &settings, &lake, &name, version).await?,
         TableAction::Rename { old, new } => restore::rename(global, &settings, &lake, &old, &new).await?,
-        TableAction::Drop { name, quarantine, yes } => {
-            drop::drop_table(global, &settings, &lake, &drop::Wanted { name: name.parse()?, quarantine, yes }).await?;
+        TableAction::Drop { names, quarantine, yes } => {
+            let mut chosen = selected(&lake, &Tables { names: names.clone(), all: false }).await?;
+            // Of a pattern, rejected rows go with --quarantine alone.
+            chosen.retain(|name| name.quarantined().is_none() || names.contains(&name.to_string()));
+            drop::drop_tables(global, &settings, &lake, &drop::Wanted { names: chosen, quarantine, yes }).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -124,7 +127,9 @@ async fn list(global: &Global, lake: &Lake) -> Result<()> {
             ]
         })
         .collect();
-    output::table(&["table", "version", "rows", "files", "size", "job"], &rows, &values, global.output)?;
+    let head = ["table", "version", "rows", "files", "size", "job"];
+    let keys = ["table", "version", "rows", "files", "bytes", "job"];
+    output::listing((&head, &keys), &rows, &values, global.output)?;
     let without = values.iter().filter(|table| table.job == Some(false)).count() as u64;
     match jobs {
         None => eprintln!("there is no project here (--project), so nobody knows which tables have a job"),
@@ -150,7 +155,9 @@ async fn history(global: &Global, lake: &Lake, name: &str, limit: usize) -> Resu
             ]
         })
         .collect();
-    output::table(&["version", "at (UTC)", "files", "mode", "run"], &rows, &values, global.output)
+    let head = ["version", "at (UTC)", "files", "mode", "run"];
+    let keys = ["version", "timestamp", "files_added", "files_removed", "mode", "run_id"];
+    output::listing((&head, &keys), &rows, &values, global.output)
 }
 
 async fn forget(global: &Global, settings: &Settings, name: &str, files: &[String], yes: bool) -> Result<()> {
@@ -159,11 +166,13 @@ async fn forget(global: &Global, settings: &Settings, name: &str, files: &[Strin
     let job = bench.project.job(&name)?;
     let found = forgettable(&bench, job, files, Utc::now()).await?;
     found.files.iter().for_each(|file| eprintln!("{file}"));
-    eprintln!("{name}: the {} rows of these files will be removed", output::count(found.rows));
+    let count = found.files.len() as u64;
+    let rows = output::plural(found.rows, "row");
+    eprintln!("{name}: {rows} of {} will be removed", output::plural(count, "file"));
     agree(yes)?;
     let version = match forget_files(&bench, job, files, Utc::now()).await?.outcome {
         Outcome::Committed { version } => {
-            eprintln!("{name} version {version}: {} rows removed", output::count(found.rows));
+            eprintln!("{name} version {version}: {rows} removed");
             Some(version)
         }
         Outcome::Unchanged | Outcome::ExpectationFailed { .. } => {

@@ -73,7 +73,47 @@ fn a_wrong_name_has_a_caret_and_the_name_that_was_meant() {
     let scene = scene();
     let wrong = |sql: &str, texts: &[&str]| drop(scene.pulse(&["query", sql]).fails(2, texts));
     wrong("select n\nfrom silver.nmbers", &["query:2:6", "^", "did you mean `silver.numbers`?"]);
-    wrong("select wrod from silver.numbers", &["query:1:8", "^", "Did you mean"]);
+    wrong("select wrod from silver.numbers", &["query:1:8", "^", "did you mean `silver.numbers.word`?"]);
     wrong("select n from numbers", &["query:1:15", "name its layer: `silver.numbers`"]);
     wrong("  ", &["there is no query"]);
+}
+
+#[test]
+fn several_statements_have_an_answer_each() {
+    let scene = scene();
+    let text = "select count(*) as c from silver.numbers; -- two; or three\ndescribe silver.numbers;\n";
+    let answer = scene.pulse(&["--output", "csv", "query", text]).ok().stdout;
+    assert_eq!(answer, "c\n3\n\ncolumn,type\nn,bigint\nword,string\n");
+    let file = scene.path("asked.sql");
+    std::fs::write(&file, "select 1 as a;\nselect wrod from silver.numbers;\nselect 3 as c").unwrap();
+    let broken = scene.pulse(&["--output", "json", "query", "--file", file.to_str().unwrap()]);
+    let broken = broken.fails(2, &["query:2:8", "^", "did you mean"]);
+    assert_eq!(broken.stdout, "{\"a\":1}\n");
+}
+
+#[test]
+fn a_query_only_reads_and_its_syntax_has_a_caret() {
+    let scene = scene();
+    for text in
+        ["delete from silver.numbers", "insert into silver.numbers values (1, 'x')", "create table x as select 1"]
+    {
+        scene.pulse(&["query", text]).fails(2, &["a query only reads", "query:1:1", "^", "pulse run"]);
+    }
+    scene.pulse(&["query", "select n form silver.numbers"]).fails(2, &["SQL syntax", "query:1:15", "^"]);
+    scene.pulse(&["query", "select sum(word) from silver.numbers"]).fails(2, &["`sum` does not take string", "^"]);
+    scene.pulse(&["query", "select 7 / 0"]).fails(1, &["a division by zero"]);
+    let head = scene.pulse(&["--output", "csv", "query", "select 7 / 2, null as nothing"]).ok().stdout;
+    assert_eq!(head, "7 / 2,nothing\n3,\n");
+}
+
+#[test]
+fn variables_have_values_as_in_jobs() {
+    let scene = scene();
+    let project = "name = \"p\"\n[defaults]\nowner = \"o\"\n[variables]\nzone = { type = \"bigint\", default = 2 }\n";
+    std::fs::write(scene.project.join("project.toml"), project).unwrap();
+    let csv = |arguments: &[&str]| scene.pulse(&[&["--output", "csv"], arguments].concat()).ok().stdout;
+    assert_eq!(csv(&["query", "select $zone + 1 as z"]), "z\n3\n");
+    assert_eq!(csv(&["--var", "zone=7", "query", "select $zone as z"]), "z\n7\n");
+    scene.pulse(&["query", "select $zne as z"]).fails(2, &["query:1:8", "^", "did you mean `$zone`?"]);
+    scene.pulse(&["--var", "zone=x", "query", "select 1"]).fails(2, &["--var zone=x: `x` is no bigint"]);
 }

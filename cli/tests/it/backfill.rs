@@ -223,3 +223,40 @@ fn given_again_it_does_nothing_whatever_the_query_selects() {
     }
     assert_eq!(commits(&scene, "gold.months"), 1);
 }
+
+/// Units that were computed as parts of a longer unit are computed with it, and a unit that has not ended waits.
+#[test]
+fn a_job_whose_unit_is_edited_has_no_parts_of_units() {
+    let scene = scene();
+    let job = |unit: &str, start: &str| {
+        let manifest =
+            format!("grain = [\"d\"]\ninterval = \"{unit}\"\nstart = \"{start}\"\n[sink.merge]\nkeys = [\"d\"]\n");
+        let query = "select cast($interval_start as date) as d, sum(v) as v from bronze.e \
+                     where at >= $interval_start and at < $interval_end";
+        scene.job("silver.days", &manifest, query);
+    };
+    job("day", "2024-02-01");
+    scene.pulse(&["run", "silver.days", "--from", "2024-01-03", "--to", "2024-01-06"]).ok();
+    job("month", "2024-02-01");
+    scene.pulse(&["run", "silver.days"]).ok();
+    let january: i64 = VALUES.iter().map(|(_, value)| value).sum();
+    assert!(scene.rows("silver.days").contains(&format!("2024-01-01,{january}")), "{:?}", scene.rows("silver.days"));
+    // No year has ended since the first day of this one.
+    job("year", &chrono::Utc::now().format("%Y-01-01").to_string());
+    scene.pulse(&["run", "silver.days", "--rebuild"]).ok();
+    let rows = scene.rows("silver.days");
+    assert!(rows.contains(&format!("2024-01-01,{january}")), "{rows:?}");
+    assert!(rows.iter().all(|row| row.get(4..11) == Some("-01-01,")), "whole years: {rows:?}");
+    let new = self::scene();
+    new.job(
+        "silver.days",
+        &format!(
+            "grain = [\"d\"]\ninterval = \"year\"\nstart = \"{}\"\n[sink.merge]\nkeys = [\"d\"]\n",
+            chrono::Utc::now().format("%Y-01-01")
+        ),
+        SUMS,
+    );
+    new.pulse(&["run", "silver.days"]).ok();
+    assert_eq!(new.rows("silver.days"), Vec::<String>::new());
+    new.pulse(&["run", "silver.days"]).ok().says(&["nothing was committed"]);
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Scene, workspace};
+use crate::support::{Scene, text, workspace};
 
 const MANIFEST: &str = "grain = [\"x\"]\n[sink.overwrite]\n";
 
@@ -49,7 +49,7 @@ fn an_unknown_column_or_function_has_a_caret() {
     let scene = project(MANIFEST, "select x\nfrom silver.b\n");
     scene.job("silver.b", "grain = [\"y\"]\n[sink.overwrite]\n", "select 1 as y");
     let answer = scene.pulse(&["check"]).fails(2, &["silver/a/query.sql:1:8", "^"]);
-    assert!(answer.stderr.contains("No field named x"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("there is no column `x`"), "{}", answer.stderr);
     let scene = project(MANIFEST, "select\n    emma(1) as x\n");
     assert_refused(&scene, &["silver/a/query.sql:2:5", "emma", "^"]);
 }
@@ -118,7 +118,7 @@ fn types_that_do_not_fit_the_table_leave_it_alone() {
     scene.job("silver.a", MANIFEST, "select 'one' as x");
     scene
         .pulse(&["run", "--all"])
-        .fails(1, &["silver/a/query.sql", "does not fit the table silver.a", "x Utf8", "x Int64"]);
+        .fails(1, &["silver/a/query.sql", "does not fit the table silver.a", "x string", "x bigint"]);
     assert_eq!(scene.tables(), before);
     assert_eq!(scene.versions()["silver.a"], "0");
 }
@@ -153,7 +153,7 @@ fn a_mistake_stops_only_the_jobs_that_need_it() {
         scene.job("silver.b", manifest, broken);
         scene.job("gold.c", manifest, "select x from silver.b");
         scene.job("gold.d", manifest, "select x from silver.a");
-        let told = ["silver/b/query.sql", "not run: gold.c reads silver.b", "2 runs in"];
+        let told = ["silver/b/query.sql", "not run: gold.c reads silver.b", "4 runs in"];
         scene.pulse(&["run", "--all"]).fails(2, &told);
         assert_eq!(scene.tables().keys().map(String::as_str).collect::<Vec<_>>(), ["gold.d", "silver.a"]);
         scene.pulse(&["run", "gold.c"]).fails(2, &["silver/b/query.sql", "not run: gold.c reads silver.b"]);
@@ -169,4 +169,99 @@ fn a_check_that_is_no_condition_is_found_before_a_run() {
     let manifest = format!("{MANIFEST}[[expect]]\nname = \"n\"\ncheck = \"x + 1\"\non_fail = \"fail\"\n");
     let scene = project(&manifest, "select 1 as x");
     scene.pulse(&["check"]).fails(2, &["silver/a/job.toml", "\"n\"", "no condition", "price > 0"]);
+}
+
+#[test]
+fn a_column_without_a_name_is_refused() {
+    let scene = project(MANIFEST, "select 1 as x, count(*)");
+    assert_refused(&scene, &["silver/a/query.sql:1:16", "`count(*)` has no name", "as orders", "^"]);
+    let scene = project(MANIFEST, "select 1 as x, 7 / 2");
+    assert_refused(&scene, &["`7 / 2` has no name"]);
+    project(MANIFEST, "select 1 as x, 2 as \"no plain name\"").pulse(&["check"]).ok();
+}
+
+/// `silver.a` is in order, `silver.b` is not, `gold.c` needs it, and `gold.d` needs `silver.a`.
+fn half_broken(broken: &str) -> Scene {
+    let scene = project(MANIFEST, "select 1 as x");
+    scene.job("silver.b", MANIFEST, broken);
+    scene.job("gold.c", MANIFEST, "select x from silver.b");
+    scene.job("gold.d", MANIFEST, "select x from silver.a");
+    scene
+}
+
+#[test]
+fn jobs_that_cannot_run_are_runs_that_failed_or_were_skipped() {
+    for broken in ["selec 1", "select y from silver.a"] {
+        let scene = half_broken(broken);
+        let ran = scene.pulse(&["--output", "json", "run", "--all"]);
+        let ran = ran.fails(2, &["4 runs in", "failed", "skipped", "silver.b: silver/b/query.sql:1:"]);
+        let states = |runs: &[serde_json::Value]| -> Vec<String> {
+            let mut states: Vec<String> =
+                runs.iter().map(|run| format!("{} {}", text(&run["job"]), text(&run["state"]))).collect();
+            states.sort();
+            states
+        };
+        let wanted = ["gold.c skipped", "gold.d succeeded", "silver.a succeeded", "silver.b failed"];
+        let runs = ran.json();
+        assert_eq!(states(&runs), wanted);
+        let wrong = runs.iter().find(|run| run["job"] == "silver.b").unwrap();
+        assert_eq!(wrong["error"]["kind"], "invalid");
+        assert!(text(&wrong["error"]["message"]).contains("silver/b/query.sql:1:"), "{wrong}");
+        let trigger = text(&wrong["trigger"]);
+        let shown = scene.pulse(&["--output", "json", "runs", "show", &trigger]).ok().json();
+        assert_eq!(states(&shown), wanted);
+        let page = scene.pulse(&["runs", "show", &trigger]).ok().stdout;
+        assert!(page.contains("silver/b/query.sql:1:") && page.contains("it reads silver.b"), "{page}");
+        // Nothing of a selection can run.
+        let none = scene.pulse(&["--output", "json", "run", "gold.c"]).fails(2, &["1 run in"]).json();
+        assert_eq!(states(&none), ["gold.c skipped"]);
+    }
+}
+
+#[test]
+fn a_mistake_in_sources_or_a_cycle_stops_only_the_jobs_that_need_it() {
+    let mut scene = half_broken("select x from silver.b");
+    scene.sources("[files.good]\nrot = \"$raw\"\ncolumns = []\n");
+    scene.job("silver.e", MANIFEST, "select x from raw.good");
+    scene.pulse(&["check", "gold.d"]).ok().says(&["1 job is in order"]);
+    scene.pulse(&["check", "+gold.d"]).ok().says(&["2 jobs are in order"]);
+    let texts = ["sources.toml:2:1", "rot", "`silver.b` reads itself", "not checked: gold.c reads silver.b"];
+    let checked = scene.pulse(&["check"]).fails(2, &texts);
+    assert_eq!(checked.stderr.matches("unknown key `rot`").count(), 1, "{}", checked.stderr);
+    scene.pulse(&["run", "--all"]).fails(2, &["sources.toml:2:1", "`silver.b` reads itself", "5 runs in"]);
+    assert_eq!(scene.tables().keys().map(String::as_str).collect::<Vec<_>>(), ["gold.d", "silver.a"]);
+    scene.pulse(&["check", "silver.zz"]).fails(2, &["silver.zz"]);
+}
+
+#[test]
+fn all_mistakes_are_said_at_once() {
+    let scene = project("onwer = 1\n", "select 1 as x, emma(1) as y");
+    scene.job("silver.b", MANIFEST, "select z from silver.a");
+    scene.job("silver.c", "grain = [\"x\"]\n[sink.overwrit]\n", "select q from silver.d");
+    scene.job("silver.d", MANIFEST, "select 1 as x");
+    let texts = ["silver/a/job.toml:1:1", "silver/a/query.sql:1:16", "silver/c/job.toml", "silver/c/query.sql:1:8"];
+    scene.pulse(&["check"]).fails(2, &texts);
+}
+
+#[test]
+fn a_mistake_stops_only_the_tests_of_its_own_job() {
+    let scene = half_broken("select y from silver.a");
+    let expect = "expect = [{ x = 1 }]\n";
+    for (job, fixture) in [
+        ("silver/a", expect),
+        ("silver/b", "expect = [{ y = 1 }]\n"),
+        ("gold/d", "given.\"silver.a\" = [{ z = 1 }]\nexpect = []\n"),
+    ] {
+        fs::create_dir_all(scene.project.join(job).join("tests")).unwrap();
+        fs::write(scene.project.join(job).join("tests/t.toml"), fixture).unwrap();
+    }
+    let more = "given.\"silver.a\" = [{ x = 5 }]\nexpect = [{ x = 5 }]\n";
+    fs::write(scene.project.join("gold/d/tests/v.toml"), more).unwrap();
+    let tested = scene.pulse(&["test"]).fails(2, &["silver/b/query.sql:1:8"]);
+    let out = &tested.stdout;
+    assert!(out.contains("ok      silver.a t") && out.contains("ok      gold.d v"), "{out}");
+    assert!(out.contains("FAILED  silver.b") && out.contains("there is no column `z`"), "{out}");
+    assert!(out.contains("2 passed, 2 failed"), "{out}");
+    scene.pulse(&["test", "silver.a"]).ok();
+    scene.pulse(&["test", "*.a"]).ok();
 }

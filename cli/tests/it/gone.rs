@@ -83,7 +83,8 @@ fn a_source_may_fail_until_its_files_are_back_or_forgotten() {
             .fails(1, &["1 file that was read is gone", "raw.s/a.csv", "pulse table forget"]);
     }
     assert_eq!(ids(&scene), ["a", "a2", "b"]);
-    scene.pulse(&["table", "forget", "bronze.s", "a.csv", "--yes"]).ok().says(&["2 rows"]);
+    scene.pulse(&["table", "forget", "bronze.s", "z*", "--yes"]).fails(2, &["is like `z*`"]);
+    scene.pulse(&["table", "forget", "bronze.s", "*.csv", "--yes"]).ok().says(&["2 rows of 1 file will be removed"]);
     scene.pulse(&["plan", "--all"]).ok();
     scene.run_all().says(&["nothing was committed"]);
     assert_eq!((ids(&scene), rejected(&scene)), (vec!["b".to_owned()], vec!["b.csv".to_owned()]));

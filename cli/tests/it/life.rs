@@ -68,7 +68,13 @@ fn a_dropped_table_is_gone_and_built_again() {
     scene.pulse(&["run", "silver.sums"]).fails(1, &["bronze.rows, which does not exist"]);
     put(&scene, 1);
     scene.run_all().says(&["bronze.rows was removed and made again"]);
-    scene.pulse(&["table", "drop", "bronze.rows", "--quarantine", "--yes"]).ok();
+    scene.pulse(&["table", "drop", "bronze.z*", "--yes"]).fails(2, &["no table of", "is like `bronze.z*`"]);
+    let all = ["table", "drop", "*.*", "--quarantine", "--yes"];
+    scene.pulse(&all).ok().says(&[
+        "3 tables will be deleted",
+        "bronze.rows__quarantine: dropped",
+        "silver.sums: dropped",
+    ]);
     assert!(!scene.lake.join("bronze/rows__quarantine").exists());
     scene.run_all();
     assert_as_if_at_once(&mut scene);
@@ -223,8 +229,13 @@ fn commands_print_what_their_schemas_say() {
     conforms("table forget", &["table", "forget", "bronze.rows", "1.csv", "--yes"]);
     conforms("table rename", &["table", "rename", "silver.sums", "silver.totals"]);
     conforms("table drop", &["table", "drop", "bronze.rows", "--quarantine", "--yes"]);
-    // These need a scheduler, a catalog, or a job with intervals; the first three print what others print.
-    let elsewhere = ["backfill", "submit --wait", "catalog check", "catalog sync"];
+    let toml = scene.project.join("project.toml");
+    let text = std::fs::read_to_string(&toml).unwrap();
+    std::fs::write(&toml, format!("{text}\n[schedule.nightly]\ncron = \"@daily\"\n")).unwrap();
+    conforms("schedule list", &["schedule", "list"]);
+    conforms("schedule next", &["schedule", "next", "nightly"]);
+    // These need a scheduler, a cluster, a catalog, a due time, or a job with intervals; most print what others print.
+    let elsewhere = ["backfill", "submit --wait", "catalog check", "catalog sync", "run-due", "cluster status"];
     let all: std::collections::BTreeSet<String> = schemas.as_object().unwrap().keys().cloned().collect();
     seen.extend(elsewhere.map(str::to_owned));
     assert_eq!(seen, all);

@@ -28,6 +28,7 @@ mod maintenance;
 mod pipeline;
 mod quarantine;
 mod rules;
+mod schedules;
 mod sources;
 mod strangers;
 mod streaming;

@@ -142,6 +142,7 @@ impl Scene {
         for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("PULSE_")) {
             command.env_remove(key);
         }
+        command.envs([("PULSE_ALLOWED_LAKES", "*"), ("PULSE_ALLOWED_ROOTS", "*")]);
         command.current_dir(self.folder.path()).arg("--project").arg(&self.project).arg("--lake").arg(&self.lake);
         command.args(self.variables.iter().flat_map(|variable| ["--var", variable])).args(arguments);
         command

@@ -1,32 +1,34 @@
-//! A table and its quarantine are two logs and one decision: the table's log says which version of the quarantine is its own.
+//! A table and its quarantine are two logs with one source of truth: the table's log names its version of the
+//! quarantine.
 //!
-//! A run first makes the quarantine hold what it should hold after the run, then commits the table and names the version it
-//! made. What a version of a log holds never changes, so that nobody who writes to the quarantine later, or in between, can
-//! change what belongs to the table: it only covers it, until somebody *settles* the quarantine, that is, makes its newest
-//! version hold the same files as the named one. Whoever commits the table looks behind, whoever is overtaken or finds
-//! nothing to do looks too.
+//! A run first commits to the quarantine the files it should hold after the run, then commits the table with that
+//! version's number. A version of a log is immutable, so later or concurrent writes to the quarantine cannot change
+//! what belongs to the table. They only hide it, until a run *settles* the quarantine: it restores the files of the
+//! named version as the newest one. Every run that commits, conflicts or finds nothing to do checks whether this is
+//! needed.
 
 use std::collections::BTreeSet;
 
 /// Id of the `txn` action of the table that names its quarantine, see [`Named`].
 pub const NAMED_ID: &str = "pulse/quarantine";
 
-/// Id of the `txn` action of a commit to the quarantine that settles it: the number of what it makes it hold again. Versions
-/// after the named one that no run wrote, such as an optimization's, belong to the table all the same; so they do after this.
+/// Id of the `txn` action of a quarantine commit that settles it: the number of the version that it restores. Versions
+/// after the named one that no run wrote, such as those of optimize, also belong to the table; so they do after
+/// settling.
 pub const SETTLES_ID: &str = "pulse/settles";
 
 /// Which version of the quarantine belongs to the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
-    /// The table does not say, or is not there.
+    /// The table does not name one, or does not exist.
     Unknown,
-    /// None was there.
+    /// There was no quarantine.
     Nothing,
     Version(u64),
 }
 
 impl Named {
-    /// From the number in the log: 0 for none, else one more than the version.
+    /// From the number in the log: 0 for no quarantine, else the version plus one.
     pub fn from_number(number: Option<i64>) -> Self {
         match number.map(u64::try_from) {
             None | Some(Err(_)) => Self::Unknown,
@@ -40,7 +42,7 @@ impl Named {
         version.map_or(Self::Nothing, Self::Version)
     }
 
-    /// The number in the log; that of nothing when nothing is known.
+    /// The number in the log; the one of [`Self::Nothing`] for [`Self::Unknown`].
     pub fn to_number(self) -> i64 {
         match self {
             Self::Unknown | Self::Nothing => 0,
@@ -49,7 +51,7 @@ impl Named {
     }
 }
 
-/// The quarantine at a version; no version when it does not exist.
+/// The quarantine at a version; no version if it does not exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QuarantineFiles {
     pub version: Option<u64>,
@@ -58,12 +60,13 @@ pub struct QuarantineFiles {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PairEvent {
-    /// What the newest version of the table says.
+    /// The newest version of the table names this.
     Table {
         sequence: i64,
         named: Named,
     },
-    /// The newest version of the quarantine, and the files of the version asked for; none when it cannot be read any more.
+    /// The newest version of the quarantine, and the files of the requested version; `None` if that can no longer be
+    /// read.
     Quarantine {
         now: QuarantineFiles,
         named: Option<BTreeSet<String>>,
@@ -71,12 +74,12 @@ pub enum PairEvent {
     QuarantineCommitted {
         version: u64,
     },
-    /// Somebody else wrote to the quarantine first.
+    /// Another writer committed to the quarantine first.
     QuarantineOvertaken,
     TableCommitted,
-    /// Somebody else's commit rules the table's out.
+    /// Another commit conflicts with the table's.
     TableOvertaken,
-    /// Whether the quarantine has a version after the one asked for.
+    /// Whether the quarantine has a version after the requested one.
     Behind(bool),
 }
 
@@ -84,21 +87,21 @@ pub enum PairEvent {
 pub enum PairAction {
     /// Read the table's newest version.
     ReadTable,
-    /// Read the quarantine's newest version, and the files of another.
+    /// Read the quarantine's newest version, and the files of the named one.
     ReadQuarantine {
         named: Option<u64>,
     },
-    /// After this version; `adds` are files that were staged, or that an earlier version held.
+    /// Commit after this version; `adds` are staged files, or files of an earlier version.
     CommitQuarantine {
         after: Option<u64>,
         removes: BTreeSet<String>,
         adds: BTreeSet<String>,
     },
-    /// With the name of this version.
+    /// Commit the table; it names this version.
     CommitTable {
         names: Option<u64>,
     },
-    /// Ask whether the quarantine has a version after this one.
+    /// Check whether the quarantine has a version after this one.
     LookBehind {
         names: Option<u64>,
     },
@@ -107,11 +110,11 @@ pub enum PairAction {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PairOutcome {
-    /// The quarantine holds what the table names, as far as anybody can see now.
+    /// The quarantine held the files of the named version at the last look.
     Settled,
-    /// Others came first at every try; the next run settles it.
+    /// Every attempt lost against another writer; the next run settles it.
     Unsettled,
-    /// The table was not committed: another run did; plan again.
+    /// The table was not committed, because another run committed first; plan again.
     Overtaken,
 }
 
@@ -127,15 +130,15 @@ enum Waiting {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Goal {
-    /// To commit a table that was read at this number of its commits.
+    /// Commit a table that was read at this commit number.
     Commit {
         sequence: i64,
     },
     Settle,
 }
 
-/// The two commits of one attempt of a run, or a settling. [`Self::commit`] and [`Self::settle`] give the first action,
-/// [`Self::apply`] each next one.
+/// The two commits of one attempt of a run, or a settle. [`Self::commit`] and [`Self::settle`] return the first action,
+/// [`Self::apply`] each following one.
 #[derive(Debug, Clone)]
 pub struct PairProtocol {
     goal: Goal,
@@ -146,9 +149,9 @@ pub struct PairProtocol {
 }
 
 impl PairProtocol {
-    /// `sequence` is the number of the table's commits at the version that was read, `wanted` are the files that the quarantine
-    /// holds after the run: those of the version that the table names, without dead rows, and the run's own. `tries` limits
-    /// the writes to the quarantine.
+    /// `sequence` is the table's commit number at the version that was read. `wanted` are the files of the quarantine
+    /// after the run: those of the named version without dead rows, and the run's own. `tries` limits the writes to the
+    /// quarantine.
     pub fn commit(sequence: i64, now: &QuarantineFiles, wanted: BTreeSet<String>, tries: u32) -> (Self, PairAction) {
         let goal = Goal::Commit { sequence };
         let mut protocol = Self { goal, wanted, names: None, tries, waiting: Waiting::Nothing };
@@ -156,13 +159,13 @@ impl PairProtocol {
         (protocol, first)
     }
 
-    /// Makes the quarantine hold what the table names.
+    /// Restores the files that the table names.
     pub fn settle(tries: u32) -> (Self, PairAction) {
         let (goal, waiting) = (Goal::Settle, Waiting::Table);
         (Self { goal, wanted: BTreeSet::new(), names: None, tries, waiting }, PairAction::ReadTable)
     }
 
-    /// The answer to one event. An event that nobody asked for ends it.
+    /// The action after an event. An unexpected event ends the protocol.
     pub fn apply(&mut self, event: PairEvent) -> PairAction {
         match (self.waiting, event) {
             (Waiting::Table, PairEvent::Table { sequence, named }) => self.told(sequence, named),
@@ -170,7 +173,7 @@ impl PairProtocol {
                 if self.goal == Goal::Settle {
                     self.wanted = match (named, files) {
                         (Named::Version(_), Some(files)) => files,
-                        // Somebody removed the quarantine, or its log is gone: nothing is left to go by.
+                        // The quarantine was deleted, or its log is gone: there is nothing to restore from.
                         (Named::Version(_), None) => return self.done(PairOutcome::Settled),
                         (Named::Nothing | Named::Unknown, _) => BTreeSet::new(),
                     };
@@ -201,18 +204,18 @@ impl PairProtocol {
 
     fn told(&mut self, sequence: i64, named: Named) -> PairAction {
         let asked = match (self.goal, named) {
-            // What the run was computed from is no longer the table; its commit would be refused.
+            // The table has changed since the run was computed; its commit would be refused.
             (Goal::Commit { sequence: read }, _) if read != sequence => return self.done(PairOutcome::Overtaken),
             (Goal::Settle, Named::Unknown) => return self.done(PairOutcome::Settled),
             (Goal::Settle, Named::Version(version)) => Some(version),
-            // What the quarantine should hold is known, whoever wrote to it.
+            // The wanted files are known, whatever the named version holds.
             (Goal::Commit { .. }, _) | (Goal::Settle, Named::Nothing) => None,
         };
         self.waiting = Waiting::Quarantine { named };
         PairAction::ReadQuarantine { named: asked }
     }
 
-    /// From what the quarantine holds to what it should hold, whoever wrote what it holds.
+    /// The next step from the quarantine's current files to the wanted ones.
     fn approach(&mut self, now: &QuarantineFiles) -> PairAction {
         let removes: BTreeSet<String> = now.files.difference(&self.wanted).cloned().collect();
         let adds: BTreeSet<String> = self.wanted.difference(&now.files).cloned().collect();

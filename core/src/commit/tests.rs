@@ -14,7 +14,7 @@ fn intent() -> CommitIntent {
     }
 }
 
-/// A commit of somebody that ours can follow.
+/// Another commit that ours can follow.
 fn harmless() -> EntrySummary {
     EntrySummary { run: Some("x".to_owned()), adds_rows: true, ..EntrySummary::default() }
 }
@@ -50,7 +50,7 @@ fn it_goes_behind_commits_that_do_not_concern_it() {
 fn a_lost_answer_is_looked_up() {
     assert_eq!(after([Doubtful]), CommitAction::Read { version: 4 });
     assert_eq!(after([Doubtful, of_run("a")]), CommitAction::Done(CommitOutcome::AlreadyCommitted { version: 4 }));
-    // Also when others came between.
+    // Also with other commits in between.
     let behind = [Doubtful, Entry(harmless()), of_run("a")];
     assert_eq!(after(behind), CommitAction::Done(CommitOutcome::AlreadyCommitted { version: 5 }));
 }
@@ -61,7 +61,7 @@ fn another_attempt_of_the_run_is_not_taken_for_ours() {
     assert_eq!(after([AlreadyExists, of_run("b")]), done);
 }
 
-/// A write whose answer was lost may arrive late; the next write at its version finds it there.
+/// A write with a lost answer may arrive late; the next write at its version then finds it.
 #[test]
 fn a_write_in_doubt_is_repeated_at_the_same_version() {
     assert_eq!(after([Doubtful, NothingThere]), CommitAction::Write { version: 4, retry: 1 });
@@ -95,7 +95,7 @@ fn what_rules_a_commit_out() {
         ),
         (EntrySummary { removes: set(&["f1", "f2"]), ..harmless() }, intent(), Some("file f1 is already removed")),
         (harmless(), from_rows.clone(), Some("rows were added to the table")),
-        // Rows that were only rearranged, ours untouched.
+        // Rows were only rearranged, and not in our files.
         (EntrySummary { adds_rows: false, removes: set(&["f2"]), ..harmless() }, from_rows, None),
         (EntrySummary { transactions: set(&["somebody/else"]), ..harmless() }, intent(), None),
     ];

@@ -1,4 +1,4 @@
-//! What a table's own log says that it was made from, as `txn` actions: an id and a number each.
+//! The inputs recorded in a table's own log, as `txn` actions: an id and a number each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,41 +10,43 @@ use crate::interval_set::IntervalSet;
 use crate::meaning::Meaning;
 use crate::name::TableName;
 
-/// Begins the ids of all numbers that runs store.
+/// Prefix of all `txn` ids of pulse.
 const OURS: &str = "pulse/";
 const FILE: &str = "pulse/file/";
 const TABLE: &str = "pulse/table/";
 const TABLE_ID: &str = "pulse/table-id/";
-/// Followed by the start of an interval, in microseconds; the number is its end. One that ends where it starts is no more: it was
-/// joined with an earlier one.
+/// Followed by the start of an interval, in microseconds; the number is its end. An interval that ends where it starts
+/// no longer exists: it was merged with an earlier one.
 const INTERVAL: &str = "pulse/intervals/";
-/// The end of the only interval that builds before this form knew.
+/// The end of the single interval that older builds stored.
 const CONSUMED_UNTIL: &str = "pulse/interval";
-/// When a table that remembers was last compared with its inputs, in microseconds; -1 once it remembers nothing.
+/// When a table that remembers was last compared with its inputs, in microseconds; -1 if it no longer remembers.
 const RECORDED: &str = "pulse/recorded";
 
-/// Stands for the fingerprint of a file whose rows the table does not hold any more. Fingerprints are not negative.
+/// Stored instead of a fingerprint for a file whose rows were removed. Fingerprints are not negative.
 const GONE: i64 = -1;
 
 /// One version of one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableMark {
     pub version: u64,
-    /// Hash of the id in the table's metadata, which a table that is made again does not share. `None` in lakes of builds that did not store it.
+    /// Hash of the table's metadata id, which changes when the table is recreated. `None` if an older build did not
+    /// store it.
     pub id: Option<i64>,
 }
 
-/// What the table holds, in terms of its inputs.
+/// The inputs whose rows the table holds.
 #[derive(Debug, Clone, Default)]
 pub struct Bookmarks {
     pub intervals: IntervalSet,
-    /// Rows of the table, where its log says.
+    /// Row count of the table, if its log has it.
     pub rows: Option<u64>,
     pub(super) numbers: HashMap<String, i64>,
 }
 
 impl Bookmarks {
-    /// From the newest `txn` actions of a log. `start` is that of the job's first interval, which earlier builds did not store.
+    /// From the newest `txn` actions of a log. `start` is that of the job's first interval, which older builds did not
+    /// store.
     pub fn new(numbers: HashMap<String, i64>, start: Option<DateTime<chrono::Utc>>) -> Self {
         let stored: Vec<(i64, i64)> =
             numbers.iter().filter_map(|(id, end)| Some((id.strip_prefix(INTERVAL)?.parse().ok()?, *end))).collect();
@@ -79,12 +81,12 @@ impl Bookmarks {
         files
     }
 
-    /// When the table was last compared with its inputs, in microseconds, if it remembers what they held.
+    /// When the table was last compared with its inputs, in microseconds, if it remembers their contents.
     pub(super) fn recorded(&self) -> Option<i64> {
         self.numbers.get(RECORDED).copied().filter(|time| *time >= 0)
     }
 
-    /// What the commit of a run at `now` stores of a table whose sink `remembers` or does not; none when nothing changes.
+    /// The value that a run at `now` stores for a table whose sink `remembers` or not; `None` if it does not change.
     pub fn recorded_after(&self, remembers: bool, now: DateTime<chrono::Utc>) -> Option<(String, i64)> {
         let number = match (remembers, self.recorded()) {
             (true, _) => now.timestamp_micros(),
@@ -104,11 +106,11 @@ impl Bookmarks {
         format!("{FILE}{source}/{path}")
     }
 
-    /// Whether the bookmark is of a table that was removed since.
+    /// Whether the bookmark belongs to a former table of that name.
     pub fn is_another(&self, name: &TableName, now: &TableMark) -> bool {
         self.table(name).is_some_and(|known| match (known.id, now.id) {
             (Some(known), Some(now)) => known != now,
-            // A version that the table does not have yet is of a longer log.
+            // If the version is newer than the table's, it belongs to a former table with a longer log.
             (None, _) | (_, None) => known.version > now.version,
         })
     }
@@ -121,7 +123,7 @@ impl Bookmarks {
         FileChanges { read, replaced, removed: Vec::new() }
     }
 
-    /// Files of the observed sources that were read and are not there any more, as `source/path`.
+    /// Files of the observed sources that were read and no longer exist, as `source/path`.
     pub fn gone(&self, observed: &Observed) -> Vec<String> {
         let there = |file: &str| {
             let Some((source, path)) = file.split_once('/') else { return true };
@@ -134,17 +136,17 @@ impl Bookmarks {
         gone
     }
 
-    /// What the commit of a plan of [`super::forget`] stores.
+    /// The numbers that the commit of a [`super::forget`] plan stores.
     pub fn after_forgetting(plan: &RunPlan) -> Vec<(String, i64)> {
         plan.without_rows().map(|file| (format!("{FILE}{file}"), GONE)).collect()
     }
 
-    /// What the commit stores that makes the table what it was when its log said `then`, and says `now`: only numbers that change. A log
-    /// forgets no id, so what was not known then gets the number that means nothing.
+    /// The numbers that a restoring commit stores: those that differ between `then` and `now`. A log forgets no id, so
+    /// ids that did not exist `then` get the number that means nothing.
     pub fn restored(now: &HashMap<String, i64>, then: &HashMap<String, i64>) -> Vec<(String, i64)> {
         let nothing = |id: &str| match (id.strip_prefix(INTERVAL).and_then(|start| start.parse().ok()), id) {
             (Some(start), _) => start,
-            // No time has this number.
+            // No timestamp has this value.
             (None, CONSUMED_UNTIL) => i64::MIN,
             (None, _) => GONE,
         };
@@ -154,7 +156,7 @@ impl Bookmarks {
         wanted.into_iter().filter(|(id, number)| now.get(id) != Some(number)).collect()
     }
 
-    /// What the commit of a run stores: only numbers that changed.
+    /// The numbers that the commit of a run stores: only changed ones.
     pub fn after(&self, plan: &RunPlan, meaning: &Meaning, observed: &Observed) -> Vec<(String, i64)> {
         let mut numbers: BTreeMap<String, i64> = meaning.numbers().collect();
         for (name, table) in &observed.tables {

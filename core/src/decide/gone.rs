@@ -1,4 +1,4 @@
-//! Files that were read and are gone: what becomes of their rows.
+//! Decides what happens to the rows of files that were read and deleted since.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use crate::interval_set::IntervalSet;
 use crate::sources::OnMissing;
 use crate::{Error, Result};
 
-/// A plan that removes the rows of these files alone, as `source/path`, and reads nothing.
+/// A plan that only removes the rows of these files, given as `source/path`, and reads nothing.
 ///
 /// # Errors
-/// `Invalid` when the table has no rows of one, or it is still there.
+/// `Invalid` when the table has no rows of a file, or the file still exists.
 pub fn forget(known: &Bookmarks, observed: &Observed, files: &[String]) -> Result<RunPlan> {
     let gone = known.gone(observed);
     let mut changes: BTreeMap<String, FileChanges> = BTreeMap::new();
@@ -35,7 +35,7 @@ pub fn forget(known: &Bookmarks, observed: &Observed, files: &[String]) -> Resul
     Ok(RunPlan::Changes { files: changes, intervals: none(), again: none() })
 }
 
-/// Files that were read and are gone, as `source/path`, with what is asked to become of their rows.
+/// Deleted files that were read before, as `source/path`, by the configured treatment of their rows.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
     files: Vec<(String, OnMissing)>,
@@ -59,7 +59,7 @@ impl Gone {
         self.files.iter().map(|(file, _)| file.clone()).collect()
     }
 
-    /// Those whose rows are to stay, in words.
+    /// Describes those whose rows must stay.
     pub(super) fn kept(&self) -> Option<String> {
         let mut kept = self.files.iter().filter(|(_, on_missing)| *on_missing == OnMissing::Keep);
         let (first, _) = kept.next()?;
@@ -69,7 +69,7 @@ impl Gone {
         })
     }
 
-    /// Paths of one source whose rows go.
+    /// Paths of one source whose rows are removed.
     pub(super) fn removed_of(&self, source: &str) -> Vec<String> {
         let removed = self.files.iter().filter(|(_, on_missing)| *on_missing == OnMissing::Remove);
         removed.filter_map(|(file, _)| Some(file.strip_prefix(source)?.strip_prefix('/')?.to_owned())).collect()

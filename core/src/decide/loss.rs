@@ -1,5 +1,5 @@
-//! What cannot be computed again is not lost unless that is asked for: rows of files that are gone, and what a table remembers of
-//! earlier contents of its inputs.
+//! Data that cannot be recomputed is not lost unless requested: rows of deleted files, and earlier contents of inputs
+//! that a table remembers.
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,7 @@ use crate::interval_set::IntervalSet;
 use crate::{Error, Result};
 
 /// # Errors
-/// `Data` when something would be lost that may not.
+/// `Data` when data would be lost without permission.
 pub(super) fn rebuild(
     reason: String,
     inputs: AllInputs,
@@ -37,8 +37,8 @@ pub(super) fn rebuild(
 }
 
 /// # Errors
-/// `Data` when files are gone whose rows are to stay: their keys would seem to be deleted. `Conflict` when the table knows a later
-/// time than `now`.
+/// `Data` when files were deleted whose rows must stay: their keys would look deleted. `Conflict` when the table has a
+/// recorded time later than `now`.
 pub(super) fn observe(
     inputs: AllInputs,
     gone: &Gone,
@@ -136,7 +136,7 @@ mod tests {
         for since in [Since::Unknown, Since::Changed(super::super::Reach::Anything)] {
             assert_eq!(all(decided(&Case { since, ..SAME }, true)).0, ["a"]);
         }
-        // One more content of the source.
+        // Just another content of the source.
         assert_eq!(all(decided(&Case { table_id: 8, since: Since::Unknown, ..SAME }, true)).0, ["a"]);
     }
 
@@ -157,7 +157,7 @@ mod tests {
         let gone = Case { files: &[("b", 1)], ..SAME };
         let plan = refused(&gone, true, "1 file that it was made from is gone, such as raw.x/a");
         assert!(matches!(&plan, RunPlan::Observe { lost, .. } if lost == &["x/a"]), "{plan:?}");
-        // Then it is known to be gone.
+        // From then on, its deletion is recorded.
         let stored = known().after(&plan, &Meaning::default(), &Observed::default());
         assert!(stored.contains(&("pulse/file/x/a".to_owned(), -1)), "{stored:?}");
     }
@@ -170,7 +170,7 @@ mod tests {
             assert_eq!(decided(&Case { now, ..SAME }, true).unwrap(), RunPlan::Nothing);
         }
         assert!(decided(&Case { files: &[("a", 2)], now: 101, ..SAME }, true).is_ok());
-        // What a table does not remember has no time.
+        // A table that does not remember has no recorded time.
         let known = known();
         let (id, number) = known.recorded_after(false, time(200)).unwrap();
         let numbers = HashMap::from([(id, number)]);

@@ -1,15 +1,15 @@
-//! What each sink must read. Which rows of its table go is with the engine (`engine/src/job/replace`).
+//! What each sink must read. The engine decides which rows of the table it deletes (`engine/src/job/replace`).
 
 use crate::manifest::Sink;
 
 /// What a sink without intervals must read when something changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reads {
-    /// Rows that came, and files that changed: each row of the table follows from one of them.
+    /// New rows and changed files: each row of the table derives from one of them.
     Changes,
-    /// All rows of the changed groups. Files are no groups: rows of any file may belong to the same keys or partitions.
+    /// All rows of the changed groups. Files are not groups: any file may have rows of the same keys or partitions.
     Groups,
-    /// All rows, because all rows of the table go.
+    /// All rows, because the whole table is replaced.
     Everything,
     /// All rows, to compare them with those of the table.
     Comparison,

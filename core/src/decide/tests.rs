@@ -1,4 +1,4 @@
-//! Random histories: what the plans make of a table is compared with the query over all inputs.
+//! Random histories: compares the table that the plans produce with the query over all inputs.
 
 mod world;
 
@@ -11,7 +11,7 @@ use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use super::*;
 use world::World;
 
-/// A row: what it was read from (a file's path, or empty), its key, its day and its value.
+/// A row: its file's path (or empty), its key, its day and its value.
 type Row = (String, u8, u8, u8);
 
 fn day(n: u8) -> DateTime<Utc> {
@@ -42,14 +42,14 @@ enum Event {
         value: u8,
         replace: bool,
     },
-    /// The source table is removed and made again with as many versions.
+    /// The source table is dropped and recreated with as many versions.
     Recreate {
         keys: Vec<(u8, u8)>,
         value: u8,
     },
     LoseHistory,
     EditJob,
-    /// The job is written otherwise, and means the same.
+    /// The job is reformatted, with the same meaning.
     Reformat,
     NextDay,
     Forget {
@@ -90,7 +90,7 @@ fn event() -> impl Strategy<Value = Event> {
 enum Kind {
     Files,
     Table(Read),
-    /// A query over a table, by day. Without reach, what changed is not known by day.
+    /// A query over a table, by day. Without reach, the changed days are unknown.
     Days {
         reach: bool,
     },
@@ -105,7 +105,8 @@ fn sinks() -> [Sink; 4] {
     ]
 }
 
-/// Random histories of one kind of source, over every sink. `PULSE_TEST_HISTORIES` sets how many, `PULSE_TEST_SEED` repeats a failure.
+/// Random histories of one kind of source, over every sink. `PULSE_TEST_HISTORIES` sets their number, `PULSE_TEST_SEED`
+/// repeats a failure.
 #[expect(clippy::disallowed_methods, reason = "no setting of the product")]
 fn histories(kind: Kind) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
@@ -127,7 +128,7 @@ fn histories(kind: Kind) {
 }
 
 impl World {
-    /// After every run that succeeds the table is the query over all inputs, and one that fails leaves it as it was.
+    /// After every successful run the table equals the query over all inputs; a failed run leaves it unchanged.
     fn follow(mut self, events: &[Event]) -> std::result::Result<(), TestCaseError> {
         for event in events {
             self.change(event);
@@ -159,7 +160,7 @@ impl World {
             let mut table = self.table.clone().unwrap_or_default();
             table.sort();
             prop_assert_eq!(table, self.model());
-            // The same again finds nothing to do, unless it is asked for.
+            // Repeating the run is a no-op, unless it is requested explicitly.
             let settled = self.numbers.clone();
             if asked.interval.is_none() && !asked.rebuild {
                 prop_assert!(self.run(&Asked::default(), false));
@@ -195,7 +196,7 @@ fn histories_of_a_table_whose_changed_days_are_not_known() {
     histories(Kind::Days { reach: false });
 }
 
-/// A lake of a build that stored one number for all intervals, and no ids of tables.
+/// A lake of an older build, which stored one number for all intervals, and no table ids.
 #[test]
 fn the_intervals_of_an_earlier_build_go_on() {
     let numbers = HashMap::from([
@@ -254,7 +255,7 @@ fn a_backfill_computes_what_was_not_computed() {
     assert!(matches!(plan(3, 4, false), RunPlan::Rebuild { .. }), "an appending sink cannot compute a day again");
 }
 
-/// A file that was read for one day holds rows of others.
+/// A file that was read for one day may hold rows of others.
 #[test]
 fn intervals_over_files_read_all_files() {
     let files = BTreeMap::from([("a.csv".to_owned(), 1), ("b.csv".to_owned(), 2)]);
@@ -272,4 +273,93 @@ fn intervals_over_files_read_all_files() {
     assert_eq!(files["x"].read, ["a.csv", "b.csv"]);
     assert!(files["x"].replaced.is_empty());
     assert!(matches!(plan(true), RunPlan::Rebuild { .. }), "lines that were rejected would be rejected again");
+}
+
+/// A query over files is evaluated for one span of time: a gap and what is behind it are computed with all the rest.
+#[test]
+fn a_gap_over_files_is_filled() {
+    let files = BTreeMap::from([("a.csv".to_owned(), 1)]);
+    let observed = Observed { files: BTreeMap::from([("x".to_owned(), files)]), ..Observed::default() };
+    let (sink, meaning) = (Sink::Append {}, Meaning::default());
+    let numbers = HashMap::from([(Bookmarks::file_id("x", "a.csv"), 1)]);
+    let known = Bookmarks { intervals: Some(days(2, 3)).into(), numbers, ..Bookmarks::default() };
+    let rules =
+        IntervalRules { unit: IntervalUnit::Day, start: day(1), partitions_within: true, has_quarantine: false };
+    let job = JobRules { sink: &sink, interval: Some(rules), meaning: &meaning };
+    let plan = decide(job, Some(&known), &observed, &Asked::default(), day(5)).unwrap();
+    assert!(matches!(plan, RunPlan::Rebuild { .. }), "{plan:?}");
+    assert_eq!(plan.intervals(), Some(days(1, 5)).into());
+}
+
+/// A row for each day of a year, counted by unit. After each run, every unit that the table has is complete.
+#[test]
+fn a_job_whose_unit_is_edited_has_complete_units_only() {
+    let event = (0_u8..4, 1_i64..40, 0_u8..9, 1_u8..3);
+    let mut runner =
+        TestRunner::new(ProptestConfig { failure_persistence: None, cases: 2_000, ..ProptestConfig::default() });
+    let poisoned = prop::option::weighted(0.2, (0_i64..90, 1_i64..60));
+    let histories = (prop::collection::vec(event, 1..12), poisoned);
+    let start = midnight(0);
+    let ran = runner.run(&histories, |(events, poisoned)| {
+        let (mut now, mut unit, mut known) = (midnight(40), IntervalUnit::Day, None::<Bookmarks>);
+        let mut table: BTreeMap<DateTime<Utc>, u64> = BTreeMap::new();
+        // A build before the one that knows of edited units left parts of them.
+        if let Some((from, length)) = poisoned {
+            let interval = Interval::new(midnight(from), midnight(from + length)).unwrap();
+            table.extend(
+                interval.split(IntervalUnit::Month).map(|part| (IntervalUnit::Month.floor(part.start), days_in(part))),
+            );
+            unit = IntervalUnit::Month;
+            let numbers = Meaning::test(2, &unit.to_string()).numbers().collect();
+            known = Some(Bookmarks { intervals: Some(interval).into(), numbers, ..Bookmarks::default() });
+            now = now.max(midnight(from + length));
+        }
+        for (what, days, from, length) in events {
+            let (mut asked, mut text) = (Asked::default(), format!("{unit}"));
+            match what {
+                0 => now += chrono::TimeDelta::days(days),
+                1 => {
+                    unit = if unit == IntervalUnit::Day { IntervalUnit::Month } else { IntervalUnit::Day };
+                    text = format!("{unit}");
+                }
+                2 => {
+                    let first = unit.floor(midnight(i64::from(from) * 9 - 40));
+                    let end = (0..length).fold(first, |end, _| unit.next(end));
+                    asked.interval =
+                        Some(Interval::new(first, end).unwrap()).filter(|asked| asked.end <= unit.floor(now));
+                }
+                _ => {}
+            }
+            let meaning = Meaning::test(if unit == IntervalUnit::Day { 1 } else { 2 }, &text);
+            let sink = Sink::Merge { keys: vec!["unit".to_owned()], latest_by: Vec::new() };
+            let rules = IntervalRules { unit, start, partitions_within: true, has_quarantine: false };
+            let job = JobRules { sink: &sink, interval: Some(rules), meaning: &meaning };
+            let plan = decide(job, known.as_ref(), &Observed::default(), &asked, now).unwrap();
+            if matches!(plan, RunPlan::Rebuild { .. }) {
+                table.clear();
+            }
+            for part in plan.intervals().iter().flat_map(|span| span.split(unit).collect::<Vec<_>>()) {
+                table.insert(unit.floor(part.start), days_in(part));
+            }
+            let before = known.unwrap_or_default();
+            let mut numbers = before.numbers.clone();
+            numbers.extend(before.after(&plan, &meaning, &Observed::default()));
+            known = Some(Bookmarks::new(numbers, Some(start)));
+            for (first, count) in &table {
+                let whole = Interval::new(*first, unit.next(*first)).unwrap();
+                prop_assert_eq!(unit.floor(*first), *first, "{} after {:?}", unit, plan);
+                prop_assert_eq!(*count, days_in(whole), "{} of {} after {:?}", unit, first, plan);
+            }
+        }
+        Ok(())
+    });
+    ran.unwrap();
+}
+
+fn midnight(day: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp((20_000 + day) * 86_400, 0).unwrap()
+}
+
+fn days_in(interval: Interval) -> u64 {
+    (interval.end - interval.start).num_days() as u64
 }

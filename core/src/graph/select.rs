@@ -1,4 +1,4 @@
-//! Names of jobs as people type them: one job, all of a layer, a job with those before or behind it.
+//! Selects jobs by patterns: one job, all of a layer, a job with everything upstream or downstream.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use crate::name::TableName;
 use crate::project;
 
 impl Graph {
-    /// The jobs that patterns name, in the graph's order. `*` stands for any text; a `+` in front adds all jobs upstream, and one
-    /// behind all jobs downstream.
+    /// The jobs that match the patterns, in the graph's order. `*` matches any text; a leading `+` adds all upstream
+    /// jobs, and a trailing one all downstream jobs.
     ///
     /// # Errors
-    /// `Invalid` for a pattern that names no job.
+    /// `Invalid` for a pattern that matches no job.
     pub fn matching<S: AsRef<str>>(&self, patterns: &[S]) -> Result<Vec<TableName>> {
         let mut chosen = BTreeSet::new();
         for pattern in patterns.iter().map(AsRef::as_ref) {
@@ -46,7 +46,7 @@ impl Graph {
         }
     }
 
-    /// Adds all jobs that follow from one by `next`, and not itself.
+    /// Adds all jobs reachable from `job` through `next`, without `job` itself.
     fn reach(&self, job: &TableName, chosen: &mut BTreeSet<TableName>, next: impl Fn(&TableName) -> Vec<TableName>) {
         let mut seen = BTreeSet::new();
         let mut waiting = next(job);
@@ -59,7 +59,7 @@ impl Graph {
     }
 }
 
-/// Whether a text is what a pattern with `*` says.
+/// Whether a text matches a pattern with `*`.
 pub fn is_like(text: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };

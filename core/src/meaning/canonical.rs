@@ -1,5 +1,6 @@
-//! The canonical form: a JSON array of strings a line, whose first is the name of the field. A field with its default has no line.
-//! Every struct is taken apart without `..`, so that a new field does not compile before somebody has said whether it decides rows.
+//! The canonical form: one JSON array of strings per line, which begins with the field's name. Fields with default
+//! values have no line. Every struct is destructured without `..`, so that a new field does not compile before its
+//! effect on rows is decided.
 
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Token, Tokenizer};
@@ -19,27 +20,27 @@ pub(super) fn job(job: &Job) -> String {
     lines.text
 }
 
-/// What decides the rows that a feed's files yield.
+/// The fields that decide the rows of a feed's files.
 pub(super) fn feed(source: &FileSource, feed: &Feed) -> String {
-    // What becomes of rows of files that are gone is decided beside what the rows are.
-    let FileSource { root: _, written_root: _, columns, on_missing: _, feed: _ } = source;
+    // The treatment of deleted files is decided separately from the rows' contents.
+    let FileSource { root: _, written_root: _, columns, on_missing: _, follow_links: _, feed: _ } = source;
     let mut lines = Lines::default();
     columns.iter().for_each(|column| lines.column(column));
     lines.feed(feed);
     lines.text
 }
 
-/// The tokens of a text in SQL. Equal words are equal queries to the parser: it looks neither at white space and comments nor at
-/// the case of keywords, and names without quotes mean their lower case.
+/// The tokens of an SQL text. Equal tokens are equal queries to the parser: it ignores white space, comments and the
+/// case of keywords, and folds unquoted names to lower case.
 pub(super) fn words(text: &str) -> Vec<String> {
-    // The text has parsed before.
+    // The text was parsed before, so this does not fail.
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, text).tokenize() else { return vec![text.to_owned()] };
     tokens.iter().filter_map(word).collect()
 }
 
 fn word(token: &Token) -> Option<String> {
     match token {
-        // A statement stands alone, so that a semicolon can only end it.
+        // There is only one statement, so a semicolon can only end it.
         Token::Whitespace(_) | Token::EOF | Token::SemiColon => None,
         Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
         Token::Word(word) => Some(format!("\"{}\"", word.value)),
@@ -59,7 +60,7 @@ impl Lines {
         self.text.push('\n');
     }
 
-    /// A list that belongs to `owner`, unless it is empty.
+    /// Adds a list of `owner`, unless it is empty.
     fn list(&mut self, field: &str, owner: &str, values: &[String]) {
         if !values.is_empty() {
             let all: Vec<&str> = std::iter::once(owner).chain(values.iter().map(String::as_str)).collect();
@@ -72,18 +73,18 @@ impl Lines {
             owner: _,
             description: _,
             interval,
-            // Says which intervals are due, and not what rows they hold.
+            // Decides which intervals are due, not what rows they hold.
             start: _,
             grain,
             order: _,
             partition_by,
-            // Says what may become of the table's former columns, and nothing of the query's.
+            // Affects the table's former columns, not the query's rows.
             renamed: _,
             columns: _,
             source,
             sink,
             expect,
-            // A project puts the groups' expectations among those of the job.
+            // Loading a project has merged the groups' expectations into those of the job.
             expect_groups: _,
             max_rejected: _,
             target_file_mib: _,
@@ -100,7 +101,7 @@ impl Lines {
             self.source(name, source);
         }
         let removing: Vec<&Expectation> = expect.iter().filter(|expectation| expectation.removes_rows()).collect();
-        // Rows that are equal in `keep_first_by` lie in this order.
+        // Rows that are equal in `keep_first_by` are taken in this order.
         if removing.iter().any(|expectation| expectation.unique.is_some()) && manifest.order() != grain.as_slice() {
             self.add("order", manifest.order());
         }
@@ -154,7 +155,7 @@ impl Lines {
         }
     }
 
-    /// One that takes rows out of the table.
+    /// Adds an expectation that removes rows from the table.
     fn expectation(&mut self, place: &str, expectation: &Expectation) {
         let Expectation { name, on_fail, check, unique, rows, fresh, refers } = expectation;
         let action = match on_fail {

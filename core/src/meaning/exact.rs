@@ -1,5 +1,5 @@
-//! Numbers of the text of a job, as every build before [`super`] computed them: lakes hold them, so they stay as they are. A
-//! field that is new to a manifest is not in them while it has its default.
+//! Numbers of a job's text, as every build before [`super`] computed them. Lakes store them, so they must not change. A
+//! new manifest field is left out while it has its default.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::project::Job;
 use crate::sources::{Feed, FileSource};
 use crate::{Error, Result};
 
-/// The text of the query, and the manifest except for its words to people and its limits.
+/// Covers the text of the query, and the manifest except its documentation and limits.
 pub(super) fn job(job: &Job) -> Result<i64> {
     let (owner, description, renamed) = <(String, String, BTreeMap<_, _>)>::default();
     let columns = BTreeMap::new();

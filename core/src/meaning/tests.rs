@@ -1,4 +1,4 @@
-//! What may change in a job without another meaning, and what may not.
+//! Which changes of a job change its meaning, and which do not.
 
 use proptest::prelude::*;
 use sqlparser::ast::Statement;
@@ -8,7 +8,7 @@ use sqlparser::parser::Parser;
 use super::*;
 use crate::project::ProjectFiles;
 
-/// A piece of a query: a keyword or a name without quotes, whose case is free, or a text that stays as it is.
+/// A piece of a query: a keyword or unquoted name, whose case is free, or literal text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Keyword(&'static str),
@@ -110,7 +110,7 @@ fn plain(pieces: &[Piece]) -> String {
     pieces.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
-/// Other white space, comments and case; `names` too.
+/// Changes white space, comments and the case of keywords, and with `names` the case of names.
 fn noisy(pieces: &[Piece], noise: &[(usize, u64)], names: bool) -> String {
     const GAPS: [&str; 8] = [
         " ",
@@ -150,7 +150,7 @@ fn noise() -> impl Strategy<Value = Vec<(usize, u64)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
-    /// The parser is the judge of what a layout is: it finds the same query.
+    /// The parser is the oracle for layout: it yields the same query.
     #[test]
     fn the_layout_of_a_query_is_not_in_its_words(pieces in query(), noise in noise()) {
         let (text, other) = (plain(&pieces), noisy(&pieces, &noise, false));
@@ -170,14 +170,14 @@ proptest! {
         prop_assert_eq!(equal, pieces == other, "{:?}\n{:?}", pieces, other);
     }
 
-    /// Over queries that the parser takes: equal words are the same query.
+    /// For all queries that parse: equal tokens are the same query.
     #[test]
     fn equal_words_are_one_query(a in query(), b in query()) {
         let (a, b) = (plain(&a), plain(&b));
         if canonical::words(&a) == canonical::words(&b) {
             prop_assert_eq!(parsed(&a), parsed(&b));
         } else if let (Some(one), Some(other)) = (parsed(&a), parsed(&b)) {
-            // `join` and `inner join` are two words and one query.
+            // `join` and `inner join` are different tokens and the same query.
             prop_assert!(one != other || a.contains("inner join") || b.contains("inner join"), "{}\n{}", a, b);
         }
     }
@@ -281,7 +281,7 @@ fn every_option_of_csv_and_fixed_width_is_in_the_canonical_form() {
     );
 }
 
-/// As a Python program computes them from the texts above: FNV-1a without the first bit.
+/// Expected values computed by a Python program: FNV-1a without the first bit.
 #[test]
 fn numbers_of_all_builds_stay_as_they_are() {
     const JOB_EXACT: i64 = 8_944_548_086_270_554_646;
@@ -298,7 +298,7 @@ fn numbers_of_all_builds_stay_as_they_are() {
     assert_eq!(numbers, expected.into_iter().map(|(id, number)| (id.to_owned(), number)).collect());
 }
 
-/// Not in the exact numbers either, so that a table is not computed again by a build that has only those.
+/// It is not in the exact numbers either, so that a build with only those does not recompute the table.
 #[test]
 fn descriptions_of_columns_are_in_no_number() {
     let described = MANIFEST.replace("owner = \"me\"", "owner = \"me\"\ncolumns = { v = \"a sum\" }");
@@ -419,7 +419,7 @@ fn what_decides_rows_is_in_the_meaning() {
     }
 }
 
-/// A removal of repeated rows looks at the order in which they lie.
+/// Deduplication depends on the order of rows.
 #[test]
 fn the_order_decides_which_of_two_equal_rows_stays() {
     let unique = "[[expect]]\nname = \"once\"\nunique = { columns = [\"day\"], keep_first_by = [\"v  desc\"] }\non_fail = \"drop\"\n";
@@ -430,7 +430,7 @@ fn the_order_decides_which_of_two_equal_rows_stays() {
     assert_eq!(meaning(&manifest.replace("v  desc", "v desc"), QUERY, SOURCES).change(&known), None);
 }
 
-/// A lake of an earlier build has the exact numbers only.
+/// A lake of an older build has only the exact numbers.
 #[test]
 fn a_lake_of_an_earlier_build_goes_on() {
     let now = meaning(MANIFEST, QUERY, SOURCES);
@@ -448,7 +448,7 @@ fn a_lake_of_an_earlier_build_goes_on() {
 }
 
 proptest! {
-    /// Commits of this build and of earlier ones in turn, over a job that is edited: what was committed last decides.
+    /// Alternating commits of this build and older ones, while the job is edited: the last commit decides.
     #[test]
     fn two_builds_share_a_lake(commits in prop::collection::vec((any::<bool>(), 0_i64..3, 0_i64..3), 1..8), now in (0_i64..3, 0_i64..3)) {
         // Two layouts of a meaning have two exact numbers.

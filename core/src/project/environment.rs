@@ -14,8 +14,8 @@ use super::functions::{self, Functions, Meanings, Wrong, expand};
 use super::variable::{Literal, RUN_DATE, Variable, VariableType, text_of, toml_string};
 use super::variables::meant;
 use super::{ProjectFiles, ProjectManifest};
-use crate::diagnostic::Diagnostic;
-use crate::document::Document;
+use crate::diagnostic::{Diagnostic, closest};
+use crate::document::{Document, Step};
 use crate::error::{Error, Result};
 use crate::sources::ColumnType;
 use crate::sql::PARAMETERS;
@@ -76,6 +76,9 @@ impl Environment {
             environment.apply_profile(files, name)?;
         }
         for (name, text) in given {
+            if let Some(wrong) = environment.misfit(name, text) {
+                return Err(Error::invalid(format!("--var {name}={text}: {wrong}")));
+            }
             environment.values.insert(name.clone(), Place { text: text.clone(), is_of_project: false });
         }
         if let Some(text) = files.get(functions::FILE) {
@@ -87,11 +90,8 @@ impl Environment {
     }
 
     fn declare(&mut self, files: &ProjectFiles, run_date: NaiveDate) -> Result<()> {
-        let today = Variable {
-            data_type: VariableType::Scalar(ColumnType::Date),
-            default: Some(toml::Value::String(run_date.to_string())),
-            description: String::new(),
-        };
+        let today =
+            Variable { data_type: VariableType::Scalar(ColumnType::Date), default: None, description: String::new() };
         let path = "project.toml";
         let mut declared = BTreeMap::new();
         if let Some(text) = files.get(path) {
@@ -107,14 +107,18 @@ impl Environment {
                 self.settings.push(path.to_owned());
             }
             declared = manifest.variables;
-        }
-        declared.insert(RUN_DATE.to_owned(), today);
-        for (name, variable) in &declared {
-            if let Some(value) = &variable.default {
-                self.set(path, name, value)?;
+            self.declared.clone_from(&declared);
+            for (name, variable) in &declared {
+                if let Some(value) = &variable.default {
+                    let steps = ["variables".into(), name.as_str().into(), "default".into()];
+                    self.set(&document, &steps, name, value)?;
+                }
             }
         }
+        declared.insert(RUN_DATE.to_owned(), today);
         self.declared = declared;
+        let run_date = Place { text: run_date.to_string(), is_of_project: true };
+        self.values.insert(RUN_DATE.to_owned(), run_date);
         Ok(())
     }
 
@@ -130,17 +134,29 @@ impl Environment {
             self.settings.push(path.clone());
         }
         for (name, value) in &profile.variables {
-            self.set(&path, name, value)?;
+            self.set(&document, &["variables".into(), name.as_str().into()], name, value)?;
         }
         Ok(())
     }
 
-    fn set(&mut self, path: &str, name: &str, value: &toml::Value) -> Result<()> {
-        let text = text_of(value).ok_or_else(|| {
-            Error::invalid(format!("{path}: the value of the variable `{name}` is neither text nor a number"))
+    /// Takes the value that stands at `steps` of a file.
+    fn set(&mut self, document: &Document<'_>, steps: &[Step<'_>], name: &str, value: &toml::Value) -> Result<()> {
+        let text = text_of(value).ok_or_else(|| "it is neither text nor a number".to_owned());
+        let text = text.and_then(|text| self.misfit(name, &text).map_or(Ok(text), Err));
+        let text = text.map_err(|wrong| {
+            let problem = document.at_value(steps, format!("the variable `{name}`: {wrong}"));
+            Error::from_diagnostics(vec![problem])
         })?;
         self.values.insert(name.to_owned(), Place { text, is_of_project: true });
         Ok(())
+    }
+
+    /// Why the declared type of a variable does not hold a value; none where it does, or no type is declared.
+    fn misfit(&self, name: &str, text: &str) -> Option<String> {
+        match &self.declared.get(name)?.data_type {
+            VariableType::Path => None,
+            VariableType::Scalar(data_type) => Literal::new(data_type, text).err(),
+        }
     }
 
     /// Values of all variables, as they are written.
@@ -162,34 +178,38 @@ impl Environment {
         }
     }
 
-    /// The files with values in place of variables, and expressions in place of calls of functions.sql.
-    ///
-    /// # Errors
-    /// `Invalid` with a variable that has no value, a value that its type does not hold, or a call with wrong arguments; with the
-    /// place of each.
-    pub fn render(&self, files: ProjectFiles) -> Result<ProjectFiles> {
-        let mut problems = Vec::new();
+    /// The files with values in place of variables, and expressions in place of calls of functions.sql. Beside them, by path: a
+    /// variable that has no value, a value that its type does not hold, or a call with wrong arguments.
+    pub fn render(&self, files: &ProjectFiles) -> (ProjectFiles, BTreeMap<String, Diagnostic>) {
+        let mut problems = BTreeMap::new();
         let mut rendered = ProjectFiles::new();
         for (path, text) in files {
-            let file = path.rsplit('/').next().unwrap_or(&path);
+            let file = path.rsplit('/').next().unwrap_or(path);
             let outcome = match file {
-                "query.sql" => self.query(&text),
-                "job.toml" | "project.toml" => self.manifest(&text),
+                "query.sql" => self.query(text),
+                "job.toml" | "project.toml" => self.manifest(text),
                 _ => Ok(text.clone()),
             };
-            match outcome {
-                Ok(text) => drop(rendered.insert(path, text)),
-                Err(wrong) => problems.push(at(&path, &text, wrong)),
-            }
+            let text = outcome.unwrap_or_else(|wrong| {
+                problems.insert(path.clone(), at(path, text, wrong));
+                text.clone()
+            });
+            rendered.insert(path.clone(), text);
         }
-        match problems.is_empty() {
-            true => Ok(rendered),
-            false => Err(Error::from_diagnostics(problems)),
-        }
+        (rendered, problems)
+    }
+
+    /// A query that is no job's, as [`Self::render`] does it.
+    ///
+    /// # Errors
+    /// As a job's: `Invalid` with the place in the text, which messages call `name`.
+    pub fn render_query(&self, name: &str, text: &str) -> Result<String> {
+        self.query(text).map_err(|wrong| Error::from_diagnostics(vec![at(name, text, wrong)]))
     }
 
     fn query(&self, text: &str) -> std::result::Result<String, Wrong> {
-        expand(text, &Meanings { functions: &self.functions, value: &|name| self.literal(name) })
+        let value = |name: &str| self.literal(name).or_else(|| Some(Err(self.unknown(name)?)));
+        expand(text, &Meanings { functions: &self.functions, value: &value })
     }
 
     /// A manifest that is no TOML is left to its parser.
@@ -258,6 +278,13 @@ impl Environment {
         }
         replaced.push_str(rest);
         Ok(Some(toml_string(&replaced)).filter(|_| replaced != text))
+    }
+
+    /// A name that was probably misspelt. What is not like any other is said where the query is parsed.
+    fn unknown(&self, name: &str) -> Option<String> {
+        let known = self.declared.keys().map(String::as_str).chain(PARAMETERS);
+        let meant = closest(name, known).filter(|meant| *meant != name)?;
+        Some(format!("there is no variable `${name}`: did you mean `${meant}`?"))
     }
 
     /// None where project.toml does not declare the variable.

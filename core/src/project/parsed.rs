@@ -2,48 +2,100 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Project, ProjectFiles};
+use super::{Job, Project, ProjectFiles, declared, parse_parts};
+use crate::diagnostic::Diagnostic;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, upstream_of};
+use crate::graph::{Graph, explain, upstream_of};
 use crate::name::TableName;
+
+type Edges = BTreeMap<TableName, BTreeSet<TableName>>;
 
 /// The jobs that are in order, and what is known of the others.
 #[derive(Debug)]
 pub struct Parsed {
-    /// Without the jobs that have a mistake or need one that has.
+    /// Without the jobs that have a mistake or need one that has, and without the sources that have one.
     pub project: Project,
-    /// Each job with its mistakes.
+    /// Each job with its mistakes and those of the sources that it reads.
     pub mistakes: BTreeMap<TableName, Error>,
+    /// Mistakes of sources.toml, also of sources that no job reads; none when it has none.
+    pub sources: Option<Error>,
     /// Each job that reads the table of one with a mistake, or of another job here, and that one.
     pub blocked: BTreeMap<TableName, TableName>,
-    /// Of each job, also of those that cannot run.
+    /// Jobs with a mistake and jobs that are blocked, as far as their queries can be planned: planning may find more mistakes.
+    pub drafts: BTreeMap<TableName, Job>,
+    /// Of each job, also of those that cannot run. Jobs of a cycle have none.
     pub upstream: BTreeMap<TableName, BTreeSet<TableName>>,
 }
 
 impl Parsed {
     /// # Errors
-    /// `Invalid` with all mistakes in all files where one is not of a single job: in project.toml, sources.toml or a job's name.
+    /// `Invalid` with all mistakes in all files where one is in project.toml, or of no job that has a name.
     pub fn new(files: &ProjectFiles) -> Result<Self> {
-        let (mut project, mistakes) = Project::parse_jobs(files)?;
-        let mut upstream: BTreeMap<TableName, BTreeSet<TableName>> =
-            project.jobs.values().map(|job| (job.name.clone(), upstream_of(job))).collect();
-        upstream.extend(mistakes.keys().map(|name| (name.clone(), BTreeSet::new())));
+        Self::with_unrendered(files, &BTreeMap::new())
+    }
+
+    /// `unrendered` are files whose variables have no value: path and mistake.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_unrendered(files: &ProjectFiles, unrendered: &BTreeMap<String, Diagnostic>) -> Result<Self> {
+        let parts = parse_parts(files, unrendered)?;
+        let (mut project, mut mistakes, mut drafts) = (parts.project, parts.mistakes, parts.drafts);
+        let jobs = project.jobs.values().chain(drafts.values());
+        let mut upstream: Edges = jobs.map(|job| (job.name.clone(), upstream_of(job))).collect();
+        for name in mistakes.keys() {
+            upstream.entry(name.clone()).or_default();
+        }
+        while let Err(cycle) = Graph::from_upstream(upstream.clone()) {
+            let problem = explain(|name| project.jobs.get(name).or_else(|| drafts.get(name)), &cycle);
+            for name in &cycle {
+                mistakes.entry(name.clone()).or_default().push(problem.clone());
+                upstream.insert(name.clone(), BTreeSet::new());
+            }
+            project.jobs.retain(|name, _| !cycle.contains(name));
+            drafts.retain(|name, _| !cycle.contains(name));
+        }
         let blocked = blocked(&upstream, &mistakes);
-        project.jobs.retain(|name, _| !blocked.contains_key(name));
-        Ok(Self { project, mistakes, blocked, upstream })
+        for name in blocked.keys() {
+            drafts.extend(project.jobs.remove_entry(name));
+        }
+        let mistakes = mistakes.into_iter().map(|(name, wrong)| (name, Error::from_diagnostics(wrong))).collect();
+        let sources = (!parts.sources.is_empty()).then(|| Error::from_diagnostics(parts.sources));
+        Ok(Self { project, mistakes, sources, blocked, drafts, upstream })
     }
 
     /// All jobs, also those that cannot run.
     ///
     /// # Errors
-    /// `Invalid` for jobs that read each other in a cycle.
+    /// `Internal`: the edges hold no cycle.
     pub fn graph(&self) -> Result<Graph> {
-        let explained = Graph::new(&self.project)?;
-        Graph::from_upstream(self.upstream.clone()).or(Ok(explained))
+        Graph::from_upstream(self.upstream.clone())
+            .map_err(|cycle| Error::internal(format!("jobs of a cycle have no upstream: {cycle:?}")))
+    }
+
+    /// What is planned to find all mistakes: also the jobs that cannot run.
+    pub fn whole(&self) -> Project {
+        let mut whole = self.project.clone();
+        whole.jobs.extend(self.drafts.clone());
+        whole
+    }
+
+    /// The files of a project that is in order: `files` without the jobs that cannot run and without the sources that have a mistake.
+    ///
+    /// # Errors
+    /// `Internal`, when sources have no TOML.
+    pub fn good_files(&self, files: &ProjectFiles, keep: &BTreeSet<TableName>) -> Result<ProjectFiles> {
+        let mut files = Self::files(files, keep);
+        if self.sources.is_some()
+            && let Some(text) = files.get_mut(declared::PATH)
+        {
+            *text = declared::without_mistakes(text, &self.project.sources)?;
+        }
+        Ok(files)
     }
 
     /// The files without the jobs that `keep` leaves out.
-    pub fn files(files: &ProjectFiles, keep: &BTreeSet<TableName>) -> ProjectFiles {
+    fn files(files: &ProjectFiles, keep: &BTreeSet<TableName>) -> ProjectFiles {
         let is_kept = |path: &str| {
             let mut parts = path.split('/');
             match (parts.next(), parts.next(), parts.next()) {
@@ -117,6 +169,63 @@ mod tests {
         files.insert("project.toml".to_owned(), "nam = 1".to_owned());
         let error = Parsed::new(&files).unwrap_err();
         assert!(error.to_string().contains("project.toml") && error.to_string().contains("silver/b"), "{error}");
+    }
+
+    #[test]
+    fn a_mistake_of_a_source_stops_the_jobs_that_read_it() {
+        let mut files = files("");
+        let source = "columns = [{ name = \"x\", type = \"int\" }]\n";
+        let feed = |name: &str| format!("[files.{name}.feed.f]\npath = \"{name}.csv\"\nformat.csv = {{}}\n");
+        let good = format!("[files.good]\nroot = \"/r\"\n{source}{}", feed("good"));
+        let wrong = format!("[files.wrong]\nrot = \"/r\"\n{source}{}", feed("wrong"));
+        files.insert("sources.toml".to_owned(), format!("{good}{wrong}"));
+        files.insert("silver/a/query.sql".to_owned(), "select x from raw.wrong".to_owned());
+        files.insert("gold/d/query.sql".to_owned(), "select x from raw.good".to_owned());
+        let parsed = Parsed::new(&files).unwrap();
+        let words = |names: &mut dyn Iterator<Item = &TableName>| names.map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(words(&mut parsed.project.jobs.keys()), ["gold.d"]);
+        assert_eq!(words(&mut parsed.mistakes.keys()), ["silver.a"]);
+        assert_eq!(words(&mut parsed.blocked.keys()), ["gold.c", "silver.b"]);
+        assert!(parsed.mistakes[&name("silver.a")].to_string().starts_with("sources.toml:8:1: unknown key `rot`"));
+        // What a scheduler gets parses there, and means the same.
+        let kept = parsed.good_files(&files, &[name("gold.d")].into()).unwrap();
+        assert_eq!(Project::parse(&kept).unwrap(), parsed.project);
+        assert!(Project::parse(&files).unwrap_err().to_string().contains("rot"));
+    }
+
+    #[test]
+    fn a_cycle_stops_its_jobs_and_those_that_need_them() {
+        let mut files = files("");
+        files.insert("silver/a/query.sql".to_owned(), "select x from silver.b".to_owned());
+        let parsed = Parsed::new(&files).unwrap();
+        assert_eq!(parsed.mistakes.keys().collect::<Vec<_>>(), [&name("silver.a"), &name("silver.b")]);
+        assert!(parsed.mistakes.values().all(|error| error.to_string().contains("wait for each other")));
+        assert_eq!(parsed.blocked, [(name("gold.c"), name("silver.b"))].into());
+        assert_eq!(parsed.project.jobs.keys().collect::<Vec<_>>(), [&name("gold.d")]);
+        assert_eq!(parsed.graph().unwrap().order().len(), 4);
+    }
+
+    #[test]
+    fn a_variable_without_a_value_stops_its_job() {
+        let problem = Diagnostic::of_file("silver/b/query.sql", "`$x` has no value");
+        let parsed =
+            Parsed::with_unrendered(&files(""), &[("silver/b/query.sql".to_owned(), problem.clone())].into()).unwrap();
+        assert_eq!(parsed.mistakes.keys().collect::<Vec<_>>(), [&name("silver.b")]);
+        assert_eq!(parsed.blocked, [(name("gold.c"), name("silver.b"))].into());
+        let of_all = Parsed::with_unrendered(&files(""), &[("project.toml".to_owned(), problem)].into());
+        assert!(of_all.unwrap_err().to_string().contains("has no value"));
+    }
+
+    #[test]
+    fn a_query_is_planned_although_its_manifest_has_a_mistake() {
+        let mut files = files("");
+        files.insert("silver/b/job.toml".to_owned(), "onwer = 1".to_owned());
+        let parsed = Parsed::new(&files).unwrap();
+        assert_eq!(parsed.whole().jobs.len(), 4);
+        assert_eq!(parsed.project.jobs.len(), 2);
+        // A query that is none cannot be planned.
+        files.insert("silver/b/query.sql".to_owned(), "selec".to_owned());
+        assert_eq!(Parsed::new(&files).unwrap().whole().jobs.len(), 3);
     }
 
     #[test]

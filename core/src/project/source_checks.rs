@@ -11,7 +11,7 @@ use super::json_checks;
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::{Document, Step};
 use crate::name::is_identifier;
-use crate::sources::{ColumnType, ExternalTable, Feed, FileSource, Sources};
+use crate::sources::{ColumnType, ExternalTable, Feed, FileSource, Format, Sources};
 
 pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
@@ -22,6 +22,7 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
             problems.push(problem.with_help("use lower-case letters, digits and `_`, a letter first"));
         }
         columns(source, document, &place, &mut problems);
+        problems.extend(links(source, document, &place));
         if source.feed.is_empty() {
             let problem = document.at_value(&join(&place, &["feed".into()]), format!("`{name}` has no feed"));
             problems.push(problem.with_help("describe at least one in `[files.<name>.feed.<feed>]`"));
@@ -41,6 +42,16 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
     }
     problems.extend(databases::check(sources, document));
     problems
+}
+
+/// Object stores have no links.
+fn links(source: &FileSource, document: &Document<'_>, place: &[Step<'_>]) -> Option<Diagnostic> {
+    let is_object_store = source.root.split_once("://").is_some_and(|(scheme, _)| scheme != "file");
+    (source.follow_links && is_object_store).then(|| {
+        let at = join(place, &["follow_links".into()]);
+        let problem = document.at_value(&at, "`follow_links` has no effect: an object store has no symbolic links");
+        problem.with_help("take it out")
+    })
 }
 
 fn place_of_table(table: &ExternalTable, document: &Document<'_>, place: &[Step<'_>]) -> Option<Diagnostic> {
@@ -111,6 +122,7 @@ fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: 
     problems.extend(json_checks::check(&columns, &in_files, document, place));
     problems.extend(values::check_feed(source, feed, document, place));
     problems.extend(unknown::check(&columns, &in_files, document, place));
+    problems.extend(pointers(feed, document, place));
     let names: Vec<&str> = source.columns.iter().map(|column| column.name.as_str()).collect();
     let mut unknown = |diagnostic: Diagnostic, name: &str| {
         let meant = diagnostic::closest(name, names.iter().copied());
@@ -135,6 +147,19 @@ fn check_feed(source: &FileSource, feed: &Feed, document: &Document<'_>, place: 
         problems.push(document.at_value(&at, "a bar must be longer than 0 seconds"));
     }
     problems
+}
+
+/// JSON and Avro are read by JSON pointers, too.
+fn pointers(feed: &Feed, document: &Document<'_>, place: &[Step<'_>]) -> Vec<Diagnostic> {
+    let is_pointer = |field: &str| matches!(feed.format, Format::Parquet {}) && field.starts_with('/');
+    let renamed = feed.rename.iter().filter(|(name, field)| is_pointer(field) && !feed.has_from_path(name));
+    let problem = |(name, field): (&String, &String)| {
+        let at = join(place, &["rename".into(), name.as_str().into()]);
+        let problem = document
+            .at_value(&at, format!("`{field}` is a JSON pointer, and fields of Parquet are read by their names"));
+        problem.with_help("name the outer field, declare it as a `struct`, and take its part in the query: `v.a`")
+    };
+    renamed.map(problem).collect()
 }
 
 /// Those that `partitions` names, too, have an error of their own.

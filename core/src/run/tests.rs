@@ -65,7 +65,7 @@ fn a_record_of_another_format_or_of_none_is_refused() {
     );
     assert_eq!(RunRecord::from_json("{\"format\":1}").unwrap_err().kind(), ErrorKind::Data);
     assert_eq!(RunRecord::from_json("").unwrap_err().kind(), ErrorKind::Data);
-    // What a later pulse adds within the format is ignored.
+    // Fields that a newer pulse adds within the same format are ignored.
     let added = record.to_json().unwrap().replace("\"format\":1", "\"format\":1,\"cost\":3");
     assert_eq!(RunRecord::from_json(&added).unwrap(), record);
 }

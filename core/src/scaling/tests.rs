@@ -15,7 +15,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
 }
 
-/// Of this age in seconds.
+/// A node with this age in seconds.
 fn node(id: &str, state: NodeState, age: i64) -> Node {
     Node { id: NodeId(id.to_owned()), state, since: at(-age), removable: true }
 }
@@ -45,10 +45,10 @@ fn what_waits_brings_as_many_machines_as_it_needs() {
     // 8 running and 9 waiting tasks need five machines of four slots.
     assert_eq!(decide(&POLICY, &seen(9, 8, busy(2)), at(0)), Decision::Grow(3));
     assert_eq!(decide(&POLICY, &seen(1, 8, busy(2)), at(0)), Decision::Grow(1));
-    // Not beyond the most.
+    // Not beyond `most`.
     assert_eq!(decide(&POLICY, &seen(1000, 8, busy(2)), at(0)), Decision::Grow(8));
     assert_eq!(decide(&POLICY, &seen(1000, 40, busy(10)), at(0)), Decision::Hold);
-    // Those on their way are counted.
+    // Requested machines are counted.
     assert_eq!(decide(&POLICY, &Observation { coming: 3, ..seen(9, 8, busy(2)) }, at(0)), Decision::Hold);
     let starting = [busy(2), vec![node("new", NodeState::Starting, 30)]].concat();
     assert_eq!(decide(&POLICY, &seen(9, 8, starting), at(0)), Decision::Grow(2));
@@ -68,7 +68,7 @@ fn a_short_wait_and_a_recent_change_bring_nothing() {
 fn fewer_than_the_least_are_filled_up_without_any_work() {
     assert_eq!(decide(&POLICY, &seen(0, 0, Vec::new()), at(0)), Decision::Grow(2));
     assert_eq!(decide(&POLICY, &seen(0, 0, vec![idle("a", 10)]), at(0)), Decision::Grow(1));
-    // One that leaves is no longer one of them.
+    // A draining machine no longer counts.
     let leaving = vec![idle("a", 10), node("b", NodeState::Draining, 3600)];
     assert_eq!(decide(&POLICY, &seen(0, 0, leaving), at(0)), Decision::Grow(1));
 }
@@ -170,10 +170,10 @@ proptest! {
         }
     }
 
-    /// Carried out and with the same work, a decision is not turned back, however long one looks.
+    /// Once applied, a decision is not reverted while the work stays the same.
     #[test]
     fn nothing_flaps(seen in any_observation()) {
-        // Tasks that begin to wait too long later are a new reason.
+        // Tasks that start to wait too long later are a new reason.
         prop_assume!(seen.waiting_since.is_none_or(|since| at(0) - since >= POLICY.out_after));
         let first = decide(&POLICY, &seen, at(0));
         let after = match &first {
@@ -194,7 +194,7 @@ proptest! {
         }
     }
 
-    /// Machines that were just added are not the ones that go while the work that they came for is there.
+    /// Machines that were just added are not removed while their work remains.
     #[test]
     fn what_came_for_work_stays_for_it(running in 0..60usize, slots in 1..9usize, extra in 0..6usize) {
         let wanted = running.div_ceil(slots).clamp(POLICY.least, POLICY.most);

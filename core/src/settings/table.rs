@@ -75,7 +75,7 @@ pub const SETTINGS: &[Setting] = &[
         |s| &mut s.max_line_bytes,
         16_777_216,
         (1024, 1_073_741_824),
-        "Longest line of a CSV or JSON-lines file, in bytes; a longer one goes to quarantine.",
+        "Longest line of a CSV or JSON-lines file, and most text of a row of a Parquet file, in bytes; a longer one goes to quarantine.",
     ),
     number(
         "raw_text_bytes",
@@ -379,5 +379,39 @@ pub const SETTINGS: &[Setting] = &[
         &["false", "true"],
         "false",
         "`true` lets the API's token travel to other machines over plain HTTP, where the network reads it.",
+    ),
+    text(
+        "allowed_lakes",
+        |s| &mut s.allowed_lakes,
+        "",
+        "Lakes that submissions may name beside the scheduler's own: URLs of folders, with commas; what lies below is allowed too. `*` is all.",
+    ),
+    text(
+        "allowed_roots",
+        |s| &mut s.allowed_roots,
+        "",
+        "Folders that sources of submissions may lie in, as `allowed_lakes`. Always allowed are the lakes, and the bucket of the scheduler's \
+         own; of the machine's files, none but what is named.",
+    ),
+    choice(
+        "ledger_seal",
+        |s| &mut s.ledger_seal,
+        &["auto", "off"],
+        "auto",
+        "With `auto`, a scheduler with a token drives only submissions that one with the same token took in; `off` drives all that lie in the ledger.",
+    ),
+    number(
+        "driven_triggers",
+        |s| &mut s.driven_triggers,
+        100,
+        (1, 100_000),
+        "Triggers that a scheduler drives at once; further submissions are refused until one ends (503).",
+    ),
+    number(
+        "driver_attempts",
+        |s| &mut s.driver_attempts,
+        5,
+        (1, 1000),
+        "Schedulers that may die while they drive a submission; then it is refused.",
     ),
 ];

@@ -70,7 +70,7 @@ impl Feed {
     }
 
     /// Files of Parquet, read as they are.
-    pub(super) fn parquet(path: &str) -> Self {
+    pub fn parquet(path: &str) -> Self {
         Self {
             path: path.to_owned(),
             format: Format::Parquet {},

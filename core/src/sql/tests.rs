@@ -232,15 +232,51 @@ fn a_comparison_that_takes_what_follows_needs_parentheses() {
         for statement in
             ["select count(*) from t where", "with s as (select 1) select * from s join t on", "explain select"]
         {
-            let found = check_reading(&format!("{statement}\n {wrong}")).unwrap_err();
+            let found = check_question("query", &format!("{statement}\n {wrong}")).unwrap_err();
             assert_eq!((found.message.as_str(), found.line), (visitor::SWALLOWED, 2), "{statement} {wrong}");
             assert!(found.help.unwrap().contains("(a is distinct from b) and"));
         }
     }
-    assert_eq!(check_reading("select a is distinct from b where ("), Ok(()), "what does not parse is said by others");
+    assert_eq!(check_question("query", "select a is distinct from b where (").unwrap_err().line, 1);
     for right in ["(a is distinct from b) and c", "a is distinct from (b and c)", "c and a is distinct from b + 1"] {
         assert_eq!(problems(right), 0, "{right}");
-        assert_eq!(check_reading(&format!("select {right} as x from t")), Ok(()), "{right}");
+        assert_eq!(check_question("query", &format!("select {right} as x from t")), Ok(()), "{right}");
         assert!(check_condition(right).is_ok(), "{right}");
     }
+}
+
+#[test]
+fn a_text_is_cut_into_its_statements() {
+    let parts = |text: &str| split("query", text).unwrap();
+    let trimmed = |text: &str| parts(text).iter().map(|part| part.trim().to_owned()).collect::<Vec<_>>();
+    assert_eq!(parts("select 1"), ["select 1"]);
+    assert_eq!(trimmed("select ';' as x; -- a; b\n ;\nselect 2;;"), ["select ';' as x", "select 2"]);
+    assert_eq!(trimmed("-- nothing\n"), Vec::<String>::new());
+    assert_eq!(trimmed("show tables; /* ; */ describe silver.a"), ["show tables", "describe silver.a"]);
+    // A place in a part is the place in the text.
+    let text = "select 1;\nselect 2;  selec 3";
+    let wrong = check_question("q.sql", &parts(text)[2]).unwrap_err();
+    assert_eq!((wrong.line, wrong.column), (2, 12));
+    assert!(split("q.sql", "select 'a").is_err());
+}
+
+#[test]
+fn a_question_only_reads() {
+    for text in [
+        "insert into silver.a values (1)",
+        "delete from silver.a",
+        "update silver.a set x = 1",
+        "create table x as select 1",
+        "drop table x",
+        "truncate table x",
+    ] {
+        let problem = check_question("query", text).unwrap_err();
+        assert!(problem.message.contains("a query only reads"), "{text}: {}", problem.message);
+        assert_eq!(problem.column, 1);
+    }
+    for text in ["select 1", "with a as (select 1) select * from a", "explain select 1", "values (1)", "show tables"] {
+        assert_eq!(check_question("query", text), Ok(()), "{text}");
+    }
+    let problem = check_question("query", "select a form silver.b").unwrap_err();
+    assert_eq!((problem.line, problem.column), (1, 15), "{}", problem.message);
 }

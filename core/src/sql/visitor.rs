@@ -8,13 +8,26 @@ use sqlparser::ast::{
     ValueWithSpan, Visit, Visitor,
 };
 
+use super::limits::Cost;
 use super::{SqlText, TableReference};
 use crate::diagnostic::{self, Diagnostic};
 
 /// Table names of the query in the order of the text, and what is wrong with it.
 pub(super) fn references(source: &SqlText<'_>, query: &Ast) -> (Vec<TableReference>, Vec<Diagnostic>) {
-    let mut visitor = QueryVisitor { source, scopes: Vec::new(), references: Vec::new(), problems: Vec::new() };
+    let mut visitor = QueryVisitor {
+        source,
+        scopes: Vec::new(),
+        references: Vec::new(),
+        problems: Vec::new(),
+        cost: Cost::default(),
+    };
     let ControlFlow::Continue(()) = query.visit(&mut visitor);
+    if let Some(problem) = visitor.cost.problem() {
+        let help = "split the query into jobs: a table is computed once, and a step as often as it is named";
+        visitor
+            .problems
+            .push(Diagnostic::new(source.path, &source.text, 0..source.text.len(), problem).with_help(help));
+    }
     visitor.references.sort_by_key(|reference| reference.span.start);
     (visitor.references, visitor.problems)
 }
@@ -46,18 +59,29 @@ struct QueryVisitor<'a> {
     scopes: Vec<Scope>,
     references: Vec<TableReference>,
     problems: Vec<Diagnostic>,
+    /// Of the whole query, once it is visited.
+    cost: Cost,
 }
 
 /// One query's CTEs. A CTE is visible after its own query, or from the start with `recursive`.
 struct Scope {
-    visible: Vec<String>,
+    visible: Vec<(String, Cost)>,
     /// Not yet visible, the next one last; a CTE is known by the place of its query in memory.
     pending: Vec<(*const Ast, String)>,
+    cost: Cost,
 }
 
 impl QueryVisitor<'_> {
-    fn is_cte(&self, name: &str) -> bool {
-        self.scopes.iter().any(|scope| scope.visible.iter().any(|visible| visible == name))
+    /// What the step costs that a name means here.
+    fn cte(&self, name: &str) -> Option<Cost> {
+        let mut visible = self.scopes.iter().rev().flat_map(|scope| scope.visible.iter().rev());
+        visible.find(|(step, _)| step == name).map(|(_, cost)| *cost)
+    }
+
+    fn spend(&mut self, cost: Cost) {
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.cost.add(cost);
+        }
     }
 
     fn relation(&mut self, name: &ObjectName) {
@@ -65,8 +89,12 @@ impl QueryVisitor<'_> {
         let span = name.0.iter().map(Spanned::span).reduce(|all, part| all.union(&part));
         let bytes = span.map_or(0..0, |span| self.source.bytes(span));
         match parts.as_deref() {
-            Some([only]) if self.is_cte(&fold(only)) => {}
+            Some([only]) if self.cte(&fold(only)).is_some() => {
+                let cost = self.cte(&fold(only)).unwrap_or_default();
+                self.spend(cost);
+            }
             Some([layer, table]) => {
+                self.spend(Cost::TABLE);
                 let (line, column) = diagnostic::position(&self.source.text, bytes.start);
                 let name = format!("{}.{}", fold(layer), fold(table));
                 self.references.push(TableReference { name, span: bytes, line, column });
@@ -90,12 +118,12 @@ impl Visitor for QueryVisitor<'_> {
     type Break = std::convert::Infallible;
 
     fn pre_visit_query(&mut self, query: &Ast) -> ControlFlow<Self::Break> {
-        let mut scope = Scope { visible: Vec::new(), pending: Vec::new() };
+        let mut scope = Scope { visible: Vec::new(), pending: Vec::new(), cost: Cost::default() };
         if let Some(with) = &query.with {
             for cte in &with.cte_tables {
                 let name = fold(&cte.alias.name);
                 match with.recursive {
-                    true => scope.visible.push(name),
+                    true => scope.visible.push((name, Cost::TABLE)),
                     false => scope.pending.insert(0, (std::ptr::from_ref(&*cte.query), name)),
                 }
             }
@@ -108,12 +136,17 @@ impl Visitor for QueryVisitor<'_> {
     }
 
     fn post_visit_query(&mut self, query: &Ast) -> ControlFlow<Self::Break> {
-        self.scopes.pop();
-        if let Some(scope) = self.scopes.last_mut()
-            && scope.pending.last().is_some_and(|(place, _)| std::ptr::eq(*place, query))
+        let cost = self.scopes.pop().map(|scope| scope.cost).unwrap_or_default();
+        let Some(scope) = self.scopes.last_mut() else {
+            self.cost.add(cost);
+            return ControlFlow::Continue(());
+        };
+        if scope.pending.last().is_some_and(|(place, _)| std::ptr::eq(*place, query))
             && let Some((_, name)) = scope.pending.pop()
         {
-            scope.visible.push(name);
+            scope.visible.push((name, cost.of_step()));
+        } else {
+            scope.cost.add(cost);
         }
         ControlFlow::Continue(())
     }

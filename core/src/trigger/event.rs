@@ -1,4 +1,4 @@
-//! What a trigger is told, and what it answers.
+//! Events and actions of a trigger.
 
 use chrono::{DateTime, Utc};
 
@@ -7,7 +7,7 @@ use crate::manifest::OnFail;
 use crate::name::TableName;
 use crate::run::{ExpectationOutcome, RunRecord, RunState};
 
-/// What came in.
+/// Input of a trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TriggerEvent {
     Started,
@@ -29,17 +29,17 @@ pub enum TriggerEvent {
 pub enum RunOutcome {
     Succeeded,
     Unchanged,
-    /// The kind decides whether it is tried again.
+    /// The kind decides whether it is retried.
     Failed {
         kind: ErrorKind,
     },
-    /// A `fail` expectation did not hold; the table is as it was.
+    /// A `fail` expectation did not hold; the table is unchanged.
     ExpectationFailed,
     Cancelled,
 }
 
 impl RunOutcome {
-    /// How a run ended, by its record; none before.
+    /// The outcome in a run's record; `None` if it has not ended.
     pub fn of(record: &RunRecord) -> Option<Self> {
         let refused = |outcome: &ExpectationOutcome| outcome.on_fail == OnFail::Fail && outcome.failed > 0;
         match record.state {
@@ -51,24 +51,24 @@ impl RunOutcome {
                 Some(Self::Failed { kind: record.error.as_ref().map_or(ErrorKind::Internal, |error| error.kind) })
             }
             RunState::Cancelled => Some(Self::Cancelled),
-            // What it waited for has not succeeded either, so a resumed trigger skips it again.
+            // Its upstream did not succeed either, so a resumed trigger skips it again.
             RunState::Skipped => None,
         }
     }
 }
 
-/// Why a run that runs is stopped.
+/// Why a run is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StopReason {
-    /// Somebody asked.
+    /// A user requested it.
     Requested,
-    /// None of its tasks ended for too long. It is tried again.
+    /// None of its tasks finished for too long. It is retried.
     NoProgress,
-    /// It took too long, all attempts together.
+    /// It exceeded its time limit, all attempts included.
     TimedOut,
 }
 
-/// What should go out, in this order.
+/// Output of a trigger, to be carried out in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TriggerAction {
     StartRun {
@@ -76,17 +76,17 @@ pub enum TriggerAction {
         /// From 1.
         attempt: u32,
     },
-    /// Its end is told by [`TriggerEvent::RunFinished`], as any other's.
+    /// Its end is reported by [`TriggerEvent::RunFinished`], like that of any run.
     StopRun { job: TableName, why: StopReason },
     /// An attempt failed, `stopped` by the watchdog or by itself; the next one starts at `until`.
     Postpone { job: TableName, attempt: u32, stopped: Option<StopReason>, until: DateTime<Utc> },
     /// The run ended. `reason` says why it was skipped or cancelled, `stopped` whether the watchdog ended it.
     Record { job: TableName, state: RunState, at: DateTime<Utc>, reason: Option<String>, stopped: Option<StopReason> },
-    /// The last action: no run is left.
+    /// The last action: all runs have ended.
     Finish { exit: TriggerExit },
 }
 
-/// How a trigger ended; the worst of its runs decides.
+/// The result of a trigger, which is that of its worst run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TriggerExit {
     Done,

@@ -12,7 +12,7 @@ fn graph(edges: &[&[usize]]) -> Graph {
     Graph::from_upstream(upstream.collect()).unwrap()
 }
 
-/// At most three attempts a run, the second after a second or less; an hour for each run, a minute without progress.
+/// At most three attempts per run, the second after at most a second; an hour per run, a minute without progress.
 fn options(jobs: usize, concurrent_runs: usize) -> TriggerOptions {
     TriggerOptions {
         concurrent_runs: NonZeroUsize::new(concurrent_runs).unwrap(),
@@ -42,7 +42,7 @@ fn finished(job: usize, outcome: RunOutcome) -> TriggerEvent {
     TriggerEvent::RunFinished { job: table(job), outcome }
 }
 
-/// One word an action: `start j01`, `skipped j02`, `exit 1`.
+/// One text per action: `start j01`, `skipped j02`, `exit 1`.
 fn words(actions: &[TriggerAction]) -> Vec<String> {
     let word = |action: &TriggerAction| match action {
         TriggerAction::StartRun { job, attempt: 1 } => format!("start {}", job.table()),
@@ -87,7 +87,7 @@ fn a_cancelled_trigger_waits_for_what_runs_and_starts_no_more() {
         ["cancel j00", "cancelled j01", "cancel j02"]
     );
     assert_eq!(words(&trigger.apply(TriggerEvent::CancelRequested, now())), Vec::<String>::new());
-    // It was committed before the request reached it.
+    // It committed before the request arrived.
     assert_eq!(words(&trigger.apply(finished(0, RunOutcome::Succeeded), now())), ["succeeded j00"]);
     assert_eq!(words(&trigger.apply(finished(2, RunOutcome::Cancelled), now())), ["cancelled j02", "exit 130"]);
     assert_eq!(trigger.exit(), Some(TriggerExit::Cancelled));
@@ -147,7 +147,7 @@ fn an_attempt_that_was_cut_off_counts() {
 fn a_run_that_may_end_better_is_tried_again_after_a_while() {
     let mut trigger = trigger(&[&[], &[0], &[]], 1);
     trigger.apply(TriggerEvent::Started, now());
-    // Its place is free for another job meanwhile.
+    // Another job may use its slot meanwhile.
     assert_eq!(words(&trigger.apply(finished(0, BUSY), now())), ["postpone j00 2", "start j02"]);
     assert_eq!(words(&trigger.apply(finished(2, RunOutcome::Succeeded), now())), ["succeeded j02"]);
     let until = trigger.wake_at().unwrap();
@@ -193,14 +193,14 @@ fn a_run_without_progress_is_stopped_and_tried_again() {
     assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(89))), Vec::<String>::new());
     assert_eq!(trigger.wake_at(), Some(after(90)));
     assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(90))), ["stop j00 NoProgress"]);
-    // Asked once, and awaited: nothing is told before it ended.
+    // Requested once, then awaited: nothing is recorded before it has ended.
     assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(300))), Vec::<String>::new());
     assert_eq!(trigger.wake_at(), None);
     let actions = trigger.apply(finished(0, RunOutcome::Cancelled), after(301));
     assert_eq!(words(&actions), ["postpone j00 2"]);
     assert!(matches!(actions[0], TriggerAction::Postpone { stopped: Some(StopReason::NoProgress), .. }));
     assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(302))), ["start j00 again, 2"]);
-    // It was about to commit when it was stopped.
+    // It was about to commit when the stop was requested.
     trigger.apply(TriggerEvent::Tick, after(400));
     assert_eq!(words(&trigger.apply(finished(0, RunOutcome::Succeeded), after(401))), ["succeeded j00", "exit 0"]);
 }
@@ -219,7 +219,7 @@ fn a_run_that_takes_too_long_ends_for_good() {
     assert!(matches!(actions[0], TriggerAction::Record { stopped: Some(StopReason::TimedOut), .. }));
 }
 
-/// The time of a run is that of all its attempts.
+/// The time limit of a run covers all its attempts.
 #[test]
 fn no_attempt_starts_when_the_time_of_the_run_is_up() {
     let mut trigger = trigger(&[&[]], 1);
@@ -243,7 +243,7 @@ fn edges() -> impl Strategy<Value = Vec<BTreeSet<usize>>> {
     })
 }
 
-/// What a trigger has told so far, and whether it may.
+/// The trigger's actions so far, to check them against its rules.
 #[derive(Default)]
 struct Told {
     running: Vec<TableName>,
@@ -310,13 +310,13 @@ proptest! {
                 continue;
             }
             let job = told.running.remove(choice.index(told.running.len()));
-            // Most runs succeed, or no run would get far.
+            // Most runs succeed; otherwise histories would be short.
             let outcome = OUTCOMES.get(*kind).copied().unwrap_or(RunOutcome::Succeeded);
             let finished = TriggerEvent::RunFinished { job, outcome };
             let actions = trigger.apply(finished.clone(), clock);
             let restarted = actions.iter().any(|action| matches!(action, TriggerAction::StartRun { .. }));
             told.take(actions, &edges)?;
-            // The same event again is no event, unless the run runs again.
+            // A duplicate event is ignored, unless the run has restarted.
             if !restarted {
                 prop_assert_eq!(trigger.apply(finished, clock), vec![]);
             }

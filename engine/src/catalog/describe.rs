@@ -1,4 +1,4 @@
-//! A table's newest version, as a catalog wants to know it. Its files are not looked at.
+//! Describes a table's newest version for a catalog. Does not read its files.
 
 use delta_kernel::schema::StructField;
 use deltalake_core::kernel::Snapshot as DeltaSnapshot;
@@ -7,7 +7,7 @@ use pulse_core::{Error, Result};
 use super::{CatalogColumn, TableDescription, hive_type};
 use crate::table::Table;
 
-/// None when no table lies there.
+/// `None` if there is no table.
 ///
 /// # Errors
 /// `Data` for a broken log, `Unavailable` when the store does not answer.
@@ -17,7 +17,7 @@ pub async fn describe(table: &Table) -> Result<Option<TableDescription>> {
     }
     let doing = table.doing("read the log of");
     let delta = DeltaSnapshot::try_new(table.log().as_ref(), None).await.map_err(|e| table.broken(&doing, e))?;
-    // The accessors of id and schema's text are private; their JSON is the protocol's own.
+    // The accessors of the id and the schema text are private; their JSON is the protocol's own.
     let metadata = serde_json::to_value(delta.metadata())
         .map_err(|e| Error::internal(format!("{doing}: metadata is always JSON")).with_source(e))?;
     let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
@@ -39,7 +39,7 @@ fn column(field: &StructField) -> CatalogColumn {
     CatalogColumn { name: field.name().to_lowercase(), kind: hive_type(field.data_type()) }
 }
 
-/// Other readers know one name of S3.
+/// Other readers know only the scheme `s3`.
 fn location(url: &str) -> String {
     url.strip_prefix("s3a://").map_or_else(|| url.to_owned(), |rest| format!("s3://{rest}"))
 }

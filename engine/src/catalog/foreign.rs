@@ -1,4 +1,4 @@
-//! Tables that others have registered in a catalog: where they lie, and whether they are Delta tables.
+//! External tables registered in a catalog: their locations, and whether they are Delta tables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use async_trait::async_trait;
 use pulse_core::{Error, Result};
 
-/// What a catalog says of a table of others.
+/// A catalog's entry of an external table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForeignEntry {
     pub location: String,
@@ -15,25 +15,25 @@ pub struct ForeignEntry {
     pub parameters: BTreeMap<String, String>,
     /// Parameters of the table's reader, by name.
     pub serde_parameters: BTreeMap<String, String>,
-    /// Names of classes of Hive.
+    /// Class names of Hive.
     pub input_format: String,
     pub partition_by: Vec<String>,
 }
 
-/// A registry in which others keep tables, such as Glue's.
+/// A registry of external tables, such as Glue's.
 #[async_trait]
 pub trait ForeignCatalog: fmt::Debug + Send + Sync {
-    /// `None` when it does not know the table.
+    /// `None` if the table is not registered.
     ///
     /// # Errors
     /// By kind: `Invalid` for missing rights, `Unavailable` when the catalog does not answer.
     async fn entry(&self, database: &str, table: &str) -> Result<Option<ForeignEntry>>;
 }
 
-/// The folder of the Delta table that `entry` is of. `name` is what the catalog calls the table.
+/// The folder of the Delta table of `entry`. `name` is the table's name in the catalog.
 ///
 /// # Errors
-/// `Invalid` for an entry of something else, with what to declare instead.
+/// `Invalid` for an entry that is not a Delta table, with what to declare instead.
 pub fn delta_location(name: &str, entry: &ForeignEntry) -> Result<String> {
     let refused = |what: &str, remedy: &str| Err(Error::invalid(format!("Glue's `{name}` {what}; {remedy}")));
     if entry.kind.eq_ignore_ascii_case("VIRTUAL_VIEW") {
@@ -54,7 +54,7 @@ pub fn delta_location(name: &str, entry: &ForeignEntry) -> Result<String> {
             );
         }
     }
-    // Spark's entries say it there, and have a place of no meaning beside.
+    // Spark's entries have the location there, and a meaningless one in the usual place.
     let path = entry.serde_parameters.get("path").filter(|path| !path.is_empty());
     let location = path.unwrap_or(&entry.location);
     if entry.input_format.ends_with("SymlinkTextInputFormat") {

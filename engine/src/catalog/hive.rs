@@ -1,4 +1,4 @@
-//! Types in Hive's words, which Glue, Athena and Redshift use.
+//! Hive's type names, which Glue, Athena and Redshift use.
 
 use delta_kernel::schema::{DataType, PrimitiveType};
 
@@ -15,7 +15,7 @@ pub fn hive_type(data_type: &DataType) -> String {
                 .collect();
             format!("struct<{}>", fields.join(","))
         }
-        // We write none; what others wrote is not to be taken for something that it is not.
+        // We write none, and must not present what others wrote as another type.
         DataType::Variant(_) => "binary".to_owned(),
     }
 }
@@ -34,7 +34,7 @@ fn primitive_type(primitive: &PrimitiveType) -> String {
         PrimitiveType::Date => "date",
         PrimitiveType::Timestamp | PrimitiveType::TimestampNtz => "timestamp",
         PrimitiveType::Decimal(decimal) => return format!("decimal({},{})", decimal.precision(), decimal.scale()),
-        // The protocol grows; Delta's own word is the best guess.
+        // For types that a newer protocol adds, Delta's own name is the best guess.
         other => return other.to_string(),
     }
     .to_owned()
@@ -46,7 +46,7 @@ mod tests {
 
     use super::hive_type;
 
-    /// The table of types in the documentation of Athena for Delta tables.
+    /// From the type table in Athena's documentation of Delta tables.
     #[test]
     fn types_are_named_as_athena_names_them() {
         let decimal = DataType::decimal(38, 9).unwrap();

@@ -1,4 +1,4 @@
-//! Where others find the lake's tables. A table is what its log says; a catalog repeats some of it for whoever looks there.
+//! Catalogs in which other tools find the lake's tables. The log defines a table; a catalog repeats a part of it.
 
 mod describe;
 mod foreign;
@@ -17,16 +17,16 @@ pub use foreign::{ForeignCatalog, ForeignEntry, delta_location};
 pub use hive::hive_type;
 pub use reconcile::{Finding, Gone, findings, mend};
 
-/// What a catalog says of a table: its newest version when this was made.
+/// A catalog's description of a table: its newest version at the time of the description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableDescription {
     pub name: TableName,
-    /// `s3://bucket/path/`, with the slash at its end.
+    /// `s3://bucket/path/`, with the trailing slash.
     pub location: String,
-    /// Of the table in its log: another one when it was removed and made anew.
+    /// The table's id in its log, which changes when the table is recreated.
     pub table_id: String,
     pub version: u64,
-    /// Columns that lie in the files, in the table's order.
+    /// Columns stored in the files, in the table's order.
     pub columns: Vec<CatalogColumn>,
     pub partition_by: Vec<CatalogColumn>,
     /// As in the log.
@@ -37,11 +37,11 @@ pub struct TableDescription {
 pub struct CatalogColumn {
     /// In lower case: catalogs fold it.
     pub name: String,
-    /// In Hive's words, such as `decimal(10,2)`.
+    /// Hive's name, such as `decimal(10,2)`.
     pub kind: String,
 }
 
-/// What became of a table's registration.
+/// Outcome of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registered {
     Unchanged,
@@ -52,11 +52,11 @@ pub enum Registered {
 /// How a catalog's entry and the table differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// The catalog does not know the table.
+    /// The table is not registered.
     Missing,
-    /// Something that readers go by, such as ``column `close` is float, the table has double``.
+    /// Something that readers rely on differs, such as ``column `close` is float, the table has double``.
     Wrong(Vec<String>),
-    /// Only the number of the version; readers look into the log for it.
+    /// Only the version number differs; readers take it from the log.
     Behind { registered: u64 },
 }
 
@@ -73,37 +73,37 @@ impl fmt::Display for Difference {
 /// A registry of tables, such as Glue's.
 #[async_trait]
 pub trait Catalog: fmt::Debug + Send + Sync {
-    /// What is different; none when nothing is.
+    /// The difference; `None` if there is none.
     ///
     /// # Errors
     /// By kind: `Invalid` for missing rights or databases, `Unavailable` when the catalog does not answer.
     async fn difference(&self, table: &TableDescription) -> Result<Option<Difference>>;
 
-    /// Makes the entry what the table is. An entry of a later version is left alone.
+    /// Updates the entry to match the table, unless it is of a later version.
     ///
     /// # Errors
-    /// As [`Self::difference`], and `Conflict` when others change the entry again and again.
+    /// As [`Self::difference`], and `Conflict` when concurrent changes of the entry exhaust the attempts.
     async fn register(&self, table: &TableDescription) -> Result<Registered>;
 
-    /// Entries of tables that lie in these folders of layers, with their locations; those of others are left out.
+    /// Entries of tables in these folders of layers, with their locations; entries of other lakes are left out.
     ///
     /// # Errors
     /// As [`Self::difference`].
     async fn registrations(&self, layers: &BTreeMap<String, String>) -> Result<BTreeMap<TableName, String>>;
 
-    /// Forgets a table; its data is not touched.
+    /// Removes a table's entry; its data is not touched.
     ///
     /// # Errors
     /// As [`Self::difference`].
     async fn remove(&self, table: &TableName) -> Result<()>;
 
-    /// False when the lake itself is the catalog, and there is nothing to do.
+    /// False if the lake itself is the catalog, so there is nothing to register.
     fn keeps_entries(&self) -> bool {
         true
     }
 }
 
-/// The lake is its own catalog: tables are the folders that hold a log.
+/// The lake as its own catalog: tables are the folders with a log.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LocalCatalog;
 

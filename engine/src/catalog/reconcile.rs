@@ -1,4 +1,4 @@
-//! A whole lake against a catalog.
+//! Compares a whole lake with a catalog.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,7 +19,7 @@ pub enum Finding {
         table: Box<TableDescription>,
         difference: Difference,
     },
-    /// Registered, and no table lies there.
+    /// Registered, but the table does not exist.
     Gone {
         name: TableName,
         location: String,
@@ -34,7 +34,7 @@ impl Finding {
         }
     }
 
-    /// Whether somebody who goes by the catalog is misled.
+    /// Whether readers that rely on the catalog are misled.
     pub fn misleads(&self) -> bool {
         match self {
             Self::Same { .. } => false,
@@ -57,7 +57,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Every table of the lake, and every entry below it of these layers and of those that the lake has; by name.
+/// Findings for every table of the lake, and for every entry of these layers and of the lake's own; sorted by name.
 ///
 /// # Errors
 /// By kind, when the lake or the catalog cannot be read.
@@ -85,24 +85,24 @@ pub async fn findings(catalog: &dyn Catalog, lake: &Lake, layers: &[&str]) -> Re
     Ok(findings)
 }
 
-/// What becomes of entries whose table is gone.
+/// How to treat entries whose table is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gone {
     Keep,
     Remove,
 }
 
-/// Makes the catalog say what was found; none when there was nothing to do.
+/// Repairs the catalog's entry; `None` if there was nothing to do.
 ///
 /// # Errors
-/// By kind, when the catalog refuses.
+/// By kind, when the catalog refuses the change.
 pub async fn mend(catalog: &dyn Catalog, finding: &Finding, gone: Gone) -> Result<Option<&'static str>> {
     match (finding, gone) {
         (Finding::Same { .. }, _) => Ok(None),
         (Finding::Different { table, .. }, _) => Ok(match catalog.register(table).await? {
             Registered::Created => Some("registered"),
             Registered::Updated => Some("updated"),
-            // Somebody else was faster.
+            // Another process was faster.
             Registered::Unchanged => None,
         }),
         (Finding::Gone { .. }, Gone::Keep) => Ok(None),

@@ -85,6 +85,7 @@ async fn a_scan_of_files_arrives_with_its_groups() {
         size: 100,
         fingerprint: Fingerprint::Content(7),
         captures: [("symbol".to_owned(), symbol.to_owned())].into(),
+        fault: None,
     };
     let options = ScanOptions {
         store_url: datafusion::execution::object_store::ObjectStoreUrl::parse("file:///").unwrap(),

@@ -47,6 +47,7 @@ use std::sync::Arc;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{ScalarUDF, WindowUDF};
 
+use crate::bounded;
 use crate::checked;
 use crate::one_nan::one_nan;
 
@@ -84,6 +85,12 @@ pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
     registered.extend(scalars.into_iter().filter(|function| is_free(function.name(), function.aliases())));
     registered.extend(scalar_functions());
     registered.push(one_nan());
+    registered.extend(bounded::functions());
+    for function in registered.iter_mut() {
+        if let Some(limited) = bounded::bounded(function) {
+            *function = limited;
+        }
+    }
     let registered = builder.aggregate_functions().get_or_insert_default();
     registered.extend(aggregates.into_iter().filter(|function| is_free(function.name(), function.aliases())));
     let registered = builder.window_functions().get_or_insert_default();

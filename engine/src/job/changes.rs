@@ -1,4 +1,4 @@
-//! The rows of a source that a run has to see, as plans: nothing is read here.
+//! Plans for the rows of a source that a run must see. Reads no data.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 use crate::table::{DataFile, Snapshot};
 
-/// How much more often a row came than it went.
+/// How many more times a row was added than removed.
 const NET_COUNT: &str = "_pulse_net_count";
 
 /// The state of a source that a plan reads.
@@ -28,7 +28,7 @@ pub(super) enum State {
     Before,
 }
 
-/// The source as the query sees it.
+/// The source as the query sees it: whole, or restricted to changed groups.
 pub(super) fn visible(
     all: &Pinned,
     pinned: &PinnedTable,
@@ -38,7 +38,7 @@ pub(super) fn visible(
     let scan = |files: Vec<DataFile>| of_files(pinned, files, target_bytes);
     let snapshot = snapshot(pinned, state)?;
     let changed = changed_together(all, pinned);
-    // A query by interval sees all rows, and takes those of the interval itself.
+    // A query with intervals sees all rows and filters by interval itself.
     if all.mode != Mode::Incremental || changed.is_empty() || !all.plan.intervals().is_empty() {
         return Ok(Arc::new(scan(snapshot.files.clone())));
     }
@@ -58,7 +58,7 @@ pub(super) fn visible(
     let alone = changed.len() == 1 && removed.is_empty() && pinned.read.lookback.is_none();
     let only_added = candidates.iter().all(|file| added.iter().any(|added| added.key() == file.key()));
     if state == State::Now && alone && candidates.len() == added.len() && only_added {
-        // No other file can hold a row of the changed groups.
+        // No other file can have a row of the changed groups.
         return Ok(Arc::new(scan(added)));
     }
     let rows = LogicalPlanBuilder::scan("source", provider_as_source(Arc::new(scan(candidates))), None);
@@ -78,8 +78,8 @@ pub(super) fn visible(
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-/// Changed sources whose groups are this source's too: those that are read by the same columns, or itself. All of them show
-/// the query the same groups, or a join of two would lack the partners of changed rows.
+/// Changed sources that share this source's `by` columns, or the source itself. They must expose the same groups, or
+/// joins would miss matches.
 fn changed_together<'a>(all: &'a Pinned, pinned: &'a PinnedTable) -> Vec<&'a PinnedTable> {
     if pinned.read.read == Read::All {
         return Vec::new();
@@ -91,7 +91,7 @@ fn changed_together<'a>(all: &'a Pinned, pinned: &'a PinnedTable) -> Vec<&'a Pin
     all.tables.values().filter(is_same).filter(|other| other.changed()).collect()
 }
 
-/// Distinct values of the `by` columns in all rows that came or went in these sources.
+/// Distinct values of the `by` columns in all rows added to or removed from these sources.
 fn groups_of(changed: &[&PinnedTable], by: &[String], target_bytes: u64) -> Result<LogicalPlan> {
     let failed = |e| from_datafusion("plan the changed groups", e);
     let mut plans = changed.iter().map(|pinned| changed_groups(pinned, target_bytes));
@@ -120,7 +120,7 @@ fn snapshot(pinned: &PinnedTable, state: State) -> Result<&Snapshot> {
     }
 }
 
-/// Distinct values of the `by` columns in rows that came or went; rows that were only moved do not count.
+/// Distinct values of the `by` columns in added or removed rows; rows that only moved to another file do not count.
 pub(super) fn changed_groups(pinned: &PinnedTable, target_bytes: u64) -> Result<LogicalPlan> {
     let failed = |e| from_datafusion(&format!("plan the changes of table {}", pinned.table.name()), e);
     let scan = |name: &str, files: Vec<DataFile>| {
@@ -146,8 +146,8 @@ pub(super) fn changed_groups(pinned: &PinnedTable, target_bytes: u64) -> Result<
         .map_err(failed)
 }
 
-/// Rows that are more or less often in one plan than in the other. They are counted and not joined: counting spills, and takes NaN for
-/// equal to itself.
+/// Rows whose counts in the two plans differ. Counts instead of joining: counting can spill, and treats NaN as equal to
+/// itself.
 fn difference(added: LogicalPlan, removed: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
     let columns: Vec<String> = added.schema().fields().iter().map(|field| field.name().clone()).collect();
     let columns = || columns.iter().map(ident);
@@ -161,7 +161,7 @@ fn difference(added: LogicalPlan, removed: LogicalPlan) -> datafusion::error::Re
         .build()
 }
 
-/// Range of a `by` column over the changed files; columns without statistics have none, and those with nulls neither.
+/// Value range of a `by` column over the changed files. Columns without statistics or with nulls have none.
 type Bounds = Vec<(String, ScalarValue, Option<ScalarValue>)>;
 
 fn bounds(pinned: &PinnedTable, changed: &[&PinnedTable]) -> Bounds {
@@ -198,7 +198,7 @@ fn minus_days(value: &ScalarValue, days: u32) -> Option<ScalarValue> {
     }
 }
 
-/// None as soon as one file's bound is unknown.
+/// `None` if any file's bound is unknown.
 fn extreme(mut values: impl Iterator<Item = Option<ScalarValue>>, wanted: std::cmp::Ordering) -> Option<ScalarValue> {
     values.try_fold(None, |best: Option<ScalarValue>, value| {
         let value = value?;

@@ -1,4 +1,4 @@
-//! Expectations: outcomes from what the sink counted, and checks of the table on the staged files.
+//! Evaluates expectations: from the sink's counts, and by checks of the table on the staged files.
 
 use chrono::{DateTime, Utc};
 use pulse_core::manifest::{OnFail, Rows, Unique};
@@ -13,19 +13,19 @@ use super::report::Staged;
 use super::{Workbench, evidence, fresh, refers};
 use crate::source::delta::DeltaScan;
 
-/// What a run is about to commit.
+/// The data that a run is about to commit.
 pub(super) struct Written<'a> {
     pub(super) staged: &'a Staged,
     /// The new rows.
     pub(super) scan: &'a DeltaScan,
-    /// Rows that stay in the table beside them.
+    /// Rows that remain in the table.
     pub(super) kept: &'a DeltaScan,
     pub(super) referred: &'a Referred,
-    /// Rows that stay may have the key of a new one, although the sink replaces rows by keys.
+    /// Remaining rows may have the key of a new one, although the sink replaces rows by keys.
     pub(super) keys_may_meet: bool,
 }
 
-/// One outcome an expectation, in the manifest's order.
+/// One outcome per expectation, in the manifest's order.
 pub(super) async fn outcomes(
     bench: &Workbench,
     job: &Job,
@@ -41,7 +41,7 @@ pub(super) async fn outcomes(
             (judged, row_checks.next().copied().unwrap_or_default())
         } else if let Some(unique) = &expectation.unique {
             let repeated = repeated(bench, job, place, unique, written).await?;
-            // Others are among the written rows.
+            // Other repeated rows are among the written ones.
             let left_out = if expectation.removes_rows() { repeated } else { 0 };
             (staged.total.rows_written + left_out, repeated)
         } else if let Some(refers) = &expectation.refers {
@@ -68,7 +68,7 @@ pub(super) async fn outcomes(
     Ok(outcomes)
 }
 
-/// Rows that repeat another in the unique columns: as the sink counted them, or as the written files show.
+/// Rows that repeat another in the unique columns, as counted by the sink or found in the written files.
 async fn repeated(bench: &Workbench, job: &Job, place: usize, unique: &Unique, written: &Written<'_>) -> Result<u64> {
     let expectation = &job.manifest.expect[place];
     let total = &written.staged.total;
@@ -102,7 +102,7 @@ async fn repeated(bench: &Workbench, job: &Job, place: usize, unique: &Unique, w
     Ok(within + Groups::met_again(name, written.scan, &kept, columns)?.count(bench).await?)
 }
 
-/// What to say when an expectation forbids the commit.
+/// The message when an expectation forbids the commit.
 pub(super) fn refusal(job: &Job, outcomes: &[ExpectationOutcome]) -> Option<String> {
     let failed = || outcomes.iter().filter(|outcome| outcome.on_fail == OnFail::Fail && outcome.failed > 0);
     let counts: Vec<String> = failed()

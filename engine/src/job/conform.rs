@@ -1,4 +1,4 @@
-//! Types of tables: what a query yields, in types that Delta has.
+//! Converts the types of a query's columns to types that Delta has.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use super::wall_clock::wall_clocks;
 use crate::error::from_datafusion;
 use crate::source::file::is_of_rejected_lines;
 
-/// What a stamp without a zone is.
+/// The meaning of a timestamp without a zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stamps {
-    /// An instant in UTC, as functions that yield such a type mean it.
+    /// An instant in UTC, as intended by functions that yield such a type.
     InUtc,
-    /// What a wall clock showed, as a source declares it.
+    /// A wall-clock time, as declared by a source.
     OfWallClocks,
 }
 
-/// The type a column has in a table; none when Delta has none that holds its values.
+/// The type of a column in a table; `None` if no Delta type can hold its values.
 pub fn normalized(data_type: &DataType, stamps: Stamps) -> Option<DataType> {
     let normalized = |data_type: &DataType| normalized(data_type, stamps);
     let part = |name: &str, field: &Field| Some(Field::new(name, normalized(field.data_type())?, true));
@@ -40,7 +40,7 @@ pub fn normalized(data_type: &DataType, stamps: Stamps) -> Option<DataType> {
         }
         DataType::Timestamp(_, _) => Some(DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
         DataType::Dictionary(_, values) => normalized(values),
-        // The parts of a nested column have the names that Delta gives them.
+        // The fields of a nested column have the names that Delta gives them.
         DataType::List(item)
         | DataType::LargeList(item)
         | DataType::FixedSizeList(item, _)
@@ -70,8 +70,8 @@ pub fn normalized(data_type: &DataType, stamps: Stamps) -> Option<DataType> {
     }
 }
 
-/// The condition with every NaN of a column as tables keep it: greater than all numbers. A processor may give it a sign that makes it
-/// less than all.
+/// Canonicalizes every NaN of the condition's columns, so that NaN is greater than all numbers. A processor may give it
+/// a sign that makes it less than all.
 pub(super) fn nan_is_greatest(condition: Expr, schema: &DFSchema) -> datafusion::error::Result<Expr> {
     let replaced = condition.transform_up(|expression| {
         let Expr::Column(column) = &expression else { return Ok(Transformed::no(expression)) };
@@ -85,7 +85,7 @@ pub(super) fn nan_is_greatest(condition: Expr, schema: &DFSchema) -> datafusion:
     replaced.data()
 }
 
-/// The plan with every column in the table's type; columns of rejected lines stay as they are.
+/// Converts every column of the plan to the table's type, except the columns of rejected lines.
 pub(super) fn conformed(plan: LogicalPlan, job: &Job) -> Result<LogicalPlan> {
     let mut expressions = Vec::new();
     let mut same = true;

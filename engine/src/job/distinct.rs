@@ -1,5 +1,5 @@
-//! Whether a query's plan shows that no two of its rows agree in some columns. Pure, on plans; where the plan does not show it,
-//! rows may agree.
+//! Whether a query's plan proves that some columns are unique in its rows. Pure, on plans; without a proof, rows may be
+//! equal.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use pulse_core::sql::RAW;
 
 use crate::source::file::{LINE, SOURCE_FILE};
 
-/// Places of columns in a plan's schema.
+/// Indices of columns in a plan's schema.
 type Places = BTreeSet<usize>;
 
-/// Whether the plan shows that no two rows agree in all of `columns`.
+/// Whether the plan proves that no two rows are equal in all of `columns`.
 pub(super) fn are_distinct(plan: &LogicalPlan, columns: &[String]) -> bool {
     contain_one_of(plan, columns, &keys(plan, &lines))
 }
 
-/// Whether `columns` name the file that a row was read from, so that rows of two files never agree in them.
+/// Whether `columns` identify the file of a row, so that rows of two files are never equal in them.
 pub(super) fn name_their_file(plan: &LogicalPlan, columns: &[String]) -> bool {
     contain_one_of(plan, columns, &keys(plan, &file))
 }
@@ -50,7 +50,7 @@ fn keys(plan: &LogicalPlan, leaf: &dyn Fn(&LogicalPlan) -> Option<Places>) -> Ve
     let below = |input: &LogicalPlan| keys(input, leaf);
     match plan {
         LogicalPlan::TableScan(scan) if is_of_files(scan) => leaf(plan).into_iter().collect(),
-        // It has one row at most.
+        // It has at most one row.
         LogicalPlan::EmptyRelation(_) => vec![Places::new()],
         LogicalPlan::SubqueryAlias(alias) => below(&alias.input),
         LogicalPlan::Filter(filter) => below(&filter.input),
@@ -74,13 +74,13 @@ pub(super) fn is_of_files(scan: &TableScan) -> bool {
     scan.table_name.schema() == Some(RAW)
 }
 
-/// Grouping sets yield a group several times.
+/// Grouping sets may yield a group several times.
 fn of_groups(aggregate: &Aggregate) -> Option<Places> {
     let plain = aggregate.group_expr.iter().all(|expression| !matches!(expression, Expr::GroupingSet(_)));
     plain.then(|| (0..aggregate.group_expr.len()).collect())
 }
 
-/// A key stays one while each of its columns goes through, under whatever name.
+/// A key remains one if each of its columns is projected, under any name.
 fn of_projection(projection: &Projection, keys: &[Places]) -> Vec<Places> {
     let origins: Vec<Option<usize>> =
         projection.expr.iter().map(|expression| shown_column(expression, &projection.input)).collect();
@@ -88,7 +88,7 @@ fn of_projection(projection: &Projection, keys: &[Places]) -> Vec<Places> {
     keys.iter().filter_map(|key| key.iter().map(target).collect()).collect()
 }
 
-/// The input's column that an expression shows, with a value for each of its values.
+/// The input column that an expression passes through injectively.
 pub(super) fn shown_column(expression: &Expr, input: &LogicalPlan) -> Option<usize> {
     match expression {
         Expr::Column(column) => input.schema().maybe_index_of_column(column),
@@ -102,7 +102,7 @@ pub(super) fn shown_column(expression: &Expr, input: &LogicalPlan) -> Option<usi
 }
 
 pub(super) fn keeps_values_apart(from: &DataType, to: &DataType) -> bool {
-    // The wall clock of another zone shows one time twice when it is set back.
+    // The wall clock of another zone shows a time twice when it is set back.
     let is_utc = |zone: &Option<Arc<str>>| zone.as_deref().is_none_or(|zone| zone == "UTC" || zone == "+00:00");
     match (from, to) {
         (DataType::Timestamp(from, zone), DataType::Timestamp(TimeUnit::Microsecond, other)) => {
@@ -128,7 +128,7 @@ fn of_join(join: &Join, left: Vec<Places>, right: Vec<Places>) -> Vec<Places> {
         JoinType::RightSemi | JoinType::RightAnti => right,
         JoinType::Inner | JoinType::Left | JoinType::Right => {
             let mut keys: Vec<Places> = pairs().collect();
-            // A row that has at most one partner comes at most once.
+            // A row with at most one match occurs at most once.
             keys.extend(left.iter().filter(|_| one_right && join.join_type != JoinType::Right).cloned());
             keys.extend(right.iter().filter(|_| one_left && join.join_type != JoinType::Left).cloned());
             keys
@@ -137,7 +137,7 @@ fn of_join(join: &Join, left: Vec<Places>, right: Vec<Places>) -> Vec<Places> {
     }
 }
 
-/// Columns of each side that must equal one of the other.
+/// Columns of each side that must equal a column of the other.
 fn joined_columns(join: &Join) -> (Places, Places) {
     let conjuncts = join.filter.iter().flat_map(|filter| split_conjunction(filter));
     let equal = conjuncts.filter_map(|expression| match expression {

@@ -1,4 +1,4 @@
-//! What a person needs to understand an expectation that failed and whose rows are in no quarantine: values, limits, sample rows.
+//! Explains a failed expectation whose rows are in no quarantine: values, limits, sample rows.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use super::replace::collect;
 use super::{Workbench, fresh};
 use crate::error::from_datafusion;
 
-/// Rows or keys that are shown.
+/// Number of rows or keys shown.
 const EXAMPLES: usize = 3;
 
-/// Lines for an expectation that failed. None where rows that failed are in the quarantine table, or were dropped as asked.
+/// Lines for a failed expectation. Empty if its rows are in the quarantine table, or were dropped as requested.
 pub(super) async fn of(
     bench: &Workbench,
     job: &Job,
@@ -36,14 +36,14 @@ pub(super) async fn of(
         Expectation { rows: Some(rows), .. } => Ok(vec![bounds(rows, written.staged.total.rows_written)]),
         _ => Ok(Vec::new()),
     };
-    // The expectation failed whether or not its rows can be shown.
+    // The expectation failed, even if its rows cannot be shown.
     found.unwrap_or_else(|error| {
         log::info!("{}: \"{}\": no examples: {error}", job.name, expectation.name);
         Vec::new()
     })
 }
 
-/// Rows among those that were written for which the condition does not hold.
+/// Written rows for which the condition does not hold.
 async fn rows(bench: &Workbench, job: &Job, check: &str, written: &Written<'_>) -> Result<Vec<String>> {
     let name = format!("{}: rows that fail", job.name);
     let failed = |e| from_datafusion(&name, e);

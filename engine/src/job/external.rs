@@ -1,4 +1,4 @@
-//! Tables that others write: where they lie, and which columns they have.
+//! External tables: their locations and columns.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,17 +23,17 @@ use crate::one_nan::{holds_float, one_nan};
 use crate::store::{Stores, folder_url};
 use crate::table::{Snapshot, Table};
 
-/// Objects of `metadata` that are looked at to see whether the table is an Iceberg table.
+/// Objects of `metadata` that are checked to find out whether the table is an Iceberg table.
 const LOOKED_AT: usize = 10_000;
 
-/// Columns of each table that others write, or why its log does not say them.
+/// Columns of each external table, or why its log does not have them.
 pub type ExternalSchemas = BTreeMap<TableName, Result<SchemaRef>>;
 
 impl Workbench {
     /// Returns a table that a query reads: one of the lake, or one that `[tables]` declares.
     ///
     /// # Errors
-    /// `Invalid` when it cannot lie where it is said to.
+    /// `Invalid` when its location is invalid.
     pub(super) async fn readable(&self, name: &TableName) -> Result<Table> {
         match self.project.external(name) {
             Some(declared) => external_table(self.lake.stores(), name, declared).await,
@@ -42,8 +42,8 @@ impl Workbench {
     }
 }
 
-/// The rows of a table that others write with every NaN as our tables keep it: greater than all numbers. Others store the sign that
-/// their processor gave it, by which a filter or a sort would tell one NaN from another.
+/// The rows of an external table with canonical NaN, as in our tables: greater than all numbers. Other writers keep the
+/// sign of their processor, by which a filter or a sort would distinguish NaNs.
 ///
 /// # Errors
 /// `Internal` when the table's columns cannot be selected.
@@ -70,8 +70,8 @@ pub(super) fn with_one_nan(name: &TableName, rows: Arc<dyn TableProvider>) -> Re
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-/// Reads the logs of the tables that others write and these jobs read, for checks before anything runs. The project has the values
-/// of its variables.
+/// Reads the logs of the external tables that these jobs read, for checks before anything runs. Variables in the
+/// project are replaced already.
 ///
 /// # Errors
 /// `Invalid` for a job that the project does not have.
@@ -93,10 +93,11 @@ pub async fn external_schemas(stores: &Stores, project: &Project, jobs: &[TableN
     Ok(schemas)
 }
 
-/// The table, wherever it is registered to lie.
+/// The table at its registered location.
 ///
 /// # Errors
-/// `Invalid` when a variable of its location has no value, or it cannot lie there; otherwise as [`Stores::registered`].
+/// `Invalid` when a variable of its location has no value, or the location is invalid; otherwise as
+/// [`Stores::registered`].
 pub(super) async fn external_table(stores: &Stores, name: &TableName, declared: &ExternalTable) -> Result<Table> {
     declared.check_location(name)?;
     let registered = match declared.glue_name() {
@@ -116,7 +117,7 @@ pub(super) async fn external_table(stores: &Stores, name: &TableName, declared: 
 /// Its newest version.
 ///
 /// # Errors
-/// `Invalid` when no Delta table lies there, otherwise as [`Table::snapshot`].
+/// `Invalid` when there is no Delta table, otherwise as [`Table::snapshot`].
 pub(super) async fn existing(table: &Table, declared: &ExternalTable) -> Result<Snapshot> {
     if let Some(snapshot) = table.snapshot(None).await? {
         return Ok(snapshot);
@@ -156,7 +157,7 @@ async fn is_iceberg(table: &Table) -> Result<bool> {
     Ok(false)
 }
 
-/// What a person should know of it.
+/// A warning for the user, if there is one.
 pub(super) fn warning(snapshot: &Snapshot, table: &Table) -> Option<String> {
     let message = || format!("{}: version {} at {} has no files", table.name(), snapshot.version, table.url());
     snapshot.files.is_empty().then(message)
@@ -188,7 +189,7 @@ mod tests {
         let context = SessionContext::new();
         let name: TableName = "external.t".parse().unwrap();
         context.register_table("t", with_one_nan(&name, rows).unwrap()).unwrap();
-        // As DuckDB and PostgreSQL have it: NaN is one value, greater than all others.
+        // As in DuckDB and PostgreSQL: NaN is one value, greater than all others.
         for (condition, wanted) in [
             ("x < 0", 0),
             ("x > 1", 3),

@@ -1,4 +1,4 @@
-//! A job's test: rows in, through the same planner and sink as a run, rows out.
+//! Runs a job's test: given rows pass through the same planner and sink as in a run and are compared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use arrow::json::{LineDelimitedWriter, ReaderBuilder};
+use arrow::json::LineDelimitedWriter;
 use chrono::{DateTime, NaiveDate};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
@@ -26,18 +26,19 @@ use crate::catalog::LocalCatalog;
 use crate::error::from_datafusion;
 use crate::execute::InProcess;
 use crate::landing::Databases;
+use crate::scratch::private;
 use crate::sink::quarantine_schema;
 use crate::source::delta::DeltaScan;
-use crate::source::file::file_source_schema;
+use crate::source::file::{Misfit, file_source_schema, literal_column};
 use crate::store::{Stores, folder_url};
 use crate::table::{CommitOptions, DataFile, Lake, Table};
 
 type Row = Map<String, Value>;
 
-/// Relative difference up to which two doubles are equal in a fixture.
+/// Relative tolerance for doubles in a fixture.
 const TOLERANCE: f64 = 1e-9;
 
-/// What differs from the fixture's expectation, a line each; nothing when it holds.
+/// The differences from the fixture's expectation, one per line; empty if it holds.
 ///
 /// # Errors
 /// `Invalid` when a given or expected row does not fit its table's columns.
@@ -51,7 +52,10 @@ pub async fn run_fixture(
     let sources = sources(project, job, fixture, schemas)?;
     let query = plan_query(state, job, &sources, fixture.interval()?.as_slice()).await?;
     let schema = table_schema(&query.plan, &query.columns)?;
-    let folder = tempfile::tempdir().map_err(|e| Error::unavailable("no temporary folder").with_source(e))?;
+    let folder = tempfile::Builder::new()
+        .permissions(private())
+        .tempdir()
+        .map_err(|e| Error::unavailable("no temporary folder").with_source(e))?;
     let bench = scratch(state, project, folder.path())?;
     let (table, quarantine) = (bench.lake.table(&job.name)?, bench.lake.table(&job.name.quarantine())?);
     let spec = sink_spec(job, &query, "test", &table, &quarantine);
@@ -60,12 +64,12 @@ pub async fn run_fixture(
         adds.iter().map(|add| DataFile::from_add(add, schema)).collect::<Vec<_>>()
     };
     let rows = read(&bench, &table, &schema, job.manifest.partition_by(), files(&staged.total.files, &schema)).await?;
-    let mut differences = compare(&typed(&fixture.expect, &schema, fixture)?, rows, fixture.partial, "table");
+    let mut differences = compare(&typed(&fixture.expect, &schema, fixture, "expect")?, rows, fixture.partial, "table");
     if let Some(expected) = &fixture.quarantine {
         let schema = quarantine_schema(&schema);
         let rows = read(&bench, &quarantine, &schema, &[], files(&staged.total.quarantine_files, &schema)).await?;
         let named: Vec<Vec<&String>> = expected.iter().map(|row| row.keys().collect()).collect();
-        let mut wanted = typed(expected, &schema, fixture)?;
+        let mut wanted = typed(expected, &schema, fixture, "quarantine")?;
         for (row, named) in wanted.iter_mut().zip(&named) {
             row.retain(|key, _| named.contains(&key));
         }
@@ -74,7 +78,7 @@ pub async fn run_fixture(
     Ok(differences)
 }
 
-/// A workbench whose lake is a folder that goes away.
+/// A workbench whose lake is a temporary folder.
 fn scratch(state: &SessionState, project: &Project, folder: &std::path::Path) -> Result<Workbench> {
     let url = folder_url(&folder.to_string_lossy(), folder)?;
     Ok(Workbench {
@@ -114,7 +118,8 @@ fn sources(
                 fixture.path, reference.name
             ))
         })?;
-        let batch = batch(fixture.given.get(&reference.name).unwrap_or(&none), &schema, fixture)?;
+        let rows = fixture.given.get(&reference.name).unwrap_or(&none);
+        let batch = batch(rows, &schema, fixture, &format!("given.\"{}\"", reference.name))?;
         let table =
             MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(|e| from_datafusion(&fixture.path, e))?;
         sources.insert(reference.name.clone(), Arc::new(table) as Arc<dyn TableProvider>);
@@ -122,31 +127,34 @@ fn sources(
     Ok(sources)
 }
 
-/// TOML rows as a batch: through JSON, whose reader knows how to type text.
-fn batch(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture) -> Result<RecordBatch> {
-    let wrong = |what: String| Error::invalid(format!("{}: {what}", fixture.path));
-    for row in rows {
+/// Converts TOML rows of the list `place` to a batch.
+fn batch(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture, place: &str) -> Result<RecordBatch> {
+    let wrong =
+        |row: usize, what: &str| Error::invalid(format!("{}: row {} of `{place}`: {what}", fixture.path, row + 1));
+    for (at, row) in rows.iter().enumerate() {
         if let Some(key) = row.keys().find(|key| schema.field_with_name(key).is_err()) {
-            return Err(wrong(format!("there is no column `{key}`")));
+            return Err(wrong(at, &format!("there is no column `{key}`")));
         }
     }
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let values: Vec<Option<Value>> = rows.iter().map(|row| row.get(field.name()).map(json)).collect();
+        columns.push(literal_column(field, &values)?.map_err(|Misfit { row, what }| {
+            wrong(row, &format!("{what}; write a value that the column holds exactly, or give the column another type"))
+        })?);
+    }
     let nullable: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-    let schema = Arc::new(Schema::new(nullable));
-    let mut decoder = ReaderBuilder::new(Arc::clone(&schema))
-        .with_batch_size(rows.len().max(1))
-        .build_decoder()
-        .map_err(|e| wrong(e.to_string()))?;
-    let rows: Vec<Row> =
-        rows.iter().map(|row| row.iter().map(|(key, value)| (key.clone(), json(value))).collect()).collect();
-    decoder.serialize(&rows).map_err(|e| wrong(e.to_string()))?;
-    let batch = decoder.flush().map_err(|e| wrong(e.to_string()))?;
-    Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(schema)))
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(nullable)), columns, &options)
+        .map_err(|e| Error::internal("a test's rows are no batch").with_source(e))
 }
 
 fn json(value: &toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::from(text.as_str()),
         toml::Value::Integer(number) => Value::from(*number),
+        // JSON has neither NaN nor infinity.
+        toml::Value::Float(number) if !number.is_finite() => Value::from(number.to_string()),
         toml::Value::Float(number) => Value::from(*number),
         toml::Value::Boolean(flag) => Value::from(*flag),
         toml::Value::Datetime(stamp) => Value::from(stamp.to_string()),
@@ -157,9 +165,9 @@ fn json(value: &toml::Value) -> Value {
     }
 }
 
-/// Expected rows in the form in which read rows come.
-fn typed(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture) -> Result<Vec<Row>> {
-    to_rows(&[batch(rows, schema, fixture)?])
+/// Converts expected rows to the form of the read ones.
+fn typed(rows: &[toml::Table], schema: &SchemaRef, fixture: &Fixture, place: &str) -> Result<Vec<Row>> {
+    to_rows(&[batch(rows, schema, fixture, place)?])
 }
 
 async fn read(
@@ -193,7 +201,7 @@ fn to_rows(batches: &[RecordBatch]) -> Result<Vec<Row>> {
         .map_err(|e| Error::internal("rows have no JSON").with_source(e))
 }
 
-/// A decimal has more digits than a number of JSON keeps.
+/// A decimal may have more digits than a JSON number keeps.
 fn decimals_as_text(batch: &RecordBatch) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
     let mut fields: Vec<FieldRef> = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
@@ -207,7 +215,7 @@ fn decimals_as_text(batch: &RecordBatch) -> std::result::Result<RecordBatch, arr
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
 }
 
-/// Pairs each expected row with one that came out; what is left over on either side differs.
+/// Pairs each expected row with an actual one; unpaired rows of either side are differences.
 fn compare(expected: &[Row], mut found: Vec<Row>, partial: bool, place: &str) -> Vec<String> {
     let whole = place == "table";
     let mut differences = Vec::new();
@@ -223,14 +231,14 @@ fn compare(expected: &[Row], mut found: Vec<Row>, partial: bool, place: &str) ->
     differences
 }
 
-/// Nulls are left out of JSON, so a column that is missing is null.
+/// Nulls are left out of JSON, so a missing column is null.
 fn agrees(expected: &Row, found: &Row, whole: bool) -> bool {
     let same = |key: &String, value: &Value| found.get(key).is_some_and(|other| equal(value, other));
     expected.iter().all(|(key, value)| same(key, value))
         && (!whole || found.keys().all(|key| expected.contains_key(key)))
 }
 
-/// Only doubles have a tolerance: whole numbers are equal or not, and decimals are texts.
+/// Only doubles have a tolerance: integers are compared exactly, and decimals are strings.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(one), Value::Number(other)) if one.is_f64() || other.is_f64() => {

@@ -1,4 +1,4 @@
-//! `fresh`: the newest value of a column, over the table as it would be committed. The statistics of files answer, where they do.
+//! `fresh`: the newest value of a column, over the table as it would be committed. Uses file statistics where possible.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 use crate::table::DataFile;
 
-/// Whether the column's newest value is young enough; a table without a value is not fresh.
+/// Whether the column's newest value is recent enough; a table without a value is not fresh.
 pub(super) async fn holds(
     bench: &Workbench,
     job: &Job,
@@ -63,7 +63,7 @@ fn newest(file: &DataFile, scan: &DeltaScan, column: &str) -> Option<DateTime<Ut
     file.max(column, schema.field_with_name(column).ok()?.data_type()).as_ref().and_then(instant)
 }
 
-/// Whether the file may have a value that its statistics do not show.
+/// Whether the file may have a value that its statistics do not cover.
 fn tells_nothing(file: &DataFile, scan: &DeltaScan, column: &str) -> bool {
     let is_empty = file.rows().is_some_and(|rows| file.null_count(column) == Some(rows));
     newest(file, scan, column).is_none() && !is_empty

@@ -1,5 +1,5 @@
-//! The grain: no two rows of what a run would commit agree in it, whatever the sink. Only what the run wrote is looked at, and
-//! of that only what nothing else has shown to be distinct.
+//! Checks the grain: no two rows of the table as it would be committed are equal in it, for any sink. Checks only rows
+//! that the run wrote, and only if nothing else has proven them distinct.
 
 use pulse_core::manifest::Sink;
 use pulse_core::project::Job;
@@ -14,11 +14,11 @@ use super::repeats::Groups;
 use super::replace::overlapping;
 use crate::source::delta::DeltaScan;
 
-/// Keys that an error shows.
+/// Number of keys that an error shows.
 const EXAMPLES: usize = 3;
 
 /// # Errors
-/// `Data` when rows agree in the grain, with the first keys and how many there are.
+/// `Data` when rows are equal in the grain, with the first keys and their number.
 pub(super) async fn check(
     bench: &Workbench,
     job: &Job,
@@ -45,25 +45,25 @@ pub(super) async fn check(
     Ok(())
 }
 
-/// Among which rows a run's new rows are known to be distinct in the grain.
+/// Among which rows the new rows of a run are known to be distinct in the grain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
     among_new: Among,
-    /// Those that stay in the table.
+    /// Also distinct from the rows that remain in the table.
     beside_kept: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Among {
     All,
-    /// Rows of one file are; those of two files need not be.
+    /// Among the rows of one file, but not those of different files.
     Files,
     Unknown,
 }
 
 fn seen(job: &Job, query: &JobQuery, written: &Written<'_>, outcomes: &[ExpectationOutcome]) -> Seen {
     let manifest = &job.manifest;
-    // What a check found to be distinct it compared with the rows that stay too; what it took out it did not.
+    // A check that found no repeats has compared new rows with remaining ones, too; one that removed repeats has not.
     let holds = |place: usize| outcomes.get(place).is_some_and(|outcome| outcome.failed == 0);
     let checked = manifest.stricter_than_grain().any(|(place, check)| !check.removes_rows() && holds(place));
     let taken_out = manifest.stricter_than_grain().any(|(_, check)| check.removes_rows());
@@ -75,7 +75,7 @@ fn seen(job: &Job, query: &JobQuery, written: &Written<'_>, outcomes: &[Expectat
         () if looked => Among::Files,
         () => Among::Unknown,
     };
-    // The rows of a file that is read again are replaced.
+    // Rows of a file that is read again are replaced.
     let of_other_files = || {
         matches!(manifest.sink, Sink::Append {})
             && !job.query.files().is_empty()
@@ -85,12 +85,12 @@ fn seen(job: &Job, query: &JobQuery, written: &Written<'_>, outcomes: &[Expectat
     Seen { among_new, beside_kept: checked || replaced || of_other_files() }
 }
 
-/// Whether the sink looked for neighbours that agree in the grain.
+/// Whether the sink looked for adjacent rows with equal grain.
 fn sink_looked(job: &Job) -> bool {
     job.manifest.orders_by(&job.manifest.grain) && job.manifest.stricter_than_grain().next().is_none()
 }
 
-/// Files whose rows may agree in the grain.
+/// Files that may have rows with equal grain.
 fn suspects(among: Among, grain: &[String], scan: &DeltaScan) -> DeltaScan {
     let files = match among {
         Among::All => Vec::new(),

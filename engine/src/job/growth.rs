@@ -1,5 +1,5 @@
-//! Whether rows that are only added to the sources can take a key out of a query's answer: then, and only then, the answer
-//! before has to be computed too. Pure, on plans; what it does not know it takes for something that can.
+//! Whether rows that are only added to the sources can remove a key from a query's result. Only then, the previous
+//! result must be computed too. Pure, on plans; unknown constructs count as if they could.
 
 use std::collections::HashSet;
 
@@ -10,14 +10,14 @@ use pulse_core::name::TableName;
 use super::query::JobQuery;
 use crate::sink::FailAction;
 
-/// True when each key that the query has yielded is yielded again after rows came to tables that are not in `fixed`.
+/// True if every key that the query yielded is still yielded after rows are added to tables outside `fixed`.
 pub(super) fn keeps_keys(query: &JobQuery, keys: &[String], fixed: &[&TableName]) -> bool {
     let removing = query.checks.iter().filter(|check| check.on_fail != FailAction::Count).map(|check| &check.column);
     let Some(moving) = moving(&query.plan, fixed) else { return false };
     keys.iter().chain(removing).all(|column| !moving.contains(column))
 }
 
-/// Columns whose values may become others in rows that stay; none when rows may go.
+/// Columns whose values may change in remaining rows; `None` if rows may disappear.
 fn moving(plan: &LogicalPlan, fixed: &[&TableName]) -> Option<HashSet<String>> {
     if is_fixed(plan, fixed) {
         return Some(HashSet::new());
@@ -78,7 +78,7 @@ fn moving(plan: &LogicalPlan, fixed: &[&TableName]) -> Option<HashSet<String>> {
     }
 }
 
-/// Whether the expression's value stays as it is in a row that stays.
+/// Whether the expression's value cannot change in a remaining row.
 fn rests(expression: &Expr, moving: &HashSet<String>) -> bool {
     let asks_elsewhere = expression.exists(|inner| {
         Ok(matches!(inner, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)))
@@ -94,7 +94,7 @@ fn unqualified(name: String) -> String {
     }
 }
 
-/// Whether nothing below reads a table to which rows came.
+/// Whether the plan reads no table to which rows were added.
 fn is_fixed(plan: &LogicalPlan, fixed: &[&TableName]) -> bool {
     let mut moves = false;
     let looked = plan.apply_with_subqueries(|node| {
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::sink::RowCheck;
 
-    /// Tables `t.moved` and `t.still` of the columns k, ts and v; rows came to the first.
+    /// Tables `t.moved` and `t.still` with the columns k, ts and v; rows were added to the first.
     fn keeps(sql: &str, checks: &[&str]) -> bool {
         let threads = tokio::runtime::Builder::new_current_thread().build().unwrap();
         threads.block_on(async {

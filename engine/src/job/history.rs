@@ -1,7 +1,8 @@
-//! Versions of keys: the history that follows from all rows of the query, and what becomes of a table that remembers.
+//! Histories of keys: computed from all rows of the query, or recorded by a table that remembers.
 //!
-//! Both are plans around the query, so that they run where the query runs. Every row of the query reaches the sink, which judges it
-//! and leaves out those that are no version. Rows that are rejected or taken out by a check have no part in a history.
+//! Both are plans around the query, so they run where the query runs. Every row of the query reaches the sink, which
+//! checks it and drops those that begin no version. Rows that are rejected or removed by a check are not part of a
+//! history.
 
 mod cover;
 mod cut;
@@ -30,34 +31,34 @@ use cut::cut;
 use record::record;
 pub(super) use record::{SystemTime, system_time};
 
-/// Columns of the plans; no column of a query may begin so.
+/// Columns that the plans add; no column of a query may begin with `__`.
 const OUT: &str = "__out";
 const GONE: &str = "__gone";
 const SINCE: &str = "__since";
 
-/// True where the row says since when it holds.
+/// True if the row has a start time.
 const HAS_TIME: &str = "__check_has_time";
-/// True where no other version of the key begins at the same time.
+/// True if no other version of the key begins at the same time.
 const ONE_VERSION: &str = "__check_one_version";
-/// True where the query yields one row of the key.
+/// True if the query yields one row for the key.
 const ONE_ROW: &str = "__check_one_row";
-/// True where the row begins a version. Others are dropped.
+/// True if the row begins a version. Other rows are dropped.
 const IS_VERSION: &str = "__check_is_version";
-/// True where the table does not hold the row yet. Others are dropped.
+/// True if the table does not have the row yet. Other rows are dropped.
 const IS_NEW: &str = "__check_is_new";
-/// False where the row is one of the table, closed.
+/// False for a row of the table that is closed.
 const OF_QUERY: &str = "__check_of_query";
 
-/// What a table that remembers is compared with.
+/// The state that a table that remembers is compared with.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recording {
     /// The time of the run.
     pub(super) at: DateTime<Utc>,
-    /// Rows of the table that hold now. None: there are none.
+    /// Rows of the table that hold now. `None` if there are none.
     pub(super) current: Option<LogicalPlan>,
 }
 
-/// The rows that the sink writes, from those of the query with its checks.
+/// The rows for the sink, derived from those of the query with its checks.
 ///
 /// # Errors
 /// `Invalid` when the manifest does not fit the query.
@@ -76,7 +77,7 @@ pub(super) async fn versions(
     }
 }
 
-/// The first check that a run must not survive, with how many rows broke it.
+/// The first violated check that fails the run, with its number of rows.
 pub(super) fn broken(query: &JobQuery, failed: &[u64]) -> Option<(&'static str, u64)> {
     [HAS_TIME, ONE_VERSION, ONE_ROW]
         .into_iter()
@@ -84,12 +85,12 @@ pub(super) fn broken(query: &JobQuery, failed: &[u64]) -> Option<(&'static str, 
         .find(|(_, rows)| *rows > 0)
 }
 
-/// Rows of the query that are left out because another row says the same.
+/// Number of query rows that are left out because they add no information.
 pub(super) fn left_out(query: &JobQuery, failed: &[u64]) -> u64 {
     count(query, failed, IS_VERSION) + count(query, failed, IS_NEW)
 }
 
-/// Rows that the sink got beside those of the query: those of the table that are closed.
+/// Number of rows that the sink got in addition to those of the query: rows of the table that are closed.
 pub(super) fn closed(query: &JobQuery, failed: &[u64]) -> u64 {
     count(query, failed, OF_QUERY)
 }
@@ -99,13 +100,13 @@ fn count(query: &JobQuery, failed: &[u64], column: &str) -> u64 {
     place.and_then(|place| failed.get(place)).copied().unwrap_or_default()
 }
 
-/// Columns that rows agree in which break a check; none when no other row is to blame.
+/// Columns in which rows are equal that violate a check; `None` if no other row is involved.
 pub(super) fn agreeing(job: &Job, check: &str) -> Option<Vec<String>> {
     let keys = job.manifest.sink.history()?.keys.iter().cloned();
     (check != HAS_TIME).then(|| keys.chain([VALID_FROM.to_owned()]).collect())
 }
 
-/// What to say when a check is broken: `count` rows, or keys where `examples` shows some.
+/// The error for a violated check: `count` rows, or keys if `examples` shows some.
 pub(super) fn refusal(job: &Job, check: &str, count: u64, examples: &[String]) -> Error {
     let Some(history) = job.manifest.sink.history() else { return Error::internal("a check of a history without one") };
     let keys = history.keys.join(", ");
@@ -132,9 +133,9 @@ struct Rows<'a> {
     job: &'a Job,
     history: &'a History,
     query: JobQuery,
-    /// All columns of the query, those that are not written included.
+    /// All columns of the query, including those that are not written.
     columns: Vec<String>,
-    /// Columns beside them: of checks and of rejected lines.
+    /// Additional columns: of checks and of rejected lines.
     beside: Vec<String>,
 }
 
@@ -178,7 +179,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Columns whose change makes a version.
+    /// Columns whose change begins a version.
     fn compared(&self) -> Result<Vec<String>> {
         if let Some(compare) = &self.history.compare {
             compare.iter().try_for_each(|column| self.data_type(column).map(|_| ()))?;
@@ -192,7 +193,7 @@ impl<'a> Rows<'a> {
         Ok(self.query.columns.iter().filter(|column| !left_out(column)).cloned().collect())
     }
 
-    /// SQL: the row is rejected, or a check takes it out.
+    /// SQL: the row is rejected, or removed by a check.
     fn is_out(&self) -> String {
         let reason = self.beside.iter().any(|name| name == REASON).then(|| format!("{} is not null", quoted(REASON)));
         let removing = self.query.checks.iter().filter(|check| check.on_fail != FailAction::Count);
@@ -227,7 +228,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// A check of the plan's own.
+/// A check that this plan adds.
 fn own_check(column: &str, on_fail: FailAction) -> RowCheck {
     RowCheck { name: column.to_owned(), column: column.to_owned(), on_fail }
 }
@@ -240,7 +241,7 @@ fn list(columns: &[String]) -> String {
     columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ")
 }
 
-/// SQL, with nulls as values. In parentheses, because `is distinct from` takes all that follows for its right side.
+/// SQL, with nulls as values. In parentheses, because `is distinct from` takes everything after it as its right side.
 fn differ(left: &str, right: &str) -> String {
     format!("({left} is distinct from {right})")
 }
@@ -249,14 +250,14 @@ fn any(conditions: Vec<String>) -> String {
     if conditions.is_empty() { "false".to_owned() } else { format!("({})", conditions.join(" or ")) }
 }
 
-/// Of the rows of one key.
+/// A window over the rows of one key.
 struct Window {
     partition: Vec<String>,
     order: Vec<String>,
 }
 
 impl Window {
-    /// Rows that agree in all of `order` are interchangeable.
+    /// Rows that are equal in all of `order` are interchangeable.
     fn new(keys: &[String], leading: &[&str], compared: &[String], columns: &[String]) -> Self {
         let mut order: Vec<String> = leading.iter().map(|column| (*column).to_owned()).collect();
         for column in compared.iter().chain(columns) {
@@ -267,7 +268,7 @@ impl Window {
         Self { partition: std::iter::once(OUT.to_owned()).chain(keys.iter().cloned()).collect(), order }
     }
 
-    /// Only of rows that agree in this column too.
+    /// Restricts it to rows that are also equal in this column.
     fn with(mut self, column: &str) -> Self {
         self.partition.push(column.to_owned());
         self
@@ -278,7 +279,7 @@ impl Window {
     }
 }
 
-/// Rows of a plan that hold: `until` is null.
+/// The rows that hold now: `until` is null.
 pub(super) fn holding(plan: LogicalPlan, until: &str) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(plan)
         .filter(ident(until).is_null())

@@ -1,5 +1,5 @@
-//! Whether a run that reads only what changed leaves the table that a run over everything would: a proof over the query's plan and
-//! the sink, for the sources that changed. What it does not prove is read whole.
+//! Whether a run that reads only the changes leaves the same table as a run over everything: a proof over the query's
+//! plan and the sink, for the changed sources. Without a proof, all rows are read.
 
 mod additive;
 
@@ -11,24 +11,24 @@ use pulse_core::project::Job;
 use self::additive::{Names, Obstacle, Parts, Rows};
 use super::query::JobQuery;
 
-/// Which rows of the table give way to those of an increment. It matters to a sink that replaces rows by keys.
+/// Which rows of the table an increment replaces. Relevant for sinks that replace rows by keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Increment {
-    /// Rows with the keys that the changed groups yield and yielded: rows of a key are all of one group.
+    /// Rows with the keys that the changed groups yield and yielded: all rows of a key are in one group.
     #[default]
     Keys,
-    /// Rows with the keys that the changed groups yielded. Another group may yield the same key, and then two rows have it.
+    /// Rows with the keys that the changed groups yielded. If another group may yield the same key, two rows have it.
     FormerKeys,
-    /// None: the query yields further rows.
+    /// None: the query only adds rows.
     Nothing,
-    /// Rows with the keys of new ones, unless they are later than these: the query yields further rows, and one of a key stays.
+    /// Rows with the keys of new ones, unless they are later: the query only adds rows, and one row per key is kept.
     Earlier,
 }
 
-/// The increment of a job when these sources changed, as `layer.table`.
+/// The increment of a job when these sources (`layer.table`) changed.
 ///
 /// # Errors
-/// Why it is not proven, with what would do.
+/// Why it is not proven, with the remedy.
 pub(super) fn increment(job: &Job, query: &JobQuery, changed: &BTreeSet<String>) -> Result<Increment, String> {
     let manifest = &job.manifest;
     let Some(parts) = parts(manifest, changed) else {
@@ -48,7 +48,7 @@ pub(super) fn increment(job: &Job, query: &JobQuery, changed: &BTreeSet<String>)
     })
 }
 
-/// What an author should know: of each source that is read by changes, why its changes are not read alone.
+/// For the author: for each source with `read = "changed"`, why its changes alone do not suffice.
 pub(super) fn unproven(job: &Job, query: &JobQuery) -> BTreeSet<String> {
     if job.manifest.interval.is_some() || job.manifest.sink == (Sink::Overwrite {}) {
         return BTreeSet::new();
@@ -61,7 +61,8 @@ fn by_changes(manifest: &Manifest) -> impl Iterator<Item = (&String, &Source)> {
     manifest.source.iter().filter(|(name, source)| source.read == Read::Changed && !name.starts_with("raw."))
 }
 
-/// Sources with the columns of one that changed show the same groups as it; `None` where those that changed differ in their columns.
+/// Sources with the same `by` columns as a changed one expose the same groups; `None` if the changed ones differ in
+/// `by`.
 fn parts<'a>(manifest: &'a Manifest, changed: &BTreeSet<String>) -> Option<Parts<'a>> {
     let columns = |source: &'a Source| source.by.iter().collect::<BTreeSet<_>>();
     let mut all = by_changes(manifest).filter(|(name, _)| changed.contains(*name)).map(|(_, source)| source);
@@ -118,12 +119,12 @@ fn prove(manifest: &Manifest, query: &JobQuery, parts: &Parts<'_>) -> Result<Inc
     }
 }
 
-/// Whether no two rows of the query agree in the keys, as its grain says.
+/// Whether the grain implies that the keys are unique.
 fn is_unique_by(manifest: &Manifest, keys: &[String]) -> bool {
     manifest.latest_by().is_empty() && manifest.grain.iter().all(|column| keys.contains(column))
 }
 
-/// The keys of rows that repeat others are not those of rows in the table.
+/// Keys of repeated rows are not keys of rows in the table.
 fn takes_out_repeats(manifest: &Manifest) -> bool {
     manifest.expect.iter().any(|expectation| expectation.unique.is_some() && expectation.removes_rows())
 }
@@ -144,7 +145,7 @@ impl Output<'_> {
         self.rows.cover(self.parts, columns.iter().filter_map(|column| self.place(column)))
     }
 
-    /// Whether the column of this name is the source's.
+    /// Whether the column of this name is passed through from the source.
     fn shows(&self, column: &str) -> bool {
         let is_written = self.query.columns.iter().any(|written| written == column);
         is_written && self.place(column).is_some_and(|place| self.rows.column(place).contains(column))
@@ -155,7 +156,7 @@ impl Output<'_> {
     }
 }
 
-/// The `by` that would do for everything that the query and the sink do, or that none would.
+/// Suggests the `by` that suffices for the query and the sink, or says that none does.
 fn remedy(manifest: &Manifest, query: &JobQuery, parts: &Parts<'_>, columns: &Names) -> String {
     if manifest.sink == (Sink::Append {}) {
         return "all rows are read; use `merge` with a `by`, or `read = \"all\"`".to_owned();
@@ -171,7 +172,7 @@ fn remedy(manifest: &Manifest, query: &JobQuery, parts: &Parts<'_>, columns: &Na
     found.unwrap_or_else(|| "all rows are read, as with `read = \"all\"`".to_owned())
 }
 
-/// Columns by which the sources' changes would do: those of `by` that no clause objects to.
+/// The columns of `by` that no clause objects to.
 fn enough(
     manifest: &Manifest,
     query: &JobQuery,

@@ -1,6 +1,6 @@
-//! What a query's text proves about its intervals, before `$interval_start` and `$interval_end` have values: which rows of a source an
-//! interval reads, and whether rows of several intervals may be computed at once. Nothing is taken on trust: what is not
-//! recognized here counts as not proven.
+//! Proves properties of a query with intervals, before `$interval_start` and `$interval_end` have values: which source
+//! rows an interval reads, and whether several intervals may be computed at once. Constructs that are not recognized
+//! count as not proven.
 
 use std::collections::BTreeMap;
 
@@ -18,18 +18,18 @@ use pulse_core::manifest::IntervalUnit;
 
 use crate::table::DataFile;
 
-/// What is proven about one query.
+/// Proven properties of one query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct IntervalScope {
-    /// By source, as `layer.table`: the column that every scan of it filters by both ends of the interval.
+    /// By source (`layer.table`): the column by which every scan of it is filtered with both ends of the interval.
     columns: BTreeMap<String, String>,
-    /// Every row of the result is computed from rows of one unit, so that a query over several is the union of theirs.
+    /// Every row of the result is computed from rows of one unit, so that a query over several units is their union.
     pub(super) decomposes: bool,
 }
 
 impl IntervalScope {
     /// # Errors
-    /// DataFusion's, when the plan cannot be walked.
+    /// DataFusion's, when the plan cannot be traversed.
     pub(super) fn of(plan: &LogicalPlan, unit: IntervalUnit) -> DataFusionResult<Self> {
         let filters = bounded_scans(plan)?;
         let mut columns: BTreeMap<String, Option<String>> = BTreeMap::new();
@@ -53,7 +53,7 @@ impl IntervalScope {
     }
 }
 
-/// Whether a value of these columns of the result belongs to one unit.
+/// Whether equal values of these result columns belong to one unit.
 pub(super) fn columns_within(plan: &LogicalPlan, columns: &[String], unit: IntervalUnit) -> DataFusionResult<bool> {
     let filters = bounded_scans(plan)?;
     let fields = plan.schema().fields();
@@ -63,7 +63,7 @@ pub(super) fn columns_within(plan: &LogicalPlan, columns: &[String], unit: Inter
     }))
 }
 
-/// Times of the rows in these files at most; `None` when the statistics do not say.
+/// The time range of the rows in these files; `None` if the statistics are incomplete.
 pub(super) fn times(files: &[&DataFile], column: &str, data_type: &DataType) -> Option<IntervalSet> {
     let mut times = IntervalSet::default();
     for file in files {
@@ -71,7 +71,7 @@ pub(super) fn times(files: &[&DataFile], column: &str, data_type: &DataType) -> 
             continue;
         }
         let start = micros(&file.min(column, data_type)?)?;
-        // Other writers cut statistics to milliseconds, and the end of an interval is not in it.
+        // Other writers truncate statistics to milliseconds, and the end of an interval is exclusive.
         let end = micros(&file.max(column, data_type)?)?.checked_add_signed(chrono::TimeDelta::milliseconds(1))?;
         times.insert(Interval::new(start, end).ok()?);
     }
@@ -111,7 +111,7 @@ impl Origin {
     }
 }
 
-/// The expression at a position of a node's output, followed down to the scan. `None` where it leads to no scan, or to several.
+/// Traces the expression at an output index down to the scan. `None` if it derives from no scan, or from several.
 fn origin(plan: &LogicalPlan, at: usize) -> Option<Origin> {
     match plan {
         LogicalPlan::TableScan(scan) => {
@@ -141,7 +141,7 @@ fn substituted(expression: &Expr, input: &LogicalPlan) -> Option<Origin> {
     Some(Origin { expression: replaced.ok()?.data, scan: scan? })
 }
 
-/// Scans below a filter by both ends of the interval, with the column that it compares.
+/// Scans that are filtered by both ends of the interval, with the compared column.
 fn bounded_scans(plan: &LogicalPlan) -> DataFusionResult<BTreeMap<usize, String>> {
     let mut bounds: BTreeMap<(usize, String), (bool, bool)> = BTreeMap::new();
     plan.apply_with_subqueries(|node| {
@@ -160,7 +160,8 @@ fn bounded_scans(plan: &LogicalPlan) -> DataFusionResult<BTreeMap<usize, String>
     Ok(bounds.into_iter().filter(|(_, both)| *both == (true, true)).map(|(scan, _)| scan).collect())
 }
 
-/// `column >= $interval_start` and `column < $interval_end`, either way round: the column, and whether it is the start.
+/// Matches `column >= $interval_start` and `column < $interval_end`, also reversed: the column, and whether it is the
+/// start.
 fn bound(condition: &Expr) -> Option<(&Column, bool)> {
     let Expr::BinaryExpr(binary) = condition else { return None };
     let (column, operator, parameter) = match (binary.left.as_ref(), binary.right.as_ref()) {
@@ -183,7 +184,7 @@ fn parameter_name(expression: &Expr) -> Option<&str> {
     }
 }
 
-/// Whether a value of the expression belongs to one unit of the column.
+/// Whether the expression's value determines the unit of the column.
 fn decides_unit(expression: &Expr, column: &Option<String>, unit: IntervalUnit) -> bool {
     let Some(name) = column else { return false };
     let is_column = |expression: &Expr| matches!(expression, Expr::Column(found) if found.name == *name);
@@ -201,7 +202,7 @@ fn decides_unit(expression: &Expr, column: &Option<String>, unit: IntervalUnit) 
     }
 }
 
-/// Whether a span of `date_trunc` lies in one unit.
+/// Whether a `date_trunc` part lies within one unit.
 fn fits(part: &str, unit: IntervalUnit) -> bool {
     let units: &[&str] = match unit {
         IntervalUnit::Hour => &["minute", "hour"],
@@ -212,10 +213,10 @@ fn fits(part: &str, unit: IntervalUnit) -> bool {
     units.contains(&part.to_lowercase().as_str())
 }
 
-/// Row by row, and grouped at most by something that decides the unit.
+/// Whether the plan works row by row, or groups by something that determines the unit.
 fn decomposes(plan: &LogicalPlan, filters: &BTreeMap<usize, String>, unit: IntervalUnit) -> DataFusionResult<bool> {
     let below = match plan {
-        // A scan that is not filtered is the same for every unit, and has rows of none.
+        // A scan without the filter is the same for every unit, so its rows belong to none.
         LogicalPlan::TableScan(scan) => return Ok(filters.contains_key(&address(scan))),
         LogicalPlan::SubqueryAlias(_) => true,
         LogicalPlan::Sort(sort) => sort.fetch.is_none(),
@@ -238,7 +239,7 @@ fn decomposes(plan: &LogicalPlan, filters: &BTreeMap<usize, String>, unit: Inter
     Ok(below && decomposes(input, filters, unit)?)
 }
 
-/// Without parameters, subqueries and windows.
+/// Has no parameters, subqueries or windows.
 fn is_plain(expression: &Expr) -> bool {
     !expression
         .exists(|part| {

@@ -1,4 +1,4 @@
-//! How many of a run's rows may be rejected: a run all of whose rows were says that something is wrong with its source.
+//! Limits the rejected rows of a run: if all rows are rejected, the source is probably wrong.
 
 use pulse_core::manifest::Manifest;
 use pulse_core::project::Job;
@@ -8,27 +8,28 @@ use super::history::{closed, left_out};
 use super::query::JobQuery;
 use crate::sink::{FailAction, PartitionResult};
 
-/// Reasons that an error names.
+/// Number of reasons that an error names.
 const REASONS: usize = 3;
 
-/// Rows that a history has beside those of the query, and rows of the query that say nothing new: neither are rejected.
+/// Additional rows of a history, and query rows that add no information: neither are rejected.
 #[derive(Debug, Clone, Copy, Default)]
 struct Versions {
     left_out: u64,
     closed: u64,
 }
 
-/// Rejected rows of a run, when there are more than the job allows.
+/// The number of rejected rows of a run, if it exceeds the job's limit.
 ///
-/// These are lines that the reader rejected and rows that a `check` dropped or quarantined. A row that repeats another is as
-/// good as that one.
+/// Counts lines that the reader rejected and rows that a `check` dropped or quarantined. A duplicate does not count as
+/// rejected.
 fn too_many(manifest: &Manifest, total: &PartitionResult, history: Versions) -> Option<u64> {
     let takes_out = !manifest.latest_by().is_empty()
         || manifest.unique_in_sink().is_some_and(|place| manifest.expect[place].removes_rows());
     let repeated = if takes_out { total.repeated } else { 0 };
     let rows_in = total.rows_in.saturating_sub(history.closed);
     let kept = total.rows_written.saturating_sub(history.closed) + repeated + history.left_out;
-    let rejected = rows_in.saturating_sub(kept);
+    let unread = total.notes.unread();
+    let (rows_in, rejected) = (rows_in.saturating_add(unread), rows_in.saturating_sub(kept).saturating_add(unread));
     #[allow(clippy::cast_precision_loss, reason = "a share of rows, and no run has 2^52 of them")]
     let is_too_many = match manifest.max_rejected {
         Some(share) => rejected as f64 > share * rows_in as f64,
@@ -60,7 +61,10 @@ pub(super) fn check(job: &Job, query: &JobQuery, total: &PartitionResult) -> Res
             "correct them where they come from, or set `max_rejected = 1.0` if such a run is to succeed".to_owned(),
         ),
         Some(share) => (
-            format!("{rejected} of {} rows that this run read were rejected", total.rows_in - history.closed),
+            format!(
+                "{rejected} of {} rows that this run read were rejected",
+                (total.rows_in - history.closed).saturating_add(total.notes.unread())
+            ),
             format!("correct them where they come from, or raise `max_rejected`, which is {share}"),
         ),
     };
@@ -75,7 +79,7 @@ pub(super) fn check(job: &Job, query: &JobQuery, total: &PartitionResult) -> Res
 mod tests {
     use super::*;
 
-    /// Whether a run fails that wrote, rejected and took out as repeated so many rows.
+    /// Whether a run with these numbers of written, rejected and repeated rows fails.
     fn fails(rest: &str, written: u64, rejected: u64, repeated: u64) -> bool {
         let once = "[[expect]]\nname = \"once\"\nunique = { columns = [\"k\"], keep_first_by = [\"v\"] }\non_fail = \"drop\"\n";
         let manifest: Manifest = toml::from_str(&format!("grain = [\"k\"]\n{rest}[sink.overwrite]\n{once}")).unwrap();

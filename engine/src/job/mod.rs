@@ -67,22 +67,22 @@ pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, inf
 pub use vacuum::unneeded;
 pub(crate) use wall_clock::holds_wall_clock;
 
-/// What all runs of a process share.
+/// State that all runs of a process share.
 #[derive(Clone)]
 pub struct Workbench {
     pub project: Arc<Project>,
     pub lake: Lake,
-    /// Cloned for every query; holds options, functions, memory and stores.
+    /// Cloned for every query; has options, functions, memory and stores.
     pub state: SessionState,
     pub execute: Arc<dyn Execute>,
     pub options: JobOptions,
-    /// Told of what a run has committed.
+    /// Catalog in which tables are registered after a commit.
     pub catalog: Arc<dyn Catalog>,
-    /// The way to databases that jobs read.
+    /// Access to the databases that jobs read.
     pub databases: Databases,
 }
 
-/// Limits and sizes that hold for every job.
+/// Limits and sizes that apply to every job.
 #[derive(Debug, Clone)]
 pub struct JobOptions {
     /// Bytes of input that one partition of a scan reads.

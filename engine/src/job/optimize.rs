@@ -1,4 +1,4 @@
-//! Small files of a table into larger ones: the same rows in the same order, in one commit that changes no data.
+//! Merges small files of a table: the same rows in the same order, in one commit that changes no data.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::sink::SinkSpec;
 use crate::source::delta::{DeltaScan, by_leading_column};
 use crate::table::{Commit, CommitOutcome, DataFile, OPTIMIZED_TAG, Removal, RowChange, Snapshot, Table};
 
-/// What an optimization did.
+/// Result of an optimization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Optimized {
-    /// None when no files could become fewer.
+    /// `None` if there was nothing to merge.
     pub version: Option<u64>,
     pub files_removed: usize,
     pub bytes_removed: u64,
@@ -31,20 +31,20 @@ pub struct Optimized {
     pub bytes_added: u64,
 }
 
-/// Rewrites runs of small files that lie next to each other in the order of the table, partition by partition of its storage.
+/// Merges small files that are adjacent in the table's order, one storage partition after the other.
 ///
 /// # Errors
-/// `Invalid` when the table does not exist or requires more of a writer than we do, `Conflict` when others removed its files at every attempt, `Data` when rows would
-/// be lost; and those of any run.
+/// `Invalid` when the table does not exist or has writer features that we do not support, `Conflict` when others
+/// removed its files at every attempt, `Data` when rows would be lost; and those of any run.
 pub async fn optimize(bench: &Workbench, name: &TableName, target_bytes: u64, now: DateTime<Utc>) -> Result<Optimized> {
     let (done, _) = optimize_where(bench, name, target_bytes, now, &|bins| bins).await?;
     Ok(done)
 }
 
-/// Which of the groups of files are to be rewritten.
+/// Chooses the groups of files to rewrite.
 pub(super) type Choice<'a> = &'a (dyn Fn(Vec<Bin>) -> Vec<Bin> + Sync);
 
-/// As [`optimize`], for the groups that are chosen, which it returns.
+/// As [`optimize`], for chosen groups, which it returns.
 ///
 /// # Errors
 /// As [`optimize`].
@@ -96,7 +96,7 @@ struct Optimization<'a> {
 }
 
 impl Optimization<'_> {
-    /// The reason when somebody else came first.
+    /// Returns the reason if another commit was first.
     async fn commit(&self, bins: Vec<Vec<DataFile>>) -> Result<std::result::Result<Optimized, String>> {
         let run_id = format!("optimize-{}", Uuid::new_v4());
         let at_once = (self.bench.state.config().target_partitions() / 2).max(1);
@@ -138,7 +138,7 @@ impl Optimization<'_> {
         }
     }
 
-    /// The rows of one bin in new files.
+    /// Rewrites the rows of one bin to new files.
     async fn rewrite(&self, run_id: &str, bin: &[DataFile]) -> Result<Vec<Add>> {
         let doing = format!("{}: optimize", self.table.name());
         let files = bin.to_vec();
@@ -161,9 +161,9 @@ impl Optimization<'_> {
             columns,
             partition_by: self.snapshot.partition_by.clone(),
             order: bin.first().map(|file| file.order.clone()).unwrap_or_default(),
-            // A bin is at most one file, unless its files overlap.
+            // A bin yields at most one file, unless its files overlap.
             target_file_bytes: self.target_bytes,
-            // Nothing is checked, so nothing is set apart.
+            // There are no checks, so nothing is quarantined.
             quarantine: url,
             checks: Vec::new(),
             unique: None,
@@ -192,14 +192,14 @@ impl Optimization<'_> {
 /// Values of the partition columns, by name.
 pub(super) type Partition = Vec<(String, Option<String>)>;
 
-/// Files to be rewritten together: at least two each, and not those that an optimization of the same size has left as they are.
+/// Files to rewrite together: at least two, and none that an optimization for the same size already left unchanged.
 #[derive(Debug, Clone)]
 pub(super) struct Bin {
     pub(super) partition: Partition,
     pub(super) files: Vec<DataFile>,
 }
 
-/// Whether a file is so large that it stays as it is.
+/// Whether a file is large enough to stay unchanged.
 pub(super) fn is_large(bytes: u64, target_bytes: u64) -> bool {
     bytes >= target_bytes / 4 * 3
 }
@@ -218,14 +218,14 @@ fn bins(snapshot: &Snapshot, target_bytes: u64) -> Vec<Bin> {
     alike.into_iter().flat_map(bins).collect()
 }
 
-/// Of files in one partition of the storage and of one order.
+/// Bins of the files of one storage partition with the same order.
 fn bins_of(schema: &arrow::datatypes::Schema, files: Vec<DataFile>, target_bytes: u64) -> Vec<Vec<DataFile>> {
     let mut bins: Vec<Vec<DataFile>> = Vec::new();
     let mut open: Vec<DataFile> = Vec::new();
     let size = |files: &[DataFile]| files.iter().map(|file| file.bytes).sum::<u64>();
     for cluster in by_leading_column(schema, files) {
         let bytes = size(&cluster);
-        // One file that is large enough stays, and so ends a run.
+        // A single large file stays unchanged, and so ends a run of small ones.
         let large = cluster.len() == 1 && is_large(bytes, target_bytes);
         if large || size(&open) + bytes > target_bytes {
             bins.push(std::mem::take(&mut open));

@@ -1,4 +1,4 @@
-//! What a table is partitioned by.
+//! Checks a table's partitioning.
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::LogicalPlan;
@@ -10,7 +10,8 @@ use crate::error::from_datafusion;
 use crate::table::Snapshot;
 
 /// # Errors
-/// `Invalid` with a column whose values Delta cannot write as text and read again, or when nothing but partition columns is left.
+/// `Invalid` naming a column whose values do not round-trip through Delta's text form, or if only partition columns
+/// remain.
 pub(super) fn refuse_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
     let partition_by = job.manifest.partition_by();
     for name in partition_by {
@@ -33,7 +34,7 @@ pub(super) fn refuse_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) 
     Ok(())
 }
 
-/// Paths and logs hold partition values as text. Texts of floating-point numbers and of bytes do not say which value they were.
+/// Paths and logs store partition values as text. The text of a float or of bytes does not identify the value.
 fn is_text_and_back(data_type: &DataType) -> bool {
     matches!(
         data_type,
@@ -49,8 +50,8 @@ fn is_text_and_back(data_type: &DataType) -> bool {
     )
 }
 
-/// Delta has no empty text in a partition column: its readers take it for null. `overwrite_partitions` alone has always written it
-/// so, and jobs rely on that; who names `partition_by` gets the rows of the query or an error.
+/// Delta cannot store an empty string in a partition column: readers take it for null. `overwrite_partitions` has
+/// always written it that way, and jobs rely on that; with `partition_by`, it is an error.
 ///
 /// # Errors
 /// `Data` with the column.
@@ -68,10 +69,10 @@ pub(super) fn refuse_empty_texts(job: &Job, written: &[Add]) -> Result<()> {
     }
 }
 
-/// For a run that leaves rows in the table; one that replaces all rows may partition them otherwise.
+/// For a run that keeps rows of the table; one that replaces all rows may change the partitioning.
 ///
 /// # Errors
-/// `Invalid` when the table is not partitioned as the job says.
+/// `Invalid` when the table's partitioning differs from the job's.
 pub(super) fn refuse_others(job: &Job, target: &Snapshot) -> Result<()> {
     let (wanted, found) = (job.manifest.partition_by(), &target.partition_by);
     if wanted == found {

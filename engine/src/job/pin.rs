@@ -1,4 +1,4 @@
-//! What a run reads: versions and files, pinned before anything is read. A run is a function of these.
+//! Pins the versions and files that a run reads, before it reads anything. A run is a function of these.
 
 mod files;
 mod gone;
@@ -39,11 +39,11 @@ pub use files::PinnedFiles;
 pub(super) use gone::{RowsOfFiles, count_rows};
 pub(super) use own::{named, named_version};
 
-/// What is to become of the table.
+/// The requested change of the table.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted<'a> {
     Run(&'a Asked),
-    /// The rows of these files go, which are gone: `raw.source/path`, or the path alone.
+    /// Remove the rows of these deleted files, given as `raw.source/path` or the path alone.
     Forget(&'a [String]),
 }
 
@@ -52,9 +52,9 @@ pub(super) enum Wanted<'a> {
 pub enum Mode {
     /// Nothing changed since the last commit.
     Unchanged,
-    /// Only what follows from the changes.
+    /// Only the rows affected by the changes.
     Incremental,
-    /// All rows, for the reason given; the table's content is replaced, except what is only ever appended.
+    /// All rows, for the given reason; replaces the table's content, except in sinks that only append.
     Full { reason: String },
 }
 
@@ -74,22 +74,22 @@ pub struct PinnedTable {
     pub table: Table,
     pub read: Source,
     pub now: Snapshot,
-    /// The version that the last run has read; none for a first run or when it can no longer be read.
+    /// The version that the last run read; `None` for a first run, or if it can no longer be read.
     pub before: Option<Snapshot>,
-    /// Columns by which rows of the two versions are compared; all when none are named.
+    /// Columns to compare between the two versions; `None` for all.
     pub(super) compared: Option<Vec<String>>,
-    /// From `before` to `now`; without `before`, all of `now` is added.
+    /// Changes from `before` to `now`; without `before`, all of `now` is added.
     changes: Changes,
 }
 
 impl PinnedTable {
-    /// Which of its rows the run has to read. Which rows of the target followed from those that went nobody knows without `by`.
+    /// Which of its rows the run must read. Without `by`, the target rows that derive from removed rows are unknown.
     fn reads(&self) -> Read {
         let added_only = self.read.by.is_empty() && self.read.lookback.is_none();
         if added_only && !self.changes.removed.is_empty() { Read::All } else { self.read.read }
     }
 
-    /// Whether rows that came are compared with those that went.
+    /// Whether added rows are compared with removed ones.
     fn is_compared(&self) -> bool {
         self.read.read == Read::Changed && !self.read.by.is_empty() && !self.changes.removed.is_empty()
     }
@@ -113,42 +113,42 @@ pub struct Pinned {
     pub table: Table,
     pub target: Option<Snapshot>,
     pub quarantine_table: Table,
-    /// Its newest version, whoever wrote it.
+    /// Its newest version, including writes of others.
     pub quarantine: Option<Snapshot>,
-    /// The version that belongs to the target: what the run goes out from.
+    /// The version that belongs to the target, on which the run builds.
     pub own_quarantine: Option<Snapshot>,
     pub files: BTreeMap<String, PinnedFiles>,
     pub tables: BTreeMap<TableName, PinnedTable>,
-    /// What `refers` expectations look into; nothing where nothing is written.
+    /// The tables that `refers` expectations check against; empty if nothing is written.
     pub referred: Referred,
-    /// What is read and what is replaced.
+    /// The decision on what to read and replace.
     pub plan: RunPlan,
     pub mode: Mode,
-    /// Which rows of the table give way, in an incremental run of a job without intervals.
+    /// Which rows an incremental run of a job without intervals replaces.
     pub(super) increment: Increment,
-    /// Several intervals may be computed by one evaluation of the query.
+    /// Whether one evaluation of the query may compute several intervals.
     pub(super) decomposes: bool,
-    /// Bookmarks that the commit sets; those of files after [`Pinned::with_bookmarks_of_files`].
+    /// Bookmarks that the commit sets; bookmarks of files are added by [`Pinned::with_bookmarks_of_files`].
     pub transactions: Vec<(String, i64)>,
-    /// Of a preview: sources whose databases may have changed since they were read, which a run reads first.
+    /// Only for a preview: sources whose databases may have changed, which a run would land first.
     pub databases: Vec<String>,
 }
 
 impl Pinned {
-    /// Bytes of the files that the run reads of its sources, at most.
+    /// Upper bound of the bytes of source files that the run reads.
     pub fn bytes(&self) -> u64 {
         let files = self.files.values().flat_map(|files| &files.read).map(|file| file.size);
         files.sum::<u64>() + self.tables.values().map(|table| self.table_bytes(table)).sum::<u64>()
     }
 
-    /// What a person should know of the sources.
+    /// Warnings about the sources.
     pub fn warnings(&self) -> Vec<String> {
         let files = self.files.values().flat_map(|files| files.warnings.clone());
         let external = self.tables.iter().filter(|(name, _)| name.layer() == EXTERNAL);
         files.chain(external.filter_map(|(_, pinned)| external::warning(&pinned.now, &pinned.table))).collect()
     }
 
-    /// With the bookmarks of files, for which new local files are read. A run that does not commit needs none.
+    /// Adds the bookmarks of files, for which it reads new local files. A run that does not commit needs none.
     ///
     /// # Errors
     /// `Conflict` when a file has changed since it was listed, otherwise by the kind of the store's error.
@@ -174,7 +174,7 @@ impl Pinned {
     }
 }
 
-/// Reads logs and lists folders; data only of local files that may have changed since they were read.
+/// Reads logs and lists folders; reads data only of local files that may have changed since the last run.
 ///
 /// # Errors
 /// `Invalid` when a source does not exist or cannot be read, `Data` for a broken log or when rows would be lost.
@@ -214,7 +214,9 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
         Wanted::Run(asked) => gone::refuse_empty_root(&inputs.listings, &known, &observed, asked)
             .and_then(|()| decide(rules, own.target.as_ref().map(|_| &known), &observed, asked, now)),
         Wanted::Forget(names) => {
-            gone::named(job, &known, names).and_then(|files| pulse_core::decide::forget(&known, &observed, &files))
+            let gone = known.gone(&observed);
+            gone::named(job, &known, names, &gone)
+                .and_then(|files| pulse_core::decide::forget(&known, &observed, &files))
         }
     };
     let plan = plan.map_err(|e| of_job(job, e))?;
@@ -260,7 +262,7 @@ fn of_job(job: &Job, error: Error) -> Error {
     Error::new(error.kind(), format!("job {}: {}", job.name, error.message()))
 }
 
-/// What the query proves about the intervals of its rows.
+/// The query's proven properties of intervals.
 #[derive(Default)]
 struct IntervalFacts {
     scope: IntervalScope,
@@ -277,7 +279,7 @@ async fn interval_facts(bench: &Workbench, job: &Job, unit: IntervalUnit, inputs
     Ok(IntervalFacts { scope: IntervalScope::of(&plan, unit).map_err(failed)?, partitions_within })
 }
 
-/// Some files of a source, as a table.
+/// A table over some files of a source.
 pub(super) fn raw_files(bench: &Workbench, name: &str, root: &url::Url, files: Vec<SourceFile>) -> Result<RawFiles> {
     let source = bench.project.sources.files.get(name);
     let source = source.ok_or_else(|| Error::internal(format!("source `raw.{name}` is not declared")))?;
@@ -309,7 +311,7 @@ async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option
     });
     let id = table_id_hash(&now);
     let before = match known {
-        // Versions of a table that was removed and made again say nothing of each other.
+        // Versions before and after a table was recreated cannot be compared.
         Some(known) if known.id.is_some_and(|known| known != id) => None,
         Some(known) if known.version == now.version => Some(now.clone()),
         Some(known) if known.version > now.version => None,
@@ -317,7 +319,8 @@ async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option
         None => None,
     };
     let changes = match &before {
-        // A value of another type is another value in every row. In files of another partitioning, columns lie elsewhere.
+        // A changed type changes the value in every row. With another partitioning, columns are located differently in
+        // files.
         Some(before) if !same_types(before, &now) || !found_alike(before, &now) => None,
         Some(before) => table.changes(before, &now).await?,
         None => None,
@@ -331,14 +334,14 @@ async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option
     })
 }
 
-/// Whether the columns that both versions have are of one type.
+/// Whether the common columns of both versions have the same types.
 fn same_types(before: &Snapshot, now: &Snapshot) -> bool {
     before.schema.fields().iter().all(|known| {
         now.schema.field_with_name(known.name()).map_or(true, |field| field.data_type() == known.data_type())
     })
 }
 
-/// Whether the files of both are read alike.
+/// Whether the files of both are read in the same way.
 fn found_alike(before: &Snapshot, now: &Snapshot) -> bool {
     same_columns(&before.partition_by, &now.partition_by) && now.physical.finds_alike(&before.physical)
 }
@@ -347,7 +350,7 @@ fn table_id_hash(snapshot: &Snapshot) -> i64 {
     hash_of(&[snapshot.id()])
 }
 
-/// How a bookmark knows this version of a table.
+/// The bookmark of this version of a table.
 pub fn mark_of(snapshot: &Snapshot) -> TableMark {
     TableMark { version: snapshot.version, id: Some(table_id_hash(snapshot)) }
 }
@@ -357,7 +360,7 @@ impl PinnedTable {
         mark_of(&self.now)
     }
 
-    /// `column` is what the query filters this table's rows by to those of an interval.
+    /// `column` is the one by which the query filters this table's rows by interval.
     fn since(&self, column: Option<&str>, known: Option<TableMark>) -> Since {
         if known.is_none() || self.before.is_none() {
             return Since::Unknown;
@@ -374,7 +377,7 @@ impl PinnedTable {
     }
 }
 
-/// What a table's log says of what it was made from. `start` is that of the job's first interval, which earlier builds did not store.
+/// The bookmarks in a table's log. `start` is that of the job's first interval, which older builds did not store.
 pub fn bookmarks(snapshot: &Snapshot, start: Option<DateTime<Utc>>) -> Bookmarks {
     Bookmarks::new(snapshot.transactions.clone(), start)
 }

@@ -1,4 +1,4 @@
-//! A job's SQL over given sources, as a logical plan in the table's types.
+//! Plans a job's SQL over given sources, with the table's types.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,24 +27,25 @@ use super::rejects::carry_rejects;
 use super::repeatable::{refuse_unrepeatable, volatile_function};
 use super::spec::sort_key;
 use super::subqueries;
-use crate::error::from_datafusion;
+use crate::error::{from_datafusion, literals, plain};
 use crate::sink::{FailAction, REASON, RowCheck};
 use crate::source::file::SOURCE_FILE;
+use crate::type_name::type_name;
 
-/// Tables by the name that SQL has for them: `silver.bars_1m`, `raw.bars_1m`.
+/// Tables by their SQL names: `silver.bars_1m`, `raw.bars_1m`.
 pub type Sources = BTreeMap<String, Arc<dyn TableProvider>>;
 
-/// A job's rows and what is to be checked of them.
+/// A job's rows and their checks.
 #[derive(Debug, Clone)]
 pub struct JobQuery {
-    /// All columns of the query, then one boolean column a row check, then perhaps the columns of rejected lines.
+    /// All columns of the query, then one boolean column per row check, then optionally the columns of rejected lines.
     pub plan: LogicalPlan,
-    /// Columns that the table gets: all of the query's but those that start with `_`.
+    /// Columns of the table: those of the query, except names that start with `_`.
     pub columns: Vec<String>,
     pub checks: Vec<RowCheck>,
 }
 
-/// The query as it is written, with its parameters.
+/// The unchanged query, with its parameters.
 ///
 /// # Errors
 /// `Invalid` with the place in the query.
@@ -56,7 +57,7 @@ pub(super) async fn logical_plan(state: &SessionState, job: &Job, sources: &Sour
 /// Plans the job's query and row checks over `sources`: the rows of one evaluation for each of `intervals`.
 ///
 /// # Errors
-/// `Invalid` with the place in the query or manifest, also for a query that need not yield the same rows when it is repeated.
+/// `Invalid` with the place in the query or manifest, also for a query that is not repeatable.
 pub async fn plan_query(
     state: &SessionState,
     job: &Job,
@@ -66,7 +67,7 @@ pub async fn plan_query(
     plan_rows(state, job, sources, intervals, &Recording::default()).await
 }
 
-/// As [`plan_query`], for a table that remembers: the rows to add to those that are in `recording`.
+/// As [`plan_query`], for a table that remembers: the rows to add to those in `recording`.
 pub(super) async fn plan_rows(
     state: &SessionState,
     job: &Job,
@@ -83,6 +84,7 @@ pub(super) async fn plan_rows(
     let plan = conformed(plan, job)?;
     let columns = plan.schema().fields().iter().map(|field| field.name().clone()).filter(|name| is_written(name));
     let columns: Vec<String> = columns.collect();
+    refuse_unnamed_columns(job, &columns, sources)?;
     refuse_unknown_columns(job, &plan, &columns)?;
     refuse_rows_of_no_file(job, &plan, &columns)?;
     refuse_nested_keys(job, &plan)?;
@@ -92,9 +94,9 @@ pub(super) async fn plan_rows(
     Ok(query)
 }
 
-/// A context in which the sources have their names.
+/// A context with the sources under their SQL names.
 pub(super) fn context(state: &SessionState, sources: &Sources) -> Result<SessionContext> {
-    // A clone of a state shares its catalog; two queries must not see each other's sources.
+    // A cloned state shares its catalog, but two queries must not see each other's sources.
     let catalogs = Arc::new(MemoryCatalogProviderList::new());
     let catalog = Arc::new(MemoryCatalogProvider::new());
     catalogs.register_catalog(state.config_options().catalog.default_catalog.clone(), Arc::clone(&catalog) as _);
@@ -137,7 +139,7 @@ fn bind_one(plan: LogicalPlan, interval: Interval) -> datafusion::error::Result<
     plan.with_param_values(ParamValues::Map(values.map(|(name, value)| (name.to_owned(), value)).into()))
 }
 
-/// Each condition becomes a column, so that it runs in the same pass and travels with the plan.
+/// Adds a column for each condition, so that it is evaluated in the same pass and serialized with the plan.
 fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result<(LogicalPlan, Vec<RowCheck>)> {
     let mut expressions: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
     let mut checks = Vec::new();
@@ -171,20 +173,36 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
     Ok((plan, checks))
 }
 
-/// A check says whether a row is right.
+/// A check must be boolean.
 fn refuse_value(job: &Job, name: &str, expression: &Expr, schema: &DFSchema) -> Result<()> {
     let data_type = expression.get_type(schema).map_err(|e| wrong_check(job, name, e))?;
     match data_type {
         DataType::Boolean | DataType::Null => Ok(()),
         other => Err(Error::invalid(format!(
-            "{}: expectation \"{name}\": its `check` is a value of the type {other} and no condition: write a comparison, such as \
+            "{}: expectation \"{name}\": its `check` is a value of the type {} and no condition: write a comparison, such as \
              `price > 0`",
-            job.manifest_path()
+            job.manifest_path(),
+            type_name(&other)
         ))),
     }
 }
 
-/// Columns that the manifest names must be the query's; the table's own must be written.
+/// A column without a name would be called as its expression is written, and have another name when that changes.
+fn refuse_unnamed_columns(job: &Job, columns: &[String], sources: &Sources) -> Result<()> {
+    let is_plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let is_quoted = |name: &str| job.query.text.contains(&format!("\"{}\"", name.replace('"', "\"\"")));
+    let is_of_source = |name: &str| sources.values().any(|source| source.schema().field_with_name(name).is_ok());
+    let unnamed = columns.iter().find(|name| !is_plain(name) && !is_quoted(name) && !is_of_source(name));
+    let Some(name) = unnamed else { return Ok(()) };
+    let (text, name) = (&job.query.text, literals(name));
+    let start = text.to_ascii_lowercase().find(&name.to_ascii_lowercase());
+    let span = start.map_or(0..1, |start| start..start + name.len());
+    let problem =
+        Diagnostic::new(&job.query_path(), &Arc::from(text.as_str()), span, format!("the column `{name}` has no name"));
+    Err(Error::from_diagnostics(vec![problem.with_help("give it one with `as`, such as `count(*) as orders`")]))
+}
+
+/// Columns named in the manifest must exist in the query; those of the table must be written.
 fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
     use pulse_core::manifest::{History, Sink};
     let manifest = &job.manifest;
@@ -234,7 +252,7 @@ fn refuse_nested_keys(job: &Job, plan: &LogicalPlan) -> Result<()> {
     let named =
         manifest.grain.iter().chain(manifest.order()).chain(keys).chain(unique.flat_map(|unique| &unique.columns));
     for name in named {
-        // Columns that the sink adds are none of the query's, and no list.
+        // Columns that the sink adds are not in the query, and are not nested.
         let Ok(field) = plan.schema().field_with_unqualified_name(name) else { continue };
         if field.data_type().is_nested() {
             return Err(Error::invalid(format!(
@@ -246,7 +264,7 @@ fn refuse_nested_keys(job: &Job, plan: &LogicalPlan) -> Result<()> {
     Ok(())
 }
 
-/// A file that is corrected has its rows replaced, by the column that names it.
+/// The rows of a corrected file are replaced by means of the column with its name.
 fn refuse_rows_of_no_file(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
     let appends = job.manifest.sink == (pulse_core::manifest::Sink::Append {}) && !job.query.files().is_empty();
     let source_file = [SOURCE_FILE.to_owned()];
@@ -260,7 +278,7 @@ fn refuse_rows_of_no_file(job: &Job, plan: &LogicalPlan, columns: &[String]) -> 
     )))
 }
 
-/// The plan cut down to `columns`.
+/// Projects the plan to `columns`.
 ///
 /// # Errors
 /// `Internal` when a column is missing.
@@ -282,7 +300,7 @@ pub(super) fn without_rejects(plan: LogicalPlan) -> Result<LogicalPlan> {
         .map_err(|e| from_datafusion("leave out rejected lines", e))
 }
 
-/// Only rows that no check takes out.
+/// Only rows that no check removes.
 pub(super) fn without_failures(plan: LogicalPlan, checks: &[RowCheck]) -> Result<LogicalPlan> {
     let mut removing = checks.iter().filter(|check| check.on_fail != FailAction::Count);
     removing
@@ -295,20 +313,31 @@ fn wrong_query(job: &Job, error: datafusion::error::DataFusionError) -> Error {
     pointed(&job.query_path(), &job.query.text, error)
 }
 
-/// Points at the word in the query that DataFusion complains about, where it says which.
+/// Points at the word in the query that DataFusion's error names, if any.
 pub(super) fn pointed(path: &str, query: &str, error: datafusion::error::DataFusionError) -> Error {
-    let message = error.strip_backtrace();
-    let text = message.lines().next().unwrap_or_default();
-    let text = ["Schema error: ", "Error during planning: ", "This feature is not implemented: "]
-        .iter()
-        .fold(text, |text, prefix| text.trim_start_matches(prefix));
+    let message = error.find_root().strip_backtrace();
+    let text = plain(&message);
     let source: Arc<str> = Arc::from(query);
-    let span = culprit(&error).or_else(|| quoted_word(text)).and_then(|word| find_word(query, &word));
+    let words = [culprit(&error), quoted_word(&message), quoted_word(&text)];
+    let span = words.into_iter().flatten().find_map(|word| find_word(query, &word));
     let diagnostic = match span {
         Some(span) => Diagnostic::new(path, &source, span, text),
         None => Diagnostic::new(path, &source, 0..query.trim_end().len().min(1), text),
     };
     Error::from_diagnostics(vec![diagnostic])
+}
+
+/// As [`pointed`], of an error of the physical plan, which may be ours or a store's.
+pub(super) fn planned(path: &str, query: &str, error: datafusion::error::DataFusionError) -> Error {
+    use datafusion::error::DataFusionError;
+    match error.find_root() {
+        DataFusionError::ArrowError(..)
+        | DataFusionError::Execution(_)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_) => pointed(path, query, error),
+        _ => from_datafusion(path, error),
+    }
 }
 
 fn culprit(error: &datafusion::error::DataFusionError) -> Option<String> {
@@ -325,7 +354,7 @@ fn culprit(error: &datafusion::error::DataFusionError) -> Option<String> {
     }
 }
 
-/// The first word in quotes of a message such as `Invalid function 'emma'`.
+/// The first quoted word of a message such as `Invalid function 'emma'`.
 fn quoted_word(message: &str) -> Option<String> {
     let start = message.find(['\'', '`'])? + 1;
     let end = message[start..].find(['\'', '`'])? + start;
@@ -333,7 +362,7 @@ fn quoted_word(message: &str) -> Option<String> {
     (!word.is_empty()).then(|| word.to_owned())
 }
 
-/// Where a word stands in a query, whatever its case.
+/// The position of a word in a query, ignoring case.
 pub(super) fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
     let lower = text.to_lowercase();
     let word = word.to_lowercase();
@@ -345,7 +374,6 @@ pub(super) fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>
 }
 
 fn wrong_check(job: &Job, name: &str, error: datafusion::error::DataFusionError) -> Error {
-    let message = error.strip_backtrace();
-    let text = message.lines().next().unwrap_or_default();
+    let text = plain(&error.find_root().strip_backtrace());
     Error::invalid(format!("{}: expectation \"{name}\": {text}", job.manifest_path()))
 }

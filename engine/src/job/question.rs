@@ -1,11 +1,13 @@
-//! A query of a person over whatever jobs may read: tables of the lake, sources of files, and tables that others write.
+//! Ad-hoc queries over everything that jobs may read: tables of the lake, sources of files, and external tables.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{DataFrame, SQLOptions};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
@@ -17,28 +19,28 @@ use pulse_core::{Error, Result};
 use super::Workbench;
 use super::external::{existing, warning, with_one_nan};
 use super::pin::raw_files;
-use super::query::{Sources, context, find_word, pointed};
+use super::query::{Sources, context, find_word, planned, pointed};
 use super::roots::{declared_files, listed};
-use crate::error::from_datafusion;
+use crate::error::{from_datafusion, literals};
 use crate::sink::REASON;
 use crate::source::delta::DeltaScan;
 use crate::table::{Snapshot, Table};
 
-/// What messages call the text.
+/// The name of the text in messages.
 const QUERY: &str = "query";
-/// Names that an error lists.
+/// Number of names that an error lists.
 const SHOWN_NAMES: usize = 20;
 /// The schema in which DataFusion describes tables.
 const DESCRIPTIONS: &str = "information_schema";
 
-/// Rows that were asked for, and what a person should know of where they come from.
+/// The result rows, and warnings about their sources.
 #[derive(Debug)]
 pub struct Answer {
     pub rows: DataFrame,
     pub warnings: Vec<String>,
 }
 
-/// Tables that a statement names with their layer.
+/// Tables that a statement refers to, by layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
     tables: BTreeSet<(String, String)>,
@@ -48,13 +50,13 @@ pub struct Named {
 
 impl Named {
     /// # Errors
-    /// `Invalid` when the text is no SQL.
+    /// `Invalid` when the text is not SQL.
     pub fn of(state: &SessionState, sql: &str) -> Result<Self> {
         let failed = |e| from_datafusion("query", e);
         let dialect = state.config_options().sql_parser.dialect;
         let statement = state.sql_to_statement(sql, &dialect).map_err(failed)?;
         let mut named = Self::default();
-        // Of other statements, a table that they name need not exist.
+        // Other statements may name tables that do not exist.
         let asks = match &statement {
             Statement::Explain(_) => true,
             Statement::Statement(statement) => {
@@ -81,7 +83,7 @@ impl Named {
         self.of_layer(RAW)
     }
 
-    /// Names of tables that others write, without `external.`.
+    /// Names of external tables, without `external.`.
     pub fn external(&self) -> impl Iterator<Item = &str> {
         self.of_layer(EXTERNAL)
     }
@@ -91,11 +93,12 @@ impl Named {
     }
 }
 
-/// Plans a query over the tables that it names, each in its newest version: only the logs of these are read, and the folders of these
-/// listed.
+/// Plans a query over the newest versions of the tables that it names. Reads only their logs, and lists only their
+/// folders.
 ///
 /// # Errors
-/// `Invalid` when a table does not exist, with those that do, or the query is none; otherwise by the kind of the store's error.
+/// `Invalid` when a table does not exist, with those that do, or when the text is not a query; otherwise by the store's
+/// error.
 pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
     let named = Named::of(&bench.state, sql)?;
     let (mut sources, mut warnings) = (Sources::new(), Vec::new());
@@ -128,10 +131,37 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
     }
     let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let rows = context(&bench.state, &sources)?.sql_with_options(sql, only_queries).await;
-    Ok(Answer { rows: rows.map_err(|e| refused(sql, &named, e))?, warnings })
+    let rows = rows.map_err(|e| refused(sql, &named, e))?;
+    let rows = with_plain_names(rows).map_err(|e| refused(sql, &named, e))?;
+    Ok(Answer { rows, warnings })
 }
 
-/// Points at what is wrong in the text.
+impl Answer {
+    /// Begins to compute the rows of the question `sql`.
+    ///
+    /// # Errors
+    /// `Invalid` with the place of a constant that cannot be computed; otherwise by what went wrong.
+    pub async fn stream(self, sql: &str) -> Result<SendableRecordBatchStream> {
+        let context = self.rows.task_ctx();
+        let plan = self.rows.create_physical_plan().await.map_err(|e| planned(QUERY, sql, e))?;
+        execute_stream(plan, Arc::new(context)).map_err(|e| from_datafusion(QUERY, e))
+    }
+}
+
+/// Columns without a name are called as they are written: `7 / 2`, and not `Int64(7) / Int64(2)`.
+fn with_plain_names(rows: DataFrame) -> datafusion::error::Result<DataFrame> {
+    let columns = rows.schema().columns();
+    let names: Vec<String> = columns.iter().map(|column| literals(&column.name)).collect();
+    let is_new = columns.iter().zip(&names).any(|(column, name)| column.name != *name);
+    let is_clear = names.iter().collect::<BTreeSet<_>>().len() == names.len();
+    let is_query = !matches!(rows.logical_plan(), LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+    match is_new && is_clear && is_query {
+        true => rows.select(columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name))),
+        false => Ok(rows),
+    }
+}
+
+/// Points at the error in the text.
 fn refused(sql: &str, named: &Named, error: DataFusionError) -> Error {
     let bare = named.bare.iter().find(|name| error.to_string().contains(name.as_str()));
     match (bare, &error) {
@@ -167,7 +197,7 @@ async fn external(bench: &Workbench, table: &str) -> Result<(Table, Snapshot)> {
     Ok((table, snapshot))
 }
 
-/// A table in its newest version, or in the one behind `@`.
+/// A table in its newest version, or in the one after `@`.
 async fn of_lake(bench: &Workbench, name: &str, sql: &str) -> Result<(Table, Snapshot)> {
     let lake = &bench.lake;
     let (name, version) = match name.split_once('@') {

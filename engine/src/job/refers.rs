@@ -1,4 +1,4 @@
-//! `refers`: the values of a column occur in a column of another table, at the version that the run has pinned.
+//! `refers`: the values of a column must occur in a column of another table, at the version that the run has pinned.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 use crate::table::{Snapshot, Table};
 
-/// Tables that expectations look into, at the version they look at.
+/// Tables that expectations check against, with their pinned versions.
 pub type Referred = BTreeMap<TableName, (Table, Snapshot)>;
 
-/// The version that the query reads, where it reads the table; else the newest one now. A table that does not exist has none.
+/// The version that the query reads, if it reads the table; else the current one. A table that does not exist has none.
 pub(super) async fn pin(bench: &Workbench, job: &Job, tables: &BTreeMap<TableName, PinnedTable>) -> Result<Referred> {
     let mut referred = Referred::new();
     for refers in job.manifest.expect.iter().filter_map(|expectation| expectation.refers.as_ref()) {
@@ -42,8 +42,8 @@ pub(super) async fn pin(bench: &Workbench, job: &Job, tables: &BTreeMap<TableNam
     Ok(referred)
 }
 
-/// Rows of the table as it would be committed whose value does not occur in the other table. A row that was there may have lost its
-/// value since.
+/// Rows of the table as it would be committed whose value does not occur in the other table. This may include existing
+/// rows whose value was removed there since.
 pub(super) async fn missing(bench: &Workbench, job: &Job, refers: &Refers, written: &Written<'_>) -> Result<u64> {
     let (table, column) = refers.target().map_err(Error::invalid)?;
     let Some((other, snapshot)) = written.referred.get(&table) else {

@@ -1,4 +1,4 @@
-//! Registration at the end of a run.
+//! Registers tables in the catalog at the end of a run.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use pulse_core::{Error, Result};
 use super::{Outcome, Report, Workbench};
 use crate::catalog::describe;
 
-/// Time budget for registering one table, retries included. The run has its rows, and does not wait long for a catalog.
+/// Time budget for registering one table, retries included. The data is committed; a slow catalog must not delay the
+/// run.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The report of a run, after its tables were registered. A run whose rows are committed does not fail any more: what could not
-/// be registered is a warning, and the next run of the job tries again, also when it finds nothing to do.
+/// Registers a run's tables and returns its report. The rows are committed, so a failure is only a warning, and the
+/// next run of the job retries, even if it is a no-op.
 pub async fn registered(bench: &Workbench, mut report: Report) -> Report {
     if !bench.catalog.keeps_entries() || matches!(report.outcome, Outcome::ExpectationFailed { .. }) {
         return report;

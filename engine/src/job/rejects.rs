@@ -1,4 +1,4 @@
-//! Rejected lines travel beside the good rows of a job that reads files, through to the sink that quarantines them.
+//! Passes rejected lines through the query of a job over files, to the sink that quarantines them.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::source_as_provider;
@@ -15,7 +15,7 @@ use crate::source::file::RawFiles;
 /// Adds the hidden columns to every projection and lets rejects through every filter.
 ///
 /// # Errors
-/// `Invalid` for a query that does more with a source of files: what should a join do with a line that has no columns?
+/// `Invalid` for any other operation on a source of files: a join has no meaning for a line without columns.
 pub(super) fn carry_rejects(plan: LogicalPlan, job: &Job) -> Result<LogicalPlan> {
     plan.transform_up(|node| extend(node).map(Transformed::yes)).map(|transformed| transformed.data).map_err(|error| {
         match error {
@@ -36,7 +36,7 @@ fn extend(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
             LogicalPlanBuilder::from(alias.input.as_ref().clone()).alias(alias.alias)?.build()
         }
         LogicalPlan::Projection(Projection { expr, input, .. }) => {
-            // `select *` has them already, with the source's name.
+            // `select *` includes them already, qualified by the source's name.
             let shown =
                 |name: &str| expr.iter().any(|shown| matches!(shown, Expr::Column(column) if column.name == name));
             let hidden = [REASON, RAW].into_iter().filter(|name| !shown(name)).map(ident);
@@ -51,7 +51,8 @@ fn extend(node: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     }
 }
 
-/// True for rejected rows, too. Conditions on what paths of files say stand apart, so that the scan picks files by them.
+/// Also true for rejected rows. Conditions on path placeholders stay separate, so that the scan can prune files by
+/// them.
 fn or_rejected(predicate: Expr, input: &LogicalPlan) -> DataFusionResult<Expr> {
     let rejected = || ident(REASON).is_not_null();
     let mut node = input;

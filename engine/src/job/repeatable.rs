@@ -1,5 +1,5 @@
-//! Queries that need not yield the same rows when they are repeated: functions of chance or of the time, and limits that cut
-//! through rows that their order leaves tied.
+//! Finds queries that are not repeatable: they use random or time-dependent functions, or limits that cut through ties
+//! in their order.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use pulse_core::{Error, Result};
 use super::query::find_word;
 use crate::error::from_datafusion;
 
-/// Declared as if they depended on the time of the run, and depend only on options that are the same in each run.
+/// Declared as time-dependent, although they depend only on options that are the same in each run.
 const STEADY: [&str; 1] = ["spark_cast"];
 
 /// # Errors
-/// `Invalid` with a function or limit for which a repeated run may write other rows.
+/// `Invalid` with a function or limit that may make a repeated run write different rows.
 pub(super) fn refuse_unrepeatable(plan: &LogicalPlan, job: &Job) -> Result<()> {
     let mut keys = vec![job.manifest.grain.clone()];
     let guarded = job.manifest.expect.iter().filter(|expectation| expectation.on_fail == OnFail::Fail);
@@ -40,7 +40,7 @@ pub(super) fn refuse_unrepeatable(plan: &LogicalPlan, job: &Job) -> Result<()> {
     Err(Error::from_diagnostics(diagnostics.collect()))
 }
 
-/// The first function in an expression that has another value at each call.
+/// The first volatile function in an expression.
 pub(super) fn volatile_function(expression: &Expr) -> Option<String> {
     let mut found = None;
     let _ = expression.apply(|expression| {
@@ -52,15 +52,15 @@ pub(super) fn volatile_function(expression: &Expr) -> Option<String> {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Problem {
-    /// What it may be called in the query.
+    /// Its possible names in the query.
     words: Vec<String>,
-    /// Goes on after the word.
+    /// Continues after the name.
     message: String,
     help: String,
 }
 
 impl Problem {
-    /// Which of the words stands in the query, and where the first time.
+    /// The name that occurs in the query, and its first position.
     fn place(&self, text: &str) -> (&str, std::ops::Range<usize>) {
         let found = self.words.iter().find_map(|word| Some((word.as_str(), find_word(text, word)?)));
         let first = self.words.first().map_or("", String::as_str);
@@ -68,7 +68,7 @@ impl Problem {
     }
 }
 
-/// `keys` are sets of columns that identify a row of the whole query.
+/// `keys` are column sets that identify a row of the whole query.
 fn problems(plan: &LogicalPlan, keys: &[Vec<String>]) -> datafusion::error::Result<Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();
     plan.apply_with_subqueries(|node| {
@@ -134,7 +134,7 @@ fn function_problem(expression: &Expr) -> Option<Problem> {
     })
 }
 
-/// Columns by their place in a schema.
+/// Columns by their index in a schema.
 type Places = BTreeSet<usize>;
 
 fn limit_problem(limit: &Limit, keys: &[Vec<String>]) -> Option<Problem> {
@@ -143,7 +143,7 @@ fn limit_problem(limit: &Limit, keys: &[Vec<String>]) -> Option<Problem> {
     }
     let schema = limit.input.schema();
     let place = |name: &String| schema.index_of_column_by_name(None, name);
-    // Rows that agree in all columns are interchangeable.
+    // Rows that are equal in all columns are interchangeable.
     let whole = (0..schema.fields().len()).collect();
     let keys =
         keys.iter().filter(|key| !key.is_empty()).filter_map(|key| key.iter().map(place).collect::<Option<Places>>());
@@ -155,7 +155,7 @@ fn limit_problem(limit: &Limit, keys: &[Vec<String>]) -> Option<Problem> {
     Some(orders.swap_remove(0).problem(words))
 }
 
-/// Which row of each group is kept is the question here, so a key of the table does not help.
+/// The choice of a row within each group matters here, so a key of the table does not help.
 fn distinct_problem(distinct: &DistinctOn) -> Option<Problem> {
     let schema = distinct.input.schema();
     let wanted = distinct.select_expr.iter().flat_map(|expression| places_in(expression, schema)).collect();
@@ -172,7 +172,7 @@ fn distinct_problem(distinct: &DistinctOn) -> Option<Problem> {
     Some(Order { missing: names(schema, wanted.difference(&keys)), sorts: order }.problem(&["distinct"]))
 }
 
-/// None or all of its input's rows, whatever their order.
+/// Keeps none or all of its input's rows, whatever their order.
 fn cuts_nothing(limit: &Limit) -> bool {
     let skips = !matches!(limit.get_skip_type(), Ok(SkipType::Literal(0)));
     match limit.get_fetch_type() {
@@ -197,7 +197,7 @@ fn is_single_row(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// What rows are sorted by, and names of the columns that it lacks to tell them apart.
+/// The sort columns, and the names of columns that are missing for a total order.
 struct Order {
     sorts: Vec<SortExpr>,
     missing: Vec<String>,
@@ -219,7 +219,7 @@ impl Order {
     }
 }
 
-/// The order of the rows that a limit cuts: a sort below nothing but projections.
+/// The order of the rows that a limit cuts: a sort below projections only.
 fn order_below(input: &LogicalPlan, mut wanted: Places) -> Order {
     let mut node = input;
     while let LogicalPlan::Projection(projection) = node {
@@ -238,7 +238,7 @@ fn order_below(input: &LogicalPlan, mut wanted: Places) -> Order {
     Order { sorts: sort.expr.clone(), missing }
 }
 
-/// Whether rows of `plan` that agree in `keys` agree in `wanted`.
+/// Whether equal `keys` imply equal `wanted` in the rows of `plan`.
 fn determines(plan: &LogicalPlan, keys: &Places, wanted: &Places) -> bool {
     let open: Places = wanted.difference(keys).copied().collect();
     if open.is_empty() {
@@ -262,7 +262,7 @@ fn determines(plan: &LogicalPlan, keys: &Places, wanted: &Places) -> bool {
     }
 }
 
-/// Columns of a projection's input that decide on `wanted` of its output.
+/// Input columns of a projection that determine its output columns `wanted`.
 fn through(projection: &Projection, wanted: &Places) -> Places {
     wanted.iter().flat_map(|place| places_in(&projection.expr[*place], projection.input.schema())).collect()
 }
@@ -276,7 +276,7 @@ fn places_in(expression: &Expr, schema: &DFSchema) -> Places {
     places.filter(|_| !opaque).unwrap_or_else(|| (0..schema.fields().len()).collect())
 }
 
-/// The place of a column that is nothing else; of what is computed from columns, rows may agree that differ in them.
+/// The index of a plain column; different rows may be equal in a computed value.
 fn plain_place(expression: &Expr, schema: &DFSchema) -> Option<usize> {
     match expression {
         Expr::Column(column) => schema.maybe_index_of_column(column),

@@ -1,4 +1,4 @@
-//! Rows that agree in some columns, found in files that are written and not committed yet. Nulls are equal here.
+//! Finds rows with equal values in some columns, in staged files. Nulls count as equal.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use super::replace::collect;
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
 
-/// Rows of a group; no column of a table begins with `__`.
+/// Row count of a group; no column of a table begins with `__`.
 const ROWS: &str = "__rows";
 
-/// Characters of a value that an error shows.
+/// Length limit for values in errors.
 const SHOWN: usize = 100;
 
-/// Groups of rows that agree, as a plan: the columns, and how many rows agree in them.
+/// Groups of equal rows, as a plan: the columns, and the row count.
 pub(super) struct Groups {
     name: String,
     columns: Vec<String>,
@@ -32,13 +32,13 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Groups of several rows.
+    /// Groups with several rows.
     pub(super) fn repeated(name: String, rows: &DeltaScan, columns: &[String]) -> Result<Self> {
         let plan = groups(rows, columns).and_then(|plan| plan.filter(ident(ROWS).gt(lit(1_i64))));
         Self::new(name, columns, plan)
     }
 
-    /// Groups that agree with a row of `kept`.
+    /// Groups that match a row of `kept`.
     pub(super) fn met_again(name: String, rows: &DeltaScan, kept: &DeltaScan, columns: &[String]) -> Result<Self> {
         let keys: Vec<Column> = columns.iter().map(Column::from_name).collect();
         let plan = scan("kept", kept, columns).and_then(LogicalPlanBuilder::build).and_then(|kept| {
@@ -48,7 +48,7 @@ impl Groups {
         Self::new(name, columns, plan)
     }
 
-    /// Keys of rows that agree in `order` with a row of the same key in `kept`, and differ from it in another of `columns`.
+    /// Keys of rows that are equal in `order` to a row of the same key in `kept`, and differ in another of `columns`.
     pub(super) fn differing(
         name: String,
         rows: &DeltaScan,
@@ -84,12 +84,12 @@ impl Groups {
         Ok(Self { name, columns: columns.to_vec(), plan })
     }
 
-    /// How many groups there are.
+    /// Number of groups.
     pub(super) async fn count(&self, bench: &Workbench) -> Result<u64> {
         self.number(bench, count_all()).await
     }
 
-    /// Rows of the groups that are more than one a group.
+    /// Number of rows beyond one per group.
     pub(super) async fn surplus(&self, bench: &Workbench) -> Result<u64> {
         self.number(bench, sum(ident(ROWS) - lit(1_i64))).await
     }
@@ -155,7 +155,7 @@ pub(super) fn shown(batch: &RecordBatch) -> std::result::Result<Vec<String>, arr
     Ok((0..batch.num_rows()).map(row).collect())
 }
 
-/// The one number of an answer; null, the sum of nothing, is none.
+/// The single number of a result; null, the sum of no rows, is 0.
 fn number(batches: &[RecordBatch]) -> u64 {
     let columns = batches.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
     let sum: i64 = columns.flat_map(|column| column.iter().flatten()).sum();

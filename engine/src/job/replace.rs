@@ -1,4 +1,4 @@
-//! Taking rows out of a table: find the files that hold dead rows, write the living rest anew, remove the files.
+//! Deletes rows from a table: finds the files with dead rows, rewrites their living rows, and removes the files.
 
 mod append;
 mod history;
@@ -27,24 +27,24 @@ use crate::sink::{PartitionResult, SinkExec, SinkNode, SinkSpec};
 use crate::source::delta::{DeltaScan, FILE_COLUMN};
 use crate::table::{DataFile, Removal, RowChange, Snapshot, Table};
 
-/// What a sink does to the rows that its table has. What it must read is with the decision (`core/src/decide/sinks.rs`).
+/// How a sink treats the table's existing rows. What it must read is decided in `core/src/decide/sinks.rs`.
 pub(super) trait SinkRules {
-    /// Rows that go when the rows of a run come that computed only what changed.
+    /// Rows deleted by a run that computed only changes.
     fn goes(&self) -> Goes;
 
-    /// What another commit since the run's pin may not have done.
+    /// Changes by a commit since the run's pin that conflict with it.
     fn conflicts(&self) -> Removal {
         Removal::FromRows
     }
 }
 
-/// Rows of a table that a run takes out.
+/// Rows of a table that a run deletes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Goes {
     All,
     /// Those of source files that the run read again.
     OfFiles,
-    /// Those that agree in `columns` with a row of the query.
+    /// Those that match a row of the query in `columns`.
     Agreeing {
         columns: Vec<String>,
         with: With,
@@ -52,15 +52,15 @@ pub(super) enum Goes {
     },
 }
 
-/// Rows of the query by which rows of the table go.
+/// Query rows that select the rows to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum With {
     NewRows,
-    /// Also those that the query yielded from the changed groups before they changed.
+    /// Also those that the query yielded from the changed groups before the change.
     NewAndEarlierRows,
 }
 
-/// What becomes of other rows in the same files.
+/// Treatment of other rows in the same files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
     Stays,
@@ -80,24 +80,24 @@ pub(super) fn rules(job: &Job) -> Box<dyn SinkRules + Send + Sync + '_> {
     }
 }
 
-/// Rows that must go: those that agree with a row of `rows` in `columns`.
+/// Rows to delete: those that match a row of `rows` in `columns`.
 #[derive(Debug, Clone)]
 pub(super) struct Dead {
     pub(super) rows: LogicalPlan,
     pub(super) columns: Vec<String>,
 }
 
-/// Files to remove, and files with their living rows.
+/// Files to remove, and new files with their living rows.
 #[derive(Debug, Default)]
 pub(super) struct Replacement {
     pub(super) removes: Vec<DataFile>,
     pub(super) adds: Vec<Add>,
 }
 
-/// Files among `candidates` that hold rows of any of the `dead`, to be removed from the table.
+/// Files among `candidates` with any of the `dead` rows, to be removed from the table.
 ///
 /// # Errors
-/// `Invalid` when there are some and the table does not let us remove rows, besides those of a query.
+/// `Invalid` when there are some and the table does not allow deletions; also the errors of a query.
 pub(super) async fn touched(
     bench: &Workbench,
     table: &Table,
@@ -138,7 +138,7 @@ async fn paths_with(
     Ok(paths.flat_map(|paths| paths.iter().flatten().map(str::to_owned)).collect())
 }
 
-/// Writes what lives on of the touched files. `spec` says how; it has no checks.
+/// Rewrites the living rows of the touched files. `spec` says how; it has no checks.
 pub(super) async fn rewrite(
     bench: &Workbench,
     table: &Table,
@@ -151,7 +151,7 @@ pub(super) async fn rewrite(
         return Ok(Replacement::default());
     }
     let failed = |e| from_datafusion(&format!("rewrite files of table {}", table.name()), e);
-    // A column that the table does not have yet is null in its rows, which it is in files without it.
+    // A new column is null in existing rows, as it is in files that lack it.
     let known = |column: &String| snapshot.schema.field_with_name(column).is_ok();
     let spec = SinkSpec { columns: spec.columns.iter().filter(|column| known(column)).cloned().collect(), ..spec };
     let living = LogicalPlanBuilder::scan(
@@ -168,7 +168,7 @@ pub(super) async fn rewrite(
     Ok(Replacement { removes: files, adds: staged.total.files })
 }
 
-/// Nulls are values here: a row whose key is null replaces one whose key is null.
+/// Nulls are equal here: a row whose key is null replaces one whose key is null.
 fn join(plan: LogicalPlanBuilder, dead: &Dead, join_type: JoinType) -> datafusion::error::Result<LogicalPlanBuilder> {
     let keys: Vec<Column> = dead.columns.iter().map(Column::from_name).collect();
     let rows = LogicalPlanBuilder::from(dead.rows.clone()).alias("dead")?.build()?;
@@ -189,7 +189,7 @@ pub(super) fn text_rows(column: &str, values: &[String]) -> Result<LogicalPlan> 
         .map_err(|e| from_datafusion("list replaced files", e))
 }
 
-/// Runs a plan through a sink and adds up what its partitions did.
+/// Runs a plan through a sink and adds up the results of its partitions.
 pub(super) async fn write(
     bench: &Workbench,
     name: &str,
@@ -207,7 +207,7 @@ pub(super) async fn write(
     Ok(Staged::new(results, checks, grain_gathered))
 }
 
-/// Exactly one result a partition: a lost or doubled one would lose or double rows.
+/// Requires exactly one result per partition: a lost or repeated one would lose or duplicate rows.
 fn parse(name: &str, batches: &[RecordBatch]) -> Result<PartitionResult> {
     let texts: Vec<&str> = batches
         .iter()
@@ -220,7 +220,7 @@ fn parse(name: &str, batches: &[RecordBatch]) -> Result<PartitionResult> {
     serde_json::from_str(text).map_err(|e| Error::internal(format!("{name}: a result cannot be read")).with_source(e))
 }
 
-/// Rows of a plan whose answer is small.
+/// Collects the rows of a plan with a small result.
 pub(super) async fn collect(bench: &Workbench, name: &str, plan: &LogicalPlan) -> Result<Vec<RecordBatch>> {
     let physical = bench.state.create_physical_plan(&optimized(bench, plan)?).await;
     let physical = physical.map_err(|e| from_datafusion(name, e))?;
@@ -232,7 +232,7 @@ fn optimized(bench: &Workbench, plan: &LogicalPlan) -> Result<LogicalPlan> {
     bench.state.optimize(plan).map_err(|e| from_datafusion("optimize a plan", e))
 }
 
-/// Files whose key ranges meet those of the staged files; a null lies in no range, so nulls always meet.
+/// Files whose key ranges overlap those of the staged files; nulls are in no range, so they always overlap.
 pub(super) fn overlapping(files: &[DataFile], staged: &DeltaScan, keys: &[String]) -> Vec<DataFile> {
     let schema = staged.schema();
     let has_nulls = |file: &DataFile, key: &str| file.null_count(key) != Some(0);
@@ -240,7 +240,7 @@ pub(super) fn overlapping(files: &[DataFile], staged: &DeltaScan, keys: &[String
         staged.files().iter().any(|new| {
             keys.iter().all(|key| {
                 let Ok(field) = schema.field_with_name(key) else { return true };
-                // The bounds of a file say nothing of values that are no numbers.
+                // The bounds of a file do not cover NaN.
                 if (has_nulls(file, key) && has_nulls(new, key)) || field.data_type().is_floating() {
                     return true;
                 }

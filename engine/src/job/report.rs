@@ -1,4 +1,4 @@
-//! What a run did.
+//! The report of a run.
 
 use deltalake_core::kernel::Add;
 use pulse_core::interval_set::IntervalSet;
@@ -11,7 +11,7 @@ use super::pin::{Mode, Pinned};
 use crate::sink::PartitionResult;
 use crate::table::DataFile;
 
-/// How a run ended when nothing went wrong with it.
+/// Outcome of a run without errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing to do: no commit.
@@ -19,7 +19,7 @@ pub enum Outcome {
     Committed {
         version: u64,
     },
-    /// An expectation with `on_fail = "fail"` did not hold; the table is as it was.
+    /// An expectation with `on_fail = "fail"` did not hold; the table is unchanged.
     ExpectationFailed {
         message: String,
     },
@@ -40,7 +40,7 @@ pub struct Report {
     /// Fields in which files and their contract differ.
     pub notes: Vec<String>,
     pub warnings: Vec<String>,
-    /// From 1; more when commits of others came first.
+    /// From 1; increased when other commits conflicted.
     pub attempt: u32,
 }
 
@@ -48,7 +48,7 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub(super) struct Staged {
     pub(super) total: PartitionResult,
-    /// Whether rows that agree in the grain came to one task.
+    /// Whether all rows with equal grain reached the same task.
     pub(super) grain_gathered: bool,
 }
 
@@ -60,7 +60,8 @@ impl Staged {
         staged
     }
 
-    /// With the rows of another plan. No task saw those of both, so that what tasks found of repeated rows does not count.
+    /// Adds the results of another plan. No task saw the rows of both, so the tasks' findings about repeated rows do
+    /// not count.
     pub(super) fn add(&mut self, other: Self) {
         self.count(other.total);
         self.grain_gathered = false;

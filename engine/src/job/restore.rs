@@ -1,4 +1,4 @@
-//! An earlier version of a table as its newest: files, columns, bookmarks and rejected rows.
+//! Restores an earlier version of a table as its newest: files, columns, bookmarks and rejected rows.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -16,27 +16,27 @@ use super::pin::named;
 use super::run::{SEQUENCE_ID, sequence};
 use crate::table::{Commit, CommitOptions, CommitOutcome, DataFile, Lake, Removal, Snapshot, Table, Whole};
 
-/// What a restoration did.
+/// Result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Restored {
-    /// None when the table is what it was at that version.
+    /// `None` if the table already equals that version.
     pub version: Option<u64>,
     pub files_added: usize,
     pub files_removed: usize,
-    /// Of the table now; none when its log does not say.
+    /// Row count of the table now; `None` if its log does not have it.
     pub rows: Option<u64>,
     pub warnings: Vec<String>,
 }
 
-/// Commits of others that a restoration may meet.
+/// Attempts against concurrent commits.
 const ATTEMPTS: u32 = 5;
 
-/// Makes a table what it was at `version`, in one commit after its newest version. Its bookmarks are those of then, so that its job goes
-/// on from there, and readers of its changes see what came and went.
+/// Restores a table to `version`, in one commit after its newest version. Bookmarks are restored too, so its job
+/// resumes from there, and readers of its changes see the difference.
 ///
 /// # Errors
-/// `Invalid` when the version or its files are gone, or the table requires more of a writer than we do; `Conflict` when others always
-/// commit first.
+/// `Invalid` when the version or its files are gone, or the table has writer features that we do not support;
+/// `Conflict` when every attempt lost against another commit.
 pub async fn restore(
     lake: &Lake,
     options: &CommitOptions,
@@ -107,7 +107,7 @@ async fn earlier(table: &Table, newest: &Snapshot, version: u64) -> Result<Snaps
     })
 }
 
-/// From one version's files to those of another.
+/// The change from one version's files to another's.
 struct Step {
     adds: Vec<Add>,
     removes: Vec<DataFile>,
@@ -155,7 +155,7 @@ fn table_commit(
     sequence: i64,
     now: DateTime<Utc>,
 ) -> Commit {
-    // Runs that have read a version before this one must not commit after it.
+    // Runs that pinned a version before this one must not commit after it.
     transactions.retain(|(id, _)| id != SEQUENCE_ID);
     transactions.push((SEQUENCE_ID.to_owned(), sequence));
     Commit {
@@ -172,21 +172,21 @@ fn table_commit(
     }
 }
 
-/// What the quarantine is to hold again.
+/// The contents to restore in the quarantine.
 struct Rejects {
     named: Named,
-    /// The version that held it; none for nothing.
+    /// The version to restore; `None` for an empty quarantine.
     then: Option<Snapshot>,
 }
 
 impl Rejects {
     /// # Errors
-    /// `Invalid` when the rows that were rejected by that version are gone.
+    /// `Invalid` when the rejected rows of that version are gone.
     async fn of(quarantine: &Table, then: &Snapshot) -> Result<Self> {
         let named = named(Some(then));
         let newest = quarantine.snapshot(None).await?;
         let (Named::Version(version), Some(newest)) = (named, newest) else { return Ok(Self { named, then: None }) };
-        // It was dropped since, and its rows with it.
+        // The quarantine was dropped since, with its rows.
         if version > newest.version {
             return Ok(Self { named: Named::Unknown, then: None });
         }
@@ -195,7 +195,7 @@ impl Rejects {
         Ok(Self { named, then: Some(own) })
     }
 
-    /// The table names what it named then, so the next run does the same if this does not come to its end.
+    /// The table names the restored version, so the next run settles the quarantine if this is interrupted.
     async fn settle(
         &self,
         quarantine: &Table,

@@ -1,8 +1,10 @@
-//! Where sources of files lie: a folder that does not exist is a typing error more often than a source without files.
+//! Roots of file sources: a folder that does not exist is more likely a typing error than a source without files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use object_store::ObjectStore;
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::sources::FileSource;
@@ -13,10 +15,10 @@ use super::Workbench;
 use super::external::{existing, external_table, warning};
 use crate::landing::{LandingFolder, landing_root};
 use crate::source::file::{Listing, list};
-use crate::store::{Stores, folder_url, store_path};
+use crate::store::{Links, Stores, folder_url, store_path};
 
-/// Refuses jobs over sources whose root on this machine does not exist. In an object store, a folder without files and one
-/// that does not exist are the same: there only the feeds' warnings say that nothing was found.
+/// Refuses jobs over sources whose local root does not exist. In an object store, an empty folder and a missing one are
+/// the same: there only the feeds' warnings report that nothing was found.
 ///
 /// # Errors
 /// `Invalid` with a variable that has no value, or with the source, its root, and the variables in it.
@@ -24,7 +26,7 @@ pub fn check_roots(project: &Project, jobs: &[TableName]) -> Result<()> {
     project.check_values(jobs)?;
     for job in jobs {
         for name in project.job(job)?.query.files() {
-            // What is landed of a database lies below the lake.
+            // Landed rows of a database are below the lake.
             if let (Some(source), None) = (project.sources.files.get(name), project.sources.database_of(name)) {
                 existing_root(name, source)?;
             }
@@ -33,7 +35,7 @@ pub fn check_roots(project: &Project, jobs: &[TableName]) -> Result<()> {
     Ok(())
 }
 
-/// What is missing or empty of what these jobs read from outside, where nothing fails for it. What lacks a variable's value is left out.
+/// External inputs of these jobs that are missing or empty without failing a run. Skips those with undefined variables.
 ///
 /// # Errors
 /// `Invalid` for a job that the project does not have, otherwise by the kind of the store's error.
@@ -46,14 +48,14 @@ pub async fn empty_sources(stores: &Stores, project: &Project, jobs: &[TableName
     }
     let mut warnings = Vec::new();
     for name in &files {
-        // Whether a database is there, and what is in it, a run says.
+        // A run reports whether a database exists, and its contents.
         let is_read =
             |source: &&FileSource| source.check_root(name).is_ok() && project.sources.database_of(name).is_none();
         let Some(source) = project.sources.files.get(name).filter(is_read) else { continue };
         let found = match existing_root(name, source) {
-            Ok(root) => {
-                list(stores.client(&root)?.as_ref(), &store_path(&root)?, source).await.map(|found| found.warnings)
-            }
+            Ok(root) => list(client(stores, &root, source)?.as_ref(), &store_path(&root)?, source)
+                .await
+                .map(|found| found.warnings),
             Err(error) => Ok(vec![error.message().to_owned()]),
         };
         warnings.extend(found?.into_iter().map(|warning| match warning.starts_with("raw.") {
@@ -67,7 +69,7 @@ pub async fn empty_sources(stores: &Stores, project: &Project, jobs: &[TableName
         let table = external_table(stores, name, declared).await?;
         warnings.extend(match existing(&table, declared).await {
             Ok(snapshot) => warning(&snapshot, &table),
-            // Jobs that read it cannot be checked, which is said with each of them.
+            // Jobs that read it cannot be checked, which is reported for each of them.
             Err(error) if error.kind() == ErrorKind::Invalid => None,
             Err(error) => return Err(error),
         });
@@ -78,7 +80,7 @@ pub async fn empty_sources(stores: &Stores, project: &Project, jobs: &[TableName
 /// A source of files, by its name without `raw.`.
 ///
 /// # Errors
-/// `Invalid` with the sources that are declared.
+/// `Invalid`, listing the declared sources.
 pub(super) fn declared_files<'a>(project: &'a Project, name: &str) -> Result<&'a FileSource> {
     project.sources.files.get(name).ok_or_else(|| {
         let known: Vec<&str> = project.sources.files.keys().map(String::as_str).collect();
@@ -89,14 +91,18 @@ pub(super) fn declared_files<'a>(project: &'a Project, name: &str) -> Result<&'a
     })
 }
 
-/// The files of a source, and where they lie. Of a database they are those that were landed: by the run itself, or the newest.
+fn client(stores: &Stores, root: &Url, source: &FileSource) -> Result<Arc<dyn ObjectStore>> {
+    stores.source_client(root, if source.follow_links { Links::Followed } else { Links::Left })
+}
+
+/// The files of a source and their root. For a database, those that were landed by this run, or the newest.
 ///
 /// # Errors
 /// As [`existing_root`], [`list`] and [`Workbench`]'s lake; `Data` when landed files are gone.
 pub(super) async fn listed(bench: &Workbench, name: &str, source: &FileSource) -> Result<(Url, Listing)> {
     let Some((database, declared, table)) = bench.project.sources.database_of(name) else {
         let root = existing_root(name, source)?;
-        let listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+        let listing = list(client(bench.lake.stores(), &root, source)?.as_ref(), &store_path(&root)?, source).await?;
         return Ok((root, listing));
     };
     let root = landing_root(&bench.lake, database, name)?;
@@ -111,7 +117,7 @@ pub(super) async fn listed(bench: &Workbench, name: &str, source: &FileSource) -
         let warnings = vec![format!("database `{database}` was not read yet")];
         return Ok((root, Listing { files: Vec::new(), warnings }));
     };
-    let mut listing = list(bench.lake.stores().client(&root)?.as_ref(), &store_path(&root)?, source).await?;
+    let mut listing = list(client(bench.lake.stores(), &root, source)?.as_ref(), &store_path(&root)?, source).await?;
     listing.files.retain(|file| manifest.holds(&file.path));
     match manifest.files.iter().find(|landed| !listing.files.iter().any(|file| file.path == landed.path)) {
         Some(lost) => Err(Error::data(format!(
@@ -155,7 +161,7 @@ fn missing(name: &str, source: &FileSource, path: &Path) -> Error {
     Error::invalid(format!("raw.{name}: folder `{}`{place} {what}; {remedy}", source.root))
 }
 
-/// Without the last slash, behind which a file would not be seen.
+/// Removes a trailing slash, which would hide that the path is a file.
 fn plain(path: &Path) -> PathBuf {
     path.components().collect()
 }

@@ -1,4 +1,4 @@
-//! The way of a run: pin, plan, execute, check, commit; again when somebody else came first.
+//! The steps of a run: pin, plan, execute, check, commit. Restarts if another commit conflicts.
 
 mod commit;
 mod earlier;
@@ -45,7 +45,7 @@ pub(super) use pair::{SEQUENCE_ID, sequence};
 
 pub use forget::{Forgettable, forget, forgettable};
 
-/// Told as a run goes from one state to the next; an error stops it there.
+/// Called at each state change of a run; an error stops it there.
 pub type Entering<'a> = &'a (dyn Fn(RunState) -> Result<()> + Sync);
 
 /// One execution of a job.
@@ -54,25 +54,25 @@ pub struct RunOptions<'a> {
     pub run_id: &'a str,
     pub asked: &'a Asked,
     pub now: DateTime<Utc>,
-    /// Of a run that was begun before, perhaps by a process that is gone or not quite: a commit of it that is not older
-    /// than this is found and not made again.
+    /// Set for a run that another process began, which may still be running: if the run has committed since then, that
+    /// commit is returned and not repeated.
     pub begun: Option<DateTime<Utc>>,
     pub progress: Progress<'a>,
     /// [`RunState::Planning`], [`RunState::Running`], and [`RunState::Committing`] before the first commit.
     pub entering: Entering<'a>,
 }
 
-/// Runs a job once, for what changed or for the interval asked for.
+/// Runs a job once, for the changes or for the requested interval.
 ///
 /// # Errors
-/// By kind: `Invalid` input, `Data`, `Unavailable`, `Exhausted`, `Conflict` when every attempt was overtaken. Whatever the
-/// error, no reader sees anything of the run.
+/// By kind: `Invalid` input, `Data`, `Unavailable`, `Exhausted`, `Conflict` when every attempt lost against another
+/// commit. After any error, no reader sees anything of the run.
 pub async fn run(bench: &Workbench, job: &Job, options: RunOptions<'_>) -> Result<Report> {
     let report = run_for(bench, job, Wanted::Run(options.asked), options).await?;
     Ok(tidied(bench, job, options.now, report).await)
 }
 
-/// As [`run`], for what is `wanted` instead of what the options ask.
+/// As [`run`], for `wanted` instead of the options' request.
 async fn run_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, options: RunOptions<'_>) -> Result<Report> {
     let RunOptions { run_id, asked, now, begun, progress, entering } = options;
     let mut overtaken = String::new();
@@ -106,7 +106,7 @@ async fn run_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, options: RunO
     )))
 }
 
-/// What a run has committed that was begun then; none when it has not.
+/// The report of a run's commit since `begun`; `None` if it has not committed.
 ///
 /// # Errors
 /// `Unavailable` when the store does not answer, `Data` for a broken log.
@@ -115,7 +115,7 @@ pub async fn committed(bench: &Workbench, job: &Job, run_id: &str, begun: DateTi
     earlier::committed(bench, &table, run_id, begun).await
 }
 
-/// What a run would do now, without reading data.
+/// Plans a run without reading data.
 ///
 /// # Errors
 /// As [`run`] before it executes.
@@ -124,7 +124,7 @@ pub async fn preview(bench: &Workbench, job: &Job, asked: &Asked, now: DateTime<
     let pinned = Pinned { databases, ..pin(bench, job, asked, now).await? };
     let run = Run { bench, job, run_id: "preview", pinned: &pinned, asked, now };
     run.refuse_unwritable()?;
-    // Without an interval to compute, a query of one has no parameters.
+    // If there is no interval to compute, the query's parameters have no values.
     if pinned.mode != Mode::Unchanged || job.manifest.interval.is_none() {
         let parts = run.parts()?;
         run.schema(&run.query(State::Now, parts.first().map_or(&[], Vec::as_slice)).await?)?;
@@ -192,7 +192,7 @@ impl Run<'_> {
         self.commit(changes, &schema, expectations).await
     }
 
-    /// `step`'s result; when it failed, the run's files are deleted.
+    /// Returns `step`'s result; deletes the run's files if it failed.
     async fn or_discard<T>(&self, step: Result<T>, staged: &Staged, table: &Replacement) -> Result<T> {
         if step.is_err() {
             self.discard(staged, table).await;
@@ -200,7 +200,7 @@ impl Run<'_> {
         step
     }
 
-    /// What the expectations say of the table as it would be committed.
+    /// Evaluates the expectations on the table as it would be committed.
     ///
     /// # Errors
     /// `Data` also when it would violate its grain.
@@ -212,7 +212,7 @@ impl Run<'_> {
         Ok(expectations)
     }
 
-    /// Deletes what was written for a commit that will not be made.
+    /// Deletes the files of a commit that will not happen.
     async fn discard(&self, staged: &Staged, table: &Replacement) {
         self.pinned.table.discard(&staged.total.files).await;
         self.pinned.table.discard(&table.adds).await;
@@ -224,7 +224,7 @@ impl Run<'_> {
         let schema = table_schema(&query.plan, &query.columns)?;
         if let Some(target) = &self.pinned.target {
             match self.pinned.mode {
-                // No row of the table stays, so that the same commit can give it other columns.
+                // No existing row remains, so the same commit may change the columns.
                 Mode::Full { .. } if self.asked.rebuild => {}
                 Mode::Full { .. } => refuse_lost_columns(self.job, &schema, &target.schema)?,
                 Mode::Incremental | Mode::Unchanged => {
@@ -254,7 +254,8 @@ impl Run<'_> {
         Ok(sources)
     }
 
-    /// Only sources that are read by their changes have an earlier state worth looking at, and all of a query by interval.
+    /// Only sources that are read by their changes have a relevant earlier state, and all sources of a query with
+    /// intervals.
     fn state_of(&self, pinned: &super::PinnedTable, state: State) -> State {
         if pinned.read.read == Read::Changed || self.by_interval() { state } else { State::Now }
     }
@@ -263,7 +264,7 @@ impl Run<'_> {
         !self.pinned.plan.intervals().is_empty()
     }
 
-    /// Whether rows that an earlier run computed are computed again.
+    /// Whether rows of an earlier run are recomputed.
     fn computes_again(&self) -> bool {
         matches!(&self.pinned.plan, RunPlan::Changes { again, .. } if !again.is_empty())
     }
@@ -272,7 +273,7 @@ impl Run<'_> {
         self.own_scan(schema, adds.iter().map(|add| DataFile::from_add(add, schema)).collect())
     }
 
-    /// The rows that stay in the table beside the new ones.
+    /// The rows that remain in the table.
     fn kept_scan(&self, schema: &SchemaRef, replacement: &Replacement) -> DeltaScan {
         let removed: HashSet<&str> = replacement.removes.iter().map(|file| file.path.as_str()).collect();
         let known = self.pinned.target.iter().flat_map(|target| &target.files);

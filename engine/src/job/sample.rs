@@ -1,4 +1,4 @@
-//! The first rows of a source of files, and what its contract rejects.
+//! Reads the first rows of a file source, and those that its contract rejects.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::error::from_datafusion;
 use crate::sink::{RAW, REASON, without_notes};
 use crate::source::file::{LINE, SOURCE_FILE, is_of_rejected_lines};
 
-/// How much of a source is looked at.
+/// How much of a source is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleSize {
     /// Files of each feed, in the order of their paths.
@@ -28,12 +28,12 @@ pub struct SampleSize {
     pub rows: usize,
 }
 
-/// What was found in some files of a source.
+/// The result of reading some files of a source.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
-    /// The first good rows, with all columns that a query sees.
+    /// The first good rows, with all columns visible to a query.
     pub rows: Vec<RecordBatch>,
-    /// Good rows of the files that were read.
+    /// Number of good rows.
     pub kept: u64,
     /// Rejected rows of the files that were read, by reason, the most frequent first.
     pub rejected: Vec<RejectedRows>,
@@ -47,7 +47,7 @@ pub struct Sample {
     pub warnings: Vec<String>,
 }
 
-/// A row that is not what the contract declares.
+/// A row that violates the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     pub file: String,

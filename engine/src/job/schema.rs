@@ -1,4 +1,4 @@
-//! Columns of tables, as queries say before anything has run.
+//! Infers the columns of tables from queries, before anything has run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,12 +17,13 @@ use pulse_core::{Error, Result};
 
 use super::external::ExternalSchemas;
 use super::increment::unproven;
-use super::query::{Sources, plan_query};
+use super::query::{Sources, plan_query, planned};
 use crate::error::from_datafusion;
 use crate::source::file::file_source_schema;
 use crate::table::Lake;
+use crate::type_name::type_name;
 
-/// The columns that a job's table has, by its query alone.
+/// The columns of a job's table, derived from its query alone.
 pub(super) fn table_schema(plan: &LogicalPlan, columns: &[String]) -> Result<SchemaRef> {
     let fields = columns.iter().map(|name| {
         let field =
@@ -32,10 +33,10 @@ pub(super) fn table_schema(plan: &LogicalPlan, columns: &[String]) -> Result<Sch
     Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
 }
 
-/// Plans every job over empty tables, upstream first: what `pulse check` does, and how tests know their columns.
+/// Plans every job over empty tables, upstream first. Used by `pulse check`, and by tests to know their columns.
 ///
 /// # Errors
-/// `Invalid` with the place of the first mistake of a job.
+/// `Invalid` with the place of a job's first mistake.
 pub async fn infer_schemas(
     state: &SessionState,
     project: &Project,
@@ -52,15 +53,15 @@ pub async fn infer_each(state: &SessionState, project: &Project, external: &Exte
     infer(state, project, external, Graph::new(project)?.order()).await
 }
 
-/// What planning says of each job.
+/// The result of planning each job.
 #[derive(Debug, Default)]
 pub struct Inferred {
     pub schemas: BTreeMap<TableName, SchemaRef>,
     /// In the order of the jobs' dependencies.
     pub mistakes: Vec<(TableName, Error)>,
-    /// Jobs that read the table of one that cannot be planned, and that one.
+    /// Jobs that read the table of a job that cannot be planned or is not in the project, with that job.
     pub blocked: BTreeMap<TableName, TableName>,
-    /// Jobs that read a table of others whose columns are not known here, or the table of such a job, and that table.
+    /// Jobs that depend, directly or not, on an external table with unknown columns, with that table.
     pub unknown: BTreeMap<TableName, TableName>,
 }
 
@@ -96,14 +97,14 @@ pub async fn check_each(
     while let Some(name) = open.pop() {
         if needed.insert(name.clone()) {
             let tables = project.job(&name)?.query.tables();
-            open.extend(tables.into_iter().filter(|table| project.external(table).is_none()));
+            open.extend(tables.into_iter().filter(|table| project.jobs.contains_key(table)));
         }
     }
     let graph = Graph::new(project)?;
     infer(state, project, external, graph.order().iter().filter(|name| needed.contains(name))).await
 }
 
-/// Tables whose columns a run of their job would not keep, each with the remedy. Reads logs, no data.
+/// Tables whose columns a run would not keep, with the remedy. Reads logs, no data.
 ///
 /// # Errors
 /// By the kind of the store's error.
@@ -143,7 +144,10 @@ async fn infer<'a>(
             continue;
         }
         let unknown = |table: &TableName| {
-            inferred.blocked.contains_key(table) || inferred.mistakes.iter().any(|(name, _)| name == table)
+            let is_missing = project.external(table).is_none() && !project.jobs.contains_key(table);
+            is_missing
+                || inferred.blocked.contains_key(table)
+                || inferred.mistakes.iter().any(|(name, _)| name == table)
         };
         if let Some(table) = job.query.tables().into_iter().find(unknown) {
             inferred.blocked.insert(name.clone(), table);
@@ -160,7 +164,7 @@ async fn infer<'a>(
     Ok(inferred)
 }
 
-/// Those of tables that can be read.
+/// The columns of readable tables.
 fn known(external: &ExternalSchemas) -> BTreeMap<TableName, SchemaRef> {
     let known =
         |(name, schema): (&TableName, &Result<SchemaRef>)| Some((name.clone(), Arc::clone(schema.as_ref().ok()?)));
@@ -181,13 +185,14 @@ async fn schema_of(
     let sources = empty_sources(project, job, schemas);
     let query = plan_query(state, job, &sources, example_interval(job)?.as_slice()).await?;
     // Parameters of functions and the sink's own columns are checked only here.
-    state.create_physical_plan(&query.plan).await.map_err(|e| from_datafusion(&job.query_path(), e))?;
+    let physical = state.create_physical_plan(&query.plan).await;
+    physical.map_err(|e| planned(&job.query_path(), &job.query.text, e))?;
     let schema = table_schema(&query.plan, &query.columns)?;
     refuse_unknown_descriptions(job, &schema)?;
     Ok(schema)
 }
 
-/// A description of a column that the table does not have: it was renamed, or its name is misspelt.
+/// Refuses descriptions of columns that the table does not have: renamed or misspelled ones.
 fn refuse_unknown_descriptions(job: &Job, schema: &Schema) -> Result<()> {
     let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     match job.manifest.columns.keys().find(|column| !known.contains(&column.as_str())) {
@@ -196,7 +201,7 @@ fn refuse_unknown_descriptions(job: &Job, schema: &Schema) -> Result<()> {
     }
 }
 
-/// Columns of `by` and `lookback` must be the source's, or the first run after a change would fail.
+/// Columns of `by` and `lookback` must exist in the source, or the first run after a change would fail.
 fn refuse_unknown_groups(job: &Job, schemas: &BTreeMap<TableName, SchemaRef>) -> Result<()> {
     for (name, source) in &job.manifest.source {
         let Some(schema) = name.parse().ok().and_then(|name: TableName| schemas.get(&name)) else { continue };
@@ -214,7 +219,7 @@ fn refuse_unknown_groups(job: &Job, schemas: &BTreeMap<TableName, SchemaRef>) ->
     Ok(())
 }
 
-/// By job: why it reads all rows of a source although it asks for those that changed.
+/// By job: why it reads all rows of a source although it has `read = "changed"`.
 ///
 /// # Errors
 /// As [`infer_schemas`], which `schemas` come from.
@@ -226,7 +231,7 @@ pub async fn unproven_increments(
 ) -> Result<BTreeMap<TableName, BTreeSet<String>>> {
     let mut found = BTreeMap::new();
     let all: BTreeMap<TableName, SchemaRef> = known(external).into_iter().chain(schemas.clone()).collect();
-    // Others have a mistake that is reported already.
+    // Other jobs have a mistake that is already reported.
     for (name, job) in project.jobs.iter().filter(|(name, _)| schemas.contains_key(*name)) {
         if job.manifest.source.values().any(|source| source.read == Read::Changed) {
             let sources = empty_sources(project, job, &all);
@@ -264,19 +269,19 @@ fn example_interval(job: &Job) -> Result<Option<Interval>> {
     }
 }
 
-/// For a run that leaves rows in the table. Further columns are null in these.
+/// For a run that keeps existing rows. Additional columns are null in these.
 ///
 /// # Errors
-/// `Invalid` naming the columns of the table that are gone or have another type.
+/// `Invalid`, naming the table's columns that are missing or have another type.
 pub(super) fn refuse_other_columns(job: &Job, query: &Schema, table: &Schema) -> Result<()> {
     let kept = |known: &Field, now: &Field| known.data_type() == now.data_type();
     refuse(job, query, table, |known| query.field_with_name(known.name()).is_ok_and(|now| kept(known, now)))
 }
 
-/// For a run that replaces all rows, and with them may add columns, widen their types, and rename those of `renamed`.
+/// For a run that replaces all rows, which may add columns, widen their types, and rename those of `renamed`.
 ///
 /// # Errors
-/// `Invalid` naming the columns of the table that are gone or have another type: readers rely on them.
+/// `Invalid`, naming the table's columns that are missing or have another type: readers rely on them.
 pub(super) fn refuse_lost_columns(job: &Job, query: &Schema, table: &Schema) -> Result<()> {
     let renamed = |known: &Field| {
         let is_new = |new: &&String| table.field_with_name(new).is_err();
@@ -289,7 +294,7 @@ pub(super) fn refuse_lost_columns(job: &Job, query: &Schema, table: &Schema) -> 
     })
 }
 
-/// Whether each value of the narrow type is one of the wide type.
+/// Whether the wide type holds every value of the narrow type.
 fn holds(wide: &DataType, narrow: &DataType) -> bool {
     use DataType::{Decimal128, Float32, Float64, Int8, Int16, Int32, Int64};
     match (narrow, wide) {
@@ -307,7 +312,7 @@ fn refuse(job: &Job, query: &Schema, table: &Schema, is_kept: impl Fn(&Field) ->
     if lost.is_empty() {
         return Ok(());
     }
-    let named = |field: &Field| format!("{} {}", field.name(), field.data_type());
+    let named = |field: &Field| format!("{} {}", field.name(), type_name(field.data_type()));
     let becomes = lost.iter().map(|known| match query.field_with_name(known.name()) {
         Ok(now) => named(now),
         Err(_) => format!("no column {}", known.name()),

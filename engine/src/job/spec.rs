@@ -1,4 +1,4 @@
-//! From a manifest to what a sink does.
+//! Builds a sink's specification from a manifest.
 
 use pulse_core::manifest::{Manifest, Sink, Unique};
 use pulse_core::project::Job;
@@ -8,7 +8,7 @@ use super::query::JobQuery;
 use crate::sink::{Adjacency, FailAction, SinkSpec, SortKey, UniqueCheck};
 use crate::table::Table;
 
-/// How a job's rows are checked and written.
+/// The specification of a job's checks and files.
 pub(super) fn sink_spec(job: &Job, query: &JobQuery, run_id: &str, table: &Table, quarantine: &Table) -> SinkSpec {
     let manifest = &job.manifest;
     let unique = manifest.unique_in_sink().and_then(|place| {
@@ -35,7 +35,7 @@ pub(super) fn sink_spec(job: &Job, query: &JobQuery, run_id: &str, table: &Table
     }
 }
 
-/// Whether the sink is to look for rows that agree in the grain: it can, and nothing else tells.
+/// Whether the sink should look for rows with equal grain: it can, and nothing else proves uniqueness.
 fn sees_grain(manifest: &Manifest, query: &JobQuery) -> bool {
     manifest.orders_by(&manifest.grain)
         && manifest.stricter_than_grain().next().is_none()
@@ -61,7 +61,7 @@ fn unique_check(manifest: &Manifest, name: &str, unique: &Unique) -> UniqueCheck
     }
 }
 
-/// The greatest row of each key stays.
+/// Keeps the greatest row of each key.
 fn latest(manifest: &Manifest) -> Option<UniqueCheck> {
     let Sink::Merge { keys, latest_by } = &manifest.sink else { return None };
     let columns = Unique { columns: keys.clone(), keep_first_by: Vec::new() };

@@ -1,4 +1,4 @@
-//! Subqueries that would give other rows than SQL says where files are read.
+//! Refuses subqueries over files that would not have SQL's result.
 
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
@@ -10,8 +10,8 @@ use pulse_core::{Error, Result};
 use super::distinct::is_of_files;
 use crate::error::from_datafusion;
 
-/// A run that appends reads new files only, so that a subquery over files would see no others. And a condition over files is one of
-/// two of which either lets a row through, where `not in` with a null is false and not null.
+/// An appending run reads only new files, so a subquery over files would not see the others. And a condition over files
+/// is combined with the rejected rows by `or`, where `not in` with a null is false instead of null.
 ///
 /// # Errors
 /// `Invalid`, with what to write instead.

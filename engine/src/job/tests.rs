@@ -1,8 +1,9 @@
-//! Runs over random small inputs. Whatever comes in which order: a repeated run changes nothing, a table that grew is the table
-//! that today's files yield at once, and no version of a table violates an expectation with `on_fail = "fail"`, or its grain.
+//! Runs over random small inputs. In whatever order they arrive: a repeated run is a no-op, a table that was built
+//! incrementally equals one built from all current files, and no version violates a `fail` expectation or its grain.
 
 mod evaluations;
 mod external;
+mod fuzz;
 mod grain;
 mod history;
 mod hive;
@@ -43,13 +44,13 @@ use crate::source::file::ReadOptions;
 use crate::store::{Stores, folder_url};
 use crate::table::{CommitOptions, Lake};
 
-/// Of one case, which takes a second or two.
+/// Time limit of one case, which takes a second or two.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A line of a file; an empty field is null.
 type Line = (Option<i64>, i64, Option<i64>);
 
-/// Files that are written before a run, by their number; a file that was there is replaced.
+/// Files that are written before a run, by number; an existing file is replaced.
 type Step = BTreeMap<u8, Vec<Line>>;
 
 const SOURCES: &str = "[files.lines]\nroot = \"$raw\"\ncolumns = [{ name = \"k\", type = \"bigint\" }, \
@@ -73,9 +74,9 @@ fn expect(name: &str, what: &str, on_fail: &str) -> String {
 /// Name, manifest and query of a job.
 type JobText = (&'static str, String, &'static str);
 
-/// Each sink, with and without rows that are taken out, groups, joins and filters of groups.
+/// Each sink, with and without checks that remove rows, groups, joins and filtered groups.
 fn jobs_of_every_kind() -> Vec<JobText> {
-    // Random rows may all be large.
+    // Random rows may all exceed the check's limit.
     const ANY: &str = "max_rejected = 1.0\n";
     let small = expect("v is small", "check = \"coalesce(v, 0) < 7\"", "quarantine");
     let first = "unique = { columns = [\"k\", \"d\"], keep_first_by = [\"_source_file desc\", \"_line\"] }";
@@ -121,7 +122,7 @@ fn jobs_of_every_kind() -> Vec<JobText> {
     ]
 }
 
-/// A row is small, and no k comes twice; kept by each sink.
+/// Jobs that guarantee small rows and unique k, for each sink.
 fn guarded_jobs() -> Vec<JobText> {
     let guards =
         expect("v is small", "check = \"v < 6\"", "fail") + &expect("k once", "unique = { columns = [\"k\"] }", "fail");
@@ -144,7 +145,7 @@ struct World {
     folder: TempDir,
     bench: Workbench,
     runs: u32,
-    /// How much each job's last run computed.
+    /// The mode of each job's last run.
     modes: BTreeMap<TableName, Mode>,
 }
 
@@ -156,7 +157,7 @@ impl World {
         Self { folder, bench, runs: 0, modes: BTreeMap::new() }
     }
 
-    /// The same inputs and lake, and other jobs.
+    /// The same inputs and lake with other jobs.
     fn edited(&self, jobs: &[JobText]) -> World {
         let bench = bench(project(jobs, self.folder.path()), self.folder.path(), "lake");
         World { folder: tempfile::tempdir().unwrap(), bench, runs: self.runs + 1000, modes: BTreeMap::new() }
@@ -171,12 +172,12 @@ impl World {
         }
     }
 
-    /// Outcomes of all jobs, each after those that it reads from.
+    /// Runs all jobs in dependency order and returns their outcomes.
     async fn run_all(&mut self) -> BTreeMap<TableName, pulse_core::Result<Outcome>> {
         self.run_all_as(&Asked::default()).await
     }
 
-    /// The time of a run: each begins a second after the one before.
+    /// The time of a run: each begins a second after its predecessor.
     fn time(&self) -> DateTime<Utc> {
         now() + Duration::from_secs(self.runs.into())
     }
@@ -203,7 +204,7 @@ impl World {
         outcomes
     }
 
-    /// The same input, and an empty lake.
+    /// The same input with an empty lake.
     fn afresh(&self) -> World {
         let bench = bench(self.bench.project.as_ref().clone(), self.folder.path(), &format!("fresh-{}", self.runs));
         World { folder: tempfile::tempdir().unwrap(), bench, runs: 0, modes: BTreeMap::new() }
@@ -213,7 +214,7 @@ impl World {
         let mut tables = BTreeMap::new();
         for name in self.bench.lake.tables().await.unwrap() {
             let rows = self.rows(&name, None).await;
-            // A quarantine that lost its last row stays as an empty table.
+            // A quarantine that lost its last row remains as an empty table.
             if !rows.is_empty() {
                 tables.insert(name, rows);
             }
@@ -276,7 +277,7 @@ fn bench(project: Project, folder: &std::path::Path, lake: &str) -> Workbench {
         state,
         execute: Arc::new(InProcess { slots: 2 }),
         options: JobOptions {
-            // So small that a scan has several partitions.
+            // Small enough that a scan has several partitions.
             target_partition_bytes: 2 << 10,
             read: ReadOptions::default(),
             commit: CommitOptions { checkpoint_every: 3, ..CommitOptions::default() },
@@ -294,7 +295,7 @@ fn steps(values: std::ops::Range<i64>, keys: std::ops::Range<i64>, lines: usize)
     vec(step, 1..4)
 }
 
-/// Other inputs at every run of the tests; `PULSE_TEST_SEED` repeats a failure.
+/// Uses different inputs in each test run; `PULSE_TEST_SEED` repeats a failure.
 fn check<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value)) {
     let seed = std::env::var("PULSE_TEST_SEED")
         .map_or_else(|_| RandomState::new().build_hasher().finish(), |seed| seed.parse().unwrap());
@@ -311,7 +312,7 @@ fn check<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value)) {
     }
 }
 
-/// Repeats a check until its inputs have shown what the test is about.
+/// Repeats a check until its inputs have covered the tested situation.
 fn check_until<S: Strategy>(
     cases: u32,
     strategy: impl Fn() -> S,
@@ -333,7 +334,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
     threads.unwrap().block_on(async { tokio::time::timeout(LIMIT, future).await.expect("it hangs") })
 }
 
-/// `PROPTEST_CASES` sets another number.
+/// The number of cases; `PROPTEST_CASES` overrides it.
 fn cases(usual: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
@@ -358,7 +359,7 @@ fn a_repeated_run_changes_nothing_and_growth_leaves_no_trace() {
     });
 }
 
-/// What the guards of [`guarded_jobs`] say, said again: columns are k, d and v.
+/// An independent check of the guarantees of [`guarded_jobs`]: columns are k, d and v.
 fn holds(rows: &[String]) -> bool {
     let cells: Vec<Vec<&str>> = rows.iter().map(|row| row.split(' ').collect()).collect();
     let keys: BTreeSet<&str> = cells.iter().map(|cells| cells[0]).collect();

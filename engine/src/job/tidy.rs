@@ -1,4 +1,4 @@
-//! Optimization at the end of a run, once small files have become many.
+//! Optimizes the table at the end of a run, once it has many small files.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use pulse_core::project::Job;
 use super::optimize::{Bin, Optimized, Partition, is_large, optimize_where};
 use super::{Outcome, Report, Workbench};
 
-/// The report of a run, after its table was optimized if some part of it has at least `optimize_files` small files. A run whose rows are
-/// committed does not fail any more: what could not be optimized is a warning, and the next run tries again.
+/// Optimizes the table if a part of it has at least `optimize_files` small files, and returns the run's report. The
+/// rows are committed, so a failure is only a warning, and the next run retries.
 pub(super) async fn tidied(bench: &Workbench, job: &Job, now: DateTime<Utc>, mut report: Report) -> Report {
     let limit = bench.options.optimize_files;
     if limit == 0 || !matches!(report.outcome, Outcome::Committed { .. }) {
@@ -35,7 +35,7 @@ async fn optimized(bench: &Workbench, job: &Job, now: DateTime<Utc>, limit: usiz
     Ok(done.version.map(|version| note(&done, version, &small_files(&bins, target_bytes), limit)))
 }
 
-/// Those of partitions with at least `limit` small files that can become fewer.
+/// The bins of partitions with at least `limit` small files that can be merged.
 fn crowded(bins: Vec<Bin>, target_bytes: u64, limit: usize) -> Vec<Bin> {
     let counts = small_files(&bins, target_bytes);
     bins.into_iter().filter(|bin| counts.get(&bin.partition).is_some_and(|count| *count >= limit)).collect()

@@ -1,4 +1,4 @@
-//! Which columns of its sources a query uses: rows that differ in others alone give the same answer.
+//! Finds the source columns that a query uses: rows that differ only in others give the same result.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use pulse_core::project::Job;
 use super::Workbench;
 use crate::error::from_datafusion;
 
-/// Columns by source, as SQL names it.
+/// Columns by the source's SQL name.
 pub(super) type UsedColumns = BTreeMap<String, BTreeSet<String>>;
 
 /// # Errors
@@ -22,7 +22,7 @@ pub(super) fn used_columns(bench: &Workbench, job: &Job, plan: &LogicalPlan) -> 
     scanned(&optimized).map_err(failed)
 }
 
-/// Of an optimized plan, whose scans yield only what is needed above them.
+/// Collects them from an optimized plan, whose scans yield only needed columns.
 fn scanned(plan: &LogicalPlan) -> DataFusionResult<UsedColumns> {
     let mut used = UsedColumns::new();
     plan.apply_with_subqueries(|node| {
@@ -84,7 +84,7 @@ mod tests {
         ] {
             assert_eq!(used(sql), columns, "{sql}");
         }
-        // How often a row is there counts, whatever it holds.
+        // The number of rows matters, whatever they contain.
         assert!(used("select count(*) as n from t.x").starts_with("t.x:"));
     }
 }

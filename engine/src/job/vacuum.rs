@@ -1,4 +1,4 @@
-//! Which files of a table nobody needs.
+//! Finds the unneeded files of a table.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,8 @@ use pulse_core::commit::pair::Named;
 use super::pin::{named, named_version};
 use crate::table::{Lake, Table, Unneeded};
 
-/// As [`Table::unneeded`]; of a quarantine, what belongs to its table stays, though a run that did not commit took it out.
+/// As [`Table::unneeded`], but keeps quarantine files that belong to their table, even if a run that did not commit
+/// removed them.
 ///
 /// # Errors
 /// As [`Table::unneeded`].

@@ -1,6 +1,7 @@
-//! Which columns of a query are wall clocks: stamps without a zone that follow from a source's stamps without one.
+//! Finds the wall-clock columns of a query: timestamps without a zone that derive from a source's timestamps without
+//! one.
 //!
-//! Functions such as `to_timestamp` yield stamps without a zone, too, and mean UTC: the type alone does not tell.
+//! Functions such as `to_timestamp` also yield timestamps without a zone, but mean UTC: the type alone is ambiguous.
 
 use arrow::datatypes::DataType;
 use datafusion::common::Column;
@@ -8,10 +9,10 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-/// For each column of the plan, whether it follows from a source's column that holds stamps without a zone.
+/// For each column of the plan, whether it derives from a source column with timestamps without a zone.
 pub(super) fn wall_clocks(plan: &LogicalPlan) -> Result<Vec<bool>> {
     let mut inputs = Vec::new();
-    // Once for each node: a node whose columns asked each for themselves would ask for those below again and again.
+    // Evaluated once per node: evaluating it per column would visit the nodes below exponentially often.
     for input in plan.inputs() {
         inputs.push(Input { plan: input, clocks: wall_clocks(input)? });
     }
@@ -24,7 +25,7 @@ pub(super) fn wall_clocks(plan: &LogicalPlan) -> Result<Vec<bool>> {
         LogicalPlan::Projection(projection) => follow(projection.expr.iter(), &inputs),
         LogicalPlan::Aggregate(aggregate) => {
             let follows = follow(aggregate.group_expr.iter().chain(&aggregate.aggr_expr), &inputs)?;
-            // Grouping sets are one expression with several columns, and a number beside.
+            // Grouping sets are one expression with several columns, plus a grouping id.
             Ok(match follows.len() == columns {
                 true => follows,
                 false => vec![follows.iter().any(|follows| *follows); columns],
@@ -35,7 +36,7 @@ pub(super) fn wall_clocks(plan: &LogicalPlan) -> Result<Vec<bool>> {
             let is_any = |at: usize| inputs.iter().any(|input| input.clocks.get(at).copied().unwrap_or_default());
             Ok((0..columns).map(is_any).collect())
         }
-        // Its columns are those of its input, under another name.
+        // Its columns are those of its input under another qualifier.
         LogicalPlan::SubqueryAlias(_) => Ok(of_first()),
         LogicalPlan::Unnest(unnest) => {
             let before = of_first();
@@ -46,7 +47,7 @@ pub(super) fn wall_clocks(plan: &LogicalPlan) -> Result<Vec<bool>> {
     }
 }
 
-/// A plan below, and which of its columns are wall clocks.
+/// An input plan, and which of its columns are wall clocks.
 struct Input<'a> {
     plan: &'a LogicalPlan,
     clocks: Vec<bool>,
@@ -56,7 +57,7 @@ fn follow<'a>(expressions: impl Iterator<Item = &'a Expr>, inputs: &[Input<'_>])
     expressions.map(|expression| follows(expression, inputs)).collect()
 }
 
-/// Whether a value of the expression comes from such a column.
+/// Whether the expression's value derives from such a column.
 fn follows(expression: &Expr, inputs: &[Input<'_>]) -> Result<bool> {
     let mut found = false;
     expression.apply(|part| {
@@ -78,7 +79,7 @@ fn of_column(column: &Column, inputs: &[Input<'_>]) -> bool {
     found.unwrap_or_default()
 }
 
-/// Whether values of the type are stamps without a zone, or have some within.
+/// Whether the type is a timestamp without a zone or contains one.
 pub(crate) fn holds_wall_clock(data_type: &DataType) -> bool {
     match data_type {
         DataType::Timestamp(_, None) => true,
@@ -143,7 +144,7 @@ mod tests {
         }
     }
 
-    /// Its time is that of the plan's nodes, and does not double with each.
+    /// Takes time linear in the number of plan nodes.
     #[tokio::test]
     async fn a_deep_query_is_looked_through_once() {
         let local = Field::new("local", DataType::Timestamp(TimeUnit::Microsecond, None), true);

@@ -1,4 +1,5 @@
-//! The sink in a physical plan: as many partitions out as in, so that a cluster never folds it into one task.
+//! The sink's physical operator. It has as many output as input partitions, so that a cluster never collapses it into
+//! one task.
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ impl SinkExec {
         &self.spec
     }
 
-    /// Whether all rows that agree in the grain come to one task, as the plan below has it.
+    /// Whether the plan below sends all rows with equal grain to one task.
     pub fn gathers_grain(&self) -> bool {
         let Some(grain) = &self.spec.grain else { return false };
         let schema = self.input.schema();
@@ -160,7 +161,7 @@ impl ExecutionPlan for SinkExec {
     }
 }
 
-/// Writes all rows; after an error the open uploads are aborted, so that no parts leak.
+/// Writes all rows; aborts open uploads after an error, so that no parts leak.
 async fn drain(mut task: SinkTask, mut input: SendableRecordBatchStream) -> Result<PartitionResult> {
     while let Some(batch) = input.next().await {
         let written = match batch {
@@ -214,7 +215,7 @@ mod tests {
         }
     }
 
-    /// Whether rows of a table of several partitions come to one task if they agree in the grain.
+    /// Whether rows with equal grain of a table with several partitions reach one task.
     async fn gathered(sql: &str, grain: &[&str]) -> bool {
         let limits = RuntimeOptions { memory_bytes: 64 << 20, spill_dir: None, spill_limit_bytes: 1 << 20 };
         let runtime = runtime(&limits, &Arc::new(Stores::default())).unwrap();

@@ -1,5 +1,6 @@
-//! Where rows go: every task checks its rows and writes its own Parquet files; nobody sees them before the driver commits.
+//! Sinks: every task checks its rows and writes its own Parquet files, which are invisible until the driver commits.
 
+mod bounds;
 mod exec;
 mod node;
 mod planner;
@@ -26,28 +27,28 @@ pub use crate::source::file::{NOTE, RAW, REASON};
 /// Column of a quarantine table: the run that rejected the row.
 pub const RUN_ID: &str = "_run_id";
 
-/// What a sink does with its rows; columns are named as in its input.
+/// What a sink does with its rows; columns have the names of its input.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
 pub struct SinkSpec {
     pub run_id: String,
     /// URL of the table's folder.
     pub table: String,
-    /// Columns that are written, in the table's order. Others serve checks only.
+    /// Written columns, in the table's order. Other input columns serve only checks.
     pub columns: Vec<String>,
     pub partition_by: Vec<String>,
     /// Order of rows within a file.
     pub order: Vec<String>,
-    /// Files are cut at about this size.
+    /// Approximate target size of files.
     pub target_file_bytes: u64,
     /// URL of the quarantine table's folder.
     pub quarantine: String,
     pub checks: Vec<RowCheck>,
     pub unique: Option<UniqueCheck>,
-    /// Neighbours that agree in the grain are looked for, wherever rows go.
+    /// If set, the sink looks for adjacent rows with equal grain among the kept ones.
     pub grain: Option<UniqueCheck>,
 }
 
-/// A condition already evaluated by the plan below, as a boolean column.
+/// A condition that the plan below has evaluated as a boolean column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
 pub struct RowCheck {
     pub name: String,
@@ -55,24 +56,24 @@ pub struct RowCheck {
     pub on_fail: FailAction,
 }
 
-/// Rows that agree in `columns`; the first by `keep_first_by` stays.
+/// Of rows with equal `columns`, keeps the first by `keep_first_by`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
 pub struct UniqueCheck {
     pub name: String,
-    /// In the order's order.
+    /// In the order of the input's sort keys.
     pub columns: Vec<String>,
     pub adjacency: Adjacency,
     pub on_fail: FailAction,
     pub keep_first_by: Vec<SortKey>,
 }
 
-/// Why rows that agree in the unique columns lie side by side.
+/// Why rows with equal unique columns are adjacent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
 pub enum Adjacency {
     /// The columns lead the order.
     Proven,
-    /// Other columns lie between them in the order, such as a day between a symbol and a time; rows tell whether these follow
-    /// from the unique ones.
+    /// Other columns are between them in the order, such as a day between a symbol and a time; the rows show whether
+    /// these depend on the unique ones.
     Watched,
 }
 
@@ -83,21 +84,21 @@ pub struct SortKey {
     pub nulls_first: bool,
 }
 
-/// [`OnFail`] as far as a single row is concerned.
+/// [`OnFail`] as it applies to a single row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash, Serialize, Deserialize)]
 pub enum FailAction {
     Count,
     Drop,
     Quarantine,
-    /// Of a repeated row: dropped, unless it is not equal to the one that stays and no less by its order. Then it stays too, and
-    /// the run fails.
+    /// Drops a repeated row, unless it differs from the kept one and ties with it in the order. Then it is kept too,
+    /// and the run fails.
     Supersede,
 }
 
 impl From<OnFail> for FailAction {
     fn from(on_fail: OnFail) -> Self {
         match on_fail {
-            // The driver refuses the commit; the rows' fate does not matter.
+            // The driver refuses the commit, so the treatment of the rows does not matter.
             OnFail::Warn | OnFail::Fail => Self::Count,
             OnFail::Drop => Self::Drop,
             OnFail::Quarantine => Self::Quarantine,
@@ -106,13 +107,13 @@ impl From<OnFail> for FailAction {
 }
 
 impl SinkSpec {
-    /// The order that input rows must arrive in: partition, then file order, then which of equal rows comes first.
+    /// The required input order: partition, then file order, then the order among equal rows.
     pub fn input_order(&self) -> Vec<SortKey> {
         let mut keys: Vec<SortKey> = Vec::new();
         let ascending =
             |columns: &[String]| columns.iter().map(|column| SortKey::ascending(column)).collect::<Vec<_>>();
         let ties = self.unique.iter().flat_map(|unique| unique.keep_first_by.iter().cloned());
-        // Where one row of those that agree is left, the order of the others matters to nobody else.
+        // If only one of several equal rows is kept, the order of the others affects nothing else.
         let one_left = self
             .unique
             .iter()
@@ -128,12 +129,12 @@ impl SinkSpec {
         keys
     }
 
-    /// The file order as far as the table's own columns prove it.
+    /// The prefix of the file order that the table's own columns prove.
     pub fn written_order(&self) -> Vec<String> {
         self.order.iter().take_while(|column| self.columns.contains(column)).cloned().collect()
     }
 
-    /// Columns whose equal rows must meet in one task; empty when rows may go anywhere.
+    /// Rows with equal values in these columns must reach the same task; empty if there is no such requirement.
     pub fn meeting_columns(&self) -> &[String] {
         match &self.unique {
             _ if !self.partition_by.is_empty() => &self.partition_by,
@@ -149,28 +150,28 @@ impl SortKey {
     }
 }
 
-/// What one partition of a sink did; its only output row, as JSON.
+/// Result of one partition of a sink; its only output row, as JSON.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PartitionResult {
     pub rows_in: u64,
     pub rows_written: u64,
     pub rows_quarantined: u64,
     pub rows_dropped: u64,
-    /// Lines that a file source rejected; a part of `rows_quarantined`.
+    /// Lines rejected by a file source; included in `rows_quarantined`.
     pub rows_rejected: u64,
     /// Failures of each row check, in the spec's order.
     pub failed: Vec<u64>,
     pub repeated: u64,
-    /// Rows that repeat others may have been missed: they did not come in the order of the unique columns.
+    /// Duplicates may have been missed, because rows were not in the order of the unique columns.
     pub disordered: bool,
-    /// Rows of one key differ, and none is greater by the order that says which one stays. All of them are written.
+    /// Different rows of one key tie in the order that decides which one is kept. All of them are written.
     pub tied: bool,
-    /// Rows may agree in the grain: some did, or they did not come in its order.
+    /// The grain may not be unique: some rows had equal grain, or rows were not in its order.
     pub grain_in_doubt: bool,
-    /// Rows that went to quarantine.
+    /// Quarantined rows.
     #[serde(default)]
     pub reasons: Reasons,
-    /// What readers of files noted; it came beside the rows.
+    /// Notes of the file readers, passed along with the rows.
     #[serde(default, skip_serializing_if = "Notes::is_empty")]
     pub notes: Notes,
     pub files: Vec<Add>,

@@ -1,4 +1,4 @@
-//! The sink in a logical plan.
+//! The sink's logical plan node.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalN
 
 use super::SinkSpec;
 
-/// Writes its input's rows and yields one [`super::PartitionResult`] a partition.
+/// Writes its input's rows and yields one [`super::PartitionResult`] per partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SinkNode {
     input: LogicalPlan,

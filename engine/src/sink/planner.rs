@@ -1,4 +1,4 @@
-//! From the sink's logical node to its physical one.
+//! Plans the sink's logical node as its physical operator.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, Phy
 
 use super::{SinkExec, SinkNode};
 
-/// DataFusion's planner, and the sink.
+/// DataFusion's planner, extended by the sink.
 #[derive(Debug, Default)]
 pub struct SinkPlanner;
 

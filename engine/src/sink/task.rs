@@ -16,7 +16,7 @@ use super::verdict::{Repeats, judge, without_notes};
 use super::writer::FileWriter;
 use super::{FailAction, PartitionResult, RAW, REASON, RUN_ID, SinkSpec, UniqueCheck};
 use crate::error::from_datafusion;
-use crate::store::{store_path, store_url};
+use crate::store::{of_table, store_path, store_url};
 
 pub(super) struct SinkTask {
     spec: Arc<SinkSpec>,
@@ -73,7 +73,7 @@ impl SinkTask {
             Some(unique) => self.without_repeats(verdict.kept, &unique).await?,
             None => verdict.kept,
         };
-        // A doubt is cleared on the written files; further ones tell nothing new.
+        // The driver resolves a doubt on the written files; further ones add nothing.
         if let Some(grain) = self.spec.grain.as_ref().filter(|_| !self.result.grain_in_doubt) {
             let repeated = self.grain.find(&kept, grain)?;
             self.result.grain_in_doubt |= repeated.count_set_bits() > 0 || self.grain.disordered();
@@ -144,7 +144,7 @@ impl SinkTask {
     }
 }
 
-/// Columns that the spec writes, as the input has them.
+/// The columns that the spec writes, with the types of the input.
 fn table_schema(spec: &SinkSpec, input: &Schema) -> Result<SchemaRef> {
     let fields = spec
         .columns
@@ -155,7 +155,7 @@ fn table_schema(spec: &SinkSpec, input: &Schema) -> Result<SchemaRef> {
     Ok(Arc::new(Schema::new(fields)))
 }
 
-/// The table's columns, all nullable, and why, what and when.
+/// The table's columns, all nullable, plus reason, raw text and run id.
 pub fn quarantine_schema(table: &Schema) -> SchemaRef {
     let mut fields: Vec<Field> =
         table.fields().iter().map(|field| Field::new(field.name(), field.data_type().clone(), true)).collect();
@@ -163,9 +163,10 @@ pub fn quarantine_schema(table: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A store whose paths start at `folder`.
+/// A store whose paths are relative to `folder`.
 fn folder_store(folder: &str, runtime: &RuntimeEnv) -> Result<Arc<dyn ObjectStore>> {
     let url = Url::parse(folder).map_err(|e| Error::internal(format!("`{folder}` is not a URL")).with_source(e))?;
     let store = runtime.object_store(store_url(&url)?).map_err(|e| from_datafusion("open the sink's store", e))?;
-    Ok(Arc::new(PrefixStore::new(store, store_path(&url)?)))
+    // Other than the table's, a task's store need not know the lake: it deletes only what it has made.
+    Ok(Arc::new(PrefixStore::new(of_table(store, &url, &url), store_path(&url)?)))
 }

@@ -1,4 +1,4 @@
-//! Rows of a key that are as late as the one that stays, and are not equal to it.
+//! Finds different rows of one key that tie with the kept one.
 
 use std::cmp::Ordering;
 
@@ -10,15 +10,16 @@ use pulse_core::{Error, Result};
 
 use super::UniqueCheck;
 
-/// Goes through a sorted stream, in which the row that stays is the first of its key.
+/// Scans a sorted stream in which the kept row is the first of its key.
 #[derive(Debug, Default)]
 pub(super) struct Ties {
-    /// The first row of the last key, one row long.
+    /// The first row of the current key; has length one.
     first: Option<RecordBatch>,
 }
 
 impl Ties {
-    /// True where a row ties with the first one of its key. `repeated` is false for these; `columns` are all that the table has.
+    /// True where a row ties with the first one of its key. `repeated` is false for these; `columns` are all columns of
+    /// the table.
     pub(super) fn find(
         &mut self,
         batch: &RecordBatch,
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
     use crate::sink::{Adjacency, FailAction, SortKey};
 
-    /// Rows of key, time and value, in one batch or in batches of one row; which of them tie.
+    /// Which rows of (key, time, value) tie, given in one batch or in batches of one row.
     fn tied(rows: &[(i64, Option<i64>, i64)], together: bool) -> Vec<bool> {
         let unique = UniqueCheck {
             name: "latest".to_owned(),

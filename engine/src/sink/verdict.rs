@@ -1,4 +1,4 @@
-//! Which rows of a batch are kept, dropped or quarantined: pure, one batch at a time.
+//! Decides which rows of a batch are kept, dropped or quarantined. Pure, one batch at a time.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -14,12 +14,12 @@ use pulse_core::{Error, Result};
 
 use super::{Adjacency, FailAction, NOTE, REASON, RowCheck, UniqueCheck};
 
-/// A batch, sorted out.
+/// The split of a batch.
 #[derive(Debug)]
 pub(super) struct Verdict {
-    /// Rows that go to the table, all columns.
+    /// Rows for the table, with all columns.
     pub(super) kept: RecordBatch,
-    /// Rows that go to quarantine, all columns, and a reason for each.
+    /// Rows for quarantine, with all columns, and a reason for each.
     pub(super) quarantined: Option<(RecordBatch, ArrayRef)>,
     pub(super) rejected: u64,
     pub(super) dropped: u64,
@@ -27,9 +27,10 @@ pub(super) struct Verdict {
     pub(super) failed: Vec<u64>,
 }
 
-/// Judges rows by what the plan below computed: rejects of the reader and checks. A check holds only when it is true.
+/// Splits rows by the reader's rejects and the checks that the plan below computed. A check holds only if it is true,
+/// not null.
 ///
-/// A sink that writes the column [`REASON`] itself, as that of a quarantine table does, rejects nothing.
+/// If the sink itself writes the column [`REASON`], as for a quarantine table, nothing is rejected.
 pub(super) fn judge(batch: &RecordBatch, checks: &[RowCheck], columns: &[String]) -> Result<Verdict> {
     let is_written = columns.iter().any(|column| column == REASON);
     let reasons = batch.column_by_name(REASON).filter(|_| !is_written);
@@ -63,7 +64,7 @@ pub(super) fn judge(batch: &RecordBatch, checks: &[RowCheck], columns: &[String]
     })
 }
 
-/// The rows of a batch without those that are notes of file readers, which are added to `notes`.
+/// Removes the notes of file readers from a batch and adds them to `notes`.
 pub(crate) fn without_notes(batch: &RecordBatch, columns: &[String], notes: &mut Notes) -> Result<RecordBatch> {
     let is_written = columns.iter().any(|column| column == REASON);
     let reasons = batch.column_by_name(REASON).filter(|reasons| !is_written && reasons.null_count() < reasons.len());
@@ -137,16 +138,16 @@ fn names_of_failed(row: usize, checks: &[RowCheck], failures: &[BooleanBuffer]) 
     names.join("; ")
 }
 
-/// Rows of a sorted stream that repeat the row before them in the unique columns.
+/// Finds rows of a sorted stream that equal the row before them in the unique columns.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    /// Unique columns of the last row seen, one row long.
+    /// Unique columns of the last row seen; arrays of length one.
     last: Option<Vec<ArrayRef>>,
     disordered: bool,
 }
 
 impl Repeats {
-    /// True where a row repeats its predecessor, which may lie in an earlier batch.
+    /// True where a row repeats its predecessor, which may be in an earlier batch.
     pub(super) fn find(&mut self, batch: &RecordBatch, unique: &UniqueCheck) -> Result<BooleanBuffer> {
         let columns = unique
             .columns
@@ -175,7 +176,7 @@ impl Repeats {
         Ok(repeated.finish())
     }
 
-    /// Whether rows came that were not in the order of the unique columns, so that equal ones need not have been neighbours.
+    /// Whether rows were not in the order of the unique columns, so that equal ones may not have been adjacent.
     pub(super) fn disordered(&self) -> bool {
         self.disordered
     }
@@ -193,7 +194,7 @@ fn compare(left: &[ArrayRef], at: usize, right: &[ArrayRef], other: usize) -> Re
     Ok(Ordering::Equal)
 }
 
-/// Whether each range of equal rows is followed by a greater one.
+/// Whether the ranges of equal rows are strictly ascending.
 fn ascends(columns: &[ArrayRef], ranges: &[Range<usize>]) -> Result<bool, ArrowError> {
     let compare =
         columns.iter().map(|column| make_comparator(column, column, ASCENDING)).collect::<Result<Vec<_>, _>>()?;

@@ -1,4 +1,4 @@
-//! Parquet files of one table, from sorted rows.
+//! Writes the Parquet files of one table from sorted rows.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -18,24 +18,25 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use pulse_core::{Error, Result};
 
+use super::bounds::Bounds;
 use crate::error::from_delta;
 use crate::one_nan::with_one_nan;
 use crate::table::ORDER_TAG;
 
-/// Key that readers match columns by when Iceberg metadata is laid over the files.
+/// Metadata key by which readers match columns when Iceberg metadata is added to the files.
 const FIELD_ID_KEY: &str = "PARQUET:field_id";
 
-/// Rows of a row group: a few MiB of encoded bars, so that an open file holds little memory.
+/// Rows per row group: a few MiB of encoded bars, so that an open file uses little memory.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
 
-/// A file that cannot be cut between two values of the leading column may become this many times larger than asked for.
+/// A file that cannot be split between two values of the leading column may exceed the target size by this factor.
 const LARGEST: u64 = 2;
 
-/// Rows from which the size of further rows is foretold.
+/// Rows from which the size of further rows is estimated.
 const SAMPLE_ROWS: usize = 64 * 1024;
 
-/// Writes to one open file at a time: rows come sorted by partition. Files are cut near their target size, where the leading
-/// column of their order changes: files that share a value cannot be read one after another in order.
+/// Writes one file at a time: rows arrive sorted by partition. Files are split near their target size, where the
+/// leading column of the order changes: files that share a value cannot be read one after another in order.
 pub(super) struct FileWriter {
     store: Arc<dyn ObjectStore>,
     config: WriterConfig,
@@ -44,18 +45,20 @@ pub(super) struct FileWriter {
     order: Vec<String>,
     target_file_bytes: u64,
     properties: WriterProperties,
-    /// Place of the first column of the order that is not constant within a file.
+    /// Index of the first column of the order that is not constant within a file.
     leading: Option<usize>,
     open: Option<DeltaWriter>,
-    /// Rows of the open file, and their bytes in memory.
+    /// Rows of the open file, and their size in memory.
     open_rows: usize,
     open_memory: u64,
-    /// Value of the leading column in the row written last, one row long.
+    /// Of the rows of the open file.
+    bounds: Bounds,
+    /// Value of the leading column in the last written row; has length one.
     last: Option<ArrayRef>,
     sample: Option<ArrowWriter<Vec<u8>>>,
-    /// Of a row in a file, when it is known well enough.
+    /// Estimated bytes per row in a file, once it is accurate enough.
     row_bytes: Option<f64>,
-    /// Partition columns of the row written last, one row long.
+    /// Partition columns of the last written row; has length one.
     current: Option<RecordBatch>,
     written: Vec<Add>,
     table: String,
@@ -90,7 +93,7 @@ impl FileWriter {
             config,
             leading: order.iter().find(|name| !partition_by.contains(name)).and_then(|name| schema.index_of(name).ok()),
             partition_by: partition_by.to_vec(),
-            // Rows come in an order that tells one NaN from another.
+            // The rows' order distinguishes NaNs.
             order: order.iter().take_while(|name| !is_float(schema.as_ref(), name)).cloned().collect(),
             target_file_bytes,
             schema,
@@ -98,6 +101,7 @@ impl FileWriter {
             open: None,
             open_rows: 0,
             open_memory: 0,
+            bounds: Bounds::default(),
             last: None,
             sample: None,
             row_bytes: None,
@@ -142,10 +146,11 @@ impl FileWriter {
         self.extend(&rest).await
     }
 
-    /// Rows of the batch after which the open file is large enough and may end; none when it goes on.
+    /// The number of rows of the batch after which the open file may end; `None` if it continues.
     fn cut(&self, batch: &RecordBatch) -> Result<Option<usize>> {
         let Some(row_bytes) = self.row_bytes else { return Ok(None) };
-        // An eighth more, so that a little more than one file does not become two. Precise enough: no file has 2^52 rows.
+        // Allows an eighth more, so that slightly more than one file does not become two. Precise enough: no file has
+        // 2^52 rows.
         let most = (self.target_file_bytes as f64 * 1.125 / row_bytes).max(1.0) as usize;
         if self.open_rows + batch.num_rows() <= most {
             return Ok(None);
@@ -172,14 +177,15 @@ impl FileWriter {
         }
         self.measure(batch)?;
         self.open_rows += batch.num_rows();
+        self.bounds.add(batch);
         self.open_memory += batch.get_array_memory_size() as u64;
         self.last = self.leading.map(|leading| batch.column(leading).slice(batch.num_rows() - 1, 1));
         let writer = self.open.get_or_insert_with(|| DeltaWriter::new(Arc::clone(&self.store), self.config.clone()));
         writer.write(batch).await.map_err(|e| from_delta(&format!("write a file of {}", self.table), e))
     }
 
-    /// Writes some rows a second time, to nowhere, when the file may become too large: how much of it the writer holds it
-    /// does not say.
+    /// Writes some rows a second time to a discarded buffer when the file may become too large, because the writer does
+    /// not report how much it has buffered.
     fn measure(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.row_bytes.is_some() || self.open_memory < self.target_file_bytes {
             return Ok(());
@@ -192,7 +198,7 @@ impl FileWriter {
         };
         sample.write(batch).map_err(failed)?;
         let rows = sample.in_progress_rows();
-        // Of wide rows fewer will do: a file that is twice too large is cut anywhere.
+        // Fewer rows suffice if they are wide: a file twice too large is split anywhere.
         if rows < SAMPLE_ROWS && (sample.in_progress_size() as u64) < self.target_file_bytes / 4 {
             self.sample = Some(sample);
             return Ok(());
@@ -205,13 +211,15 @@ impl FileWriter {
     async fn close(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.open_rows);
         self.open_memory = 0;
+        let bounds = std::mem::take(&mut self.bounds);
         let Some(writer) = self.open.take() else { return Ok(()) };
         let adds = writer.close().await.map_err(|e| from_delta(&format!("write a file of {}", self.table), e))?;
         if rows >= SAMPLE_ROWS {
             self.row_bytes = Some(adds.iter().map(|add| add.size).sum::<i64>() as f64 / rows as f64);
         }
-        let order = self.order.join(",");
+        let (order, schema) = (self.order.join(","), Arc::clone(&self.schema));
         self.written.extend(adds.into_iter().map(|mut add| {
+            add.stats = add.stats.map(|statistics| bounds.correct(&statistics, &schema));
             if !order.is_empty() {
                 add.tags = Some(HashMap::from([(ORDER_TAG.to_owned(), Some(order.clone()))]));
             }
@@ -233,7 +241,7 @@ impl FileWriter {
         }
     }
 
-    /// The schema's columns in its order, with its field metadata.
+    /// The batch with the schema's columns in order, with its field metadata.
     fn conform(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let missing = || Error::internal(format!("a column of {} is not in the sink's input", self.table));
         let mut columns = Vec::with_capacity(self.schema.fields().len());
@@ -258,7 +266,7 @@ fn runs(column: &ArrayRef) -> Result<Vec<Range<usize>>, ArrowError> {
     Ok(partition(std::slice::from_ref(column))?.ranges())
 }
 
-/// Numbers columns by their place in the table; columns are only ever added at the end.
+/// Numbers columns by position in the table; columns are only ever appended.
 fn with_field_ids(schema: &Schema) -> SchemaRef {
     let fields: Vec<Field> = schema
         .fields()
@@ -283,14 +291,14 @@ mod tests {
     const ROWS: usize = 600_000;
     const TARGET: u64 = 1 << 20;
 
-    /// Bytes, first and last symbol and rows of each file, of rows whose symbol changes every `run` rows.
+    /// Bytes, first and last symbol and row count of each file, for rows whose symbol changes every `run` rows.
     async fn written(order: &[&str], run: usize) -> Vec<(u64, String, String, u64)> {
         let fields = [("symbol", DataType::Utf8), ("x", DataType::Float64)];
         let schema = Schema::new(fields.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec());
         let order: Vec<String> = order.iter().map(|name| (*name).to_owned()).collect();
         let store = Arc::new(InMemory::new());
         let mut writer = FileWriter::new("memory:///t", store, &schema, &[], &order, TARGET).unwrap();
-        // Of such numbers compression saves nothing.
+        // Such numbers do not compress.
         let mut state = 7_u64;
         let mut number = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

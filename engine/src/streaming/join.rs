@@ -1,4 +1,4 @@
-//! Joins whose collected side would not fit into memory.
+//! Replaces joins whose collected side would not fit into memory.
 
 use std::sync::Arc;
 
@@ -15,23 +15,23 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, JoinOn, PartitionMode, SortMergeJoinExec};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 
-/// A hash join may collect one part in this many of the memory of queries. It holds what it collects until it ends, and its
-/// tables beside the rows; sorts and aggregates need the rest.
+/// A hash join may collect this fraction of the query memory. It holds the collected rows and its hash table until it
+/// ends; sorts and aggregates need the rest.
 const SHARE: u64 = 8;
-/// Of a row in a hash table: hash, index and chain.
+/// Bytes per row in a hash table: hash, index and chain.
 const HASH_BYTES: u64 = 24;
-/// Of a value without a fixed width: its offset and a short text.
+/// Estimated bytes of a value without a fixed width: its offset and a short text.
 const TEXT_BYTES: u64 = 24;
-/// Of a file's bytes when read; Parquet packs market data about this well.
+/// Estimated decompression factor of files; typical for market data in Parquet.
 const UNPACKED: u64 = 4;
 
-/// Joins large inputs by sorting both, which spills, where DataFusion would collect one of them in a hash table, which does
-/// not. An input of unknown size is taken for a small one: then the join may fail for want of memory.
+/// Replaces a hash join of large inputs, which cannot spill, by a sort-merge join, whose sorts can. An input of unknown
+/// size counts as small: then the join may run out of memory.
 ///
-/// Runs before orders are seen to, so that sorts come where they are missing only.
+/// Runs before sort requirements are enforced, so that sorts are added only where they are missing.
 #[derive(Debug)]
 pub(crate) struct SpillableJoins {
-    /// Of all queries of the process.
+    /// Memory of all queries of the process.
     pub(crate) memory_bytes: u64,
 }
 
@@ -64,7 +64,7 @@ impl SpillableJoins {
             return Ok(None);
         }
         let Some(on) = comparable(join)? else { return Ok(None) };
-        // As sinks and sources order rows, so that a side that is in order already stays so.
+        // The order of sinks and sources, so that a sorted side needs no sort.
         let options = vec![SortOptions { descending: false, nulls_first: false }; join.on().len()];
         SortMergeJoinExec::try_new(
             Arc::clone(join.left()),
@@ -79,8 +79,8 @@ impl SpillableJoins {
     }
 }
 
-/// The keys as a merge can compare them; none when it cannot. DataFusion's merge knows no stamps with a zone, for which their
-/// numbers stand, and fails on NaN.
+/// The keys in a form that a merge join can compare; `None` if there is none. DataFusion's merge join does not support
+/// timestamps with a zone, which are compared as integers, and fails on NaN.
 fn comparable(join: &HashJoinExec) -> Result<Option<JoinOn>> {
     let side = |key: &PhysicalExprRef, schema: &Schema| match key.data_type(schema)? {
         DataType::Timestamp(_, Some(_)) => cast(Arc::clone(key), schema, DataType::Int64).map(Some),
@@ -101,7 +101,7 @@ fn comparable(join: &HashJoinExec) -> Result<Option<JoinOn>> {
     Ok(Some(on))
 }
 
-/// Bytes of a plan's rows in a hash table; none when nothing is known.
+/// Estimated bytes of a plan's rows in a hash table; `None` if unknown.
 fn size(plan: &Arc<dyn ExecutionPlan>) -> Result<Option<u64>> {
     let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new())?;
     let known = |value: &Precision<usize>| value.get_value().map(|value| u64::try_from(*value).unwrap_or(u64::MAX));

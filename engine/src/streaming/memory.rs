@@ -1,4 +1,4 @@
-//! The memory of one process's queries.
+//! The memory pool of one process's queries.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 
-/// Who holds nothing yet gets one part in this many, also when nothing is left: a sort spills before each further batch
-/// then, but it does not fail because others came first.
+/// A consumer that holds nothing gets this fraction even if nothing is left: a sort then spills before each further
+/// batch, but does not fail because others reserved memory first.
 const FIRST_SHARE: usize = 8;
 
-/// What DataFusion calls the rows that a sort collects, and what it needs to merge them.
+/// DataFusion's name for the memory of a sort, both for its collected rows and for merging them.
 const SORT: &str = "ExternalSorter[";
 const MERGE: &str = "ExternalSorterMerge[";
 
-/// DataFusion's fair pool with a fixed share for every sort: of one half of the memory to collect rows, of the other half to
+/// DataFusion's fair pool with a fixed share for every sort: half of the memory to collect rows, the other half to
 /// merge them.
 ///
-/// DataFusion lets a merge take all that is left. It holds that until its rows are read, and the sort of a join's other side
-/// then could not even begin; and sorts that have collected rows everywhere leave nothing to merge and spill them with. A
-/// merge that may not take more goes over its files more than once.
+/// DataFusion lets a merge take all remaining memory and hold it until its rows are read. The sort of a join's other
+/// side could then not even begin, and if all memory holds collected rows, none is left to merge and spill them. A
+/// merge with limited memory takes several passes over its files instead.
 #[derive(Debug)]
 pub(crate) struct SharedPool {
     fair: FairSpillPool,

@@ -1,7 +1,7 @@
-//! Operators that hold a few batches, or spill, where DataFusion's hold a whole partition.
+//! Operators that hold a few batches, or spill, where DataFusion's own hold a whole partition.
 //!
-//! [`streaming`] is applied right before a plan is executed, in each process by itself: plans travel with DataFusion's own
-//! operators, so no codec knows ours.
+//! Each process applies [`streaming`] right before it executes a plan: plans are sent with DataFusion's own operators,
+//! so the codec does not need ours.
 
 mod join;
 mod memory;
@@ -27,10 +27,10 @@ pub(crate) use memory::SharedPool;
 pub use sort::ChunkedSortExec;
 pub use window::StreamingWindowExec;
 
-/// The plan with the same rows in the same order, held in pieces wherever that is possible.
+/// Returns an equivalent plan, with the same order, that uses bounded memory wherever possible.
 ///
 /// # Errors
-/// DataFusion's, when an operator cannot be built again over its changed input.
+/// DataFusion's, when an operator cannot be rebuilt over its changed input.
 pub fn streaming(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|plan| {
         if let Some(window) = plan.downcast_ref::<WindowAggExec>() {
@@ -42,8 +42,8 @@ pub fn streaming(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>
     .data()
 }
 
-/// One window operator by a streaming one, and DataFusion's own bounded one for what it can do; none when some expression
-/// has to see its whole window partition.
+/// Replaces a window operator by a streaming one, plus DataFusion's own bounded one for the functions it supports;
+/// `None` if some expression needs its whole window partition.
 fn stream_window(window: &WindowAggExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let expressions = window.window_expr();
     let (ours, others): (Vec<usize>, Vec<usize>) =
@@ -63,7 +63,7 @@ fn stream_window(window: &WindowAggExec) -> Result<Option<Arc<dyn ExecutionPlan>
     in_order(Arc::new(upper), window, &[ours, others].concat()).map(Some)
 }
 
-/// The columns of `window`, of a plan that has its expressions in another order.
+/// Restores the column order of `window` on a plan that has its expressions in another order.
 fn in_order(plan: Arc<dyn ExecutionPlan>, window: &WindowAggExec, order: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = window.schema();
     let inputs = schema.fields().len() - order.len();
@@ -78,7 +78,7 @@ fn in_order(plan: Arc<dyn ExecutionPlan>, window: &WindowAggExec, order: &[usize
     Ok(Arc::new(ProjectionExec::try_new(columns, plan)?))
 }
 
-/// The call of a function whose evaluator takes a window partition in pieces.
+/// The function call, if its evaluator accepts a window partition in pieces.
 fn call(expression: &Arc<dyn WindowExpr>) -> Option<&WindowUDFExpr> {
     let standard = expression.as_any().downcast_ref::<StandardWindowExpr>()?;
     let call = standard.get_standard_func_expr().as_any().downcast_ref::<WindowUDFExpr>()?;

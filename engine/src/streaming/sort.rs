@@ -1,4 +1,4 @@
-//! Sorting rows that already come in the order of the leading keys.
+//! Sorts rows that are already sorted by the leading keys.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,11 +24,11 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::window::{is_same, keys, ranges};
 
-/// Rows that are sorted at once, at least: much against the start of a sort, little against a task.
+/// Minimum rows per sorted chunk: large enough to amortize a sort's start, small compared with a task.
 const CHUNK_ROWS: usize = 128 * 1024;
 
-/// What a [`SortExec`] yields, when its input is already sorted by the first of its keys: chunks of whole groups of these
-/// keys are sorted one after another. A group of any length is sorted as DataFusion does, and spills.
+/// Equivalent of a [`SortExec`] whose input is already sorted by its first keys: sorts chunks of whole groups of these
+/// keys one after another. A group of any length is sorted as in DataFusion, and can spill.
 #[derive(Debug)]
 pub struct ChunkedSortExec {
     sort: Arc<SortExec>,
@@ -40,10 +40,10 @@ pub struct ChunkedSortExec {
 }
 
 impl ChunkedSortExec {
-    /// None when no key of the order is there yet, or when only the first rows are wanted.
+    /// `None` if the input is not sorted by any key, or if only the first rows are wanted.
     ///
     /// # Errors
-    /// DataFusion's, when the input's order cannot be told.
+    /// DataFusion's, when the input's order cannot be determined.
     pub fn try_new(sort: &SortExec) -> Result<Option<Self>> {
         let input = sort.input();
         let (prefix, whole) = input.equivalence_properties().extract_common_sort_prefix(sort.expr().clone())?;
@@ -171,14 +171,14 @@ impl ExecutionPlan for ChunkedSortExec {
     }
 }
 
-/// The input, cut into chunks.
+/// The input, split into chunks.
 struct Source {
     input: SendableRecordBatchStream,
     prefix: Vec<Arc<dyn PhysicalExpr>>,
     chunk_rows: usize,
-    /// Read and not yet part of a chunk.
+    /// Rows that were read and are not yet part of a chunk.
     next: Option<RecordBatch>,
-    /// Keys of the row handed out last.
+    /// Keys of the last returned row.
     last: Option<Vec<ArrayRef>>,
 }
 
@@ -194,7 +194,7 @@ impl Source {
         Ok(true)
     }
 
-    /// Rows of the chunk that has `rows` already; none when it is complete.
+    /// The next rows of the chunk, which has `rows` already; `None` if it is complete.
     async fn take(&mut self, rows: usize) -> Result<Option<RecordBatch>> {
         if !self.has_more().await? {
             return Ok(None);
@@ -237,7 +237,7 @@ async fn sorted(
     SortExec::new(order, Arc::new(chunk)).execute(0, context)
 }
 
-/// A stream as a plan, for one execution.
+/// Wraps a stream as a plan for one execution.
 struct ChunkExec {
     rows: Mutex<Option<SendableRecordBatchStream>>,
     properties: Arc<PlanProperties>,

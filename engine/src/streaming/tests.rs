@@ -1,4 +1,4 @@
-//! Streamed plans against DataFusion's own, and inputs far larger than the memory.
+//! Compares streaming plans with DataFusion's own, and runs inputs far larger than the memory.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::error::from_datafusion;
 use crate::session::{RuntimeOptions, runtime, session_config, session_state};
 use crate::store::Stores;
 
-/// Numbers that look like chance, the same for the same seed.
+/// A pseudorandom generator with a seed.
 struct Numbers(u64);
 
 impl Numbers {
@@ -42,7 +42,7 @@ fn table(numbers: &mut Numbers, rows: usize) -> RecordBatch {
             4..12 => second += 1,
             _ => {}
         }
-        // The last group has no name: nulls come last.
+        // The last group is null: nulls sort last.
         a.push((first < 5).then(|| format!("S{first}")));
         b.push(second);
         x.push(match numbers.below(20) {
@@ -97,11 +97,11 @@ async fn rows(context: &SessionContext, plan: &Arc<dyn ExecutionPlan>) -> Record
     concat_batches(&plan.schema(), &batches).unwrap()
 }
 
-/// Bits, as NaN is not equal to itself.
+/// Compares bits, as NaN is not equal to itself.
 fn assert_equal(found: &RecordBatch, expected: &RecordBatch, what: &str) {
     assert_eq!(found.schema(), expected.schema(), "{what}");
     for (index, (found, expected)) in found.columns().iter().zip(expected.columns()).enumerate() {
-        // Not `assert_eq`: thousands of numbers tell nobody anything.
+        // Not `assert_eq`: thousands of printed numbers would not help.
         assert!(found.to_data() == expected.to_data(), "{what}, column {index}");
     }
 }
@@ -137,7 +137,7 @@ async fn batch_by_batch_is_the_same_as_whole() {
     }
 }
 
-/// What DataFusion calculates in bounded memory by itself goes beside ours, in the columns' order.
+/// Functions that DataFusion computes in bounded memory are combined with ours, in the original column order.
 #[tokio::test]
 async fn other_functions_of_the_same_window_stream_too() {
     let mut numbers = Numbers(77);
@@ -193,7 +193,7 @@ async fn chunks_of_a_sorted_prefix_are_the_same_as_one_sort() {
                 assert_equal(&found, &expected, &format!("{keys:?} in chunks of {chunk_rows}"));
             }
         }
-        // Without a common beginning there is nothing to cut at.
+        // Without a common prefix there are no chunks.
         let sort = SortExec::new(ordering(&scan, &[("ts", false), ("a", false)]), Arc::clone(&scan));
         assert!(ChunkedSortExec::try_new(&sort).unwrap().is_none());
         let sort = SortExec::new(ordering(&scan, &[("a", false), ("v", false)]), Arc::clone(&scan));
@@ -202,10 +202,10 @@ async fn chunks_of_a_sorted_prefix_are_the_same_as_one_sort() {
 }
 
 const LARGE_ROWS: usize = 300_000;
-/// A tenth of what the rows below take.
+/// A tenth of the size of the rows below.
 const SMALL_MEMORY: usize = 5 << 19;
 
-/// Ten columns of eight bytes a row in a Parquet file, in no order.
+/// Writes ten 8-byte columns to a Parquet file, unsorted.
 async fn large(context: &SessionContext, folder: &std::path::Path) {
     let file = folder.join("large.parquet");
     let columns: Vec<String> = (2..9).map(|column| format!("cast(value * {column} as double) as c{column}")).collect();
@@ -219,7 +219,7 @@ async fn large(context: &SessionContext, folder: &std::path::Path) {
     context.register_parquet("t", path, datafusion::prelude::ParquetReadOptions::new()).await.unwrap();
 }
 
-/// Number of rows, of a plan whose rows nobody keeps.
+/// Runs a plan, discards its rows and returns their number.
 async fn drained(context: &SessionContext, plan: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<usize> {
     let mut stream = datafusion::physical_plan::execute_stream(streaming(plan)?, context.task_ctx())?;
     let mut rows = 0;
@@ -259,7 +259,7 @@ async fn ten_times_the_memory_is_worked_off() {
     }
 }
 
-/// Where no size is known a join collects one side; when that does not fit, the error says what to raise.
+/// If sizes are unknown, a join collects one side; if that does not fit, the error names the limit to raise.
 #[tokio::test]
 async fn what_cannot_spill_says_which_setting_to_raise() {
     let context = context(SMALL_MEMORY);

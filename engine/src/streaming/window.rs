@@ -1,4 +1,4 @@
-//! Window functions of sorted rows, batch by batch.
+//! Evaluates window functions over sorted rows, batch by batch.
 
 use std::fmt;
 use std::ops::Range;
@@ -25,8 +25,8 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
-/// What a [`WindowAggExec`] yields, when all its functions take a window partition in pieces. Holds one batch and the state
-/// of each function, however long the window partition is.
+/// Equivalent of a [`WindowAggExec`] whose functions all accept a window partition in pieces. Holds one batch and the
+/// state of each function, however long the window partition is.
 #[derive(Debug)]
 pub struct StreamingWindowExec {
     window: Arc<WindowAggExec>,
@@ -36,7 +36,7 @@ pub struct StreamingWindowExec {
 
 impl StreamingWindowExec {
     /// # Errors
-    /// When a function of `window` does not take its rows in pieces.
+    /// When a function of `window` does not accept its rows in pieces.
     pub fn try_new(window: WindowAggExec) -> Result<Self> {
         if window.window_expr().iter().any(|expression| super::call(expression).is_none()) {
             return Err(DataFusionError::Internal("a window function needs its partition whole".to_owned()));
@@ -135,12 +135,12 @@ impl ExecutionPlan for StreamingWindowExec {
     }
 }
 
-/// The functions of one plan partition, with what they remember of the window partition that was read last.
+/// The functions of one plan partition, with their state for the current window partition.
 struct Series {
     schema: SchemaRef,
     partition_by: Vec<Arc<dyn PhysicalExpr>>,
     calls: Vec<Call>,
-    /// Partition keys of the row read last, one row long.
+    /// Partition keys of the last row; arrays of length one.
     last: Option<Vec<ArrayRef>>,
 }
 
@@ -164,7 +164,7 @@ impl Series {
         })
     }
 
-    /// The rows that come next, with a column for each call.
+    /// Appends a column for each call to the next rows.
     fn extend(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         if batch.num_rows() == 0 {
             return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
@@ -203,12 +203,12 @@ impl Call {
     }
 }
 
-/// Values of expressions that tell groups of rows apart.
+/// Values of the expressions that define groups of rows.
 pub(super) fn keys(expressions: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
     expressions.iter().map(|key| key.evaluate(batch)?.into_array(batch.num_rows())).collect()
 }
 
-/// Runs of rows with equal keys; all rows without keys.
+/// Ranges of rows with equal keys; one range if there are no keys.
 pub(super) fn ranges(keys: &[ArrayRef], rows: usize) -> Result<Vec<Range<usize>>> {
     match keys {
         [] => Ok(std::iter::once(0..rows).collect()),
@@ -216,7 +216,7 @@ pub(super) fn ranges(keys: &[ArrayRef], rows: usize) -> Result<Vec<Range<usize>>
     }
 }
 
-/// Whether the first row of `keys` has those of the one row `last`; equal by the same rule as within a batch.
+/// Whether the first row of `keys` equals the single row `last`, by the same equality as within a batch.
 pub(super) fn is_same(last: &[ArrayRef], keys: &[ArrayRef]) -> Result<bool> {
     let pairs: Vec<ArrayRef> = last
         .iter()

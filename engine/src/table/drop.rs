@@ -107,6 +107,7 @@ impl Table {
 
     /// All files, as [`steps`].
     pub(crate) async fn deletions(&self, version: u64) -> Result<[Vec<Unneeded>; 5]> {
+        self.refuse_linked()?;
         let doing = self.doing("list the files of");
         let objects: Vec<ObjectMeta> =
             self.store().list(None).try_collect().await.map_err(|e| from_store(&doing, &e))?;

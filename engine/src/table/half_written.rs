@@ -14,7 +14,10 @@ pub(super) fn half_written(folder: &Path) -> io::Result<Vec<Unneeded>> {
         for entry in next.read_dir()? {
             let entry = entry?;
             let path = entry.path();
-            let below = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            // No name of ours.
+            let Some(below) = path.strip_prefix(folder).ok().and_then(Path::to_str).map(str::to_owned) else {
+                continue;
+            };
             if is_hidden(below.strip_prefix("_delta_log").unwrap_or(&below)) {
                 continue;
             }
@@ -25,7 +28,7 @@ pub(super) fn half_written(folder: &Path) -> io::Result<Vec<Unneeded>> {
             };
             if facts.is_dir() {
                 folders.push(path);
-            } else if is_half_written(&below) {
+            } else if facts.is_file() && is_half_written(&below) {
                 found.push(Unneeded { path: below, bytes: facts.len(), modified: facts.modified()?.into() });
             }
         }

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{Table, Writer};
 use crate::error::from_store;
-use crate::store::{Stores, folder_url, store_path};
+use crate::store::{Stores, folder_url, of_table, store_path};
 
 /// Below the root: folders of layers that lie elsewhere, as `{"gold": "s3://bucket/folder"}`. A property of the lake and not a setting: two
 /// machines that looked in different places would make every table twice.
@@ -55,6 +55,11 @@ impl Lake {
         &self.root
     }
 
+    /// Folders of layers that do not lie below the root.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &Url> {
+        self.layers.values()
+    }
+
     pub fn stores(&self) -> &Arc<Stores> {
         &self.stores
     }
@@ -75,7 +80,8 @@ impl Lake {
         let url = layer
             .join(&format!("{}/", name.table()))
             .map_err(|e| Error::invalid(format!("`{layer}` cannot hold tables")).with_source(e))?;
-        open(name, url, &self.stores, Writer::Jobs)
+        let above = if self.layers.contains_key(name.layer()) { layer } else { self.root.clone() };
+        open(name, url, above, &self.stores, Writer::Jobs)
     }
 
     /// Names of all tables, quarantine tables included, sorted.
@@ -112,13 +118,13 @@ impl Table {
     /// # Errors
     /// `Invalid` when the URL cannot hold a table.
     pub fn of_others(name: &TableName, folder: Url, stores: &Stores) -> Result<Self> {
-        open(name, folder, stores, Writer::Others)
+        open(name, folder.clone(), folder, stores, Writer::Others)
     }
 }
 
-/// `url` ends with a slash.
-fn open(name: &TableName, url: Url, stores: &Stores, writer: Writer) -> Result<Table> {
-    let store = stores.client(&url)?;
+/// `url` ends with a slash and lies in `lake`, below which no link is followed to delete something.
+fn open(name: &TableName, url: Url, lake: Url, stores: &Stores, writer: Writer) -> Result<Table> {
+    let store = of_table(stores.client(&url)?, &url, &lake);
     // Not by scheme: delta-rs knows `s3://` only once its own S3 crate is registered. Both kinds of store put if absent.
     let folder: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, store_path(&url)?));
     // The table's folder is the root of the store that delta-rs sees. The Delta kernel builds URLs from the names of listed
@@ -126,7 +132,7 @@ fn open(name: &TableName, url: Url, stores: &Stores, writer: Writer) -> Result<T
     let mut root = url.clone();
     root.set_path("/");
     let log = default_logstore(Arc::clone(&folder), folder, &root, &StorageConfig::default());
-    Ok(Table { name: name.clone(), url, log, writer })
+    Ok(Table { name: name.clone(), url, lake, log, writer })
 }
 
 fn parse(text: &[u8]) -> std::result::Result<BTreeMap<String, Url>, String> {

@@ -5,6 +5,8 @@ mod commit;
 mod deletion;
 mod drop;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod half_written;
 mod lake;
 mod log_files;
@@ -46,6 +48,8 @@ pub use writable::RowChange;
 pub struct Table {
     name: TableName,
     url: Url,
+    /// The folder above it that pulse was given: below, links are not followed.
+    lake: Url,
     log: LogStoreRef,
     writer: Writer,
 }

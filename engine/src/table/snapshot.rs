@@ -1,6 +1,6 @@
 //! The state of a table at one version.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
@@ -19,6 +19,7 @@ use super::deletion::DeletionVector;
 use super::physical::{Mapping, Physical, plain};
 use super::{DataFile, Table, Writer};
 use crate::error::from_delta;
+use crate::store::{link_below, shown_path};
 
 /// What a table holds at `version`: pinned for a whole run.
 #[derive(Debug, Clone)]
@@ -161,7 +162,29 @@ impl Table {
             files.push(self.data_file(&view.add_action(), physical)?);
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
+        self.refuse_links(&files)?;
         Ok(files)
+    }
+
+    /// # Errors
+    /// `Invalid` when a link lies on the way from the table's folder to a file: one file would have two names.
+    fn refuse_links(&self, files: &[DataFile]) -> Result<()> {
+        let Some(folder) = self.folder() else { return Ok(()) };
+        let mut known = HashSet::new();
+        for file in files {
+            let parent = file.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            let path = folder.join(&file.path);
+            let is_link = path.symlink_metadata().is_ok_and(|facts| facts.is_symlink());
+            let link = match known.insert(parent) {
+                _ if is_link => Some(path),
+                true => link_below(&folder, &folder.join(parent)),
+                false => None,
+            };
+            if let Some(link) = link {
+                return Err(self.refused(&format!("the symbolic link `{}`", shown_path(&link))));
+            }
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -318,7 +341,7 @@ fn features(protocol: &Protocol) -> Vec<String> {
 }
 
 /// Whether a path of the log is a URL, or begins at a store's root.
-fn is_absolute(path: &str) -> bool {
+pub(super) fn is_absolute(path: &str) -> bool {
     let scheme = path.split_once(":/").map(|(scheme, _)| scheme).unwrap_or_default();
     path.starts_with('/')
         || (!scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')))

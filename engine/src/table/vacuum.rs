@@ -13,8 +13,10 @@ use pulse_core::{Error, Result};
 use super::file::{Unneeded, is_hidden};
 use super::half_written::{half_written, is_half_written};
 use super::log_files::LogFiles;
+use super::snapshot::is_absolute;
 use super::{RowChange, Table};
 use crate::error::{from_io, from_store};
+use crate::store::{delete_below, link_below, local_path, shown_path};
 
 /// Deletions asked of the store at once.
 const DELETES: usize = 16;
@@ -29,6 +31,7 @@ impl Table {
     /// `Invalid` when the table does not exist or has a feature that we do not know, as it may need other files; `Data` when
     /// its log does not say what belongs to it, `Unavailable` when the store does not answer.
     pub async fn unneeded(&self, since: DateTime<Utc>) -> Result<Vec<Unneeded>> {
+        self.refuse_linked()?;
         // Listed first: what is committed later is not among these, or its commit is read below.
         let doing = self.doing("list the files of");
         let objects: Vec<ObjectMeta> =
@@ -47,7 +50,9 @@ impl Table {
                 modified: object.last_modified,
             })
             .collect();
-        unneeded.extend(self.half_written()?.into_iter().filter(|file| file.modified < since));
+        let begun = self.half_written()?.into_iter();
+        // A table of others may have files with such names.
+        unneeded.extend(begun.filter(|file| file.modified < since && !needed.contains(&file.path)));
         unneeded.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(unneeded)
     }
@@ -63,7 +68,7 @@ impl Table {
     async fn delete_one(&self, path: &str) -> Result<()> {
         let doing = self.doing("delete files of");
         if let Some(folder) = self.folder().filter(|_| is_half_written(path)) {
-            return match std::fs::remove_file(folder.join(path)) {
+            return match delete_below(&self.above(&folder), &folder.join(path)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(from_io(&doing, &error)),
                 _ => Ok(()),
             };
@@ -75,6 +80,26 @@ impl Table {
         }
     }
 
+    /// # Errors
+    /// `Invalid` when a link leads to the table's folder: what lies there may be somebody else's.
+    pub(super) fn refuse_linked(&self) -> Result<()> {
+        let Some(folder) = self.folder() else { return Ok(()) };
+        match link_below(&self.above(&folder), &folder) {
+            None => Ok(()),
+            Some(link) => Err(Error::invalid(format!(
+                "{}: `{}` is a symbolic link, and what it leads to is not deleted; name the folder that it leads to in \
+                 `_pulse/layers.json` of the lake",
+                self.doing("delete files of"),
+                shown_path(&link)
+            ))),
+        }
+    }
+
+    /// Where its folder lies, on this machine.
+    fn above(&self, folder: &std::path::Path) -> PathBuf {
+        local_path(&self.lake).unwrap_or_else(|| folder.to_owned())
+    }
+
     pub(super) fn half_written(&self) -> Result<Vec<Unneeded>> {
         let Some(folder) = self.folder() else { return Ok(Vec::new()) };
         half_written(&folder).map_err(|e| from_io(&self.doing("list the files of"), &e))
@@ -82,7 +107,7 @@ impl Table {
 
     /// Of a table on this machine.
     pub(super) fn folder(&self) -> Option<PathBuf> {
-        (self.url().scheme() == "file").then(|| self.url().to_file_path().ok()).flatten()
+        local_path(self.url())
     }
 
     /// Paths of all files of the version that was current at `since`, and of all versions after it.
@@ -97,8 +122,11 @@ impl Table {
         loop {
             while let Some(actions) = self.entry(version).await? {
                 for action in &actions {
-                    if let Action::Add(add) = action {
-                        needed.insert(self.plain(&add.path)?);
+                    match action {
+                        Action::Add(add) => drop(needed.insert(self.plain(&add.path)?)),
+                        // Whether it is a file of this folder that still counts, only its writer knows.
+                        Action::Remove(remove) => drop(self.plain(&remove.path)?),
+                        _ => {}
                     }
                 }
                 version += 1;
@@ -120,16 +148,22 @@ impl Table {
 
     /// As the store names it.
     fn plain(&self, path: &str) -> Result<String> {
-        Path::parse(path).map(String::from).map_err(|e| {
+        let outside = || {
             Error::data(format!(
-                "{}: its log names `{path}`, which does not lie in its folder; nothing was deleted",
+                "{}: its log names `{path}`, which is no path below its folder; nothing was deleted",
                 self.doing("vacuum")
             ))
-            .with_source(e)
-        })
+        };
+        if is_absolute(path) {
+            return Err(outside());
+        }
+        Path::parse(path).map(String::from).map_err(|e| outside().with_source(e))
     }
 
     fn missing(&self) -> Error {
         Error::invalid(format!("no table lies at {}; `pulse table list` shows what does", self.url()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@ project     = "pulse"
 environment = "dev"
 region      = "us-east-1"
 
-# One zone with endpoints: a cluster lies in one zone anyway, and each zone costs about 73 USD a month.
+# One zone with endpoints: a cluster lies in one zone anyway, and each zone costs about 22 USD a month.
 network = {
   cidr           = "10.20.0.0/16"
   zones          = ["us-east-1a", "us-east-1b"]

@@ -72,7 +72,7 @@ output "priced" {
     keys                = 1
     alarms              = length(module.observability.alarms)
     dashboards          = 1
-    advanced_parameters = var.release_sha256 == null ? 0 : 1
+    advanced_parameters = module.cluster.specification_parameter == null ? 0 : 1
     month_usd           = var.limits.month_usd
   }
 }

@@ -11,3 +11,6 @@ network = {
 
 nodes  = { core_count = 2, task_count = 2, volume_gb = 200 }
 limits = { month_usd = 1000, queue_seconds = 600 }
+
+# Who may start clusters and read tables must be named, with ARNs: principals = { submitters = ["arn:.."], readers = ["arn:.."] }.
+principals = { must_be_named = true }

@@ -28,10 +28,11 @@ variable "tags" {
 }
 
 variable "account" {
-  description = "Whether this environment owns the settings that an account has once (catalog encryption, EMR's public access block), and a prefix of databases where several environments share an account."
+  description = "How the environment fits into its account: a prefix of databases where several environments share one, whether IAM's decision must be granted to hold where Lake Formation's defaults were switched off, and the boundary of roles where one is asked for. What an account has once is in infra/account."
   type = object({
-    owns_settings   = optional(bool, true)
-    database_prefix = optional(string, "")
+    database_prefix              = optional(string, "")
+    lake_formation_grants_to_iam = optional(bool, false)
+    permissions_boundary_arn     = optional(string)
   })
   default = {}
 }
@@ -48,21 +49,33 @@ variable "key" {
 variable "network" {
   description = "See modules/network."
   type = object({
-    cidr           = string
-    zones          = list(string)
-    endpoint_zones = optional(number, 1)
-    public_subnets = optional(bool, false)
+    cidr              = string
+    zones             = list(string)
+    endpoint_zones    = optional(number, 1)
+    shell             = optional(bool, false)
+    further_endpoints = optional(set(string), [])
+    public_subnets    = optional(bool, false)
   })
 }
 
+variable "parked" {
+  description = "Without interface endpoints, and so without clusters, until the next deployment; scripts/deploy --park sets it."
+  type        = bool
+  default     = false
+}
+
 variable "lifecycle_days" {
-  description = "See modules/lake."
+  description = "See modules/lake; log_groups are the days of CloudWatch's log groups, see modules/observability."
   type = object({
     incomplete_upload = optional(number, 7)
     infrequent        = optional(number, 30)
     archive           = optional(number, 180)
     replaced          = optional(number, 365)
+    derived           = optional(number, 60)
+    ledger            = optional(number, 7)
+    results           = optional(number, 7)
     logs              = optional(number, 180)
+    log_groups        = optional(number, 180)
   })
   default = {}
 }
@@ -70,8 +83,9 @@ variable "lifecycle_days" {
 variable "principals" {
   description = "See modules/iam."
   type = object({
-    submitters = optional(list(string), [])
-    readers    = optional(list(string), [])
+    submitters    = optional(list(string), [])
+    readers       = optional(list(string), [])
+    must_be_named = optional(bool, false)
   })
   default = {}
 }
@@ -91,10 +105,10 @@ variable "release_sha256" {
 variable "nodes" {
   description = "See modules/cluster."
   type = object({
-    primary_type = optional(string, "m5.xlarge")
-    core_type    = optional(string, "m5.xlarge")
+    primary_type = optional(string, "m6i.xlarge")
+    core_type    = optional(string, "m6i.xlarge")
     core_count   = optional(number, 1)
-    task_types   = optional(list(string), ["m5.xlarge", "m5a.xlarge", "m6i.xlarge"])
+    task_types   = optional(list(string), ["m6i.xlarge", "m6a.xlarge", "m7i.xlarge"])
     task_count   = optional(number, 1)
     volume_gb    = optional(number, 100)
   })
@@ -110,6 +124,18 @@ variable "scaling" {
   default = {}
 }
 
+variable "idle_timeout_seconds" {
+  description = "See modules/cluster."
+  type        = number
+  default     = 1800
+}
+
+variable "step_concurrency" {
+  description = "See modules/cluster."
+  type        = number
+  default     = 4
+}
+
 variable "settings" {
   description = "See modules/cluster."
   type        = map(string)
@@ -123,11 +149,12 @@ variable "terraform_owned_cluster" {
 }
 
 variable "limits" {
-  description = "See modules/observability."
+  description = "See modules/observability; query_gb is what one query of Athena may read, see modules/catalog."
   type = object({
     run_seconds   = optional(number, 21600)
     queue_seconds = optional(number, 900)
     month_usd     = optional(number, 200)
+    query_gb      = optional(number, 100)
   })
   default = {}
 }

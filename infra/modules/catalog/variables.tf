@@ -24,14 +24,27 @@ variable "databases" {
   }
 }
 
-variable "encryption" {
-  description = "Key of the catalog, and whether this environment owns the account's setting."
+variable "lake_formation" {
+  description = "Whether IAM's decision is granted to hold for the databases, where Lake Formation's defaults were switched off."
   type = object({
-    kms_key_arn = string
-    manage      = optional(bool, true)
+    grant_to_iam = optional(bool, false)
+  })
+  default = {}
+}
+
+variable "queries" {
+  description = "Bucket and key of results, and GB that one query of Athena may read."
+  type = object({
+    results_bucket = string
+    kms_key_arn    = string
+    most_gb        = optional(number, 100)
   })
   validation {
-    condition     = can(regex(":key/", var.encryption.kms_key_arn))
-    error_message = "encryption.kms_key_arn must be the ARN of a key."
+    condition     = can(regex(":key/", var.queries.kms_key_arn))
+    error_message = "queries.kms_key_arn must be the ARN of a key."
+  }
+  validation {
+    condition     = var.queries.most_gb >= 1
+    error_message = "queries.most_gb must be at least 1."
   }
 }

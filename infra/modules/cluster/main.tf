@@ -25,12 +25,16 @@ locals {
     PULSE_NAME              = var.name
     PULSE_LAKE              = var.storage.lake_url
     PULSE_VAR               = "raw=${var.storage.raw_url}"
+    PULSE_ALLOWED_LAKES     = join(",", var.storage.layer_urls)
+    PULSE_ALLOWED_ROOTS     = var.storage.raw_url
     PULSE_LOG_GROUP         = local.path
     PULSE_LOG_URL           = local.log_url
     PULSE_CATALOG           = "glue"
     PULSE_SCALER            = "emr"
     PULSE_SCALE_LEAST_NODES = var.scaling.min_units
     PULSE_SCALE_MOST_NODES  = var.scaling.max_units
+    # Spills share the volume with shuffles, and a full volume stops both.
+    PULSE_SPILL_LIMIT_MIB = floor(var.nodes.volume_gb * 1024 / 2)
     # The instance's own metadata: a notice two minutes before a Spot node is taken away lets its executor drain.
     PULSE_SPOT_NOTICE_URL = "http://169.254.169.254"
   }, var.settings) : "${key}=${value}\n"])
@@ -77,10 +81,12 @@ locals {
   })
 }
 
-# A setting of the whole account and region: no cluster starts with a group that is open to the world.
-resource "aws_emr_block_public_access_configuration" "this" {
-  count                             = var.manage_public_access_block ? 1 : 0
-  block_public_security_group_rules = true
+# A setting of the account (infra/account). An environment that once owned it lets go of it.
+removed {
+  from = aws_emr_block_public_access_configuration.this
+  lifecycle {
+    destroy = false
+  }
 }
 
 # ---- the specification
@@ -93,7 +99,7 @@ locals {
     VolumeSpecification = { VolumeType = "gp3", SizeInGB = var.nodes.volume_gb, Iops = 3000, Throughput = 125 }
     VolumesPerInstance  = 1
   }] }
-  task_groups = [for index, type in var.nodes.task_types : {
+  spot_groups = [for index, type in var.nodes.task_types : {
     Name             = local.task_names[index]
     InstanceRole     = "TASK"
     Market           = "SPOT"
@@ -101,6 +107,21 @@ locals {
     InstanceType     = type
     InstanceCount    = index == 0 ? var.nodes.task_count : 0
     EbsConfiguration = local.volumes
+  }]
+  # When no type is to be had on Spot: groups know no switch to on demand, so the scaler needs a group to go to.
+  reserve_group = {
+    Name             = "task-ondemand"
+    InstanceRole     = "TASK"
+    Market           = "ON_DEMAND"
+    InstanceType     = var.nodes.core_type
+    InstanceCount    = 0
+    EbsConfiguration = local.volumes
+  }
+  # Nothing of ours runs on YARN. Its checker would call a node unhealthy whose volume is nine tenths full of shuffles, and EMR
+  # would put another machine in the place of a core node at work.
+  configurations = [{
+    Classification = "yarn-site"
+    Properties     = { "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage" = "99.0" }
   }]
   bootstrap = {
     Name = "pulse"
@@ -129,13 +150,14 @@ locals {
         InstanceGroups = concat([
           { Name = "primary", InstanceRole = "MASTER", Market = "ON_DEMAND", InstanceType = var.nodes.primary_type, InstanceCount = 1, EbsConfiguration = local.volumes },
           { Name = "core", InstanceRole = "CORE", Market = "ON_DEMAND", InstanceType = var.nodes.core_type, InstanceCount = var.nodes.core_count, EbsConfiguration = local.volumes },
-        ], [for group in local.task_groups : group if group.InstanceCount > 0])
+        ], [for group in local.spot_groups : group if group.InstanceCount > 0])
         Ec2SubnetId                   = var.network.subnet_ids[0]
         EmrManagedMasterSecurityGroup = var.network.security_group_ids["primary"]
         EmrManagedSlaveSecurityGroup  = var.network.security_group_ids["workers"]
         ServiceAccessSecurityGroup    = var.network.security_group_ids["service"]
         KeepJobFlowAliveWhenNoSteps   = true
         TerminationProtected          = false
+        UnhealthyNodeReplacement      = false
       }
       SecurityConfiguration = aws_emr_security_configuration.this.name
       AutoTerminationPolicy = { IdleTimeout = var.idle_timeout_seconds }
@@ -143,22 +165,23 @@ locals {
       ScaleDownBehavior     = "TERMINATE_AT_TASK_COMPLETION"
       VisibleToAllUsers     = true
       BootstrapActions      = [local.bootstrap]
+      Configurations        = local.configurations
       Tags                  = [for key, value in local.tags : { Key = key, Value = value }]
     }
     # A cluster lies in one zone; where it does not come up there, the next subnet is another zone.
     subnets             = var.network.subnet_ids
-    add_instance_groups = { InstanceGroups = [for group in local.task_groups : group if group.InstanceCount == 0] }
-    scaling             = { min_units = var.scaling.min_units, max_units = var.scaling.max_units, task_groups = local.task_names }
+    add_instance_groups = { InstanceGroups = concat([for group in local.spot_groups : group if group.InstanceCount == 0], [local.reserve_group]) }
+    scaling             = { min_units = var.scaling.min_units, max_units = var.scaling.max_units, task_groups = concat(local.task_names, [local.reserve_group.Name]) }
     storage             = { lake = var.storage.lake_url, raw = var.storage.raw_url, projects = "s3://${local.bucket}/projects" }
     step                = { jar = "command-runner.jar", prefix = ["/opt/pulse/bin/pulse-node", "step"] }
   }
   tags = merge(var.tags, { name = var.name, for-use-with-amazon-emr-managed-policies = "true" })
 }
 
-# Without a release there is nothing to install, so nothing to start.
+# Without a release there is nothing to install, and without endpoints nothing works: so nothing to start.
 resource "aws_ssm_parameter" "specification" {
   #checkov:skip=CKV2_AWS_34:no secret: roles, subnets and sizes that whoever may describe a cluster sees anyway
-  count       = var.release_sha256 == null ? 0 : 1
+  count       = var.release_sha256 == null || var.parked ? 0 : 1
   name        = "${local.path}/cluster"
   description = "How pulse starts a cluster of ${var.name}"
   type        = "String"
@@ -181,6 +204,8 @@ resource "aws_emr_cluster" "this" {
   scale_down_behavior               = local.specification.run_job_flow.ScaleDownBehavior
   keep_job_flow_alive_when_no_steps = true
   termination_protection            = false
+  unhealthy_node_replacement        = false
+  configurations_json               = jsonencode(local.configurations)
   visible_to_all_users              = true
   tags                              = local.tags
 
@@ -237,7 +262,7 @@ resource "aws_emr_cluster" "this" {
 }
 
 resource "aws_emr_instance_group" "task" {
-  for_each       = var.terraform_owned ? { for group in local.task_groups : group.Name => group } : {}
+  for_each       = var.terraform_owned ? { for group in concat(local.spot_groups, [merge(local.reserve_group, { BidPrice = null })]) : group.Name => group } : {}
   cluster_id     = aws_emr_cluster.this[0].id
   name           = each.key
   instance_type  = each.value.InstanceType

@@ -24,12 +24,12 @@ variable "release_sha256" {
 }
 
 variable "nodes" {
-  description = "Instance types and counts, and GB of the volume for shuffles and spills. Task nodes run on Spot, in one group per type."
+  description = "Instance types and counts, and GB of the volume for shuffles and spills. Task nodes run on Spot, in one group per type. The network encrypts what goes between the default types (between m5 and m5a it does not)."
   type = object({
-    primary_type = optional(string, "m5.xlarge")
-    core_type    = optional(string, "m5.xlarge")
+    primary_type = optional(string, "m6i.xlarge")
+    core_type    = optional(string, "m6i.xlarge")
     core_count   = optional(number, 1)
-    task_types   = optional(list(string), ["m5.xlarge", "m5a.xlarge", "m6i.xlarge"])
+    task_types   = optional(list(string), ["m6i.xlarge", "m6a.xlarge", "m7i.xlarge"])
     task_count   = optional(number, 1)
     volume_gb    = optional(number, 100)
   })
@@ -37,6 +37,10 @@ variable "nodes" {
   validation {
     condition     = length(distinct(var.nodes.task_types)) >= 3 && length(distinct(var.nodes.task_types)) == length(var.nodes.task_types)
     error_message = "nodes.task_types needs at least three different types: one type alone is often not to be had on Spot."
+  }
+  validation {
+    condition     = alltrue([for type in concat([var.nodes.primary_type, var.nodes.core_type], var.nodes.task_types) : !can(regex("^(m[1-5]|c[1-5]|r[1-5]|t[1-4])[a-d]*\\.", type))])
+    error_message = "nodes must be of types between which the network encrypts, such as m6i, m6a or m7i: nothing else encrypts what executors send each other unless you give them certificates."
   }
   validation {
     condition     = var.nodes.core_count >= 1 && var.nodes.task_count >= 1
@@ -106,11 +110,12 @@ variable "roles" {
 }
 
 variable "storage" {
-  description = "Buckets of artifacts and logs, root of the lake, root of the raw files, and the key."
+  description = "Buckets of artifacts and logs, root of the lake, layers that may lie elsewhere, root of the raw files, and the key."
   type = object({
     artifacts_bucket = string
     logs_bucket      = string
     lake_url         = string
+    layer_urls       = optional(list(string), [])
     raw_url          = string
     kms_key_arn      = string
   })
@@ -140,21 +145,21 @@ variable "prices" {
     ec2_hour = map(number)
   })
   validation {
-    condition     = alltrue([for type in var.nodes.task_types : contains(keys(var.prices.ec2_hour), type)])
-    error_message = "prices.ec2_hour must have every type of nodes.task_types: add it to infra/prices.json."
+    condition     = alltrue([for type in concat([var.nodes.primary_type, var.nodes.core_type], var.nodes.task_types) : contains(keys(var.prices.ec2_hour), type)])
+    error_message = "prices.ec2_hour must have every type of nodes: add it to infra/prices.json."
   }
+}
+
+variable "parked" {
+  description = "Whether the network has no endpoints now, so that no cluster may be started."
+  type        = bool
+  default     = false
 }
 
 variable "terraform_owned" {
   description = "Whether Terraform itself starts a cluster; off, because EMR ends it when idle and the next apply would start it again."
   type        = bool
   default     = false
-}
-
-variable "manage_public_access_block" {
-  description = "Whether this environment owns the account's setting that no cluster may be open to the world."
-  type        = bool
-  default     = true
 }
 
 variable "tags" {

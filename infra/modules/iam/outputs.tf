@@ -6,7 +6,7 @@ output "role_arns" {
 output "node_profile" {
   description = "Instance profile of the nodes; known once its role's policies are there."
   value       = { name = aws_iam_instance_profile.node.name, arn = aws_iam_instance_profile.node.arn }
-  depends_on  = [aws_iam_role_policy.this, aws_iam_role_policy_attachment.node]
+  depends_on  = [aws_iam_role_policy.this]
 }
 
 output "service_role_arn" {

@@ -36,15 +36,36 @@ variable "databases" {
   }
 }
 
+variable "vpc_id" {
+  description = "Network outside which the nodes' credentials are worth nothing; null leaves them valid everywhere."
+  type        = string
+  default     = null
+}
+
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds all roles, where the account asks for one."
+  type        = string
+  default     = null
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex(":policy/", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a policy."
+  }
+}
+
 variable "principals" {
-  description = "ARNs of those who may take the submitter's and the reader's role; empty leaves it to the account's own policies."
+  description = "ARNs of those who may take the submitter's and the reader's role. Nobody named: people of the account whose policies let them and who signed in with a second factor, or, where they must be named, an error."
   type = object({
-    submitters = optional(list(string), [])
-    readers    = optional(list(string), [])
+    submitters    = optional(list(string), [])
+    readers       = optional(list(string), [])
+    must_be_named = optional(bool, false)
   })
   default = {}
   validation {
     condition     = alltrue([for arn in concat(var.principals.submitters, var.principals.readers) : can(regex("^arn:[a-z-]+:(iam|sts)::[0-9]{12}:", arn))])
     error_message = "principals must be ARNs of users or roles of an account."
+  }
+  validation {
+    condition     = !var.principals.must_be_named || (length(var.principals.submitters) > 0 && length(var.principals.readers) > 0)
+    error_message = "principals.submitters and principals.readers must name who may take these roles: set principals = { submitters = [\"arn:..\"], readers = [\"arn:..\"] } in values.auto.tfvars."
   }
 }

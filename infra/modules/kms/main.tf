@@ -46,7 +46,7 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # EMR makes volumes with this key on behalf of its service role, and nodes attach them.
+  # EMR's service role makes encrypted volumes and starts instances with them. Nodes need nothing of it: EC2 decrypts for them.
   statement {
     sid       = "ClusterUsesVolumes"
     actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
@@ -72,20 +72,40 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # Spot starts instances as a role of its own. The role may not exist yet, and a policy that names a missing principal
-  # is refused: so the account is named, and the role is a condition.
-  statement {
-    sid       = "SpotStartsEncryptedInstances"
-    actions   = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
-    resources = ["*"]
-    principals {
-      type        = "AWS"
-      identifiers = ["${local.arn}:iam::${local.account}:root"]
+  # EC2 starts Spot instances as a role of its own, to which no policy can be attached: only the key can admit it. The account as
+  # principal would admit nobody, as it leaves the decision to policies of the role. A principal that is missing is refused, and
+  # the role may be made later: so everybody is named, and the two conditions leave this one role of this account.
+  dynamic "statement" {
+    for_each = {
+      SpotUsesVolumes              = { actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"], grants = false }
+      SpotGrantsVolumesToInstances = { actions = ["kms:CreateGrant"], grants = true }
     }
-    condition {
-      test     = "ArnEquals"
-      variable = "aws:PrincipalArn"
-      values   = ["${local.arn}:iam::${local.account}:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"]
+    content {
+      sid       = statement.key
+      actions   = statement.value.actions
+      resources = ["*"]
+      principals {
+        type        = "AWS"
+        identifiers = ["*"]
+      }
+      condition {
+        test     = "StringEquals"
+        variable = "kms:CallerAccount"
+        values   = [local.account]
+      }
+      condition {
+        test     = "ArnEquals"
+        variable = "aws:PrincipalArn"
+        values   = ["${local.arn}:iam::${local.account}:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"]
+      }
+      dynamic "condition" {
+        for_each = statement.value.grants ? ["kms:GrantIsForAWSResource"] : []
+        content {
+          test     = "Bool"
+          variable = condition.value
+          values   = ["true"]
+        }
+      }
     }
   }
 
@@ -118,6 +138,22 @@ data "aws_iam_policy_document" "key" {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
       values   = [local.account]
+    }
+  }
+  # Events of EMR write to it as well. SNS documents that conditions on the source are not supported in a key's policy where
+  # EventBridge writes to an encrypted topic: nothing would arrive, without an error. The topic is the bound.
+  statement {
+    sid       = "EventsOfClusters"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:aws:sns:topicArn"
+      values   = ["${local.arn}:sns:${local.region}:${local.account}:${var.name}-alarms"]
     }
   }
 }

@@ -25,7 +25,7 @@ variable "key" {
 }
 
 variable "cluster_role_arns" {
-  description = "ARNs of EMR's service role and of the nodes' role: they make and attach encrypted volumes."
+  description = "ARNs of the roles that make encrypted volumes: EMR's service role."
   type        = list(string)
   validation {
     condition     = length(var.cluster_role_arns) > 0 && alltrue([for arn in var.cluster_role_arns : strcontains(arn, ":role/")])

@@ -116,6 +116,50 @@ data "aws_iam_policy_document" "bucket" {
     }
   }
 
+  statement {
+    sid       = "OnlyRecentTls"
+    effect    = "Deny"
+    actions   = ["s3:*"]
+    resources = ["${local.arn}:s3:::${local.names[each.key]}", "${local.arn}:s3:::${local.names[each.key]}/*"]
+    principals {
+      type        = "AWS"
+      identifiers = ["*"]
+    }
+    condition {
+      test     = "NumericLessThan"
+      variable = "s3:TlsVersion"
+      values   = ["1.2"]
+    }
+  }
+
+  # Who names no encryption gets the bucket's; who names one must name the same. Null: a header that is missing is not "another".
+  dynamic "statement" {
+    for_each = each.key == "logs" ? {} : {
+      OnlyTheKindOfEncryption = { header = "s3:x-amz-server-side-encryption", value = "aws:kms" }
+      OnlyTheKey              = { header = "s3:x-amz-server-side-encryption-aws-kms-key-id", value = var.kms_key_arn }
+    }
+    content {
+      sid       = statement.key
+      effect    = "Deny"
+      actions   = ["s3:PutObject"]
+      resources = ["${local.arn}:s3:::${local.names[each.key]}/*"]
+      principals {
+        type        = "AWS"
+        identifiers = ["*"]
+      }
+      condition {
+        test     = "StringNotEquals"
+        variable = statement.value.header
+        values   = [statement.value.value]
+      }
+      condition {
+        test     = "Null"
+        variable = statement.value.header
+        values   = ["false"]
+      }
+    }
+  }
+
   # Access logs are written by S3 itself, each bucket's below its own prefix.
   dynamic "statement" {
     for_each = each.key == "logs" ? setsubtract(local.kinds, ["logs"]) : []
@@ -190,14 +234,54 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     status = "Enabled"
     filter {}
     dynamic "noncurrent_version_transition" {
-      for_each = each.key == "logs" ? {} : { STANDARD_IA = var.lifecycle_days.infrequent, DEEP_ARCHIVE = var.lifecycle_days.archive }
+      for_each = contains(["raw", "artifacts"], each.key) ? { STANDARD_IA = var.lifecycle_days.infrequent, DEEP_ARCHIVE = var.lifecycle_days.archive } : {}
       content {
         storage_class   = noncurrent_version_transition.key
         noncurrent_days = noncurrent_version_transition.value
       }
     }
     noncurrent_version_expiration {
-      noncurrent_days = each.key == "logs" ? var.lifecycle_days.infrequent : var.lifecycle_days.replaced
+      noncurrent_days = lookup({ logs = var.lifecycle_days.infrequent, silver = var.lifecycle_days.derived, gold = var.lifecycle_days.derived }, each.key, var.lifecycle_days.replaced)
+    }
+  }
+
+  # What vacuum and the ledger delete leaves a marker. When no version is behind it any more, it only makes listings of logs slow.
+  rule {
+    id     = "markers-without-versions"
+    status = "Enabled"
+    filter {}
+    expiration {
+      expired_object_delete_marker = true
+    }
+  }
+
+  # Leases of the ledger are written again every few seconds; nobody ever looks at an earlier one.
+  dynamic "rule" {
+    for_each = each.key == "silver" ? { run-ledger = "lake/_pulse/" } : {}
+    content {
+      id     = rule.key
+      status = "Enabled"
+      filter {
+        prefix = rule.value
+      }
+      noncurrent_version_expiration {
+        noncurrent_days = var.lifecycle_days.ledger
+      }
+    }
+  }
+
+  # Results of queries are copies.
+  dynamic "rule" {
+    for_each = each.key == "artifacts" ? { results-of-queries = "athena/" } : {}
+    content {
+      id     = rule.key
+      status = "Enabled"
+      filter {
+        prefix = rule.value
+      }
+      expiration {
+        days = var.lifecycle_days.results
+      }
     }
   }
 

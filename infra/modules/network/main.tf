@@ -35,6 +35,12 @@ resource "aws_default_security_group" "this" {
   vpc_id = aws_vpc.this.id
 }
 
+# Nor the table: a subnet that somebody adds gets no way out by itself.
+resource "aws_default_route_table" "this" {
+  default_route_table_id = aws_vpc.this.default_route_table_id
+  tags                   = { Name = "${var.name}-unused" }
+}
+
 resource "aws_subnet" "private" {
   for_each          = local.zones
   vpc_id            = aws_vpc.this.id
@@ -92,7 +98,16 @@ resource "aws_flow_log" "this" {
   log_destination_type     = "s3"
   log_destination          = var.flow_logs.bucket_arn
   max_aggregation_interval = var.flow_logs.interval_seconds
-  tags                     = { Name = var.name }
+  # The default leaves out who sent a packet through an endpoint, and which way it went.
+  log_format = join(" ", [for field in local.flow_fields : "$${${field}}"])
+  tags       = { Name = var.name }
+}
+
+locals {
+  flow_fields = [
+    "version", "account-id", "interface-id", "srcaddr", "dstaddr", "srcport", "dstport", "protocol", "packets", "bytes", "start", "end", "action", "log-status",
+    "instance-id", "pkt-srcaddr", "pkt-dstaddr", "flow-direction", "tcp-flags",
+  ]
 }
 
 # ---- endpoints
@@ -108,7 +123,7 @@ resource "aws_vpc_endpoint" "gateway" {
 }
 
 resource "aws_vpc_endpoint" "interface" {
-  for_each            = local.interface_actions
+  for_each            = var.parked ? {} : local.interfaces
   vpc_id              = aws_vpc.this.id
   service_name        = "com.amazonaws.${local.region}.${each.key}"
   vpc_endpoint_type   = "Interface"
@@ -121,7 +136,7 @@ resource "aws_vpc_endpoint" "interface" {
 }
 
 locals {
-  # What the cluster and a shell on its nodes call, by service. Anything else ends at the endpoint, whatever a role admits.
+  # What may be called through an endpoint, by service. Anything else ends at the endpoint, whatever a role admits.
   interface_actions = {
     glue = [
       "glue:BatchCreatePartition", "glue:BatchGetPartition", "glue:CreateTable", "glue:DeleteTable", "glue:GetDatabase", "glue:GetDatabases",
@@ -132,20 +147,19 @@ locals {
     logs       = ["logs:CreateLogStream", "logs:DescribeLogGroups", "logs:DescribeLogStreams", "logs:PutLogEvents"]
     kms        = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
     monitoring = ["cloudwatch:PutMetricData"]
+    # What a host in the network needs to start and use clusters as well.
     elasticmapreduce = [
-      "elasticmapreduce:AddInstanceGroups", "elasticmapreduce:AddJobFlowSteps", "elasticmapreduce:CancelSteps", "elasticmapreduce:DescribeCluster", "elasticmapreduce:DescribeStep",
-      "elasticmapreduce:ListInstanceGroups", "elasticmapreduce:ListInstances", "elasticmapreduce:ListSteps", "elasticmapreduce:ModifyInstanceGroups", "elasticmapreduce:TerminateJobFlows",
+      "elasticmapreduce:AddInstanceGroups", "elasticmapreduce:AddJobFlowSteps", "elasticmapreduce:AddTags", "elasticmapreduce:CancelSteps", "elasticmapreduce:DescribeCluster",
+      "elasticmapreduce:DescribeStep", "elasticmapreduce:GetAutoTerminationPolicy", "elasticmapreduce:ListBootstrapActions", "elasticmapreduce:ListClusters",
+      "elasticmapreduce:ListInstanceGroups", "elasticmapreduce:ListInstances", "elasticmapreduce:ListSteps", "elasticmapreduce:ModifyInstanceGroups",
+      "elasticmapreduce:PutAutoTerminationPolicy", "elasticmapreduce:RunJobFlow", "elasticmapreduce:TerminateJobFlows",
     ]
-    ssm = [
-      "ssm:DescribeAssociation", "ssm:DescribeDocument", "ssm:GetDeployablePatchSnapshotForInstance", "ssm:GetDocument", "ssm:GetManifest", "ssm:GetParameter", "ssm:GetParameters",
-      "ssm:ListAssociations", "ssm:ListInstanceAssociations", "ssm:PutComplianceItems", "ssm:PutConfigurePackageResult", "ssm:PutInventory", "ssm:UpdateAssociationStatus",
-      "ssm:UpdateInstanceAssociationStatus", "ssm:UpdateInstanceInformation",
-    ]
+    ssm         = ["ssm:UpdateInstanceInformation"]
     ssmmessages = ["ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel", "ssmmessages:OpenDataChannel"]
-    ec2messages = [
-      "ec2messages:AcknowledgeMessage", "ec2messages:DeleteMessage", "ec2messages:FailMessage", "ec2messages:GetEndpoint", "ec2messages:GetMessages", "ec2messages:SendReply",
-    ]
   }
+  # A shell of Session Manager needs two services; the rest is for what a cluster is given beyond pulse.
+  wanted     = setunion(["elasticmapreduce", "glue", "logs"], var.network.shell ? ["ssm", "ssmmessages"] : [], var.network.further_endpoints)
+  interfaces = { for service in local.wanted : service => local.interface_actions[service] }
   # Buckets of AWS without which a node does not boot. They are read without credentials, so no condition on who asks.
   emr_read_buckets = [
     "al2023-repos-${local.region}-de612dc2",  # packages of Amazon Linux 2023
@@ -153,7 +167,10 @@ locals {
     "${local.region}.elasticmapreduce",       # what steps and bootstrap actions are started with
   ]
   # EMR's agents put logs and states of applications there.
-  emr_write_buckets = ["aws157-logs-${local.region}", "prod.${local.region}.appinfo.src"]
+  emr_write_buckets = [
+    local.region == "us-east-1" ? "aws157-logs-prod" : "aws157-logs-prod-${local.region}", # logs for AWS's support
+    "prod.${local.region}.appinfo.src",                                                    # states of applications
+  ]
 }
 
 data "aws_iam_policy_document" "s3" {
@@ -161,7 +178,7 @@ data "aws_iam_policy_document" "s3" {
     sid = "OwnBuckets"
     actions = [
       "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketMultipartUploads",
-      "s3:ListMultipartUploadParts", "s3:PutObject",
+      "s3:ListMultipartUploadParts", "s3:PutObject", "s3:PutObjectAcl",
     ]
     resources = flatten([for arn in var.bucket_arns : [arn, "${arn}/*"]])
     principals {
@@ -187,7 +204,7 @@ data "aws_iam_policy_document" "s3" {
 
   statement {
     sid       = "AgentsReport"
-    actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucket", "s3:ListMultipartUploadParts", "s3:PutObject"]
+    actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucket", "s3:ListMultipartUploadParts", "s3:Put*"]
     resources = flatten([for bucket in local.emr_write_buckets : ["${local.arn}:s3:::${bucket}", "${local.arn}:s3:::${bucket}/*"]])
     principals {
       type        = "*"
@@ -231,6 +248,24 @@ data "aws_iam_policy_document" "interface" {
       test     = "StringEquals"
       variable = "aws:PrincipalAccount"
       values   = [local.account]
+    }
+  }
+  # Parameters of others in the account are nobody's business here.
+  dynamic "statement" {
+    for_each = each.key == "ssm" ? ["${local.arn}:ssm:${local.region}:${local.account}:parameter/${replace(var.name, "-", "/")}/*"] : []
+    content {
+      sid       = "OwnParameters"
+      actions   = ["ssm:GetParameter"]
+      resources = [statement.value]
+      principals {
+        type        = "*"
+        identifiers = ["*"]
+      }
+      condition {
+        test     = "StringEquals"
+        variable = "aws:PrincipalAccount"
+        values   = [local.account]
+      }
     }
   }
 }

@@ -15,5 +15,5 @@ output "security_group_ids" {
 
 output "interface_endpoints" {
   description = "Services with an interface endpoint, and in how many zones; each is paid by the hour."
-  value       = { services = sort(keys(local.interface_actions)), zones = var.network.endpoint_zones }
+  value       = { services = var.parked ? [] : sort(local.wanted), zones = var.network.endpoint_zones }
 }

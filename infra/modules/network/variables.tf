@@ -4,13 +4,19 @@ variable "name" {
 }
 
 variable "network" {
-  description = "Addresses; two zones for private subnets; how many of them hold interface endpoints (each zone is paid for); whether there are public subnets, which the cluster never uses."
+  description = "Addresses; two zones for private subnets; how many of them hold interface endpoints (each zone is paid for); whether nodes have a shell of Session Manager; endpoints beyond those that pulse needs; whether there are public subnets, which the cluster never uses."
   type = object({
-    cidr           = string
-    zones          = list(string)
-    endpoint_zones = optional(number, 1)
-    public_subnets = optional(bool, false)
+    cidr              = string
+    zones             = list(string)
+    endpoint_zones    = optional(number, 1)
+    shell             = optional(bool, false)
+    further_endpoints = optional(set(string), [])
+    public_subnets    = optional(bool, false)
   })
+  validation {
+    condition     = length(setsubtract(var.network.further_endpoints, ["ec2", "kms", "monitoring", "ssm", "ssmmessages", "sts"])) == 0
+    error_message = "network.further_endpoints may name ec2, kms, monitoring, ssm, ssmmessages and sts."
+  }
   validation {
     condition     = can(cidrhost(var.network.cidr, 0)) && try(tonumber(split("/", var.network.cidr)[1]), 99) <= 16
     error_message = "network.cidr must be a block of /16 or larger: private subnets get a sixteenth each (/20), as a group of nodes without free addresses stops growing."
@@ -23,6 +29,12 @@ variable "network" {
     condition     = contains([1, 2], var.network.endpoint_zones)
     error_message = "network.endpoint_zones must be 1 or 2."
   }
+}
+
+variable "parked" {
+  description = "Whether there are no interface endpoints, which are nearly all that costs while nothing runs. Nodes cannot work then."
+  type        = bool
+  default     = false
 }
 
 variable "bucket_arns" {

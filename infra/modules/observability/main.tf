@@ -29,7 +29,7 @@ resource "aws_cloudwatch_log_group" "this" {
 
 locals {
   filters = {
-    FailedRuns      = { group = "node", pattern = "\"run failed\"" }
+    FailedRuns      = { group = "scheduler", pattern = "\"run failed\"" }
     LostHeartbeats  = { group = "node", pattern = "\"heartbeat failed\"" }
     SchedulerErrors = { group = "scheduler", pattern = "ERROR" }
     ExecutorErrors  = { group = "executor", pattern = "ERROR" }
@@ -78,6 +78,39 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   ok_actions          = [aws_sns_topic.alarms.arn]
 }
 
+# ---- what a cluster cannot say of itself
+
+# All figures above come from the primary node. That it is gone, was never set up, or waits for machines that EC2 does not have,
+# is said by EMR.
+locals {
+  events = {
+    cluster-failed = { types = ["EMR Cluster State Change"], detail = { name = [var.name], state = ["TERMINATED_WITH_ERRORS"] } }
+    # A step's event does not name its cluster: steps are known by their names (cli/src/aws/step.rs).
+    step-failed = { types = ["EMR Step Status Change"], detail = { state = ["FAILED"], name = [{ prefix = "pulse: " }] } }
+    no-capacity = {
+      types  = ["EC2 provisioning - Insufficient Instance Capacity", "EMR Instance Group Status Notification", "EMR Instance Group State Change"]
+      detail = { severity = ["WARN", "ERROR"] }
+    }
+  }
+}
+
+resource "aws_cloudwatch_event_rule" "this" {
+  for_each    = local.events
+  name        = "${var.name}-${each.key}"
+  description = "EMR says of a cluster of ${var.name}: ${each.key}"
+  event_pattern = jsonencode({
+    source        = ["aws.emr"]
+    "detail-type" = each.value.types
+    detail        = each.value.detail
+  })
+}
+
+resource "aws_cloudwatch_event_target" "topic" {
+  for_each = local.events
+  rule     = aws_cloudwatch_event_rule.this[each.key].name
+  arn      = aws_sns_topic.alarms.arn
+}
+
 # AWS publishes the account's charges in this region only, and only if billing alerts are switched on in the account.
 resource "aws_cloudwatch_metric_alarm" "cost" {
   count               = local.region == "us-east-1" ? 1 : 0
@@ -106,6 +139,17 @@ resource "aws_sns_topic_policy" "alarms" {
 }
 
 data "aws_iam_policy_document" "alarms" {
+  # EventBridge knows no condition on the source where it writes to a topic: without a condition its rules are admitted, and what
+  # somebody else's rule could do is write a line that nobody asked for.
+  statement {
+    sid       = "EventsOfClustersSpeak"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.alarms.arn]
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+  }
   statement {
     sid       = "AlarmsAndBudgetsSpeak"
     actions   = ["sns:Publish"]

@@ -8,7 +8,7 @@ use chrono::Utc;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::project::Project;
-use pulse_core::run::{RunError, RunState, TriggerId};
+use pulse_core::run::{NotRunJobs, RunError, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, ErrorKind, Result};
@@ -17,9 +17,11 @@ use pulse_engine::table::Lake;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Places, SubmitRequest};
+use super::allowed::Allowed;
+use super::work::Work;
+use super::{Places, SubmitRequest, Token};
 use crate::driver::{DriveOptions, Driven, Interruption, Placement, Submission, drive};
-use crate::ledger::{LeaseKeeper, Limits, Origin, RunStore, SubmissionRecord};
+use crate::ledger::{LeaseKeeper, Limits, Origin, RunStore, Seal, SubmissionRecord};
 
 /// Times in a lease's length that a scheduler looks for triggers that nobody drives.
 const LOOKS_PER_LEASE: u32 = 2;
@@ -32,6 +34,9 @@ pub struct Api {
     settings: Settings,
     /// The ledger that remembers the other lakes.
     home: RunStore,
+    allowed: Allowed,
+    seal: Seal,
+    work: Work,
     leave: watch::Sender<bool>,
     known: Mutex<Known>,
 }
@@ -42,21 +47,30 @@ struct Known {
     lakes: BTreeMap<String, RunStore>,
     /// Being driven in this process.
     driven: BTreeSet<TriggerId>,
+    /// Those of them with a driver that died before.
+    suspects: BTreeSet<TriggerId>,
     drivers: JoinSet<()>,
     /// A trigger was begun since [`Api::was_busy`] was last asked.
     worked: bool,
 }
 
 impl Api {
-    /// `home` is the lake that the scheduler was started with.
+    /// `home` is the lake that the scheduler was started with, `token` what its API asks for.
     ///
     /// # Errors
-    /// `Invalid` when the lake cannot be opened.
-    pub fn new(places: Arc<dyn Places>, home: &Lake, settings: Settings) -> Result<Arc<Self>> {
-        let ledger = RunStore::new(home)?;
+    /// `Invalid` when the lake cannot be opened or a setting of places is wrong, `Unavailable` when threads cannot be made.
+    pub fn new(places: Arc<dyn Places>, home: &Lake, settings: Settings, token: Option<&Token>) -> Result<Arc<Self>> {
+        let seal = match token {
+            Some(token) if settings.ledger_seal == "auto" => Seal::of(token.reveal()),
+            Some(_) | None => Seal::default(),
+        };
+        let allowed = Allowed::new(&settings, home.root())?;
+        let ledger = RunStore::new(home)?.sealed(seal.clone());
+        let work = Work::new()?;
         let known = Known { lakes: [(home.root().to_string(), ledger.clone())].into(), ..Known::default() };
         let (leave, _) = watch::channel(false);
-        Ok(Arc::new(Self { places, settings, home: ledger, leave, known: Mutex::new(known) }))
+        let known = Mutex::new(known);
+        Ok(Arc::new(Self { places, settings, home: ledger, allowed, seal, work, leave, known }))
     }
 
     /// Whether a trigger was driven here since this was last asked, be its runs running or queued.
@@ -71,11 +85,16 @@ impl Api {
 
     /// Takes a trigger in; it runs on when whoever asked is gone, and when this process is.
     pub(super) async fn submit(self: &Arc<Self>, request: SubmitRequest) -> Result<TriggerId> {
+        if self.lock().driven.len() >= self.most_driven() {
+            return Err(Error::unavailable(format!(
+                "the scheduler drives {} triggers (`driven_triggers`) and takes no more until one ends; submit again later",
+                self.most_driven()
+            )));
+        }
+        self.allowed.check_url(&request.lake)?;
         let lake = self.places.lake(&request.lake).await?;
         // What cannot be driven is refused before it is written.
-        let (project, graph) = asked(&request)?;
-        check_roots(&project, graph.order())?;
-        let prepared = self.prepare(&request, &lake)?;
+        let (request, prepared) = self.prepare(request, &lake).await?;
         let ledger = self.know(&lake).await?;
         let id = TriggerId::new(Utc::now(), rand::random());
         let id = ledger.submit(id, request, Limits::of(&self.settings)).await?;
@@ -87,20 +106,27 @@ impl Api {
 
     /// The ledger that a trigger was submitted to.
     pub(super) async fn ledger_of(&self, trigger: &TriggerId) -> Result<Option<RunStore>> {
-        let mut looked_at = 0;
+        let (mut looked_at, mut silent) = (0, None);
         loop {
             let ledgers: Vec<RunStore> = self.lock().lakes.values().cloned().collect();
             for ledger in &ledgers {
-                if ledger.submission(trigger).await?.is_some() {
-                    return Ok(Some(ledger.clone()));
+                match ledger.submission(trigger).await {
+                    Ok(Some(_)) => return Ok(Some(ledger.clone())),
+                    Ok(None) => {}
+                    // One ledger that is not in order says nothing of the others. One that does not answer may hold it.
+                    Err(error) if error.kind() == ErrorKind::Unavailable => silent = Some(error),
+                    Err(error) => log::warn!("{trigger}: {error}"),
                 }
+            }
+            if let Some(error) = silent.take_if(|_| looked_at == ledgers.len()) {
+                return Err(error);
             }
             // Just started, or submitted to another scheduler.
             if looked_at == ledgers.len() {
                 return Ok(None);
             }
             looked_at = ledgers.len();
-            self.remember().await?;
+            silent = self.remember().await.err();
         }
     }
 
@@ -135,25 +161,61 @@ impl Api {
 
     async fn take_up(self: &Arc<Self>, ledger: &RunStore) -> Result<()> {
         for id in ledger.open().await? {
-            if self.lock().driven.contains(&id) {
-                continue;
+            if self.lock().driven.len() >= self.most_driven() {
+                return Ok(());
             }
-            if ledger.is_driven(&id, Utc::now(), self.settings.lease()).await? {
-                continue;
-            }
-            // A mark without a submission: its maker has not come that far, or never will.
-            let Some(submission) = ledger.submission(&id).await? else { continue };
-            let SubmissionRecord { request, limits, .. } = submission;
-            let lake = self.places.lake(&request.lake).await?;
-            let prepared = self
-                .prepare(&request, &lake)
-                .map(|prepared| Prepared { options: DriveOptions::new(&limits.within(&self.settings)), ..prepared });
-            match prepared {
-                Ok(prepared) => self.spawn(id, ledger.clone(), prepared),
-                Err(error) => self.refuse(&id, ledger, &error).await?,
+            // One that is not in order holds up no other.
+            if let Err(error) = self.take_up_one(&id, ledger).await {
+                log::warn!("trigger {id}: {error}");
             }
         }
         Ok(())
+    }
+
+    async fn take_up_one(self: &Arc<Self>, id: &TriggerId, ledger: &RunStore) -> Result<()> {
+        if self.lock().driven.contains(id) {
+            return Ok(());
+        }
+        if ledger.is_driven(id, Utc::now(), self.settings.lease()).await? {
+            return Ok(());
+        }
+        // A mark without a submission: its maker has not come that far, or never will.
+        let Some(submission) = ledger.submission(id).await? else { return Ok(()) };
+        if submission.trigger != *id {
+            return self
+                .refuse(id, ledger, &Error::invalid(format!("{id} holds the submission of another trigger")))
+                .await;
+        }
+        if let Err(error) = ledger.check_seal(&submission) {
+            return self.refuse(id, ledger, &error).await;
+        }
+        let is_suspect = ledger.deaths(id).await? > 0;
+        // One after the other, so that the next death says which of them it is.
+        if is_suspect && !self.lock().suspects.is_empty() {
+            return Ok(());
+        }
+        let SubmissionRecord { request, limits, .. } = submission;
+        let prepared = async {
+            self.allowed.check_url(&request.lake)?;
+            let lake = self.places.lake(&request.lake).await?;
+            self.prepare(request, &lake).await
+        };
+        match prepared.await {
+            Ok((_, prepared)) => {
+                if is_suspect {
+                    self.lock().suspects.insert(id.clone());
+                }
+                let options = DriveOptions::new(&limits.within(&self.settings));
+                self.spawn(id.clone(), ledger.clone(), Prepared { options, ..prepared });
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => Err(error),
+            Err(error) => self.refuse(id, ledger, &error).await,
+        }
+    }
+
+    fn most_driven(&self) -> usize {
+        usize::try_from(self.settings.driven_triggers).unwrap_or(usize::MAX)
     }
 
     /// A trigger that was accepted once and cannot be driven by this build: told, and not tried for ever.
@@ -175,11 +237,26 @@ impl Api {
         }
     }
 
-    fn prepare(&self, request: &SubmitRequest, lake: &Lake) -> Result<Prepared> {
-        let (project, graph) = asked(request)?;
+    /// Reads the project on a thread of its own: a large one takes its time, and meanwhile others are answered.
+    async fn prepare(&self, request: SubmitRequest, lake: &Lake) -> Result<(SubmitRequest, Prepared)> {
+        self.allowed.check_lake(lake)?;
+        let allowed = self.allowed.clone();
+        let reading = move || {
+            let (project, graph) = asked(&request)?;
+            allowed.check_sources(&project, graph.order())?;
+            Ok::<_, Error>((request, project, graph))
+        };
+        let read = match self.work.handle() {
+            Some(work) => work.spawn_blocking(reading),
+            None => tokio::task::spawn_blocking(reading),
+        };
+        let (request, project, graph) =
+            read.await.map_err(|e| Error::internal("a project is read to its end").with_source(e))??;
         let placement = self.places.placement(project, lake, request.on)?;
         let options = DriveOptions::new(&self.settings);
-        Ok(Prepared { placement, graph, asked: request.asked, options })
+        let not_run = request.not_run.clone();
+        let prepared = Prepared { placement, graph, not_run, asked: request.asked, options };
+        Ok((request, prepared))
     }
 
     /// The ledger of a lake, whose triggers are looked after from now on.
@@ -188,7 +265,7 @@ impl Api {
         if let Some(ledger) = self.lock().lakes.get(&url) {
             return Ok(ledger.clone());
         }
-        let ledger = RunStore::new(lake)?;
+        let ledger = RunStore::new(lake)?.sealed(self.seal.clone());
         if let Err(error) = self.home.remember_lake(lake).await {
             log::warn!("after a restart, triggers of {url} are not taken up: {error}");
         }
@@ -196,13 +273,26 @@ impl Api {
         Ok(ledger)
     }
 
+    /// # Errors
+    /// `Unavailable` when a lake does not answer; all others are known then. What is no lake, or may not be used any more, is logged.
     async fn remember(&self) -> Result<()> {
+        let mut silent = None;
         for url in self.home.lakes().await? {
-            let lake = self.places.lake(&url).await?;
-            let ledger = RunStore::new(&lake)?;
-            self.lock().lakes.entry(lake.root().to_string()).or_insert(ledger);
+            let remembered = async {
+                self.allowed.check_url(&url)?;
+                let lake = self.places.lake(&url).await?;
+                self.allowed.check_lake(&lake)?;
+                Ok::<_, Error>((RunStore::new(&lake)?.sealed(self.seal.clone()), lake))
+            };
+            match remembered.await {
+                Ok((ledger, lake)) => {
+                    self.lock().lakes.entry(lake.root().to_string()).or_insert(ledger);
+                }
+                Err(error) if error.kind() == ErrorKind::Unavailable => silent = Some(error),
+                Err(error) => log::warn!("lake {url}: {error}"),
+            }
         }
-        Ok(())
+        silent.map_or(Ok(()), Err)
     }
 
     fn spawn(self: &Arc<Self>, id: TriggerId, ledger: RunStore, prepared: Prepared) {
@@ -215,9 +305,10 @@ impl Api {
         while known.drivers.try_join_next().is_some() {}
         let api = Arc::clone(self);
         known.drivers.spawn(async move {
-            let Prepared { placement, graph, asked: wanted, options } = prepared;
+            let Prepared { placement, graph, not_run, asked: wanted, options } = prepared;
+            let work = api.work.handle();
             let origin = Origin::Submitted;
-            let submission = Submission { trigger: id.clone(), origin, graph, asked: wanted, options };
+            let submission = Submission { trigger: id.clone(), origin, graph, not_run, asked: wanted, options, work };
             let (notices, _) = tokio::sync::mpsc::unbounded_channel();
             let asked = async {
                 if leave.wait_for(|leave| *leave).await.is_err() {
@@ -226,7 +317,12 @@ impl Api {
                 Interruption::Leave
             };
             match drive(placement, submission, notices, asked).await {
-                Ok(Driven::Ended(exit)) => log::info!("trigger {id} ended: {exit:?}"),
+                Ok(Driven::Ended(exit)) => {
+                    log::info!("trigger {id} ended: {exit:?}");
+                    if exit != TriggerExit::Done {
+                        tell_failures(&id, &ledger).await;
+                    }
+                }
                 Ok(Driven::Elsewhere | Driven::Left) => log::debug!("trigger {id} is not driven here"),
                 Err(error) if error.kind() == ErrorKind::Invalid => {
                     if let Err(error) = api.refuse(&id, &ledger, &error).await {
@@ -236,7 +332,9 @@ impl Api {
                 // Its lease runs out, and then it is taken up again.
                 Err(error) => log::error!("trigger {id}: {error}"),
             }
-            api.lock().driven.remove(&id);
+            let mut known = api.lock();
+            known.driven.remove(&id);
+            known.suspects.remove(&id);
         });
     }
 
@@ -245,7 +343,26 @@ impl Api {
     }
 }
 
-fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {
+/// An alarm listens for these lines.
+async fn tell_failures(id: &TriggerId, ledger: &RunStore) {
+    match ledger.records(id).await {
+        Ok(records) => failures(&records).iter().for_each(|line| log::error!("{line}")),
+        Err(error) => log::error!("run failed: of {id}; which one cannot be read: {error}"),
+    }
+}
+
+/// Which run and what kind of error come first, on a line of their own: an error may be long, and what ships lines may cut it.
+fn failures(records: &[RunRecord]) -> Vec<String> {
+    let failed = records.iter().filter(|record| record.state == RunState::Failed);
+    failed
+        .map(|record| match &record.error {
+            Some(error) => format!("run failed: {} ({:?})\n{}", record.run, error.kind, error.root()),
+            None => format!("run failed: {}", record.run),
+        })
+        .collect()
+}
+
+pub(crate) fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {
     let project = Project::parse(&request.files)?;
     project.check_names(&request.variables)?;
     let project = project.with_variables(&request.variables);
@@ -253,6 +370,7 @@ fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {
     let graph = Graph::new(&project)?;
     let graph = if request.jobs.is_empty() { graph } else { graph.select(&request.jobs)? };
     project.check_values(graph.order())?;
+    check_roots(&project, graph.order())?;
     Ok((project, graph))
 }
 
@@ -260,6 +378,10 @@ fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {
 struct Prepared {
     placement: Placement,
     graph: Graph,
+    not_run: NotRunJobs,
     asked: Asked,
     options: DriveOptions,
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{
     ChildSatisfactionOptions, ExecutionPlan, ExecutionPlanProperties, Partitioning, displayable,
 };
@@ -85,6 +86,11 @@ fn sort_after_shuffles(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn
             if node.is::<CoalescePartitionsExec>() || node.is::<SortPreservingMergeExec>() {
                 let input = hide(&mut hidden, Arc::clone(node.children()[0]));
                 return Ok(Transformed::yes(replace_children_if_necessary(node, vec![input])?));
+            }
+            // Ballista gives some inputs of a union a stage of their own.
+            if node.is::<UnionExec>() {
+                let inputs = node.children().into_iter().map(|input| hide(&mut hidden, Arc::clone(input))).collect();
+                return Ok(Transformed::yes(replace_children_if_necessary(node, inputs)?));
             }
             Ok(Transformed::yes(node))
         })
@@ -181,12 +187,33 @@ mod tests {
     ];
 
     async fn prepared(query: &str) -> Result<Prepared> {
-        let config = SessionConfig::new().with_target_partitions(3);
+        prepared_in(query, 3).await
+    }
+
+    async fn prepared_in(query: &str, partitions: usize) -> Result<Prepared> {
+        let config = SessionConfig::new().with_target_partitions(partitions);
         let context = SessionContext::new_with_config(config);
         let rows = "create table t as select v % 5 as k, v as n, v % 4 as m from generate_series(1, 40000) g(v)";
         context.sql(rows).await.unwrap().collect().await.unwrap();
         let plan = context.sql(query).await.unwrap().create_physical_plan().await.unwrap();
         prepare(plan, context.copied_config().options())
+    }
+
+    /// Sorted inputs of a union, of which Ballista makes stages.
+    const UNIONS: [&str; 3] = [
+        "select k, row_number() over (order by k) from (select k from t where n < 9 union all select 0)",
+        "select k, row_number() over (partition by k order by c) from (select k, count(*) as c from t group by k union all select 0, 0)",
+        "select d, k, row_number() over (order by d, k) from (select 1 as d, k, count(*) as c from t group by k \
+         union all select 2 as d, k, count(*) as c from t group by k)",
+    ];
+
+    #[tokio::test]
+    async fn orders_are_spelled_out_behind_a_union() {
+        for partitions in [1, 3] {
+            for query in UNIONS {
+                prepared_in(query, partitions).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a person following a trigger wants to know.
+//! Notices for a user who follows a trigger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,18 +18,22 @@ pub enum Notice {
         job: TableName,
         reached: Reached,
     },
-    /// Told by a run before its end.
+    /// Sent by a run before its end.
     Reported {
         job: TableName,
         warnings: Vec<String>,
         mode: Mode,
     },
-    /// An attempt failed; the next one follows.
+    /// An attempt failed; another one follows.
     Retried {
         job: TableName,
         attempt: u32,
         after: Duration,
         error: Arc<Error>,
+    },
+    /// A job that cannot run; it never starts.
+    NotRun {
+        record: Box<RunRecord>,
     },
     Ended {
         record: Box<RunRecord>,

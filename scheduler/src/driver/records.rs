@@ -1,4 +1,4 @@
-//! What a driver keeps in the ledger about its runs.
+//! A driver's records of its runs in the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use pulse_core::graph::Graph;
 use pulse_core::name::TableName;
-use pulse_core::run::{AttemptFailure, RunError, RunId, RunRecord, RunState};
+use pulse_core::run::{AttemptFailure, NotRunJobs, RunError, RunId, RunRecord, RunState};
 use pulse_core::trigger::{Resumed, RunOutcome, StopReason};
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::job::{Outcome, Report, committed, registered};
@@ -19,7 +19,7 @@ impl Driver {
         self.records.entry(job.clone()).or_insert_with(|| RunRecord::queued(RunId::new(id.clone(), job.clone())))
     }
 
-    /// Reads what an earlier driver left and marks every run that has not ended as this driver's. None when the lease is lost.
+    /// Reads the records of an earlier driver and claims every run that has not ended. `None` if the lease is lost.
     pub(super) async fn take_up(&mut self, graph: &Graph) -> Result<Option<BTreeMap<TableName, Resumed>>> {
         let mut known = BTreeMap::new();
         for record in self.ledger.records(&self.id).await? {
@@ -41,7 +41,23 @@ impl Driver {
         Ok(Some(known))
     }
 
-    /// A run that an earlier driver began: it may have committed before it could tell.
+    /// Records jobs that cannot run, unless an earlier driver has. Returns false if another driver has taken over.
+    pub(super) async fn record_not_run(&mut self, not_run: &NotRunJobs) -> Result<bool> {
+        if not_run.is_empty() {
+            return Ok(true);
+        }
+        let known: Vec<TableName> = self.ledger.records(&self.id).await?.into_iter().map(|record| record.job).collect();
+        let now = Utc::now().timestamp_millis();
+        for (job, why) in not_run.iter().filter(|(job, _)| !known.contains(job)) {
+            let record = why.record(&self.id, job, now);
+            let Some(epoch) = self.lease.epoch().await else { return Ok(false) };
+            self.ledger.put(&record, epoch).await?;
+            let _ = self.notices.send(Notice::NotRun { record: Box::new(record) });
+        }
+        Ok(true)
+    }
+
+    /// Examines a run that an earlier driver began: it may have committed before it could record that.
     async fn cut_off(&mut self, job: &TableName, begun: DateTime<Utc>) -> Result<Resumed> {
         let bench = self.placement.any().clone();
         let run = RunId::new(self.id.clone(), job.clone()).to_string();
@@ -69,7 +85,7 @@ impl Driver {
         Ok(Resumed::Attempted(record.attempt))
     }
 
-    /// Writes a job's record; false when another driver has gone on.
+    /// Writes a job's record; returns false if another driver has taken over.
     pub(super) async fn put(&mut self, job: &TableName) -> Result<bool> {
         let Some(epoch) = self.lease.epoch().await else { return Ok(false) };
         let record = self.record_of(job).clone();
@@ -133,7 +149,7 @@ impl Driver {
         Ok(Step::Next)
     }
 
-    /// The version that a run committed which is given up, because no answer of the store came in time.
+    /// The version that a failed run committed, if the store's answer came too late.
     async fn committed_after_all(&self, job: &TableName) -> Result<Option<u64>> {
         if !self.resumed && !self.doubtful.contains(job) {
             return Ok(None);
@@ -147,7 +163,7 @@ impl Driver {
         }))
     }
 
-    /// Why the last attempt did not end well.
+    /// Why the last attempt failed.
     fn failure(&mut self, job: &TableName, stopped: Option<StopReason>, reason: Option<&str>) -> Arc<Error> {
         let told = self.failures.remove(job);
         match (stopped, told, reason) {
@@ -158,7 +174,7 @@ impl Driver {
         }
     }
 
-    /// For the time limit of later runs, which does without it.
+    /// Stores the duration for the time limit of later runs. Errors are logged only: the limit works without it.
     async fn remember(&self, record: &RunRecord) {
         let mut history = self.ledger.history(&record.job).await;
         history.push(record.seconds);
@@ -185,7 +201,7 @@ fn end(record: &mut RunRecord, at: DateTime<Utc>) {
     record.seconds = seconds;
 }
 
-/// The trigger sets the state.
+/// Fills in the report; the trigger sets the state.
 pub(super) fn fill(record: &mut RunRecord, report: &Report) -> RunOutcome {
     record.place = Some(report.place);
     record.interval = report.intervals.hull();

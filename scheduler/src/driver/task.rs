@@ -1,4 +1,4 @@
-//! One attempt of a run, in a task of its own.
+//! Runs one attempt of a run in its own task.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Notice, Placement};
 use crate::ledger::LeaseKeeper;
 
-/// What a task tells its driver.
+/// Events from a task to its driver.
 pub(super) enum TaskEvent {
     Placed {
         job: TableName,
@@ -26,7 +26,7 @@ pub(super) enum TaskEvent {
     Progressed {
         job: TableName,
     },
-    /// `doubtful` when it began to commit: a failure then may have committed.
+    /// `doubtful` if it began to commit: even if it failed, it may have committed.
     Ended {
         job: TableName,
         report: Result<Box<Report>>,
@@ -52,12 +52,12 @@ impl RunTask {
         let report = AssertUnwindSafe(self.attempt(&doubtful)).catch_unwind().await.unwrap_or_else(|_| {
             Err(Error::internal(format!("job {job}: a task of it panicked; the log of this process says where")))
         });
-        // The driver is gone only when it drives no more.
+        // The receiver is dropped only when the driver has stopped.
         let _ =
             self.events.send(TaskEvent::Ended { job, report: report.map(Box::new), doubtful: doubtful.into_inner() });
     }
 
-    /// Ends when asked to, within one batch; not while it commits: what is committed then is told as such.
+    /// Stops within one batch of a cancel, except during a commit, which is awaited so that its result can be reported.
     async fn attempt(&self, doubtful: &AtomicBool) -> Result<Report> {
         let committing = AtomicBool::new(false);
         let mut stopped = self.stopped.clone();
@@ -79,7 +79,7 @@ impl RunTask {
         let _ = self.events.send(TaskEvent::Placed { job: job.clone(), place: bench.execute.place() });
         let ended = AtomicUsize::new(0);
         let progress = |reached: Reached| {
-            // Rows that are read are no progress of the run: an endless query reads on for ever.
+            // Read rows do not count as progress: an endless query would read forever.
             if ended.swap(reached.done, Ordering::Relaxed) != reached.done {
                 let _ = self.events.send(TaskEvent::Progressed { job: job.clone() });
             }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
-use pulse_core::Result;
 use pulse_core::lease::LeaseOptions;
 use pulse_core::name::TableName;
 use pulse_core::run::{RunRecord, RunState, TriggerId};
+use pulse_core::{ErrorKind, Result};
 use pulse_engine::error::from_store;
 
 use super::{READ, RunStore};
@@ -75,6 +75,19 @@ impl RunStore {
         Ok(records)
     }
 
+    /// Records of the triggers that were submitted and have not ended, newest first. Nothing else is looked at: one listing while
+    /// there are none, however many have ended.
+    ///
+    /// # Errors
+    /// As [`Self::records`].
+    pub async fn of_open(&self, now: DateTime<Utc>, options: LeaseOptions) -> Result<Vec<RunRecord>> {
+        let mut records = Vec::new();
+        for trigger in self.open().await?.into_iter().rev() {
+            records.extend(self.records_at(&trigger, now, options).await?.into_iter().rev());
+        }
+        Ok(records)
+    }
+
     /// The newest `limit` records of all triggers, newest first. Older triggers are not even looked at.
     ///
     /// # Errors
@@ -86,13 +99,67 @@ impl RunStore {
             listed.common_prefixes.iter().filter_map(|folder| folder.filename()?.parse().ok()).collect();
         triggers.sort_unstable_by(|a, b| b.cmp(a));
         let mut newest = Vec::new();
-        for trigger in triggers {
+        // An id says the second; of those of one second, the records say which was first.
+        for of_second in triggers.chunk_by(|a, b| a.time() == b.time()) {
             if newest.len() >= limit {
                 break;
             }
-            newest.extend(self.records_at(&trigger, now, options).await?.into_iter().rev());
+            let mut of_triggers = Vec::new();
+            for trigger in of_second {
+                match self.records_at(trigger, now, options).await {
+                    Ok(records) => of_triggers.push(records),
+                    // One object does not hide all others.
+                    Err(error) if error.kind() == ErrorKind::Data => log::warn!("{trigger}: {error}"),
+                    Err(error) => return Err(error),
+                }
+            }
+            let begun =
+                |records: &Vec<RunRecord>| records.iter().filter_map(|record| record.started.or(record.ended)).min();
+            of_triggers.sort_by_key(|records| std::cmp::Reverse(begun(records)));
+            newest.extend(of_triggers.into_iter().flat_map(|records| records.into_iter().rev()));
         }
         newest.truncate(limit);
         Ok(newest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chrono::TimeDelta;
+    use pulse_core::run::RunId;
+    use pulse_engine::store::Stores;
+    use pulse_engine::table::Lake;
+    use url::Url;
+
+    use super::*;
+
+    fn trigger(minute: u32) -> TriggerId {
+        format!("20260101T00{minute:02}00-0000000a").parse().unwrap()
+    }
+
+    /// A ledger grows forever: polling for what is open must not read all of it.
+    #[tokio::test]
+    async fn what_is_open_is_found_without_a_look_at_what_has_ended() {
+        let folder = std::env::temp_dir().join(format!("pulse-open-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let lake = Lake::new(Url::from_directory_path(&folder).unwrap(), Arc::new(Stores::default()));
+        let ledger = RunStore::new(&lake).unwrap();
+        for minute in 0..3 {
+            let record = RunRecord::queued(RunId::new(trigger(minute), "silver.bars".parse().unwrap()));
+            ledger.put(&record, 1).await.unwrap();
+        }
+        ledger.mark_open(&trigger(0), 0).await.unwrap();
+        ledger.mark_open(&trigger(2), 0).await.unwrap();
+        // This one cannot be read.
+        let broken = ledger.of(&trigger(1)).join("records").join("00000001").join("silver.bars.json");
+        ledger.overwrite(&broken, "{".to_owned()).await.unwrap();
+        let options = LeaseOptions { length: TimeDelta::seconds(60), clock_margin: TimeDelta::seconds(5) };
+        let open = ledger.of_open(Utc::now(), options).await.unwrap();
+        assert_eq!(open.iter().map(|record| record.trigger.clone()).collect::<Vec<_>>(), [trigger(2), trigger(0)]);
+        let newest = ledger.newest(10, Utc::now(), options).await.unwrap();
+        assert_eq!(newest.iter().map(|record| record.trigger.clone()).collect::<Vec<_>>(), [trigger(2), trigger(0)]);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

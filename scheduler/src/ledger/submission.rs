@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use object_store::path::Path;
 use pulse_core::run::TriggerId;
 use pulse_core::settings::Settings;
-use pulse_core::{Error, Result};
+use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::table::Lake;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,9 @@ pub struct SubmissionRecord {
     pub at: i64,
     pub request: SubmitRequest,
     pub limits: Limits,
+    /// Of the scheduler that took it in, if it has a token; see [`super::Seal`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,13 +120,15 @@ impl RunStore {
     /// `Invalid` when the key was used for something else; `Unavailable` or `Invalid` when the lake cannot be written.
     pub async fn submit(&self, id: TriggerId, request: SubmitRequest, limits: Limits) -> Result<TriggerId> {
         let id = self.trigger_of(&request.key, id).await?;
-        let record = SubmissionRecord {
+        let mut record = SubmissionRecord {
             format: FORMAT,
             trigger: id.clone(),
             at: Utc::now().timestamp_millis(),
             request,
             limits,
+            seal: None,
         };
+        record.seal = self.seal.of_text(&json(&record)?);
         if let Some(earlier) = self.submission(&id).await? {
             return self.same(&record, &earlier);
         }
@@ -135,6 +140,22 @@ impl RunStore {
                 Some(earlier) => self.same(&record, &earlier),
                 None => Err(Error::unavailable("the run ledger shows an object and not its content; submit again")),
             },
+        }
+    }
+
+    /// Whether a scheduler with this one's token took it in.
+    ///
+    /// # Errors
+    /// `Invalid` when somebody else wrote it.
+    pub fn check_seal(&self, record: &SubmissionRecord) -> Result<()> {
+        let text = json(&SubmissionRecord { seal: None, ..record.clone() })?;
+        match self.seal.holds(&text, record.seal.as_deref()) {
+            true => Ok(()),
+            false => Err(Error::invalid(format!(
+                "{} lies in the run ledger, and no scheduler with this token took it in: submit it again; `ledger_seal = \"off\"` drives \
+                 what earlier builds, or schedulers with another token, took in",
+                record.trigger
+            ))),
         }
     }
 
@@ -246,7 +267,11 @@ impl RunStore {
     pub async fn lakes(&self) -> Result<Vec<String>> {
         let mut lakes = Vec::new();
         for object in self.list_below(&self.root.clone().join("lakes")).await? {
-            lakes.extend(self.read(&object.location).await?);
+            match self.read(&object.location).await {
+                Ok(url) => lakes.extend(url),
+                Err(error) if error.kind() == ErrorKind::Data => log::warn!("lakes of this scheduler: {error}"),
+                Err(error) => return Err(error),
+            }
         }
         Ok(lakes)
     }

@@ -17,7 +17,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap()
 }
 
-/// Machines that come a while after they were asked for, and executors of two slots that do what the test says.
+/// Machines that start with a delay, and executors with two slots that the test controls.
 #[derive(Default)]
 struct World {
     state: Mutex<State>,
@@ -43,7 +43,7 @@ impl World {
         world
     }
 
-    /// What was asked for has come.
+    /// The requested machines arrive.
     fn arrive(&self, now: DateTime<Utc>) {
         let mut state = self.state.lock().unwrap();
         for _ in 0..std::mem::take(&mut state.coming) {
@@ -93,7 +93,7 @@ impl NodePool for World {
     }
 }
 
-/// An executor is called as its machine.
+/// An executor has the id of its machine.
 #[async_trait]
 impl Workload for World {
     async fn load(&self) -> Load {
@@ -122,13 +122,13 @@ async fn a_burst_brings_machines_and_its_end_takes_them_away() {
     let mut scaler = scaler(&world);
     world.set(8, &["i-1", "i-2"]);
     assert_eq!(scaler.step(at(0)).await.unwrap(), Decision::Hold);
-    // Two run and eight wait: five machines of two slots.
+    // Two tasks run and eight wait: five machines with two slots.
     assert_eq!(scaler.step(at(60)).await.unwrap(), Decision::Grow(3));
     assert_eq!(scaler.step(at(300)).await.unwrap(), Decision::Hold, "they are on their way");
     world.arrive(at(400));
     world.set(0, &["i-1", "i-2", "i-3", "i-4", "i-5"]);
     assert_eq!(scaler.step(at(430)).await.unwrap(), Decision::Hold);
-    // Done. They are idle at once, and may go when they are ten minutes old.
+    // All work is done. They are idle, and may be removed once they are ten minutes old.
     world.set(0, &[]);
     assert_eq!(scaler.step(at(500)).await.unwrap(), Decision::Hold);
     assert_eq!(scaler.step(at(810)).await.unwrap(), Decision::Drain(vec![NodeId("i-2".into())]), "the others are new");
@@ -154,7 +154,7 @@ async fn a_machine_that_got_work_while_it_was_told_to_drain_ends_it_first() {
     }
     world.set(0, &[]);
     scaler.step(at(3030)).await.unwrap();
-    // Given back once, however long EMR takes to end it.
+    // Released once, however long EMR takes to terminate it.
     scaler.step(at(3060)).await.unwrap();
     assert_eq!(world.removed(), ["i-2"]);
 }

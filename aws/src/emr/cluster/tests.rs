@@ -14,7 +14,7 @@ fn cluster(state: &str, code: &str, message: &str) -> Value {
         "Status": {"State": state, "StateChangeReason": {"Code": code, "Message": message}}}})
 }
 
-/// A start as j-2, and what is live afterwards.
+/// A start as j-2, and the clusters that are live afterwards.
 fn starts(live: &[Value]) -> Vec<(&'static str, u16, Value)> {
     vec![
         ("ListClusters", 200, json!({"Clusters": []})),
@@ -27,7 +27,7 @@ fn clusters(fake: &Fake) -> Clusters {
     Clusters { listed_within: Duration::ZERO, ..Clusters::new(&Clients::with(fake.config.clone())) }
 }
 
-/// Of the specification's name; seconds since 1970.
+/// A listed cluster with the specification's name; `created` in seconds since 1970.
 fn listed(id: &str, created: i64) -> Value {
     json!({"Id": id, "Name": spec().name(), "Status": {"State": "STARTING", "Timeline": {"CreationDateTime": created}}})
 }
@@ -38,7 +38,7 @@ async fn add(fake: &Fake) -> Error {
     Steps::new(clusters(fake), "j-1".to_owned()).add(request).await.unwrap_err()
 }
 
-/// A checksum that differs, or a node that does not reach S3: the bootstrap action fails, and EMR ends the cluster.
+/// If a checksum differs or a node cannot reach S3, the bootstrap action fails and EMR terminates the cluster.
 #[tokio::test]
 async fn a_bootstrap_that_fails_tells_where_its_log_is() {
     let fake = Fake::start([
@@ -70,7 +70,7 @@ async fn a_bootstrap_that_fails_tells_where_its_log_is() {
     assert_eq!(*told.lock().unwrap(), ["STARTING", "TERMINATING"]);
 }
 
-/// Another zone is worth a try only when machines are what is missing.
+/// Another zone is tried only if machines are lacking.
 #[tokio::test]
 async fn a_zone_without_machines_is_told_from_other_failures() {
     let ended = |code, message| cluster("TERMINATED_WITH_ERRORS", code, message);
@@ -89,6 +89,61 @@ async fn a_zone_without_machines_is_told_from_other_failures() {
     }
 }
 
+fn groups(core: usize) -> Value {
+    let group = |role: &str, running: usize| {
+        json!({"Id": role, "Name": role, "InstanceGroupType": role, "Market": "ON_DEMAND", "InstanceType": "m6i.xlarge",
+            "RequestedInstanceCount": 1, "RunningInstanceCount": running, "Status": {"State": "PROVISIONING"}})
+    };
+    json!({"InstanceGroups": [group("MASTER", 1), group("CORE", core)]})
+}
+
+/// EMR keeps a cluster of groups STARTING for as long as EC2 has no machines, and says so in an event only.
+#[tokio::test]
+async fn a_zone_that_lends_nothing_is_left_and_nothing_stays_behind() {
+    let fake = Fake::start([
+        ("DescribeCluster", 200, cluster("STARTING", "", "")),
+        ("ListInstanceGroups", 200, groups(0)),
+        ("TerminateJobFlows", 200, json!({})),
+    ])
+    .await;
+    let clusters = Clusters { zone_limit: Duration::ZERO, ..clusters(&fake) };
+    let waited = clusters.wait("j-1", &spec(), |_| ()).await.unwrap();
+    let Waited::NoMachines(error) = waited else { panic!("{waited:?}") };
+    assert!(error.message().contains("cluster j-1 got no machines in its zone"), "{error}");
+    let (_, asked) = fake.asked().pop().unwrap();
+    assert_eq!(asked["JobFlowIds"], json!(["j-1"]));
+}
+
+/// Machines are there, and EMR is slow.
+#[tokio::test]
+async fn a_zone_with_machines_is_waited_for() {
+    let fake = Fake::start([
+        ("DescribeCluster", 200, cluster("STARTING", "", "")),
+        ("ListInstanceGroups", 200, groups(1)),
+        ("DescribeCluster", 200, cluster("TERMINATED", "USER_REQUEST", "User request")),
+    ])
+    .await;
+    let clusters = Clusters { zone_limit: Duration::ZERO, ..clusters(&fake) };
+    let error = clusters.wait("j-1", &spec(), |_| ()).await.unwrap_err();
+    assert!(error.message().contains("User request"), "{error}");
+    fake.asked();
+}
+
+#[tokio::test]
+async fn what_never_comes_up_is_ended() {
+    let fake = Fake::start([
+        ("DescribeCluster", 200, cluster("BOOTSTRAPPING", "", "")),
+        ("TerminateJobFlows", 200, json!({})),
+    ])
+    .await;
+    let clusters = Clusters { start_limit: Duration::ZERO, ..clusters(&fake) };
+    let error = clusters.wait("j-1", &spec(), |_| ()).await.unwrap_err();
+    for text in ["still BOOTSTRAPPING", "is ended", "s3://logs/emr/j-1/"] {
+        assert!(error.message().contains(text), "{text}: {error}");
+    }
+    fake.asked();
+}
+
 #[tokio::test]
 async fn a_subnet_takes_the_place_of_the_specification_s() {
     let fake = Fake::start(starts(&[listed("j-2", 1)])).await;
@@ -105,7 +160,7 @@ async fn a_cluster_that_ends_takes_no_step() {
     let fake = Fake::start([("DescribeCluster", 200, ending())]).await;
     let error = add(&fake).await;
     assert!(error.message().contains("cluster j-1 is terminating: User request (USER_REQUEST)"), "{error}");
-    // Also when it begins to end just then.
+    // Also if it begins to terminate just then.
     let refused = refusal(
         "ValidationException",
         "A job flow that is shutting down, terminated, or finished may not be modified.",
@@ -134,7 +189,7 @@ async fn a_cluster_is_started_as_the_specification_says() {
     assert_eq!(asked, expected);
 }
 
-/// Neither saw the other before it started one.
+/// Neither process saw the other's cluster before it started one.
 #[tokio::test]
 async fn of_two_that_were_started_at_once_the_older_one_stays() {
     let spec = spec();
@@ -142,7 +197,7 @@ async fn of_two_that_were_started_at_once_the_older_one_stays() {
     assert_eq!(clusters(&fake).up(&spec, None).await.unwrap(), Started::New { id: "j-2".to_owned() });
     fake.asked();
 
-    // As old: both take the same one.
+    // Equally old: both choose the same one.
     for (other, created) in [("j-3", 6), ("j-1", 7)] {
         let mut answers = starts(&[listed("j-2", 7), listed(other, created)]);
         let tagged = json!({"Cluster": {"Id": other, "Tags": [{"Key": SPEC_TAG, "Value": spec.digest}]}});

@@ -43,7 +43,7 @@ async fn machines_are_those_with_executors() {
     fake.asked();
 }
 
-/// EMR ends what it likes when it is told a count alone.
+/// Given only a count, EMR chooses which machines to terminate.
 #[tokio::test]
 async fn the_machines_that_go_are_named() {
     let fake = Fake::start([
@@ -59,6 +59,35 @@ async fn the_machines_that_go_are_named() {
         {"InstanceGroupId": "ig-2", "InstanceCount": 0, "EC2InstanceIdsToTerminate": ["i-d"]},
     ]);
     assert_eq!((&asked["ClusterId"], &asked["InstanceGroups"]), (&json!("j-1"), &expected));
+}
+
+/// What Spot never lends would count as machines that come, for ever.
+#[tokio::test]
+async fn what_does_not_come_is_no_longer_asked_for() {
+    let group = |id: &str, market: &str, requested: usize, running: usize| {
+        json!({"Id": id, "Name": id, "InstanceGroupType": "TASK", "Market": market, "InstanceType": "m6i.xlarge",
+            "RequestedInstanceCount": requested, "RunningInstanceCount": running, "Status": {"State": "RESIZING"}})
+    };
+    let groups = json!({"InstanceGroups": [group("ig-1", "SPOT", 2, 0), group("ig-2", "ON_DEMAND", 0, 0)]});
+    let fake = Fake::start([
+        ("ListInstanceGroups", 200, groups.clone()),
+        ("ListInstanceGroups", 200, groups.clone()),
+        ("ModifyInstanceGroups", 200, json!({})),
+        ("ListInstances", 200, json!({"Instances": []})),
+        ("ListInstanceGroups", 200, groups),
+        ("ModifyInstanceGroups", 200, json!({})),
+    ])
+    .await;
+    let pool = pool(&fake);
+    // It has waited for them since long ago.
+    let long_ago = Utc::now() - TimeDelta::hours(1);
+    let waiting = pool.clusters.groups("j-1").await.unwrap();
+    assert!(pool.shortage().given_up(&waiting, long_ago, PATIENCE).is_empty());
+    assert_eq!(pool.machines().await.unwrap(), (Vec::new(), 0));
+    pool.grow(1).await.unwrap();
+    let asked = fake.asked();
+    assert_eq!(asked[2].1["InstanceGroups"], json!([{"InstanceGroupId": "ig-1", "InstanceCount": 0}]));
+    assert_eq!(asked[5].1["InstanceGroups"], json!([{"InstanceGroupId": "ig-2", "InstanceCount": 1}]));
 }
 
 #[tokio::test]

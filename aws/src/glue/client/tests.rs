@@ -18,7 +18,7 @@ fn table(version: u64) -> TableDescription {
     }
 }
 
-/// What Glue answers when it has this table's entry.
+/// Glue's answer when it has this table's entry.
 fn present(version: u64, glue_version: &str) -> Value {
     let entry = entry_of(&table(version));
     json!({"Table": {
@@ -119,7 +119,7 @@ async fn databases_are_created_only_when_asked() {
     fake.asked();
 }
 
-/// What no emulator refuses.
+/// Cases that no emulator rejects.
 #[tokio::test]
 async fn refusals_name_the_remedy() {
     let cases = [

@@ -12,15 +12,19 @@ use crate::shape;
 /// Command, what each of its objects is, and their schema.
 type Printed = (&'static str, &'static str, fn() -> Value);
 
-const PRINTED: [Printed; 19] = [
+const PRINTED: [Printed; 23] = [
     ("check", "a job that is in order", schema::<shape::CheckedJob>),
     ("plan", "what a run of a job would do", schema::<Line>),
     ("run", "a run, when it has ended", schema::<shape::Run>),
+    ("run-due", "a run, when it has ended", schema::<shape::Run>),
+    ("schedule list", "a schedule", schema::<shape::Schedule>),
+    ("schedule next", "a time", schema::<shape::ScheduledTime>),
     ("backfill", "a run, when it has ended", schema::<shape::Run>),
     ("submit --wait", "a run, when all have ended", schema::<shape::Run>),
     ("runs list", "a run, the newest first", schema::<shape::Run>),
     ("runs show", "a run of the trigger", schema::<shape::Run>),
     ("test", "a fixture", schema::<shape::Tested>),
+    ("cluster status", "the cluster", schema::<shape::Cluster>),
     ("catalog check", "a difference", schema::<shape::CatalogDifference>),
     ("catalog sync", "a change", schema::<shape::CatalogChange>),
     ("source preview --rejects", "a rejected row", schema::<shape::Reject>),
@@ -45,10 +49,10 @@ const INTRODUCTION: &str = "# Output for programs\n\n\
     With `--output json`, or its other name `jsonl`, a command prints one JSON object on each line of stdout, as it is described here. Words for people, progress and\n\
     errors are on stderr. Numbers are numbers, stamps are texts in ISO 8601 and UTC, sizes are bytes, and every key is there: what is not known is null. Later\n\
     versions may add keys.\n\n\
-    With `--output csv`, the first line names the columns and fields are quoted by RFC 4180; lines end with a line feed. Of `query`, lists and structs are texts in JSON, and null\n\
+    With `--output csv`, the first line names the columns, which are keys of the objects, and fields are quoted by RFC 4180; lines end with a line feed. `run` and `submit` print no CSV. Of `query`, lists and structs are texts in JSON, and null\n\
     is an empty field.\n\n\
-    The rows of `query` and of `source preview` have the columns of the query and of the source. `cluster status` prints what EMR says of the cluster, and `source infer` a contract in\n\
-    TOML. Commands that are not named here print nothing for programs. [cli.md](cli.md) lists exit codes.\n";
+    The rows of `query` and of `source preview` have the columns of the query and of the source; `query` with several statements prints their answers one after another, in CSV with an\n\
+    empty line between. `source infer` prints a contract in TOML. Commands that are not named here print nothing for programs. [cli.md](cli.md) lists exit codes.\n";
 
 /// docs/reference/output.md.
 pub(super) fn page() -> String {

@@ -167,7 +167,8 @@ async fn vacuum_one(lake: &Lake, name: &TableName, options: VacuumOptions, outpu
     };
     let rows: Vec<Vec<String>> = files.iter().map(cells).collect();
     if !files.is_empty() {
-        output::table(&["file", "size", "written (UTC)"], &rows, &values, output)?;
+        let keys = ["table", "path", "bytes", "modified"];
+        output::listing((&["file", "size", "written (UTC)"], &keys), &rows, &values, output)?;
     }
     if !options.dry_run {
         table.delete(&files).await?;

@@ -18,37 +18,40 @@ use crate::{output, setup};
 const LOOKED_AT: usize = 500;
 
 pub(super) struct Wanted {
-    pub(super) name: TableName,
+    pub(super) names: Vec<TableName>,
     pub(super) quarantine: bool,
     pub(super) yes: bool,
 }
 
-pub(super) async fn drop_table(global: &Global, settings: &Settings, lake: &Lake, wanted: &Wanted) -> Result<()> {
-    let name = &wanted.name;
-    let mut tables = vec![lake.table(name)?];
-    let quarantine = lake.table(&name.quarantine())?;
-    let has_quarantine = quarantine.exists().await?;
-    if wanted.quarantine && has_quarantine {
-        tables.push(quarantine);
-    }
+/// Nothing goes before all of it was agreed to.
+pub(super) async fn drop_tables(global: &Global, settings: &Settings, lake: &Lake, wanted: &Wanted) -> Result<()> {
     let mut there = Vec::new();
-    for table in tables {
-        if describe(&table).await? {
-            there.push(table);
+    for name in &wanted.names {
+        let before = there.len();
+        let quarantine = lake.table(&name.quarantine())?;
+        let has_quarantine = quarantine.exists().await?;
+        let goes_too = Some(quarantine).filter(|_| wanted.quarantine && has_quarantine);
+        for table in [lake.table(name)?].into_iter().chain(goes_too) {
+            if describe(&table).await? {
+                there.push((name, table));
+            }
         }
+        if there.len() == before {
+            return Err(missing(name, lake));
+        }
+        refuse_running(lake, settings, &[name], "drop it").await?;
+        consequences(global, name, has_quarantine && !wanted.quarantine)?;
     }
-    if there.is_empty() {
-        return Err(missing(name, lake));
+    if there.len() > 1 {
+        eprintln!("{} will be deleted", output::plural(there.len() as u64, "table"));
     }
-    refuse_running(lake, settings, &[name], "drop it").await?;
-    consequences(global, name, has_quarantine && !wanted.quarantine)?;
     agree(wanted.yes)?;
     let options = setup::job_options(settings).commit;
     let mut values = Vec::new();
-    for table in &there {
+    for (owner, table) in &there {
         table.mark_dropped(&options, Utc::now()).await?;
         // One that began before the mark may still write files; none can begin after it.
-        refuse_running(lake, settings, &[name], "its rows are gone already; delete its files").await?;
+        refuse_running(lake, settings, &[*owner], "its rows are gone already; delete its files").await?;
         let Deleted { files, bytes } = table.delete_dropped().await?;
         forget_entry(settings, table.name()).await;
         let name = table.name();
@@ -67,9 +70,9 @@ async fn describe(table: &Table) -> Result<bool> {
     }
     let Some(snapshot) = table.snapshot(None).await? else { return Ok(false) };
     eprintln!(
-        "{name} version {}: {} rows in {}, {}, and all earlier versions will be deleted, at {}",
+        "{name} version {}: {} in {}, {}, and all earlier versions will be deleted, at {}",
         snapshot.version,
-        snapshot.rows().map_or_else(|| "unknown".to_owned(), output::count),
+        snapshot.rows().map_or_else(|| "an unknown number of rows".to_owned(), |rows| output::plural(rows, "row")),
         output::plural(snapshot.files.len() as u64, "file"),
         output::size(snapshot.bytes()),
         table.url()

@@ -11,6 +11,7 @@ use pulse_core::name::TableName;
 use pulse_core::sql::EXTERNAL;
 use pulse_engine::job::{bookmarks, mark_of};
 use pulse_engine::table::{Lake, Snapshot, Table};
+use pulse_engine::type_name::type_name;
 
 use super::open;
 use crate::args::{Global, Output, ShowFiles};
@@ -66,7 +67,7 @@ fn calendar(global: &Global, name: &TableName) -> Result<Option<(IntervalUnit, D
 
 fn columns(snapshot: &Snapshot) -> Vec<shape::Column> {
     let column =
-        |field: &FieldRef| shape::Column { name: field.name().clone(), data_type: field.data_type().to_string() };
+        |field: &FieldRef| shape::Column { name: field.name().clone(), data_type: type_name(field.data_type()) };
     snapshot.schema.fields().iter().map(column).collect()
 }
 

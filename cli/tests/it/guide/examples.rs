@@ -36,6 +36,7 @@ format = { avro = {} }
 rename = { code = "/venue/code" }
 [files.ticks]
 root = "$raw"
+follow_links = true
 columns = [{ name = "k", type = "bigint" }, { name = "px", type = "double" }]
 "#;
 

@@ -12,7 +12,7 @@ fn commit(after: Option<u64>, removes: &[&str], adds: &[&str]) -> PairAction {
     PairAction::CommitQuarantine { after, removes: set(removes), adds: set(adds) }
 }
 
-/// A run that wants `old` and `own`, over a quarantine that holds `old` and what a run left that died.
+/// A run that wants `old` and `own`, over a quarantine that holds `old` and a file of a run that died.
 fn running() -> (PairProtocol, PairAction) {
     PairProtocol::commit(3, &now(7, &["old", "left"]), set(&["old", "own"]), 2)
 }
@@ -71,7 +71,7 @@ fn what_came_behind_a_committed_table_is_taken_back() {
     let named = Some(set(&["old", "own"]));
     let write = protocol.apply(PairEvent::Quarantine { now: now(9, &["others"]), named: named.clone() });
     assert_eq!(write, commit(Some(9), &["others"], &["old", "own"]));
-    // Once more, as the table may have gone on meanwhile.
+    // Read once more, as the table may have changed meanwhile.
     assert_eq!(protocol.apply(PairEvent::QuarantineCommitted { version: 10 }), PairAction::ReadTable);
     protocol.apply(PairEvent::Table { sequence: 4, named: Named::Version(8) });
     let settled = protocol.apply(PairEvent::Quarantine { now: now(10, &["old", "own"]), named });

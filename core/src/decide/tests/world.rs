@@ -1,27 +1,27 @@
-//! Inputs, and a table that follows the plans.
+//! A model of the inputs, and of a table that follows the plans.
 
 use super::*;
 
-/// The world, and the table as the plans leave it.
+/// The inputs, and the table as the plans leave it.
 pub(super) struct World {
     pub(super) kind: Kind,
     pub(super) sink: Sink,
     partitions_within: bool,
     pub(super) on_missing: OnMissing,
-    /// What the query makes of changed rows of a table is what changes in the whole.
+    /// Whether the query over changed rows yields exactly the changes of the full result.
     proven: bool,
     files: BTreeMap<String, (i64, Vec<Row>)>,
     /// Rows of every version of the source table.
     versions: Vec<Vec<Row>>,
     id: i64,
     comparable_from: usize,
-    /// What the job means, and how it is written.
+    /// The job's meaning, and its text.
     meaning: i64,
     layout: i64,
     now: u8,
     pub(super) numbers: HashMap<String, i64>,
     pub(super) table: Option<Vec<Row>>,
-    /// What the model knows: rows of files that are gone and stay, and days that must be there.
+    /// The model's state: rows of deleted files that stay, and days that must exist.
     kept: BTreeMap<String, Vec<Row>>,
     covered: BTreeSet<u8>,
 }
@@ -56,7 +56,7 @@ impl World {
             Event::PutFile { path, content, keys } => {
                 let path = format!("f{path}.csv");
                 let rows = rows(&path, keys, *content);
-                // A fingerprint stands for the content.
+                // The fingerprint identifies the content.
                 let fingerprint = rows.iter().fold(7, |hash: i64, row| {
                     hash * 31 % 1_000_003 + i64::from(row.1) * 100 + i64::from(row.2) * 10 + i64::from(row.3)
                 });
@@ -125,7 +125,7 @@ impl World {
         match (changed.is_empty(), self.kind) {
             (true, _) => Since::Nothing,
             (false, Kind::Days { reach: true }) => {
-                // Statistics of files know an hour in the day, and the hull of what changed.
+                // File statistics give an hour within the day, and the hull of the changes.
                 let (first, last) = (changed.first().unwrap(), changed.last().unwrap());
                 let at = |n: &u8, hours| day(*n) + chrono::TimeDelta::hours(hours);
                 Since::Changed(Reach::Within(Some(Interval { start: at(first, 5), end: at(last, 6) }).into()))
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// Decides and carries out. False when the run fails, and then nothing changes.
+    /// Decides and applies the plan. Returns false if the run fails; then nothing changes.
     pub(super) fn run(&mut self, asked: &Asked, killed: bool) -> bool {
         let known = self.bookmarks();
         let observed = self.observed(&known);
@@ -157,12 +157,12 @@ impl World {
         true
     }
 
-    /// Files whose rows the table holds, and that are gone.
+    /// Deleted files whose rows the table still holds.
     pub(super) fn gone(&self) -> impl Iterator<Item = &String> {
         self.kept.keys().filter(|path| !self.files.contains_key(*path))
     }
 
-    /// Whether the rows of a file were forgotten, which only those that are gone can be.
+    /// Forgets the rows of a file and returns whether that was possible, which it is only for deleted files.
     pub(super) fn forget(&mut self, path: u8) -> bool {
         let known = self.bookmarks();
         let path = format!("f{path}.csv");
@@ -195,7 +195,7 @@ impl World {
                 }
                 Kind::Table(_) => {
                     assert!(self.proven, "the query may look across groups");
-                    // Groups that hold a changed row are replaced whole.
+                    // Groups with a changed row are replaced as a whole.
                     let before = known.table(&self.source()).unwrap().version as usize;
                     let changed = changed_days(&self.versions[before], &now);
                     table.retain(|row| !changed.contains(&row.2));
@@ -204,7 +204,7 @@ impl World {
                 Kind::Days { .. } => {
                     match &self.sink {
                         Sink::Append {} => assert!(again.is_empty()),
-                        // A partition of two days goes as a whole.
+                        // A partition of two days is replaced as a whole.
                         Sink::OverwritePartitions { .. } if !self.partitions_within => {
                             let computed: BTreeSet<u8> =
                                 now.iter().filter(|row| within(intervals, row)).map(|row| row.2 / 2).collect();
@@ -220,9 +220,9 @@ impl World {
         table
     }
 
-    /// What the model makes of a run that succeeded: it looks at the plan only for whether files were given up.
+    /// Updates the model after a successful run; uses the plan only to see whether files were given up.
     fn expect(&mut self, plan: &RunPlan, asked: &Asked) {
-        // Rows of files that are gone stay, unless a rebuild may lose them.
+        // Rows of deleted files stay, unless a rebuild may lose them.
         if (matches!(plan, RunPlan::Rebuild { .. }) && asked.allow_loss) || self.on_missing == OnMissing::Remove {
             self.kept.clear();
         }
@@ -232,7 +232,7 @@ impl World {
             (Some(days), _) => self.covered.extend(days),
             (None, _) => self.covered.extend(0..self.now),
         }
-        // A rebuild also computes what is due.
+        // A rebuild also computes due intervals.
         if let (RunPlan::Rebuild { reason, .. }, Some(_)) = (plan, asked.interval)
             && reason != "the table does not exist yet"
         {

@@ -42,7 +42,14 @@ fn environment(files: &ProjectFiles, profile: Option<&str>, given: &[(&str, &str
 }
 
 fn rendered(profile: Option<&str>, given: &[(&str, &str)]) -> Result<ProjectFiles> {
-    environment(&files(), profile, given)?.render(files())
+    strict(environment(&files(), profile, given)?.render(&files()))
+}
+
+fn strict((rendered, problems): (ProjectFiles, BTreeMap<String, Diagnostic>)) -> Result<ProjectFiles> {
+    match problems.is_empty() {
+        true => Ok(rendered),
+        false => Err(Error::from_diagnostics(problems.into_values().collect())),
+    }
 }
 
 #[test]
@@ -104,7 +111,7 @@ fn the_date_of_a_run_is_a_literal() {
     let mut files = files();
     files.insert("bronze/bars/query.sql".into(), "select volume, $run_date as day from raw.bars".into());
     let query = |given: &[(&str, &str)]| {
-        environment(&files, Some("prod"), given).unwrap().render(files.clone()).unwrap()["bronze/bars/query.sql"]
+        strict(environment(&files, Some("prod"), given).unwrap().render(&files)).unwrap()["bronze/bars/query.sql"]
             .clone()
     };
     assert_eq!(query(&[]), "select volume, date '2026-01-31' as day from raw.bars");
@@ -132,7 +139,20 @@ fn what_is_wrong_is_named() {
     );
     contains(
         rendered(Some("prod"), &[("min_volume", "many")]).unwrap_err(),
-        &["functions.sql", "the variable `min_volume`: `many` is no bigint"],
+        &["--var min_volume=many: `many` is no bigint"],
+    );
+    // Where it stands, also where nothing uses it.
+    let mut wrong = files();
+    wrong.insert("profiles/prod.toml".into(), "[variables]\nvenue = \"x\"\nmin_volume = \"many\"\n".into());
+    contains(
+        environment(&wrong, Some("prod"), &[]).unwrap_err(),
+        &["profiles/prod.toml:3:14: the variable `min_volume`: `many` is no bigint"],
+    );
+    let declared = "name = \"x\"\n[variables]\nday = { type = \"date\", default = \"noon\" }\n";
+    wrong.insert("project.toml".into(), declared.into());
+    contains(
+        environment(&wrong, None, &[]).unwrap_err(),
+        &["project.toml:3:34: the variable `day`: `noon` is no date"],
     );
     let names = |given: &[(&str, &str)]| {
         environment(&files(), None, given).unwrap().check_names(&BTreeSet::from(["raw".to_owned()]))
@@ -142,10 +162,20 @@ fn what_is_wrong_is_named() {
     let mut reserved = files();
     reserved.insert("project.toml".into(), "name = \"x\"\n[variables]\nrun_date = { type = \"date\" }\n".into());
     contains(environment(&reserved, None, &[]).unwrap_err(), &["project.toml:3:1", "`run_date` has its own meaning"]);
+    let mut misspelt = files();
+    misspelt.insert("bronze/bars/query.sql".into(), "select $vanue as a from raw.bars".into());
+    contains(
+        strict(environment(&misspelt, Some("prod"), &[]).unwrap().render(&misspelt)).unwrap_err(),
+        &["bronze/bars/query.sql:1:8: there is no variable `$vanue`: did you mean `$venue`?"],
+    );
+    let asked =
+        |text: &str| environment(&files(), Some("prod"), &[("min_volume", "5")]).unwrap().render_query("query", text);
+    assert_eq!(asked("select $min_volume").unwrap(), "select cast(5 as bigint)");
+    contains(asked("select\n $vanue").unwrap_err(), &["query:2:2", "did you mean `$venue`?"]);
     let mut path = files();
     path.insert("bronze/bars/query.sql".into(), "select $raw as a from raw.bars".into());
     contains(
-        environment(&path, Some("prod"), &[]).unwrap().render(path).unwrap_err(),
+        strict(environment(&path, Some("prod"), &[]).unwrap().render(&path)).unwrap_err(),
         &["bronze/bars/query.sql:1:8: `$raw` is a path", "sources.toml"],
     );
 }

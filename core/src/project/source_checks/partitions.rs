@@ -121,6 +121,17 @@ mod tests {
     }
 
     #[test]
+    fn a_json_pointer_into_parquet_is_refused() {
+        let feed =
+            |format: &str| format!("path = \"a/*\"\nformat = {{ {format} = {{}} }}\nrename = {{ x = \"/v/a\" }}");
+        let found = problems(COLUMNS, &feed("parquet"));
+        assert_eq!(found, ["`/v/a` is a JSON pointer, and fields of Parquet are read by their names"]);
+        for format in ["json", "json_lines", "avro"] {
+            assert_eq!(problems(COLUMNS, &feed(format)), Vec::<String>::new(), "{format}");
+        }
+    }
+
+    #[test]
     fn what_no_folder_says_is_refused() {
         for (partitions, rest, expected) in [
             ("[\"dya\"]", "", "`partitions` names `dya`, which is not a column"),

@@ -1,5 +1,5 @@
-//! Whether the changed groups of a source hold all rows of the keys that they touch: then, and only then, their histories can be
-//! cut without the other rows.
+//! Whether the changed groups of a source contain all rows of the keys that they touch. Only then can the keys'
+//! histories be computed without the other rows.
 
 use std::collections::BTreeSet;
 
@@ -8,25 +8,25 @@ use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 
 use crate::job::distinct::shown_column;
 
-/// Where a column of a plan comes from: table and column, one for each scan that yields rows.
+/// The origins of a plan's column: table and column for each scan that yields rows.
 type Origins = BTreeSet<(String, String)>;
 
-/// True when every row of the query comes from one row of a source, and for each source each column that its groups agree in is a
-/// key. `sources` are all that the query reads, with the columns that their groups agree in.
+/// True if every row of the query derives from one row of a source, and every `by` column of each source is a key.
+/// `sources` are all sources of the query, with their `by` columns.
 pub(in crate::job) fn covers(plan: &LogicalPlan, keys: &[String], sources: &[(String, Vec<String>)]) -> bool {
     let origins: Vec<Origins> = keys
         .iter()
         .filter_map(|key| origins(plan, plan.schema().fields().iter().position(|field| field.name() == key)?))
         .collect();
     let groups: BTreeSet<&String> = sources.iter().flat_map(|(_, by)| by).collect();
-    // Sources that are read by other columns do not show the same groups.
+    // Sources with different `by` columns do not expose the same groups.
     let alike = sources.iter().all(|(_, by)| !by.is_empty() && by.len() == groups.len());
     let is_key = |column: &&String| origins.iter().any(|origins| origins.iter().all(|(_, origin)| origin == *column));
     let known = |(table, _): &(String, String)| sources.iter().any(|(source, _)| source == table);
     alike && !origins.is_empty() && origins.iter().flatten().all(known) && groups.iter().all(is_key)
 }
 
-/// None when a row may come from several rows.
+/// `None` if a row may derive from several rows.
 fn origins(plan: &LogicalPlan, place: usize) -> Option<Origins> {
     match plan {
         LogicalPlan::TableScan(scan) => {
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// Of a history of `id`, over the tables `t.a` and `t.b` of k, x and v, which are read by these columns.
+    /// For a history of `id` over the tables `t.a` and `t.b` (k, x, v) with these `by` columns.
     async fn covered(sql: &str, sources: &[(&str, &[&str])]) -> bool {
         let context = SessionContext::new();
         context.sql("create schema t").await.unwrap().collect().await.unwrap();
@@ -114,7 +114,7 @@ mod tests {
         assert!(!covered("select k as id, x from t.a", &[("t.a", &[])]).await);
         assert!(!covered("select a.k as id, a.x from t.a join t.b on a.k = b.k", &ab).await);
         assert!(!covered("select k as id, x from t.a union all select x, k from t.b", &ab).await);
-        // What is not read by its changes shows all of its keys.
+        // A source that is not read by its changes exposes all of its keys.
         assert!(!covered("select k as id, x from t.a union all select k, x from t.b", &a).await);
         let other = [("t.a", &["k"][..]), ("t.b", &["x"][..])];
         assert!(!covered("select k as id, x from t.a union all select k, x from t.b", &other).await);

@@ -1,4 +1,4 @@
-//! The history of each key, from all of its rows.
+//! Computes the history of each key from all of its rows.
 
 use arrow::datatypes::DataType;
 use pulse_core::manifest::{IS_CURRENT, VALID_FROM, VALID_TO};
@@ -10,8 +10,8 @@ use crate::sink::FailAction;
 
 const ADDED: [&str; 3] = [VALID_FROM, VALID_TO, IS_CURRENT];
 
-/// One row for each version: rows in the order of `effective`, those left out that are equal to the one before. A row that
-/// deletes its key ends the version before it.
+/// One row per version: rows in the order of `effective`, without those that equal their predecessor. A row that
+/// deletes its key ends the previous version.
 pub(super) async fn cut(rows: Rows<'_>) -> Result<JobQuery> {
     refuse(&rows)?;
     rows.refuse_added(&ADDED)?;
@@ -54,7 +54,7 @@ fn statement(rows: &Rows<'_>, compared: &[String]) -> Result<String> {
     let number = window.over("row_number()");
     let (since_before, gone_before) = (window.over(&format!("lag({since})")), window.over(&format!("lag({gone})")));
     let next = window.over(&format!("lead({ONE_VERSION})"));
-    // Not `lead(..) ignore nulls`: a plan that is sent to a cluster forgets the nulls.
+    // Not `lead(..) ignore nulls`: plan serialization loses `ignore nulls`.
     let until = window.with("__new").over(&format!("lead({since})"));
     let (gone_differs, since_differs) = (differ(&gone, "__gone_before"), differ(&since, "__since_before"));
     Ok(format!(

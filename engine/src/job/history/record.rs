@@ -1,4 +1,4 @@
-//! What becomes of a table that remembers: new contents are compared with the rows that hold, which are closed and never changed
+//! Updates a table that remembers: compares new contents with the rows that hold. These are closed, and never changed
 //! otherwise.
 
 use chrono::{DateTime, Utc};
@@ -10,16 +10,16 @@ use super::{GONE, IS_NEW, OF_QUERY, ONE_ROW, OUT, Recording, Rows, Window, any, 
 use crate::job::query::JobQuery;
 use crate::sink::FailAction;
 
-/// Columns that say since when and until when a row is known.
+/// Columns with the time span in which a row is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::job) struct SystemTime {
     pub(in crate::job) from: &'static str,
     pub(in crate::job) until: &'static str,
-    /// Columns that at most one row that holds has a value of.
+    /// Columns that identify a row among those that hold.
     pub(in crate::job) identity: Vec<String>,
 }
 
-/// None for a table that does not remember.
+/// `None` for a table that does not remember.
 pub(in crate::job) fn system_time(job: &Job) -> Option<SystemTime> {
     match &job.manifest.sink {
         Sink::Scd2(history) if history.is_observed() => {
@@ -33,7 +33,7 @@ pub(in crate::job) fn system_time(job: &Job) -> Option<SystemTime> {
     }
 }
 
-/// Rows to add: those of the query that do not hold yet, and those that hold no longer, closed. What stays as it is does not occur.
+/// Rows to add: query rows that do not hold yet, and rows that no longer hold, closed. Unchanged rows do not occur.
 pub(super) async fn record(rows: Rows<'_>, recording: &Recording) -> Result<JobQuery> {
     let Some(time) = system_time(rows.job) else { return Ok(rows.query) };
     for column in &time.identity {
@@ -54,7 +54,7 @@ pub(super) async fn record(rows: Rows<'_>, recording: &Recording) -> Result<JobQ
     Ok(query)
 }
 
-/// Only columns that are written can be compared with what was.
+/// Only written columns can be compared with earlier contents.
 fn compared(rows: &Rows<'_>, time: &SystemTime, is_observed: bool) -> Result<Vec<String>> {
     let is_written = |column: &String| rows.query.columns.contains(column);
     if !is_observed {
@@ -108,10 +108,10 @@ fn statement(rows: &Rows<'_>, time: &SystemTime, compared: &[String], recording:
     ))
 }
 
-/// The rows that hold, as side 0, and those of the query, as side 1.
+/// The current rows as side 0, and those of the query as side 1.
 fn both(rows: &Rows<'_>, time: &SystemTime, all: &[String], recording: &Recording) -> Result<String> {
     let (out, gone, is_out) = (quoted(OUT), quoted(GONE), rows.is_out());
-    // What a cut left out is out already.
+    // Rows left out by a cut are already out.
     let deleted = if time.from == VALID_FROM { rows.deleted()? } else { "false".to_owned() };
     let fresh = format!(
         "select {}, {is_out} or {deleted} as {out}, {deleted} and not {is_out} as {gone}, 1 as __side, \

@@ -1,6 +1,6 @@
-//! Whether a query is additive: over any split of some sources' rows into groups, its rows are those over each group, added up.
-//! Then rows that only some groups yield can be taken out and put in without a look at the other groups. Pure, on plans; what is
-//! not recognized here counts as an obstacle.
+//! Whether a query is additive: for any split of some sources' rows into groups, its result is the union of the results
+//! of the groups. Then the rows of some groups can be replaced without reading the others. Pure, on plans; unknown
+//! constructs count as obstacles.
 
 use std::collections::BTreeSet;
 
@@ -17,20 +17,21 @@ use crate::job::interval_scope::name;
 /// Names of source columns.
 pub(super) type Names = BTreeSet<String>;
 
-/// The sources that show a query only some of their groups.
+/// The sources of which a query sees only some groups.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     /// As `layer.table`.
     pub(super) sources: BTreeSet<String>,
-    /// Rows of all these sources that agree in these columns are one group. Without columns, each row may be seen without any other.
+    /// Rows of these sources with equal values in these columns are one group. Without columns, each row may be seen
+    /// alone.
     pub(super) by: &'a [String],
 }
 
-/// What the query does that looks across groups.
+/// A construct that looks across groups.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Obstacle {
     pub(super) clause: String,
-    /// Columns of the sources: groups by any of them would be looked at one by one.
+    /// Source columns: grouping by any of them would avoid the obstacle.
     pub(super) enough: Names,
 }
 
@@ -44,12 +45,12 @@ impl Obstacle {
     }
 }
 
-/// What is known of a plan's rows.
+/// Properties of a plan's rows.
 #[derive(Debug)]
 pub(super) struct Rows {
-    /// They depend on the groups that are seen.
+    /// Whether they depend on which groups are seen.
     partial: bool,
-    /// By place: columns of the sources with whose value in the row's group this one stands and falls.
+    /// By index: the source columns that this column is equivalent to within the row's group.
     columns: Vec<Names>,
 }
 
@@ -66,10 +67,10 @@ impl Rows {
         places.into_iter().flat_map(|place| self.columns[place].iter().cloned()).collect()
     }
 
-    /// Rows that agree in these places are of one group.
+    /// Checks that rows with equal values at these indices belong to one group.
     ///
     /// # Errors
-    /// Columns in which they do agree.
+    /// The columns for which this does hold.
     pub(super) fn cover(&self, parts: &Parts<'_>, places: impl IntoIterator<Item = usize>) -> Result<(), Names> {
         let names = self.names(places);
         if parts.cover(&names) { Ok(()) } else { Err(names) }
@@ -95,13 +96,13 @@ impl Parts<'_> {
     }
 
     /// # Errors
-    /// What keeps the plan from being additive.
+    /// Why the plan is not additive.
     pub(super) fn additive(&self, plan: &LogicalPlan) -> Result<Rows, Obstacle> {
         let rows = self.rows(plan, &[])?;
         if rows.partial { Ok(rows) } else { Err(Obstacle::hopeless("a query that does not select its rows")) }
     }
 
-    /// `known` holds for each row that the nodes above keep.
+    /// `known` are conditions that hold for each row that the nodes above keep.
     fn rows(&self, plan: &LogicalPlan, known: &[&Expr]) -> Result<Rows, Obstacle> {
         self.refuse_subqueries(plan)?;
         let same = |input: &LogicalPlan| self.rows(input, &[]);
@@ -145,7 +146,7 @@ impl Parts<'_> {
         }
     }
 
-    /// A column of fractions is none: zero has two values there, and groups need not tell them apart as rows do.
+    /// Floating-point columns are left out: zero has two representations, which groups may not distinguish as rows do.
     fn scan(&self, scan: &TableScan, plan: &LogicalPlan) -> Result<Rows, Obstacle> {
         let partial = self.has(scan);
         if partial && scan.fetch.is_some() {
@@ -241,7 +242,7 @@ impl Parts<'_> {
             true => "a join without equal columns".to_owned(),
             false => format!("the {} join", join.join_type.to_string().to_lowercase()),
         };
-        // Columns by which partners would be read together.
+        // Grouping columns by which matching rows would be read together.
         let shared = || pairs.iter().flat_map(|(a, b)| &left.columns[*a] & &right.columns[*b]).collect::<Names>();
         match (left.partial, right.partial) {
             (true, true) if join.null_aware || !self.cover(&shared()) => {
@@ -262,7 +263,7 @@ impl Parts<'_> {
     }
 }
 
-/// Each row of the result is one of the left side's rows, with whatever partners.
+/// Each row of the result derives from one row of the left side, whatever its matches.
 fn keeps_to_left(join_type: JoinType) -> bool {
     match join_type {
         JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => true,
@@ -270,7 +271,8 @@ fn keeps_to_left(join_type: JoinType) -> bool {
     }
 }
 
-/// What the columns of a join show: those of a side that may be null without a partner say nothing, nor do those of a side that is read whole.
+/// Origins of a join's columns. Columns of a side that may be null without a match have none, nor do those of a side
+/// that is read whole.
 fn joined(join: &Join, left: Rows, right: Rows, pairs: &[(usize, usize)]) -> Rows {
     let partial = left.partial || right.partial;
     let (mut lefts, mut rights) = (left.columns, right.columns);
@@ -304,7 +306,7 @@ fn joined(join: &Join, left: Rows, right: Rows, pairs: &[(usize, usize)]) -> Row
     Rows { partial, columns }
 }
 
-/// Places of columns of both sides that are equal where rows are partners.
+/// Indices of columns of both sides that are equal in matching rows.
 fn pairs(join: &Join, known: &[&Expr]) -> Vec<(usize, usize)> {
     let filters = join.filter.iter().flat_map(|filter| split_conjunction(filter)).chain(known.iter().copied());
     let on = join.on.iter().map(|(a, b)| (a, b)).chain(filters.filter_map(equal));
@@ -322,13 +324,13 @@ fn equal(condition: &Expr) -> Option<(&Expr, &Expr)> {
     }
 }
 
-/// Whether values of these columns that are equal in SQL are the same: the number 1 equals the texts `1` and `01`.
+/// Whether SQL equality of these columns implies identical values: the number 1 equals the texts `1` and `01`.
 fn same_values(left: &DFSchema, a: usize, right: &DFSchema, b: usize) -> bool {
     let (a, b) = (left.field(a).data_type(), right.field(b).data_type());
     keeps_values_apart(a, b) && keeps_values_apart(b, a)
 }
 
-/// Columns that a filter holds equal show each what the other does.
+/// Columns that a filter makes equal share their origins.
 fn equate(rows: &mut Rows, schema: &DFSchema, known: &[&Expr]) {
     let plain = |expression: &Expr| match expression {
         Expr::Column(column) => schema.maybe_index_of_column(column),

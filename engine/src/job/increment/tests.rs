@@ -1,4 +1,4 @@
-//! A table of queries. What is expected of each was thought out by what a changed row can do to rows of other groups.
+//! A table of queries. Expectations were derived by hand from how a changed row can affect rows of other groups.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::job::query::{Sources, plan_query};
 use crate::session::{RuntimeOptions, runtime, session_config, session_state};
 use crate::store::Stores;
 
-/// Tables e and d of events, read by changes, and s, read whole. `by` is of both; the query yields at least `k`.
+/// Event tables e and d, read by changes, and s, read whole. `by` applies to e and d; the query yields at least `k`.
 fn scene(by: &str, rest: &str, sql: &str, changed: &[&str]) -> Result<Increment, String> {
     let source = |name: &str| format!("[source.\"t.{name}\"]\nread = \"changed\"\n{by}\n");
     let mut manifest = "grain = [\"k\"]\n".to_owned();
@@ -80,7 +80,7 @@ fn row_by_row_needs_no_groups() {
         assert_eq!(scene("", MERGE, sql, &["e"]), Ok(Increment::Nothing), "{sql}");
         assert!(scene("", APPEND, sql, &["e"]).is_ok(), "{sql}");
     }
-    // Rows of the one would come again with those of the other, unless both are read by their changes.
+    // Rows of the one would be repeated with those of the other, unless both are read by their changes.
     let both = "select k from t.e union all select k from t.d ";
     assert_eq!(scene("", MERGE, both, &["e", "d"]), Ok(Increment::Nothing));
     assert!(scene("", MERGE, both, &["e"]).is_err());
@@ -160,7 +160,7 @@ fn no_groups_are_enough_for_what_looks_at_all_rows() {
         for by in
             ["", "by = [\"k\"]", "by = [\"day\"]", "by = [\"v\"]", "by = [\"f\"]", "by = [\"ts\"]", "by = [\"text\"]"]
         {
-            // What one of two sources adds, to the other as it was, is not all.
+            // New rows of one source, joined with the old rows of the other, are not the whole change.
             let changed: &[&str] = if sql.contains("t.d ") { &["e", "d"] } else { &["e"] };
             assert!(scene(by, MERGE, sql, changed).is_err(), "{sql} {by}");
         }
@@ -178,7 +178,7 @@ fn sinks_and_expectations_look_at_groups_too() {
     assert!(scene("by = [\"day\"]", partitions, renamed, &["e"]).is_err());
     assert_eq!(scene("by = [\"text\"]", partitions, renamed, &["e"]), Ok(Increment::Keys));
 
-    // A key without a partner is null, whatever its group.
+    // A key without a match is null, whatever its group.
     let by_key = "[sink.overwrite_partitions]\nby = [\"k\"]\n";
     for (side, join, kept) in
         [("a", "left", true), ("b", "left", false), ("a", "right", false), ("b", "right", true), ("a", "full", false)]
@@ -186,14 +186,14 @@ fn sinks_and_expectations_look_at_groups_too() {
         let joined = format!("select {side}.k, 1 as one from t.e a {join} join t.d b on a.k = b.k");
         assert_eq!(scene("by = [\"k\"]", by_key, &joined, &["e", "d"]).is_ok(), kept, "{joined}");
     }
-    // What equals a column of a source that is read whole is not that source's.
+    // A column equal to one of a source that is read whole is not that source's.
     let foreign = "select s.k, e.v from t.e e join t.s s on s.k = e.v";
     assert!(scene("by = [\"k\"]", by_key, foreign, &["e"]).is_err());
     assert_eq!(scene("by = [\"v\"]", by_key, foreign, &["e"]), Ok(Increment::Keys));
 
     assert_eq!(scene("by = [\"k\"]", MERGE, sql, &["e"]), Ok(Increment::Keys));
     assert_eq!(scene("by = [\"day\"]", MERGE, sql, &["e"]), Ok(Increment::FormerKeys));
-    // A key that several rows of the table have says nothing of one group.
+    // A key that several rows of the table have does not identify a group.
     let by_name = "[sink.merge]\nkeys = [\"name\"]\n";
     assert!(scene("by = [\"k\"]", by_name, sql, &["e"]).is_err());
     assert_eq!(scene("by = [\"text\"]", by_name, sql, &["e"]), Ok(Increment::Keys));
@@ -220,7 +220,7 @@ fn reasons_name_what_would_do() {
         ("by = [\"k\"]", MERGE, "select k, row_number() over (order by v) as n from t.e ", &["e"]),
         ("", "[sink.overwrite_partitions]\nby = [\"day\"]\n", "select k, day from t.e ", &["e"]),
         ("", APPEND, "select distinct k from t.e ", &["e"]),
-        // Of what the group and the window have in common.
+        // Columns that the grouping and the window share.
         ("", MERGE, "select k, lag(sum(v)) over (partition by k order by day) as v from t.e group by k, day", &["e"]),
     ] {
         texts.push(scene(by, rest, sql, changed).unwrap_err());

@@ -37,26 +37,26 @@ async fn what_an_interval_reads_is_proven_from_its_filters() {
         ),
         ("select cast(at as date) d, sum(k) from s.e where DAY group by cast(at as date)", at(), true),
         ("select date_trunc('hour', at) h, sum(k) from s.e where DAY group by 1", at(), true),
-        // A week holds rows of several days, and so does a key.
+        // A week contains rows of several days, and so does a key.
         ("select date_trunc('week', at) w, sum(k) from s.e where DAY group by 1", at(), false),
         ("select k, count(*) from s.e where DAY group by k", at(), false),
         ("select distinct k from s.e where DAY", at(), false),
         ("select k, row_number() over (order by at) from s.e where DAY", at(), false),
         ("select k from s.e where DAY order by at limit 3", at(), false),
         ("select at, $interval_start as start from s.e where DAY", at(), false),
-        // One bound is none, an open bound shifts the end, and `or` bounds nothing.
+        // A single bound proves nothing, an exclusive start shifts it, and `or` bounds nothing.
         ("select k from s.e where at >= $interval_start", None, false),
         ("select k from s.e where at > $interval_start and at < $interval_end", None, false),
         ("select k from s.e where (DAY) or k = 1", None, false),
         ("select k from s.e where cast(at as date) >= $interval_start and at < $interval_end", None, false),
-        // Each scan has to be bounded.
+        // Each scan must be bounded.
         (
             "select a.k from s.e a join s.e b on a.k = b.k where a.at >= $interval_start and a.at < $interval_end",
             None,
             false,
         ),
         ("select k from s.e where DAY and k in (select k from s.e)", None, false),
-        // Below an aggregate, rows of other days count.
+        // Below an aggregate, rows of other days matter.
         ("select * from (select max(at) as at, k from s.e group by k) where DAY", None, false),
     ];
     for (query, column, decomposes) in cases {

@@ -1,4 +1,4 @@
-//! Optimizations beside runs, and what a vacuum leaves of a table's past.
+//! Optimizations concurrent with runs, and the versions that remain readable after a vacuum.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -74,7 +74,7 @@ impl Scene {
         self.table().snapshot(None).await.unwrap().unwrap()
     }
 
-    /// Commits the rows of a query, sorted by `k` and `v`, in place of `removes`.
+    /// Commits the rows of a query, sorted by `k` and `v`, and removes `removes`.
     async fn commit(&self, sql: &str, partition_by: &[&str], removes: Vec<DataFile>) -> u64 {
         let context = SessionContext::new_with_state(self.bench.state.clone());
         let rows = context.sql(sql).await.unwrap().into_unoptimized_plan();
@@ -86,7 +86,7 @@ impl Scene {
         optimize(&self.bench, &self.name, TARGET, Utc::now()).await
     }
 
-    /// Of one version, as text, sorted.
+    /// Rows of one version, as text, sorted.
     async fn rows(&self, version: Option<u64>) -> Vec<String> {
         let snapshot = self.table().snapshot(version).await.unwrap().unwrap();
         let scan = DeltaScan::new(self.table(), &snapshot, 1 << 30);
@@ -126,7 +126,7 @@ async fn commit(
     partition_by: &[String],
     removes: Vec<DataFile>,
 ) -> u64 {
-    // As in every table of ours.
+    // As in all of our tables.
     let nullable = |field: &Arc<Field>| field.as_ref().clone().with_nullable(true);
     let schema = Arc::new(Schema::new(rows.schema().fields().iter().map(nullable).collect::<Vec<_>>()));
     let spec = SinkSpec {
@@ -192,7 +192,7 @@ async fn small_files_become_one_with_the_same_rows_in_order() {
     }
     let snapshot = scene.snapshot().await;
     assert_eq!(snapshot.files[0].order, ["k", "v"]);
-    // The scan still declares the order, so sorting by it costs nothing.
+    // The scan still declares the order, so sorting by it is free.
     let context = SessionContext::new_with_state(scene.bench.state.clone());
     let scan = DeltaScan::new(scene.table(), &snapshot, 1 << 30);
     context.register_table("t", Arc::new(scan)).unwrap();
@@ -246,7 +246,7 @@ async fn partitions_of_the_storage_stay_apart() {
     assert_eq!(scene.rows(None).await, before);
 }
 
-/// Something that happens once, before a plan is executed.
+/// A callback that runs once, before a plan is executed.
 type Meanwhile = Box<dyn Fn() -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
 
 struct Disturbed {
@@ -277,7 +277,7 @@ impl Execute for Disturbed {
     }
 }
 
-/// Optimizes while others commit the rows of `sql` in place of the files that `removed` chooses.
+/// Optimizes while another writer commits the rows of `sql` and removes the files that `removed` selects.
 async fn disturbed(scene: &Scene, sql: String, removed: fn(&DataFile) -> bool) -> (Optimized, usize) {
     let quiet = scene.bench.clone();
     let table = scene.table();
@@ -323,7 +323,7 @@ async fn a_file_that_is_removed_meanwhile_makes_it_plan_again() {
     let rows = scene.rows(None).await;
     assert_eq!(rows.len(), 110);
     assert!(rows.contains(&"1001,2002,row 1001".to_owned()) && !rows.iter().any(|row| row.starts_with("1,")));
-    // What was written for the first attempt is gone.
+    // Files of the first attempt are deleted.
     let files = std::fs::read_dir(scene.path("")).unwrap();
     let written = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "parquet"));
     assert_eq!(written.count(), 4, "two, one and the optimized one");
@@ -378,7 +378,7 @@ async fn a_vacuum_leaves_every_version_within_the_retention() {
     assert_eq!(unneeded(3).await, Vec::<String>::new());
 }
 
-/// Whoever tidied the log took with it what says which files are needed.
+/// A log that was cleaned up no longer says which files are needed.
 #[tokio::test]
 async fn a_vacuum_deletes_nothing_when_the_log_has_a_hole() {
     let scene = Scene::new();

@@ -1,4 +1,4 @@
-//! Which files a source has, and which of them a run reads, by what the bookmarks say of them.
+//! Lists the files of a source and decides, by bookmarks, which of them a run reads.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,16 +16,16 @@ pub struct PinnedFiles {
     pub root: url::Url,
     /// Files that the run reads, in the order of feed and path.
     pub read: Vec<SourceFile>,
-    /// Paths among `read` that were read before with other content.
+    /// Paths in `read` that were read before with different content.
     pub replaced: Vec<String>,
-    /// Paths that were read before and are not there any more.
+    /// Paths that were read before and no longer exist.
     pub gone: Vec<String>,
-    /// Paths among `gone` whose rows the run removes.
+    /// Paths in `gone` whose rows the run removes.
     pub removed: Vec<String>,
-    /// All files of the source at this moment.
+    /// Number of files of the source.
     pub total: usize,
     pub warnings: Vec<String>,
-    /// Bookmarks of files with another status and the content that was read, by path.
+    /// New bookmarks of files with a changed status but unchanged content, by path.
     renewed: Vec<(String, i64)>,
 }
 
@@ -33,13 +33,13 @@ pub struct PinnedFiles {
 pub(super) struct ListedFiles {
     pub(super) root: url::Url,
     files: Vec<SourceFile>,
-    /// By path: the bookmark of a file with the content that was read, and for others a number that no bookmark of the file is.
+    /// By path: the bookmark of an unchanged file; for other files a number that no bookmark of the file has.
     pub(super) marks: BTreeMap<String, i64>,
     renewed: Vec<(String, i64)>,
     warnings: Vec<String>,
 }
 
-/// Lists the source's files, and reads those whose status says that they may have changed.
+/// Lists the source's files, and reads those whose status shows that they may have changed.
 ///
 /// # Errors
 /// `Invalid` when the root does not exist, otherwise as [`listed`] and [`digests`].
@@ -62,7 +62,7 @@ fn is_unsure(file: &SourceFile, bookmark: Option<i64>) -> bool {
     bookmark.is_some_and(|bookmark| file.fingerprint.compared_with(bookmark) == Known::Unsure)
 }
 
-/// `digests` are of the files whose status differs.
+/// `digests` are those of files whose status differs.
 fn compared(
     root: url::Url,
     listing: Listing,
@@ -87,7 +87,7 @@ fn compared(
 }
 
 impl ListedFiles {
-    /// `gone` are all files that were read and are not there any more, as `source/path`.
+    /// `gone` are all files that were read and no longer exist, as `source/path`.
     pub(super) fn read_by(self, name: &str, plan: &RunPlan, gone: &[String]) -> PinnedFiles {
         let total = self.files.len();
         let FileChanges { read, replaced, removed } = match plan {
@@ -115,7 +115,7 @@ impl ListedFiles {
 }
 
 impl PinnedFiles {
-    /// Bookmarks that a commit sets, by id; reads the files that the run reads.
+    /// Bookmarks that a commit sets, by id; reads the files in `read`.
     ///
     /// # Errors
     /// As [`digests`].

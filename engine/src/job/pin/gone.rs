@@ -1,4 +1,4 @@
-//! Files that were read and are gone: how many rows the table has of them, and what becomes of these.
+//! Files that were read and deleted since: counts their rows in the table, and decides on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::logical_expr::{LogicalPlanBuilder, ident};
 use pulse_core::decide::{Asked, Bookmarks, Observed, RunPlan};
+use pulse_core::graph::is_like;
 use pulse_core::project::Job;
 use pulse_core::sources::OnMissing;
 use pulse_core::{Error, Result};
@@ -23,18 +24,18 @@ use crate::source::delta::DeltaScan;
 use crate::source::file::SOURCE_FILE;
 use crate::table::{DataFile, Snapshot};
 
-/// Files that a warning names.
+/// Number of files that a warning names.
 const NAMED: usize = 3;
-/// Bytes of files that are searched for a warning: a landing folder whose files expire should not slow down every run.
+/// Limit for the bytes searched for a warning: a landing folder with expiring files must not slow down every run.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Rows of a table that come from some files.
+/// Number of rows of a table that derive from some files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::job) enum RowsOfFiles {
     Counted(u64),
-    /// More may lie in files that were not searched.
+    /// There may be more in files that were not searched.
     AtLeast(u64),
-    /// The table does not say which file a row is from.
+    /// The table does not have the source file of a row.
     Unknown,
 }
 
@@ -44,10 +45,10 @@ pub(super) fn on_missing(bench: &Workbench, listings: &BTreeMap<String, ListedFi
     listings.keys().filter_map(source).collect()
 }
 
-/// In an object store a root that is misspelled looks like one whose files are all gone. Their rows are not removed on that ground.
+/// In an object store, a misspelled root looks like one whose files were all deleted. This must not remove their rows.
 ///
 /// # Errors
-/// `Data` when all files of a source that removes rows are gone.
+/// `Data` when all files of a source with `on_missing = "remove"` are gone.
 pub(super) fn refuse_empty_root(
     listings: &BTreeMap<String, ListedFiles>,
     known: &Bookmarks,
@@ -74,11 +75,25 @@ pub(super) fn refuse_empty_root(
     Ok(())
 }
 
-/// Files as the bookmarks have them, by what a person calls them: `raw.source/path`, or the path alone.
+/// Resolves user input to the files of the bookmarks: `raw.source/path`, the path alone, or a pattern with `*`, which matches the
+/// deleted files in `gone`.
 ///
 /// # Errors
-/// `Invalid` when the table has not read one, or two sources have it.
-pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String]) -> Result<Vec<String>> {
+/// `Invalid` when the table has not read a file, two sources have it, or a pattern matches no deleted file.
+pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String], gone: &[String]) -> Result<Vec<String>> {
+    let (patterns, names): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| name.contains('*'));
+    let mut files = BTreeSet::new();
+    for pattern in patterns {
+        let path = |file: &str| file.split_once('/').map_or(String::new(), |(_, path)| path.to_owned());
+        let is_meant = |file: &&String| is_like(&path(file), pattern) || is_like(&format!("raw.{file}"), pattern);
+        let before = files.len();
+        files.extend(gone.iter().filter(is_meant).cloned());
+        if files.len() == before {
+            return Err(Error::invalid(format!(
+                "no file that the table has read and that is gone is like `{pattern}`; `pulse plan` names those that are gone"
+            )));
+        }
+    }
     let sources = job.query.files();
     let find = |name: &String| {
         let of_source = |source: &&str| {
@@ -94,16 +109,19 @@ pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String]) -> Result<Ve
             [one, other, ..] => Err(Error::invalid(format!("`{name}` may be raw.{one} or raw.{other}: write which"))),
         }
     };
-    names.iter().map(find).collect()
+    for name in names {
+        files.insert(find(name)?);
+    }
+    Ok(files.into_iter().collect())
 }
 
-/// Adds what a person should know of files that are gone to the warnings of their sources.
+/// Adds warnings about deleted files to those of their sources.
 ///
 /// # Errors
 /// When files of the table cannot be read.
 pub(super) async fn warn(bench: &Workbench, pinned: &mut Pinned) -> Result<()> {
     let mut warnings = Vec::new();
-    // Files of a database come and go with its rows.
+    // Landed files of a database are replaced together with its rows.
     let is_of_database = |name: &str| bench.project.sources.database_of(name).is_some();
     let of_files = pinned.files.iter().filter(|(name, files)| !files.gone.is_empty() && !is_of_database(name));
     for (name, files) in of_files {
@@ -157,7 +175,7 @@ fn sentence(name: &str, gone: &[String], rows: RowsOfFiles, fate: Fate) -> Strin
     format!("raw.{name}: {files}; {rows}: {}", some(gone))
 }
 
-/// The first few by name.
+/// Lists the first few by name.
 fn some(paths: &[String]) -> String {
     let named = paths.iter().take(NAMED).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
     match paths.len().saturating_sub(NAMED) {
@@ -166,7 +184,8 @@ fn some(paths: &[String]) -> String {
     }
 }
 
-/// Rows of the table that come from `paths`, by its statistics where these say so. Of other files at most `most_bytes` are searched.
+/// Counts the rows of the table that derive from `paths`, by statistics where possible. Searches at most `most_bytes`
+/// of other files.
 ///
 /// # Errors
 /// When files of the table cannot be read.
@@ -198,7 +217,7 @@ pub(in crate::job) async fn count_rows(
 
 enum Holds {
     Nothing,
-    /// All of its rows are wanted.
+    /// All of its rows match.
     Only(u64),
     Perhaps,
 }

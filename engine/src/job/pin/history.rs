@@ -1,4 +1,4 @@
-//! Which sources of a history are read by their changes.
+//! Decides which sources of a history are read by their changes.
 
 use pulse_core::Result;
 use pulse_core::decide::Observed;
@@ -9,8 +9,8 @@ use super::inputs::Inputs;
 use crate::job::Workbench;
 use crate::job::history::covers;
 
-/// The history of a key is cut from all of its rows. Where the query does not show that the changed groups of each source hold
-/// them, sources count as read whole.
+/// A history is computed from all rows of its key. If the query does not prove that the changed groups of each source
+/// contain them, sources count as read whole.
 pub(super) async fn read_whole_histories(
     bench: &Workbench,
     job: &Job,

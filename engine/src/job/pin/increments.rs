@@ -1,4 +1,4 @@
-//! What is proven of a run that reads only what changed, over the sources as they are pinned.
+//! Proves increments over the pinned sources.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::job::Workbench;
 use crate::job::increment::{Increment, increment};
 use crate::job::query::plan_query;
 
-/// What is proven of an increment over the sources that changed.
+/// Proves the increment over the changed sources.
 pub(super) async fn increment_of(
     bench: &Workbench,
     job: &Job,

@@ -1,4 +1,4 @@
-//! What a job reads, as it is now.
+//! The current inputs of a job.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Inputs {
         Ok(Self { listings, tables })
     }
 
-    /// Sources to plan over, and not to read: of files, none is listed.
+    /// Sources for planning only: no files are listed.
     pub(super) fn sources(&self, bench: &Workbench) -> Result<Sources> {
         let mut sources = Sources::new();
         for (name, listing) in &self.listings {
@@ -52,12 +52,12 @@ impl Inputs {
         Ok(sources)
     }
 
-    /// The query over its sources as they are.
+    /// The query's plan over its sources.
     pub(super) async fn plan(&self, bench: &Workbench, job: &Job) -> Result<LogicalPlan> {
         logical_plan(&bench.state, job, &self.sources(bench)?).await
     }
 
-    /// Rows that differ only in columns which the query does not use count as unchanged.
+    /// Ignores columns that the query does not use when rows are compared.
     pub(super) async fn name_compared_columns(&mut self, bench: &Workbench, job: &Job) -> Result<()> {
         if !self.tables.values().any(PinnedTable::is_compared) {
             return Ok(());
@@ -70,7 +70,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// In the terms of the decision.
+    /// Converts to the input of the decision.
     pub(super) fn observed(
         &self,
         bench: &Workbench,
@@ -95,7 +95,7 @@ impl Inputs {
         }
     }
 
-    /// Those of a run by `plan`. `gone` are files that were read and are not there any more.
+    /// The inputs that a run with `plan` reads. `gone` are files that were read and no longer exist.
     pub(super) fn read_by(
         self,
         plan: &RunPlan,

@@ -1,4 +1,4 @@
-//! A job's own tables as they were when it was pinned: what it writes, and its quarantine.
+//! A job's own tables at the time of pinning: its target and its quarantine.
 
 use std::cmp::Ordering;
 
@@ -11,7 +11,7 @@ use pulse_core::{ErrorKind, Result};
 use crate::job::Workbench;
 use crate::table::{Snapshot, Table};
 
-/// The fields are those of [`super::Pinned`].
+/// The same fields as in [`super::Pinned`].
 pub(super) struct OwnTables {
     pub(super) table: Table,
     pub(super) target: Option<Snapshot>,
@@ -35,7 +35,7 @@ impl OwnTables {
         Ok(Self { table, target, quarantine_table, quarantine, own_quarantine })
     }
 
-    /// What the table's log says of earlier runs. `start` is that of a job with intervals.
+    /// The bookmarks in the table's log. `start` is that of a job with intervals.
     pub(super) fn bookmarks(&self, start: Option<DateTime<Utc>>) -> Bookmarks {
         let numbers = self.target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
         let mut bookmarks = Bookmarks::new(numbers, start);
@@ -48,7 +48,8 @@ impl OwnTables {
     }
 }
 
-/// What belongs to the target, where it says so; else the newest version, as also where the quarantine was removed since.
+/// The version that belongs to the target, if it names one; else, or if the quarantine was recreated, the newest
+/// version.
 async fn own_quarantine(
     table: &Table,
     target: Option<&Snapshot>,
@@ -68,8 +69,8 @@ pub(in crate::job) fn named(target: Option<&Snapshot>) -> Named {
     Named::from_number(target.and_then(|target| target.transactions.get(NAMED_ID)).copied())
 }
 
-/// Whether runs have put other rows there since `version`. What others do to a quarantine, such as to rearrange it or to take
-/// out what they have dealt with, stays.
+/// Whether runs committed other rows since `version`. Changes by other tools, such as compaction or deleting handled
+/// rows, are kept.
 async fn written_by_runs(table: &Table, newest: &Snapshot, version: u64) -> Result<bool> {
     for later in (version + 1..=newest.version).rev() {
         if let Some(transactions) = table.run_transactions(later).await? {
@@ -80,8 +81,8 @@ async fn written_by_runs(table: &Table, newest: &Snapshot, version: u64) -> Resu
     Ok(false)
 }
 
-/// Returns a version of the quarantine. Later changes that no run made are part of it. Returns `None` when the table was removed
-/// and created again, or when its log does not reach back so far.
+/// The quarantine at `version` plus later commits not made by pulse. `None` if the table was recreated or its log no
+/// longer reaches back.
 ///
 /// # Errors
 /// Returns object-store errors. Logs an unreadable log and returns `None`.

@@ -1,4 +1,4 @@
-//! Queries that may and may not be repeated, and that what may be does not depend on how rows lie.
+//! Accepted and refused queries, and that results of accepted ones do not depend on the order of rows.
 
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -127,7 +127,7 @@ fn the_order_that_is_asked_for_is_enough() {
     }
 }
 
-/// Rows of an answer as text, in no order.
+/// Rows of a result as text, sorted.
 fn answer(sql: &str, rows: &[Row]) -> Vec<String> {
     let batches = block_on(async { context(rows).sql(sql).await.unwrap().collect().await.unwrap() });
     let mut lines: Vec<String> =
@@ -139,7 +139,7 @@ fn answer(sql: &str, rows: &[Row]) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is accepted has one answer, however its input's rows lie.
+    /// Every accepted query has one result, in whatever order its input is.
     #[test]
     fn what_is_accepted_does_not_depend_on_how_rows_lie(
         rows in prop::collection::vec((0..3_i64, 0..3_i64, 0..3_i64), 2..9),

@@ -1,4 +1,4 @@
-//! `append`: rows of files whose content changed since they were read.
+//! `append`: deletes rows of files whose content changed.
 
 use super::{Goes, SinkRules};
 use crate::table::Removal;
@@ -10,7 +10,7 @@ impl SinkRules for Append {
         Goes::OfFiles
     }
 
-    /// The new rows do not depend on those that the table has.
+    /// The new rows do not depend on existing ones.
     fn conflicts(&self) -> Removal {
         Removal::Independent
     }

@@ -1,4 +1,4 @@
-//! `merge`: those with a key that was just written, or that the changed groups yielded before.
+//! `merge`: deletes rows with a key that was just written, or that the changed groups yielded before.
 
 use super::{Goes, Rest, SinkRules, With};
 

@@ -1,4 +1,4 @@
-//! `overwrite`: all rows.
+//! `overwrite`: deletes all rows.
 
 use super::{Goes, SinkRules};
 

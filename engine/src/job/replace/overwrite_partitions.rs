@@ -1,4 +1,5 @@
-//! `overwrite_partitions`: those of the partitions that occur in the new rows, or did in the rows that the changed groups yielded.
+//! `overwrite_partitions`: deletes the partitions that occur in the new rows, or in the rows that the changed groups
+//! yielded before.
 
 use super::{Goes, Rest, SinkRules, With};
 
@@ -7,7 +8,7 @@ pub(super) struct OverwritePartitions<'a> {
 }
 
 impl SinkRules for OverwritePartitions<'_> {
-    /// A file holds rows of one partition.
+    /// All rows of a file are in one partition.
     fn goes(&self) -> Goes {
         Goes::Agreeing { columns: self.by.to_vec(), with: With::NewAndEarlierRows, rest: Rest::Goes }
     }

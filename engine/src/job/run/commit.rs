@@ -1,4 +1,4 @@
-//! Both commits of a run, as [`pulse_core::commit::pair`] decides: the quarantine, then the table.
+//! Performs both commits of a run, as [`pulse_core::commit::pair`] decides: the quarantine, then the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use crate::step::{Step, reached};
 use crate::table::{Commit, CommitOutcome, Removal, Snapshot};
 
 impl Run<'_> {
-    /// Quarantine first: a run that dies between the two commits is repeated, and goes out from what the table names.
+    /// The quarantine comes first: if a run dies between the two commits, the next one builds on the version that the
+    /// table names.
     pub(super) async fn commit(
         &self,
         changes: Changes,
@@ -64,7 +65,7 @@ impl Run<'_> {
         }
     }
 
-    /// Makes the quarantine what the table names, if it is not: rows of runs that died or were overtaken.
+    /// Restores the quarantine that the table names, if needed: removes rows of runs that died or lost a conflict.
     pub(super) async fn settle(&self) -> Result<()> {
         let version = |snapshot: &Option<Snapshot>| snapshot.as_ref().map(|snapshot| snapshot.version);
         if version(&self.pinned.quarantine) == version(&self.pinned.own_quarantine) {
@@ -80,7 +81,7 @@ impl Run<'_> {
         }
     }
 
-    /// A run that has committed is not failed by what others did to the quarantine; the next one puts it right.
+    /// Changes of the quarantine by others do not fail a run that has committed; the next one repairs them.
     async fn look_behind(
         &self,
         pair: &mut Pair<'_>,
@@ -100,10 +101,10 @@ impl Run<'_> {
         self.bench.options.commit.attempts
     }
 
-    /// The run's files of the quarantine, and the names of all files that it holds afterwards.
+    /// The run's staged quarantine files, and the names of all files that the quarantine has afterwards.
     fn quarantine_files(&self, staged: &Staged, replacement: Replacement) -> (Vec<Add>, BTreeSet<String>) {
         let gone: BTreeSet<String> = replacement.removes.into_iter().map(|file| file.path).collect();
-        // Rows of earlier runs that only moved.
+        // Rows of earlier runs that only moved to other files.
         let moved = replacement.adds.into_iter().map(|add| Add { data_change: false, ..add });
         let adds: Vec<Add> = staged.total.quarantine_files.iter().cloned().chain(moved).collect();
         let before = self.pinned.own_quarantine.iter().flat_map(|own| &own.files).map(|file| file.path.clone());
@@ -112,7 +113,7 @@ impl Run<'_> {
         (adds, wanted)
     }
 
-    /// The table's commit, but for the name of its quarantine.
+    /// The table's commit, without the name of its quarantine.
     fn table_commit(
         &self,
         report: &mut Report,
@@ -140,7 +141,7 @@ impl Run<'_> {
         })
     }
 
-    /// The version, or why another run's commit rules it out.
+    /// Returns the version, or why another run's commit conflicts.
     async fn commit_table(&self, commit: &Commit) -> Result<std::result::Result<u64, String>> {
         let target = self.pinned.target.as_ref();
         Ok(match self.pinned.table.commit(target, commit, &self.bench.options.commit).await? {

@@ -1,4 +1,4 @@
-//! A commit that an earlier attempt of the same run had made, perhaps without knowing.
+//! Finds a commit that an earlier attempt of the same run made, perhaps without receiving the answer.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pulse_core::Result;
@@ -10,10 +10,11 @@ use crate::job::pin::Mode;
 use crate::job::report::{Outcome, Report};
 use crate::table::{History, Table};
 
-/// How far the store's clock may lie behind ours.
+/// How far the store's clock may be behind ours.
 const CLOCK_MARGIN: TimeDelta = TimeDelta::minutes(10);
 
-/// As the commit itself tells it. A run looks after it has pinned its versions: what comes later conflicts with its own.
+/// Reads the report from the commit. A run checks after it has pinned its versions: a later commit would conflict with
+/// its own.
 pub(super) async fn committed(
     bench: &Workbench,
     table: &Table,
@@ -45,7 +46,7 @@ fn mode(found: &History) -> Mode {
     }
 }
 
-/// Empty where the commit does not tell; the rows are there all the same.
+/// Empty if the commit lacks it; the rows are committed all the same.
 fn detail<T: DeserializeOwned + Default>(found: &History, key: &str) -> T {
     let value = found.details.get(key).cloned().unwrap_or_default();
     serde_json::from_value(value).unwrap_or_default()

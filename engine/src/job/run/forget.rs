@@ -1,4 +1,4 @@
-//! Takes the rows of files that are gone out of a table, with their bookmarks, in one commit: a run that reads nothing.
+//! Removes the rows of deleted files from a table, with their bookmarks, in one commit: a run that reads nothing.
 
 use chrono::{DateTime, Utc};
 use pulse_core::decide::Asked;
@@ -13,19 +13,19 @@ use crate::job::pin::{RowsOfFiles, Wanted, count_rows, pin_for};
 use crate::job::report::{Outcome, Report};
 use crate::source::file::SOURCE_FILE;
 
-/// What [`forget`] would remove.
+/// The rows that [`forget`] would remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forgettable {
     /// As `raw.source/path`.
     pub files: Vec<String>,
-    /// Of the table, beside those in its quarantine.
+    /// Rows of the table; its quarantine may have more.
     pub rows: u64,
 }
 
 /// Finds the files by their names, `raw.source/path` or the path alone, and counts their rows.
 ///
 /// # Errors
-/// `Invalid` when the table has not read a file, it is still there, or rows of a file cannot be told from others.
+/// `Invalid` when the table has not read a file, it still exists, or its rows cannot be identified.
 pub async fn forgettable(bench: &Workbench, job: &Job, names: &[String], now: DateTime<Utc>) -> Result<Forgettable> {
     refuse_mixed(job)?;
     let pinned = pin_for(bench, job, Wanted::Forget(names), now).await?;
@@ -44,7 +44,7 @@ pub async fn forgettable(bench: &Workbench, job: &Job, names: &[String], now: Da
 
 const REBUILD: &str = "`pulse run --rebuild --allow-loss` computes it from the files that are there";
 
-/// Removes what [`forgettable`] finds, as of this moment.
+/// Removes what [`forgettable`] finds at this moment.
 ///
 /// # Errors
 /// As [`forgettable`] and [`super::run`]; `Data` also when an expectation refuses the table without the rows.
@@ -66,7 +66,7 @@ pub async fn forget(bench: &Workbench, job: &Job, names: &[String], now: DateTim
     }
 }
 
-/// Rows of a file stand for themselves only where a job appends rows of files.
+/// Rows can be attributed to a file only if a job appends rows of files.
 fn refuse_mixed(job: &Job) -> Result<()> {
     let is_plain = matches!(job.manifest.sink, Sink::Append {}) && !job.query.uses_interval();
     if is_plain && job.query.tables().is_empty() {

@@ -1,4 +1,4 @@
-//! Runs of tables that keep versions of keys.
+//! Runs of tables that keep a history of keys.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::source::delta::DeltaScan;
 const EXAMPLES: usize = 3;
 
 impl Run<'_> {
-    /// What the rows of the query are compared with.
+    /// The state that the query's rows are compared with.
     pub(super) fn recording(&self) -> Result<Recording> {
         let at = self.now;
         let (Some(time), Some(target), Mode::Incremental) =
@@ -36,7 +36,7 @@ impl Run<'_> {
     }
 
     /// # Errors
-    /// `Data` when the rows of a key have no one history, with the first keys.
+    /// `Data` when the rows of a key do not form a history, with the first keys.
     pub(super) async fn refuse_broken_history(
         &self,
         query: &JobQuery,

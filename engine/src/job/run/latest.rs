@@ -1,4 +1,4 @@
-//! `latest_by`: of several rows of a key the greatest stays, whether it is new or in the table already.
+//! `latest_by`: of several rows of a key, keeps the greatest, whether it is new or existing.
 
 use std::sync::Arc;
 
@@ -24,21 +24,21 @@ use crate::source::delta::DeltaScan;
 /// Keys that an error shows.
 const EXAMPLES: usize = 3;
 
-/// Whether the table has a row of the key.
+/// True if the table has a row of the key.
 const MET: &str = "__kept";
 
-/// Columns of the table beside those of the query.
+/// Name of the table's column, next to the query's.
 fn kept(column: &str) -> String {
     format!("__kept_{column}")
 }
 
 impl Run<'_> {
-    /// Whether new rows of a key are compared with the one in the table.
+    /// Whether new rows are compared with the existing row of their key.
     fn compares(&self) -> bool {
         self.pinned.mode == Mode::Incremental && self.pinned.increment == Increment::Earlier
     }
 
-    /// The query with one more check, which drops good rows whose key has a greater row in the table.
+    /// Adds a check to the query that drops good rows whose key has a greater row in the table.
     pub(super) fn compared(&self, query: &JobQuery) -> Result<JobQuery> {
         let (Sink::Merge { keys, latest_by }, Some(target)) = (&self.job.manifest.sink, &self.pinned.target) else {
             return Ok(query.clone());
@@ -56,7 +56,7 @@ impl Run<'_> {
         Ok(JobQuery { plan, columns: query.columns.clone(), checks })
     }
 
-    /// Counts these rows as what they are: repetitions of rows in the table, and no failures.
+    /// Counts these rows as repetitions of existing rows, not as failures.
     pub(super) fn counted(&self, mut staged: Staged) -> Staged {
         if self.compares() {
             staged.total.repeated += staged.total.failed.pop().unwrap_or_default();
@@ -65,7 +65,7 @@ impl Run<'_> {
     }
 
     /// # Errors
-    /// `Data` when several rows of a key differ, and none is greater.
+    /// `Data` when different rows of a key tie for the greatest.
     pub(super) async fn refuse_ties(&self, query: &JobQuery, staged: &Staged, scan: &DeltaScan) -> Result<()> {
         let Sink::Merge { keys, latest_by } = &self.job.manifest.sink else { return Ok(()) };
         if staged.total.tied {
@@ -102,7 +102,7 @@ impl Run<'_> {
     }
 }
 
-/// What holds for rows that are written to the table.
+/// Conditions that hold for rows written to the table.
 fn good(query: &JobQuery) -> impl Iterator<Item = Expr> {
     let has_reason = query.plan.schema().field_with_unqualified_name(REASON).is_ok();
     let read = has_reason.then(|| ident(REASON).is_null());
@@ -110,7 +110,7 @@ fn good(query: &JobQuery) -> impl Iterator<Item = Expr> {
     removing.map(|check| ident(&check.column)).chain(read)
 }
 
-/// The table's row is greater. Nulls are less than all values.
+/// Whether the table's row is greater. Nulls are less than all values.
 fn later(order: &[SortKey]) -> Expr {
     order.iter().rev().fold(lit(false), |rest, key| {
         let (old, new) = (ident(kept(&key.column)), ident(&key.column));
@@ -130,7 +130,7 @@ fn with_check(
     let mut columns: Vec<&String> = keys.iter().chain(order.iter().map(|key| &key.column)).collect();
     columns.sort_unstable();
     columns.dedup();
-    // It has one row of a key at most.
+    // It has at most one row per key.
     let table = LogicalPlanBuilder::scan("target", provider_as_source(Arc::new(table)), None)?
         .project(columns.into_iter().map(|column| ident(column).alias(kept(column))).chain([lit(true).alias(MET)]))?
         .build()?;

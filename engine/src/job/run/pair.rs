@@ -1,4 +1,4 @@
-//! What [`pulse_core::commit::pair`] wants of the logs of a table and its quarantine.
+//! Performs the reads and writes of [`pulse_core::commit::pair`] on the logs of a table and its quarantine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,26 +12,26 @@ use super::Run;
 use crate::job::pin::{named, named_version};
 use crate::table::{Commit, CommitOutcome, Removal, Snapshot};
 
-/// Number of a job's commits: the table's are counted by it, and of two commits to one log that carry it the second conflicts.
+/// Sequence number of a job's commits. Two commits to one log with the same number conflict.
 pub(in crate::job) const SEQUENCE_ID: &str = "pulse/sequence";
 
-/// Number of the table's last commit.
+/// Sequence number of the table's last commit.
 pub(in crate::job) fn sequence(target: Option<&Snapshot>) -> i64 {
     target.and_then(|target| target.transactions.get(SEQUENCE_ID)).copied().unwrap_or_default()
 }
 
-/// One carrying out: what was read of the logs last.
+/// State of one protocol execution: the logs as last read.
 pub(super) struct Pair<'a> {
     run: &'a Run<'a>,
     /// The newest version of the quarantine.
     now: Option<Snapshot>,
-    /// The one that its files are restored from.
+    /// The version from which files are restored.
     own: Option<Snapshot>,
-    /// Number of the quarantine's next commit.
+    /// Sequence number of the quarantine's next commit.
     sequence: i64,
-    /// What the table named last.
+    /// The quarantine that the table named when last read.
     named: Named,
-    /// Columns and files of the run's own; none when it only settles.
+    /// The run's own columns and files; `None` if it only settles.
     staged: Option<(SchemaRef, Vec<Add>)>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Pair<'a> {
         Self { run, now, own, sequence, named: Named::Unknown, staged }
     }
 
-    /// Everything but the table's commit and the end.
+    /// Performs every action except the table's commit and the end.
     pub(super) async fn carry_out(&mut self, action: &PairAction) -> Result<PairEvent> {
         match action {
             PairAction::ReadTable => {
@@ -66,7 +66,7 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Goes on until the quarantine is what the table names.
+    /// Performs actions until the quarantine matches the version that the table names.
     pub(super) async fn settle(&mut self, protocol: &mut PairProtocol, mut action: PairAction) -> Result<PairOutcome> {
         self.staged = None;
         loop {
@@ -125,7 +125,7 @@ impl<'a> Pair<'a> {
         })
     }
 
-    /// Staged files, and such as somebody removed to whom they did not belong.
+    /// Files staged by this run, plus files another run removed that must be restored.
     async fn adds(&self, paths: &BTreeSet<String>) -> Result<Vec<Add>> {
         let staged = self.staged.iter().flat_map(|(_, adds)| adds);
         let mut adds: Vec<Add> = staged.filter(|add| paths.contains(&add.path)).cloned().collect();

@@ -1,4 +1,4 @@
-//! The second table of a run: rejected rows, replaced with the rows they belong to.
+//! The second table of a run: rejected rows, which are replaced together with the rows they belong to.
 
 use pulse_core::Result;
 use pulse_core::decide::RunPlan;

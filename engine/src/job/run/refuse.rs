@@ -1,4 +1,4 @@
-//! Tables that a run may not write to are refused before it writes a file.
+//! Refuses tables that a run may not write to, before it writes a file.
 
 use pulse_core::Result;
 
@@ -7,7 +7,8 @@ use crate::job::pin::Mode;
 use crate::table::RowChange;
 
 impl Run<'_> {
-    /// Whether an incremental run removes rows is known once its rows are: [`crate::job::replace::touched`] asks again then.
+    /// An incremental run knows whether it removes rows only once it has its rows: [`crate::job::replace::touched`]
+    /// checks again then.
     pub(super) fn refuse_unwritable(&self) -> Result<()> {
         let pinned = self.pinned;
         let rebuilds = match pinned.mode {

@@ -1,4 +1,4 @@
-//! Which rows of the table go, by the rules of its sink.
+//! Decides which rows of the table are deleted, by the rules of its sink.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::source::file::SOURCE_FILE;
 use crate::table::Snapshot;
 
 impl Run<'_> {
-    /// What must go for the new rows, which are staged.
+    /// The rows to delete for the staged new rows.
     pub(super) async fn replace_in_table(
         &self,
         query: &JobQuery,
@@ -68,7 +68,7 @@ impl Run<'_> {
         self.pinned.tables.values().all(|pinned| pinned.read.read == Read::All || pinned.removed().is_empty())
     }
 
-    /// Whether no key that the query yielded from the changed groups is gone.
+    /// Whether no key that the query yielded from the changed groups has disappeared.
     fn keeps_keys(&self, query: &JobQuery, keys: &[String]) -> bool {
         if self.by_interval() {
             return !self.computes_again();
@@ -78,7 +78,7 @@ impl Run<'_> {
         self.sources_only_grew() && keeps_keys(query, keys, &fixed)
     }
 
-    /// Rows of files whose content changed since they were read, and of those that are gone and whose rows go too.
+    /// Rows of files whose content changed, and of deleted files whose rows are removed, too.
     pub(super) fn dead_files(&self, target: &Snapshot) -> Result<Option<Dead>> {
         let files = self.pinned.files.values();
         let replaced: Vec<String> =
@@ -96,8 +96,8 @@ impl Run<'_> {
         Ok(Some(Dead { rows: text_rows(SOURCE_FILE, &replaced)?, columns: vec![SOURCE_FILE.to_owned()] }))
     }
 
-    /// Keys of the rows just written, and, unless none of them is gone, keys that the query yielded from the changed groups before
-    /// they changed.
+    /// Keys of the rows just written, and, unless all of them are still yielded, keys that the query yielded from the
+    /// changed groups before the change.
     async fn dead_keys(&self, staged: &DeltaScan, keys: &[String], keeps_keys: bool) -> Result<Dead> {
         let failed = |e| from_datafusion(&format!("job {}: keys", self.job.name), e);
         let rows = match (self.pinned.increment, keeps_keys) {

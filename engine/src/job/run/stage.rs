@@ -1,11 +1,14 @@
-//! The rows of a run in files that no reader sees yet, and what is refused of them before anything is replaced.
+//! Writes the rows of a run to files that no reader sees yet, and checks them before anything is replaced.
 
+use chrono::DateTime;
+use datafusion::logical_expr::LogicalPlanBuilder;
 use pulse_core::decide::RunPlan;
 use pulse_core::interval::Interval;
 use pulse_core::manifest::Manifest;
 use pulse_core::{Error, Result};
 
 use super::Run;
+use crate::error::from_datafusion;
 use crate::execute::Progress;
 use crate::job::changes::State;
 use crate::job::limit;
@@ -18,18 +21,18 @@ use crate::sink::SinkSpec;
 use crate::source::delta::DeltaScan;
 use crate::step::{Step, reached};
 
-/// Evaluations of the query in one plan: more take too long to plan.
+/// Maximum evaluations of the query in one plan: more take too long to plan.
 const MOST_EVALUATIONS: usize = 400;
 
 impl Run<'_> {
-    /// Spans that the query is evaluated for, in parts of one plan each. There is at least one part.
+    /// Intervals for which the query is evaluated, grouped into parts of one plan each. There is at least one part.
     pub(super) fn parts(&self) -> Result<Vec<Vec<Interval>>> {
         let rebuilds = matches!(self.pinned.plan, RunPlan::Rebuild { .. });
         in_parts(self.evaluations(State::Now), rebuilds && are_apart(&self.job.manifest))
             .map_err(|evaluations| self.too_many(evaluations))
     }
 
-    /// Spans that the query is evaluated for, one after the other.
+    /// Intervals for which the query is evaluated.
     fn evaluations(&self, state: State) -> Vec<Interval> {
         let intervals = match (state, &self.pinned.plan) {
             (State::Before, RunPlan::Changes { again, .. }) => again.clone(),
@@ -59,17 +62,31 @@ impl Run<'_> {
         ))
     }
 
-    /// The query over the sources as they were before, as one plan.
+    /// The query over the earlier state of the sources, as one plan.
     pub(super) async fn query_before(&self) -> Result<JobQuery> {
         let mut parts = in_parts(self.evaluations(State::Before), false).map_err(|count| self.too_many(count))?;
         self.query(State::Before, &parts.pop().unwrap_or_default()).await
     }
 
     pub(super) async fn query(&self, state: State, evaluations: &[Interval]) -> Result<JobQuery> {
-        plan_rows(&self.bench.state, self.job, &self.sources(state)?, evaluations, &self.recording()?).await
+        let sources = self.sources(state)?;
+        let plan =
+            async |evaluations| plan_rows(&self.bench.state, self.job, &sources, evaluations, &self.recording()?).await;
+        match self.job.manifest.interval.filter(|_| evaluations.is_empty()) {
+            // No unit has ended: the table has the query's columns and no rows.
+            Some(unit) => {
+                let start = DateTime::UNIX_EPOCH;
+                let query = plan(&[Interval { start, end: unit.next(start) }]).await?;
+                let no_rows =
+                    LogicalPlanBuilder::from(query.plan).limit(0, Some(0)).and_then(LogicalPlanBuilder::build);
+                let plan = no_rows.map_err(|e| from_datafusion(&self.job.name.to_string(), e))?;
+                Ok(JobQuery { plan, ..query })
+            }
+            None => plan(evaluations).await,
+        }
     }
 
-    /// Writes the rows of `query`, which is the first part, and those of the `rest`.
+    /// Writes the rows of `query`, the first part, and those of the `rest`.
     pub(super) async fn stage(
         &self,
         query: &JobQuery,
@@ -93,7 +110,7 @@ impl Run<'_> {
     }
 
     /// # Errors
-    /// `Data` for rows that are wrong whatever the table holds.
+    /// `Data` for rows that are wrong independent of the table's contents.
     pub(super) async fn refuse_staged(&self, query: &JobQuery, staged: &Staged, scan: &DeltaScan) -> Result<()> {
         self.refuse_rejects(query, staged)?;
         partitions::refuse_empty_texts(self.job, &staged.total.files)?;
@@ -120,7 +137,7 @@ impl Run<'_> {
 /// At least one part.
 ///
 /// # Errors
-/// How many evaluations there are, where one plan has to hold too many.
+/// The number of evaluations, if they exceed what one plan may have.
 fn in_parts(evaluations: Vec<Interval>, may_part: bool) -> std::result::Result<Vec<Vec<Interval>>, usize> {
     match evaluations.len() {
         0..=MOST_EVALUATIONS => Ok(vec![evaluations]),
@@ -129,8 +146,8 @@ fn in_parts(evaluations: Vec<Interval>, may_part: bool) -> std::result::Result<V
     }
 }
 
-/// Whether no row is compared with rows of other evaluations before it is written. What is checked of the written rows is checked
-/// of all parts together.
+/// Whether no row is compared with rows of other evaluations before it is written. Checks on written rows see all parts
+/// together.
 fn are_apart(manifest: &Manifest) -> bool {
     let compares = manifest.expect.iter().any(|expectation| expectation.unique.is_some() && expectation.removes_rows());
     !compares && manifest.latest_by().is_empty() && manifest.sink.history().is_none()

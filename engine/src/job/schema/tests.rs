@@ -1,4 +1,4 @@
-//! Which columns a table may have after a run, against a model that knows the types by what they hold.
+//! Allowed schema changes, compared with a model of the types' value ranges.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ fn a_description_of_no_column_is_refused_at_its_place() {
     refuse_unknown_descriptions(&job, &schema(&["price", "prize"])).unwrap();
 }
 
-/// Of numbers: the kind, and the digits before and after the point that the type holds.
+/// For numbers: the kind, and the digits before and after the point.
 type Size = Option<(char, i32, i32)>;
 
 fn types() -> [(DataType, Size); 10] {
@@ -84,10 +84,10 @@ proptest! {
         let lost = |kept: &dyn Fn(&str, usize) -> bool| -> Vec<String> {
             table.iter().filter(|(name, place)| !kept(name, **place)).map(|(name, _)| name.clone()).collect()
         };
-        // A run that leaves rows: they keep their columns, and their types.
+        // A run that keeps rows: columns and types stay.
         let added = lost(&|name, place| query.get(name) == Some(&place));
         prop_assert_eq!(refuse_other_columns(&job, &now, &known).is_ok(), added.is_empty());
-        // A run that replaces all of them: wider types, and new names that were declared and that no other column had.
+        // A run that replaces all rows: wider types, and declared new names that no other column had.
         let replaced = lost(&|name, place| {
             let other = renamed.iter().find(|(new, former)| *former == name && !table.contains_key(*new));
             let now = query.get(name).or_else(|| query.get(other?.0));
@@ -98,7 +98,7 @@ proptest! {
             Err(error) => {
                 prop_assert!(!replaced.is_empty());
                 for name in replaced {
-                    let column = format!("{name} {}", types()[table[&name]].0);
+                    let column = format!("{name} {}", type_name(&types()[table[&name]].0));
                     prop_assert!(error.message().contains(&column), "{}: {}", column, error);
                 }
                 prop_assert!(error.message().contains("`pulse run s.t --rebuild`"), "{}", error);

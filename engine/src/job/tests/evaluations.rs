@@ -1,4 +1,4 @@
-//! More intervals than one plan evaluates.
+//! Runs with more intervals than one plan evaluates.
 
 use chrono::NaiveDate;
 
@@ -8,7 +8,7 @@ const START: NaiveDate = NaiveDate::from_ymd_opt(2022, 8, 1).unwrap();
 
 const APPEND: &str = "[sink.append]\n";
 
-/// One row a day, however many rows the day has: the query is not grouped by its unit.
+/// One row per day, however many rows the day has: the query is not grouped by its unit.
 fn days(key: &str, more: &str) -> (String, &'static str) {
     let manifest = format!("grain = [\"{key}\"]\ninterval = \"day\"\nstart = \"{START}\"\n{more}");
     let query = "select cast($interval_start as date) as day, \

@@ -1,4 +1,4 @@
-//! Random histories of a table that others write: a table that was computed from its changes is the one that all of its rows yield.
+//! Random histories of an external table: a table computed from its changes equals one computed from all of its rows.
 
 use async_trait::async_trait;
 use datafusion::execution::SessionState;
@@ -11,7 +11,7 @@ use crate::execute::{Execute, Progress};
 use crate::source::delta::foreign::{Foreign, Row};
 use crate::table::Mapping;
 
-/// What another engine does to its table.
+/// Operations of another engine on its table.
 #[derive(Debug, Clone)]
 enum Step {
     Append(Vec<Cells>),
@@ -21,9 +21,9 @@ enum Step {
     Compact,
     Widen,
     AddColumn(Vec<Cells>),
-    /// `k` and `v` change their names.
+    /// `k` and `v` swap names.
     Swap,
-    /// The values of `v` are gone.
+    /// `v` is dropped and recreated.
     ReplaceColumn,
     Recreate(Vec<Cells>),
 }
@@ -57,7 +57,7 @@ fn jobs() -> Vec<JobText> {
     ]
 }
 
-/// As executors get plans: as bytes.
+/// Serializes plans, as for executors.
 struct ThroughBytes(InProcess);
 
 #[async_trait]
@@ -77,7 +77,7 @@ impl Execute for ThroughBytes {
     }
 }
 
-/// Gives rows of all tables one sequence of ids.
+/// Assigns ids of one sequence to the rows of all tables.
 struct Engine {
     table: Foreign,
     mapping: Mapping,
@@ -130,7 +130,7 @@ impl Engine {
         }
     }
 
-    /// As the table `silver.rows` shows them.
+    /// Rows as in the table `silver.rows`.
     fn shown(&self) -> Vec<String> {
         let cell = |row: &Row, name: &str| row.get(name).map_or("-".to_owned(), i64::to_string);
         let shown = |row: &Row| ["id", "k", "v"].map(|name| cell(row, name)).join(" ");
@@ -158,7 +158,7 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Step>>> {
     vec(vec(step, 1..4), 2..5)
 }
 
-/// Runs the jobs after some steps each, and in an empty lake beside.
+/// Runs the jobs after some steps each, and compares with a run in an empty lake.
 async fn compare(mapping: Mapping, partitioned: bool, steps: &[Vec<Step>], incremental: &std::cell::Cell<u32>) {
     compare_table(mapping, partitioned, |table| table, steps, incremental).await;
 }
@@ -203,7 +203,7 @@ fn changes_of_a_table_of_others_yield_what_all_of_its_rows_do() {
     check_until(cases(10), histories, property, || incremental.get() > 9);
 }
 
-/// Decision 0043: the files of two versions say what a change feed would.
+/// Decision 0043: comparing the files of two versions yields the same as a change feed.
 #[test]
 fn a_change_feed_says_nothing_that_the_log_does_not() {
     let incremental = std::cell::Cell::new(0);

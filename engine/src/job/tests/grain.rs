@@ -1,8 +1,8 @@
-//! Random inputs through every kind of sink, of jobs whose grain nothing else guards.
+//! Random inputs through every kind of sink, for jobs whose grain nothing else enforces.
 
 use super::*;
 
-/// One grain for each sink, and for each way in which the sink may see it; k, or k and d. Nothing else is expected.
+/// One grain per sink, and per way in which the sink may check it; k, or k and d. There are no other expectations.
 fn jobs_with_a_grain() -> Vec<(JobText, usize)> {
     let job =
         |name, columns, rest: &str, sink: &str, query| ((name, format!("grain = {columns}\n{rest}{sink}\n"), query), 0);
@@ -31,7 +31,7 @@ fn jobs_with_a_grain() -> Vec<(JobText, usize)> {
     ]
 }
 
-/// Whether rows of today's files agree in k, and whether they agree in k and d.
+/// Whether rows of the current files are equal in k, and in k and d.
 fn repeated(files: &Step) -> [bool; 2] {
     let lines = || files.values().flatten();
     let keys: BTreeSet<_> = lines().map(|line| line.0).collect();

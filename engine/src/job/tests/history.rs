@@ -22,7 +22,7 @@ fn cut_jobs() -> Vec<JobText> {
         ("silver.grown", format!("{head}{}{}", by("[\"k\"]"), scd2("")), QUERY),
         ("silver.parted", format!("{head}partition_by = [\"is_current\"]\n{}{}", by("[\"k\"]"), scd2("")), QUERY),
         ("silver.direct", format!("{head}{}", scd2("")), "select k, d, v from raw.lines"),
-        // Not shown to keep keys together, and read whole.
+        // Not proven to keep keys together, so it is read whole.
         (
             "silver.moved",
             format!("{head}{}{}", by("[\"d\"]"), scd2("")),
@@ -51,8 +51,8 @@ fn date(day: i64) -> String {
     format!("2024-01-0{}", day + 1)
 }
 
-/// By the contract: versions in the order of time, equal consecutive ones are one, deletes close. None when two rows of a key begin
-/// at the same time and differ.
+/// The contract: versions in the order of time, equal consecutive ones are one, deletes close. `None` if two different
+/// rows of a key begin at the same time.
 fn history(rows: &[Row]) -> Option<Vec<String>> {
     let mut times: BTreeMap<Option<i64>, BTreeMap<i64, BTreeSet<Option<i64>>>> = BTreeMap::new();
     for (k, d, v) in rows {
@@ -81,7 +81,7 @@ fn rows_of(files: &Step) -> Vec<Row> {
     files.values().flatten().copied().collect()
 }
 
-/// A table that remembers, as a model keeps it: rows with their times of recording.
+/// A model of a table that remembers: rows with their recording times.
 #[derive(Default)]
 struct Memory {
     rows: Vec<(String, String, Option<String>)>,
@@ -133,7 +133,7 @@ fn rows_of_versions() -> impl Strategy<Value = Vec<Step>> {
     vec(prop::collection::btree_map(0..3_u8, vec(line, 0..5), 1..3), 1..4)
 }
 
-/// What a run of `name` must have done, and what it says.
+/// Checks the outcome and the rows of a run of `name`.
 async fn expect_rows(
     world: &World,
     name: &str,
@@ -218,7 +218,7 @@ fn seen_jobs() -> Vec<JobText> {
     ]
 }
 
-/// One row a key; none where the rows of a key differ.
+/// One row per key; `None` if the rows of a key differ.
 fn content(rows: &[Row]) -> Option<Vec<String>> {
     let mut keys: BTreeMap<Option<i64>, BTreeSet<(i64, Option<i64>)>> = BTreeMap::new();
     for (k, d, v) in rows.iter().filter(|(_, _, v)| *v != GONE) {
@@ -234,10 +234,10 @@ fn content(rows: &[Row]) -> Option<Vec<String>> {
 /// Day and value.
 type Sum = (i64, Option<i64>);
 
-/// Of a key, with the times at which it was seen first and no longer.
+/// Per key, with the times at which it was first and last seen.
 type SumSeen = (Option<i64>, Sum, String, Option<String>);
 
-/// By key: the latest day and the sum, of those whose sum is small; and those whose sum is not.
+/// By key: the latest day and the sum; first the keys with a small sum, then the others.
 fn sums(rows: &[Row]) -> [BTreeMap<Option<i64>, Sum>; 2] {
     let mut keys: BTreeMap<Option<i64>, Sum> = BTreeMap::new();
     for (k, d, v) in rows {
@@ -259,7 +259,7 @@ fn what_an_extract_held_stays_known() {
             let mut world = World::new(&seen_jobs());
             let mut files = Step::new();
             let mut direct = Memory::default();
-            // Of each key the open row's value decides, and its day is that of the run that saw the value first.
+            // The open row's value decides for each key; its day is that of the run that saw the value first.
             let mut summed: Vec<SumSeen> = Vec::new();
             for step in &steps {
                 world.write(step);
@@ -323,7 +323,7 @@ fn what_an_extract_held_stays_known() {
     check_until(cases(8), || steps.clone(), property, || seen.get() > 5 && refused.get() > 0);
 }
 
-/// The only job's outcome, beside that of `bronze.lines`.
+/// The outcome of the only job besides `bronze.lines`.
 async fn run_one(world: &mut World, asked: &Asked) -> pulse_core::Result<Outcome> {
     world.run_all_as(asked).await.remove(&"silver.one".parse().unwrap()).unwrap()
 }
@@ -373,7 +373,7 @@ fn a_history_that_was_seen_is_lost_only_when_that_is_allowed() {
     });
 }
 
-/// The clock of a run that goes back may not write a version that ends before it begins.
+/// A run whose clock goes back must not write a version that ends before it begins.
 #[test]
 fn times_of_a_history_only_grow() {
     block_on(async {
@@ -414,7 +414,7 @@ fn keys_of_files_that_are_gone_are_closed_only_when_that_is_allowed() {
     });
 }
 
-/// Checks are about rows of the query, also about those that no version shows.
+/// Checks apply to rows of the query, including those that begin no version.
 #[test]
 fn a_check_sees_rows_that_are_left_out() {
     let head = "grain = [\"k\", \"valid_from\"]\n";
@@ -423,7 +423,7 @@ fn a_check_sees_rows_that_are_left_out() {
     block_on(async {
         for (on_fail, rows) in [("fail", None), ("drop", Some("1 2024-01-01 1 2024-01-01 - true"))] {
             let mut world = World::new(&one(&format!("{head}{sink}{}", early(on_fail)), QUERY));
-            // The third row is equal to the version before.
+            // The third row equals the version before it.
             world.write(&Step::from([(0, vec![(Some(1), 0, Some(1)), (Some(1), 1, Some(1)), (Some(1), 4, Some(1))])]));
             let outcome = run_one(&mut world, &Asked::default()).await.unwrap();
             match rows {

@@ -1,4 +1,4 @@
-//! Jobs over folders of Hive's layout.
+//! Jobs over Hive-partitioned folders.
 
 use super::*;
 
@@ -47,7 +47,7 @@ async fn a_filter_on_folders_reads_no_others_and_a_file_in_no_folder_is_quaranti
     assert!(rows.len() == 1 && rows[0].starts_with("7 2026-01-01"), "{rows:?}");
     reasons(&quarantined, &["not a number: `old`", "has no folder `day=`"]);
 
-    // A file that comes is read, one that changes is rejected again.
+    // A new file is read, a changed one is rejected again.
     write(&world, "day=2026-01-03/c.csv", "x\n5\n");
     write(&world, "b.csv", "");
     let outcomes = world.run_all().await;

@@ -1,4 +1,5 @@
-//! Random jobs that read by changes: whatever the query, the sink and `by`, a table that grew is the one that all rows yield at once.
+//! Random jobs that read by changes: for any query, sink and `by`, the incremental table equals one computed from all
+//! rows.
 
 use super::*;
 
@@ -98,7 +99,7 @@ const TEMPLATES: &[Template] = &[
 
 const NAMES: [&str; 6] = ["silver.a", "silver.b", "silver.c", "silver.f", "silver.g", "silver.h"];
 
-/// Places in the lists above and below, taken modulo their length.
+/// Indices into the lists above and below, modulo their length.
 type Choice = (usize, usize, usize, usize);
 
 const BY: [&[&str]; 5] = [&[], &["k"], &["d"], &["k", "d"], &["source_file", "line"]];
@@ -107,7 +108,7 @@ fn listed(columns: &[&str]) -> String {
     format!("{columns:?}")
 }
 
-/// `None` where the parts do not fit each other.
+/// `None` if the parts cannot be combined.
 fn job(name: &'static str, choice: Choice) -> Option<JobText> {
     let template = &TEMPLATES[choice.0 % TEMPLATES.len()];
     let has = |columns: &[&str]| columns.iter().all(|column| template.columns.contains(column));
@@ -156,10 +157,10 @@ fn bronze(name: &'static str, query: &'static str) -> JobText {
     (name, BRONZE.to_owned(), query)
 }
 
-/// How much the jobs computed, in words, and how often.
+/// How often the jobs ran in each mode.
 type Modes = BTreeMap<&'static str, u32>;
 
-/// Runs the jobs after each step, and in an empty lake beside: either both fail or both yield the same.
+/// Runs the jobs after each step, and in an empty lake: either both fail or both yield the same.
 async fn compare(jobs: &[JobText], steps: &[Step], modes: &std::cell::RefCell<Modes>) {
     let mut world = World::new(jobs);
     for step in steps {
@@ -215,7 +216,7 @@ fn increments_are_what_all_rows_yield() {
 fn a_key_of_two_runs_or_of_two_groups_is_an_error() {
     let modes = std::cell::RefCell::<Modes>::default();
     let line = (prop::option::weighted(0.9, 0..3_i64), 0..3_i64, prop::option::weighted(0.9, 0..4_i64));
-    // Each step brings a new file.
+    // Each step adds a file.
     let files = vec(vec(line, 1..4), 2..4);
     let jobs = [
         bronze("bronze.e", "select k, d, v, source_file, line from raw.lines"),

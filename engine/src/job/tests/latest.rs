@@ -1,8 +1,8 @@
-//! `latest_by` against a model: of each key the greatest of today's rows, whatever came in which order.
+//! `latest_by` against a model: the greatest of the current rows of each key, in whatever order they arrived.
 
 use super::*;
 
-/// k, d, v, file and line number, as text; what is less sorts first.
+/// k, d, v, file and line number (as text); smaller sorts first.
 type Row = (Option<i64>, i64, Option<i64>, u8, usize);
 
 fn rows_of(files: &Step) -> Vec<Row> {
@@ -13,7 +13,7 @@ fn rows_of(files: &Step) -> Vec<Row> {
     files.iter().flat_map(rows).collect()
 }
 
-/// By name: `latest_by`, how two rows compare by it, and whether the query yields what tells lines apart.
+/// Job name, `latest_by`, its comparison of two rows, and whether the query yields columns that distinguish lines.
 type Order = (&'static str, &'static str, fn(&Row, &Row) -> std::cmp::Ordering, bool);
 
 const ORDERS: [Order; 4] = [
@@ -32,7 +32,7 @@ fn value(a: &Row, b: &Row) -> std::cmp::Ordering {
     a.2.cmp(&b.2).then((b.3, b.4).cmp(&(a.3, a.4)))
 }
 
-/// Rows of the table, or the number of keys that tie. Rows with a v above 3 are taken out before.
+/// Rows of the table, or the number of keys with ties. Rows with v above 3 are removed first.
 fn model(rows: &[Row], order: &Order, lines: bool) -> Result<Vec<String>, usize> {
     let good: Vec<&Row> = rows.iter().filter(|row| row.2.unwrap_or(0) < 4).collect();
     let keys: BTreeSet<_> = good.iter().map(|row| row.0).collect();
@@ -72,7 +72,7 @@ fn jobs(source: &str) -> Vec<JobText> {
     jobs
 }
 
-/// Files are corrected by the steps, so that rows go too.
+/// The steps replace files, so rows are removed, too.
 fn compare(source: &str, count: u32) {
     let (incremental, ties) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let jobs = jobs(source);
@@ -92,7 +92,7 @@ fn compare(source: &str, count: u32) {
                         }
                         (Err(error), Err(tied)) => {
                             ties.set(ties.get() + 1);
-                            // An increment first compares its rows with each other.
+                            // An increment first compares its rows among themselves.
                             let exact = if tied == 1 { "1 key has".to_owned() } else { format!("{tied} keys have") };
                             let keys = if source.contains("changed") { "several rows that agree" } else { &exact };
                             assert!(error.message().contains(keys), "{name} of {files:?}: {error}");
@@ -116,7 +116,7 @@ fn the_latest_row_of_a_key_stays() {
     compare("raw", 4);
 }
 
-/// A row that is superseded in the table is no reject: a run of such rows and of bad ones succeeds, as that of all rows does.
+/// A superseded row is not a reject: a run of such rows and bad ones succeeds, as does a run of all rows.
 #[test]
 fn an_earlier_row_is_not_a_rejected_one() {
     let added = jobs("[source.\"bronze.lines\"]\nread = \"changed\"\n");

@@ -1,4 +1,4 @@
-//! Tables that are restored, dropped or renamed between runs: after the next run they hold what today's inputs yield.
+//! Tables that are restored, dropped or renamed between runs: after the next run they match the current inputs.
 
 use pulse_core::ErrorKind;
 
@@ -280,7 +280,7 @@ fn a_renamed_table_goes_on_under_its_new_name() {
         assert!(lake.rename(&from, &to).await.unwrap().quarantine);
         assert_eq!(lake.rename(&from, &to).await.unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!((world.rows(&to, None).await, world.rows_now(&to.quarantine()).await), rows);
-        // As when a process dies after the quarantine has moved.
+        // As if a process died after the quarantine was moved.
         let folder = |name: &TableName| world.folder.path().join("lake").join(name.path());
         std::fs::rename(folder(&to), folder(&from)).unwrap();
         assert!(lake.rename(&from, &to).await.unwrap().quarantine);
@@ -320,7 +320,7 @@ fn runs_optimize_what_has_many_small_files() {
             world.write(&Step::from([(file, vec![(Some(1), day, Some(1))])]));
             world.runs_to_what_inputs_yield().await;
         }
-        // Three files of the whole table, and two of the day with most.
+        // Three files of the whole table, and two of the largest day.
         assert_eq!(files(&world, "bronze.lines", None).await, 1);
         assert_eq!(files(&world, "bronze.days", Some("2024-01-01")).await, 2);
         world.write(&Step::from([(3, vec![(Some(1), 0, Some(1))])]));

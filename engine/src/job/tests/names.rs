@@ -1,10 +1,10 @@
-//! Names of folders and files that mean something to URLs, patterns or partitions.
+//! Names of folders and files with characters that are special in URLs, patterns or partitions.
 
 use std::path::Path;
 
 use super::*;
 
-/// Pieces of a name, and what each stands for in a value taken from a path.
+/// Pieces of a name, and their text in a value taken from a path.
 const PIECES: [(&str, &str); 30] = [
     ("x", "x"),
     ("y z", "y z"),
@@ -40,7 +40,7 @@ const PIECES: [(&str, &str); 30] = [
 
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// A name and what it stands for.
+/// A name and the value it encodes.
 type Name = (String, String);
 
 fn name() -> impl Strategy<Value = Name> {

@@ -1,8 +1,8 @@
-//! `partition_by` says where rows lie, and not which.
+//! `partition_by` decides where rows are stored, not which rows there are.
 
 use super::*;
 
-/// Texts that mean something to paths, URLs, JSON or SQL.
+/// Texts with characters that are special in paths, URLs, JSON or SQL.
 const TEXTS: [&str; 14] = [
     "a",
     "A b",
@@ -106,8 +106,8 @@ fn rows_are_the_same_in_other_partitions() {
     });
 }
 
-/// Text of every row that a model makes of the lines: what a partition column holds is looked at here, and not only that all
-/// tables agree.
+/// The text of every row by a model of the lines: checks the contents of partition columns, and not only that all
+/// tables are equal.
 #[test]
 fn special_texts_are_themselves_and_null_is_null() {
     block_on(async {
@@ -162,7 +162,7 @@ fn another_partitioning_rebuilds_the_table_in_one_commit() {
             let again = edited.run_all().await;
             assert!(matches!(again[&name], Ok(Outcome::Unchanged)));
         }
-        // Every version is read as it was.
+        // Every version is still readable.
         for version in 0..=3 {
             assert_eq!(world.rows(&name, Some(version)).await, rows);
         }

@@ -1,4 +1,4 @@
-//! Queries of a person.
+//! Ad-hoc queries.
 
 use arrow::util::pretty::pretty_format_batches;
 
@@ -56,7 +56,7 @@ async fn tables_sources_of_files_and_tables_of_others_are_read_by_their_names() 
         let error = answer(&world, sql).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{sql}: {error}");
     }
-    // Nothing else is opened.
+    // No other table is opened.
     std::fs::remove_dir_all(world.folder.path().join("raw/t/_delta_log")).unwrap();
     assert_eq!(answer(&world, "select count(*) from bronze.lines").await.unwrap().0, "3");
     let missing = answer(&world, "select 1 from external.t").await.unwrap_err();
@@ -73,7 +73,7 @@ async fn roots_may_be_links() {
     let (raw, real) = (world.folder.path().join("raw"), world.folder.path().join("real"));
     std::fs::rename(&raw, &real).unwrap();
     std::os::unix::fs::symlink(&real, &raw).unwrap();
-    // The table's folder is a link, too.
+    // The table's folder is also a link.
     std::os::unix::fs::symlink(world.folder.path().join("t of others"), real.join("t")).unwrap();
     let mut table = Foreign::new(world.folder.path().join("t of others"), Mapping::None, true);
     table.append(&[[("id".to_owned(), 1), ("v".to_owned(), 4)].into()]);

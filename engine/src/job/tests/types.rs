@@ -7,7 +7,7 @@ use super::super::schema::infer_schemas;
 
 use super::*;
 
-/// A world of its own sources.
+/// A world with these sources.
 pub(super) fn world(sources: &str, jobs: &[JobText]) -> World {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("raw")).unwrap();
@@ -16,7 +16,7 @@ pub(super) fn world(sources: &str, jobs: &[JobText]) -> World {
 }
 
 impl World {
-    /// As [`World::edited`], with its own sources.
+    /// As [`World::edited`], with these sources.
     fn edited_in(&self, sources: &str, jobs: &[JobText]) -> World {
         let folder = self.folder.path();
         let bench = bench(project_of(sources, jobs, folder), folder, "lake");
@@ -114,7 +114,7 @@ async fn rows_are_not_told_apart_by_nested_columns() {
     assert!(message.contains("`legs` is a list, a map or a struct"), "{message}");
 }
 
-/// Numbers that comparisons may treat differently, by their place.
+/// Numbers that comparisons may treat differently, by index.
 const NUMBERS: [&str; 10] = [
     "cast('NaN' as double)",
     "-cast('NaN' as double)",
@@ -131,7 +131,7 @@ const NUMBERS: [&str; 10] = [
 const FLOATS: &str = "[files.n]\nroot = \"$raw\"\ncolumns = [{ name = \"id\", type = \"bigint\" }, { name = \"n\", type = \"bigint\" }]\n\
                       [files.n.feed.all]\npath = \"{part}.csv\"\nformat = { csv = {} }\n";
 
-/// A filter over a table yields what it yields over the same rows in memory, where nothing is skipped.
+/// A filter over a table yields the same as over the same rows in memory, where nothing is skipped.
 #[tokio::test]
 async fn what_is_skipped_by_statistics_has_no_row_of_the_answer() {
     let cases: Vec<String> =
@@ -276,7 +276,7 @@ async fn wall_clocks_stay_through_tables() {
     let write = |file: &str, text: &str| {
         std::fs::write(world.folder.path().join(format!("raw/{file}.csv")), format!("id,wall,at\n{text}")).unwrap();
     };
-    // Berlin's clocks do not show the second one.
+    // The second time does not exist in Berlin.
     write("a", "1,0001-01-01 00:00:00,2024-01-01 00:00:00\n2,2024-03-31 02:30:00.123456,2024-03-31 02:30:00\n3,,\n");
     write("b", "4,9999-12-31 23:59:59.999999,2024-01-01 00:00:00\n5,2024-03-31 02:00:00,2024-01-01 00:00:00\n6,no,\n");
     for (table, outcome) in world.run_all().await {
@@ -323,7 +323,7 @@ async fn wall_clocks_stay_through_tables() {
     let plain = logged(&world, "gold/later", "protocol");
     assert_eq!(plain, [serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2})]);
 
-    // A column that comes later brings the feature, and keeps what the table's version stood for.
+    // A later column adds the feature, and keeps the features that the table's version implied.
     let mut edited = world.edited_in(WALLS, &jobs("select id, wall from bronze.w"));
     for (table, outcome) in edited.run_all().await {
         assert!(outcome.is_ok(), "{table}: {outcome:?}");

@@ -1,4 +1,4 @@
-//! Fields that no column is read from, from files through runs.
+//! Unknown fields, from files through runs.
 
 use super::types::world;
 use super::*;
@@ -49,12 +49,12 @@ async fn ignored_and_missing_fields_are_noted_once_a_run() {
         "feed `lines`: no record of `a.jsonl` has the field `price` of the column `px`, which is null there",
     ];
     assert_eq!(report.notes, expected);
-    // Notes are no rows.
+    // Notes are not counted as rows.
     assert_eq!((report.counts.rows_in, report.counts.rows_out, report.counts.rows_quarantined), (4, 3, 1));
     assert_eq!(report.rejected.len(), 1);
     let rows = ["1 - a.jsonl 1", "2 - a.jsonl 2", "3 2.5 b.jsonl 1"];
     assert_eq!(world.rows(&"bronze.ticks".parse().unwrap(), None).await, rows);
-    // Found again by a driver that takes up the run.
+    // Found again by a driver that resumes the run.
     let found =
         committed(&world.bench, world.bench.project.job(&"bronze.ticks".parse().unwrap()).unwrap(), "run-1", now());
     assert_eq!(found.await.unwrap().unwrap().notes, expected);
@@ -72,7 +72,7 @@ async fn unknown_fields_are_a_column_or_reject_their_record() {
         ["1 - {\"x\":1,\"y\":{}} a.jsonl 1", "2 - - a.jsonl 2", "3 2.5 {\"x\":\"t\"} b.jsonl 1", "4 0.5 - b.jsonl 2"];
     assert_eq!(world.rows(&"bronze.ticks".parse().unwrap(), None).await, rows);
 
-    // Alone of all names that begin with `_` it is a column of the table.
+    // The only name beginning with `_` that is a column of the table.
     let mut world = files("rescue", "select * from raw.ticks", &FILES);
     assert_eq!(reported(&mut world).await.notes.len(), 1);
     let rows = world.rows(&"bronze.ticks".parse().unwrap(), None).await;

@@ -1,4 +1,4 @@
-//! Expectations of the whole table: they judge it as it would be committed, against what the run has pinned.
+//! Expectations on the whole table: they check it as it would be committed, against the pinned versions.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn bronze() -> JobText {
     ("bronze.lines", BRONZE.to_owned(), "select k, d, v, source_file, line from raw.lines")
 }
 
-/// Files of lines with a date each, which is that of [`now`], older, or null.
+/// Files of lines with one date each: that of [`now`], an older one, or null.
 type Dates = BTreeMap<u8, Vec<u8>>;
 
 fn write(world: &World, files: &Dates) {
@@ -56,7 +56,7 @@ fn a_table_is_fresh_by_all_of_its_rows() {
     check_until(cases(12), || steps.clone(), property, || seen.borrow().len() == 8);
 }
 
-/// Between the pins of a run and its checks the other table gets a version that would answer otherwise.
+/// Between pinning and checks, the other table gets a version that would give another result.
 #[test]
 fn references_are_looked_for_in_the_pinned_version() {
     let known =
@@ -89,7 +89,7 @@ fn references_are_looked_for_in_the_pinned_version() {
                 }
                 Ok(())
             };
-            // On a thread of the runtime, which may block.
+            // On a runtime thread that may block.
             let referred = RunOptions { entering: &overtake, ..options("referring") };
             let report = tokio::task::block_in_place(|| {
                 tokio::runtime::Handle::current().block_on(run(&world.bench, &referring, referred))

@@ -67,6 +67,8 @@ impl Values {
                     Cell::Text(Cow::Borrowed(text))
                 }
             }
+            // Its nulls have no bits.
+            DataType::Null => Cell::Null,
             DataType::Boolean => Cell::Boolean(self.array.as_boolean().value(row)),
             DataType::Int64 => Cell::Int(self.array.as_primitive::<Int64Type>().value(row)),
             DataType::UInt64 => {

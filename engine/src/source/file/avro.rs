@@ -284,6 +284,7 @@ impl AvroRows {
                 Ok(None)
             };
         };
+        self.rows.set_legacy(header.legacy.clone());
         let empty = header.decode(&[], 0)?;
         self.rows.meet(self.flat.of(&empty)?.schema_ref(), &self.flat.entered())?;
         Ok(Some((header, length)))

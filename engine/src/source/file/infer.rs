@@ -2,6 +2,7 @@
 
 mod aligned;
 mod json;
+mod magic;
 mod partitions;
 mod render;
 mod sniff;
@@ -17,6 +18,7 @@ use pulse_core::{Error, Result};
 
 use self::text::{Guess, Marks, guess};
 use super::compression::Compression;
+use super::damage::caught;
 use super::encoding::Transcoder;
 use super::layout::{FEED, LINE, SOURCE_FILE};
 
@@ -38,6 +40,8 @@ pub struct Proposal {
     unread: Vec<String>,
     /// Names of columns that folders say.
     partitions: Vec<String>,
+    /// Lines that are no records: the number of each, from 1, and why.
+    broken: Vec<(usize, String)>,
 }
 
 /// A column with what speaks for it.
@@ -51,6 +55,11 @@ struct Proposed {
 }
 
 impl Proposal {
+    /// Lines of the sample that are no records: the number of each, from 1, and why.
+    pub fn broken(&self) -> &[(usize, String)] {
+        &self.broken
+    }
+
     /// A name for a source of a file of this name.
     pub fn source_name(&self, file: &str) -> String {
         column_name(file.split('.').next().unwrap_or_default(), &mut BTreeMap::new())
@@ -70,14 +79,21 @@ pub fn infer(path: &str, bytes: &[u8], is_whole: bool) -> Result<Proposal> {
                 "a Parquet file is read from its end, and this one is too large to be looked at".to_owned(),
             ));
         }
-        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes));
-        return Ok(of_schema(reader.map_err(|error| unknown(error.to_string()))?.schema()));
+        let reader = caught(|| ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes)));
+        let reader = reader.map_err(unknown)?.map_err(|error| unknown(error.to_string()))?;
+        return Ok(of_schema(reader.schema()));
+    }
+    if let Some(why) = magic::other_format(path, bytes) {
+        return Err(unknown(why));
     }
     let (bytes, is_whole) = decompressed(path, bytes, is_whole).map_err(unknown)?;
     let (text, encoding) =
         decoded(&bytes, is_whole).ok_or_else(|| unknown("it is neither text nor Parquet".to_owned()))?;
     if text.trim().is_empty() {
         return Err(unknown("it is empty".to_owned()));
+    }
+    if let Some(why) = magic::other_text(&text) {
+        return Err(unknown(why));
     }
     if text.contains('\r') && !text.contains('\n') {
         let why =
@@ -152,7 +168,10 @@ fn of_csv(text: &str, encoding: Encoding) -> Result<Proposal, String> {
             column.push(value.to_owned());
         }
     }
-    let (guesses, marks) = guesses(&names, &values);
+    let (mut guesses, marks) = guesses(&names, &values);
+    if csv.delimiter == ";" {
+        text::name_unclear_marks(&mut guesses, &values, marks);
+    }
     Ok(proposal(Format::Csv(Box::new(csv)), names.into_iter().zip(guesses), marks))
 }
 
@@ -178,12 +197,12 @@ fn guesses(names: &[String], values: &[Vec<String>]) -> (Vec<Guess>, Marks) {
 }
 
 fn of_json(text: &str, is_whole: bool) -> Result<Proposal, String> {
-    let json::Records { format, fields } = json::records(text, is_whole)?;
+    let json::Records { format, fields, broken } = json::records(text, is_whole)?;
     let guesses = fields.into_iter().map(|(name, values)| {
         let guess = json::guess_field(&name, values.get(..RECORDS).unwrap_or(&values));
         (name, guess)
     });
-    Ok(proposal(format, guesses, Marks::ALL[0]))
+    Ok(Proposal { broken, ..proposal(format, guesses, Marks::ALL[0]) })
 }
 
 fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, marks: Marks) -> Proposal {
@@ -206,7 +225,7 @@ fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, mark
         let Guess { data_type, pattern, evidence, .. } = guess;
         columns.push(Proposed { name: column, field, data_type, pattern, evidence });
     }
-    Proposal { format, columns, marks, nulls, unread, partitions: Vec::new() }
+    Proposal { format, columns, marks, nulls, unread, partitions: Vec::new(), broken: Vec::new() }
 }
 
 fn of_schema(schema: &Schema) -> Proposal {

@@ -1,6 +1,6 @@
 //! Which files a source has now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -13,6 +13,7 @@ use super::fingerprint::Fingerprint;
 use super::pattern::Pattern;
 use super::table_folder::TableFolders;
 use crate::error::from_store;
+use crate::store::{LEFT_LINK, UNSHOWN};
 
 /// One file of a feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,13 +26,16 @@ pub struct SourceFile {
     pub fingerprint: Fingerprint,
     /// Values of the path's placeholders, without nulls.
     pub captures: BTreeMap<String, String>,
+    /// Why the file is not read; one rejected row stands for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// Files of a source, in the order of feed and path, and what a person should know of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     pub files: Vec<SourceFile>,
-    /// Feeds without files.
+    /// Feeds without files, and folders that are links.
     pub warnings: Vec<String>,
 }
 
@@ -46,6 +50,7 @@ pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> 
         feeds.push((name.as_str(), Pattern::of(feed)?));
     }
     let mut files = Vec::new();
+    let mut linked = Vec::new();
     let mut tables = TableFolders::of(source);
     for folder in folders(&feeds) {
         let prefix = below(root, &folder)?;
@@ -55,6 +60,10 @@ pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> 
             .await
             .map_err(|error| from_store(&format!("list `{folder}` below `{}`", source.root), &error))?;
         for meta in found {
+            if meta.e_tag.as_deref() == Some(LEFT_LINK) && leads_to_folder(&meta) {
+                linked.push(meta.location);
+                continue;
+            }
             files.extend(source_file(&meta, root, &feeds)?);
             tables.iter_mut().for_each(|tables| tables.note(&meta));
         }
@@ -65,14 +74,23 @@ pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> 
     if let Some(tables) = tables {
         tables.refuse(source, root, &files)?;
     }
+    tell_apart(&mut files);
     files.sort_by(|a, b| (&a.feed, &a.path).cmp(&(&b.feed, &b.path)));
-    let warnings = feeds
+    let mut warnings: Vec<String> = feeds
         .iter()
         .filter(|(name, _)| !files.iter().any(|file| file.feed == *name))
         .map(|(name, pattern)| {
             format!("feed `{name}` has no files: nothing below `{}` matches `{pattern}`", source.root)
         })
         .collect();
+    warnings.extend(linked.iter().min().map(|first| {
+        format!(
+            "folders below `{}` are symbolic links and not looked into ({}, `/{first}` the first): set `follow_links = true` of the \
+             source if they may be",
+            source.root,
+            linked.len()
+        )
+    }));
     Ok(Listing { files, warnings })
 }
 
@@ -101,7 +119,33 @@ fn source_file(meta: &ObjectMeta, root: &Path, feeds: &[(&str, Pattern)]) -> Res
         )));
     }
     let (feed, path) = (feed.to_owned(), path.to_owned());
-    Ok(Some(SourceFile { feed, path, size: meta.size, fingerprint: Fingerprint::of(meta), captures }))
+    let fault = match meta.e_tag.as_deref() {
+        Some(LEFT_LINK) => Some("the file is a symbolic link, which `follow_links` of the source does not allow"),
+        Some(UNSHOWN) => Some("the file's name has characters that cannot be shown, and is escaped here: rename it"),
+        _ => None,
+    };
+    let fingerprint = match fault {
+        Some(_) => Fingerprint::of(&ObjectMeta { version: None, ..meta.clone() }),
+        None => Fingerprint::of(meta),
+    };
+    let fault = fault.map(|fault| format!("{fault}; the file is not read"));
+    Ok(Some(SourceFile { feed, path, size: meta.size, fingerprint, captures, fault }))
+}
+
+/// Of a link on this machine.
+fn leads_to_folder(link: &ObjectMeta) -> bool {
+    std::fs::metadata(std::path::Path::new("/").join(link.location.as_ref())).is_ok_and(|facts| facts.is_dir())
+}
+
+/// An escaped name may be that of another file. Two files of one path would be one file to a bookmark.
+fn tell_apart(files: &mut [SourceFile]) {
+    let mut taken: HashSet<(String, String)> =
+        files.iter().filter(|file| file.fault.is_none()).map(|file| (file.feed.clone(), file.path.clone())).collect();
+    for file in files.iter_mut().filter(|file| file.fault.is_some()) {
+        while !taken.insert((file.feed.clone(), file.path.clone())) {
+            file.path.push('\\');
+        }
+    }
 }
 
 /// The folders to search, none within another.

@@ -9,6 +9,7 @@ use pulse_core::{Error, Result};
 use super::absent::{Names, absent, places, unread};
 use super::arrow_values::Values;
 use super::cell::Cell;
+use super::legacy_calendar::Legacy;
 use super::repeated::Occurrences;
 use super::rows::Rows;
 use super::unknown::{Policy, RescuedColumns};
@@ -20,11 +21,24 @@ pub(super) struct ParquetRows {
     row: i64,
     /// Columns of the file that no declared column is read from and that are kept.
     rescued: Vec<String>,
+    /// Rows of the file, if it says so.
+    total: Option<u64>,
+    legacy: Legacy,
 }
 
 impl ParquetRows {
     pub(super) fn new(rows: Rows) -> Self {
-        Self { rows, row: 1, rescued: Vec::new() }
+        Self { rows, row: 1, rescued: Vec::new(), total: None, legacy: Legacy::default() }
+    }
+
+    /// Takes how many rows the file says that it has.
+    pub(super) fn expect(&mut self, rows: Option<u64>) {
+        self.total = rows;
+    }
+
+    /// Takes which values of the file are in the legacy calendar.
+    pub(super) fn set_legacy(&mut self, legacy: Legacy) {
+        self.legacy = legacy;
     }
 
     /// Where the declared columns are in the file; `None` for one that the file does not have.
@@ -109,7 +123,15 @@ impl ParquetRows {
     /// # Errors
     /// `Internal` when the rows cannot be put together.
     pub(super) fn break_off(&mut self, reason: &str) -> Result<Option<RecordBatch>> {
-        self.rows.reject(self.row, reason, b"");
+        let read = u64::try_from(self.row - 1).unwrap_or_default();
+        match self.total.map(|total| total.saturating_sub(read)) {
+            None | Some(0) => self.rows.reject(self.row, reason, b""),
+            Some(1) => self.rows.reject(self.row, format!("{reason}; 1 row of the file is not read"), b""),
+            Some(unread) => {
+                self.rows.reject(self.row, format!("{reason}; {unread} rows of the file are not read"), b"");
+                self.rows.leave_unread(unread - 1);
+            }
+        }
         self.rows.take()
     }
 
@@ -128,6 +150,9 @@ impl ParquetRows {
     }
 
     fn push_row(&mut self, batch: &RecordBatch, columns: &[Option<Values>], row: usize) {
+        if let Some(reason) = self.legacy.fault(batch, row) {
+            return self.rows.reject(self.row, reason, json_of(&batch.slice(row, 1)).as_bytes());
+        }
         for (at, values) in columns.iter().enumerate() {
             let cell = values.as_ref().map_or(Cell::Null, |values| values.cell(row));
             if let Some(Err(fault)) = self.rows.columns.get_mut(at).map(|column| column.push_cell(&cell)) {

@@ -1,5 +1,6 @@
 //! Parquet files of an object store as streams of batches.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use datafusion::parquet::arrow::arrow_reader::{
 use datafusion::parquet::arrow::async_reader::{
     AsyncFileReader, ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder,
 };
+use datafusion::parquet::basic::Type;
 use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
 use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use futures::future::BoxFuture;
@@ -23,8 +25,11 @@ use pulse_core::{Error, Result};
 
 use super::chunks::{Batches, Chunks, ReadMetrics, into_datafusion, unreadable};
 use super::compression::Compression;
+use super::damage::{caught, caught_while};
 use super::int96::{Int96, exact};
+use super::legacy_calendar::Legacy;
 use super::parquet::ParquetRows;
+use super::parquet_pieces::{Piece, pieces, rows_at_once, with_views};
 use super::read::Again;
 use super::repeated::Occurrences;
 use super::rows::Rows;
@@ -49,7 +54,7 @@ pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics,
     let location = object.location.clone();
     metrics.bytes_scanned.add(usize::try_from(object.size).unwrap_or(usize::MAX));
     let mut rows = ParquetRows::new(rows);
-    match open_stream(object, &mut rows).await {
+    match opened(object, &mut rows).await {
         Ok(batches) => {
             let file = ParquetFile { batches: Some(batches), rows, metrics, location, again };
             let batches = stream::try_unfold(file, |mut file| async move {
@@ -73,9 +78,9 @@ pub(super) async fn open(object: ObjectReader, rows: Rows, metrics: ReadMetrics,
 pub(super) async fn survey(object: ObjectReader, rows: Rows) -> Result<Occurrences> {
     let location = object.location.clone();
     let mut rows = ParquetRows::new(rows);
-    match open_stream(object, &mut rows).await {
+    match opened(object, &mut rows).await {
         Ok(mut batches) => loop {
-            match batches.push_next(&mut rows).await {
+            match pushed(&mut batches, &mut rows).await {
                 Ok(true) => rows.take()?,
                 Ok(false) => break,
                 Err(Unpushed::Failed(error)) => return Err(error),
@@ -138,8 +143,47 @@ fn too_large(content: &[u8], limit: usize) -> Option<String> {
     (content.len() > limit).then(|| format!("the file is larger than {limit} bytes: raise `max_object_mib`"))
 }
 
+/// [`open_stream`]; a panic is a fault of the file.
+async fn opened(object: ObjectReader, rows: &mut ParquetRows) -> Result<Stream, Unread> {
+    caught_while(open_stream(object, rows))
+        .await
+        .unwrap_or_else(|reason| Err(Unread::Content(unreadable_because(&reason))))
+}
+
+/// [`open_whole`]; a panic is a fault of the file.
+fn opened_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Whole, Unread> {
+    caught(|| open_whole(content, rows)).unwrap_or_else(|reason| Err(Unread::Content(unreadable_because(&reason))))
+}
+
+/// [`Stream::push_next`]; a panic is a fault of the file.
+async fn pushed(batches: &mut Stream, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
+    caught_while(batches.push_next(rows)).await.unwrap_or_else(|reason| Err(ParquetError::General(reason).into()))
+}
+
+/// [`Whole::push_next`]; a panic is a fault of the file.
+fn pushed_whole(reader: &mut Whole, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
+    caught(|| reader.push_next(rows)).unwrap_or_else(|reason| Err(ParquetError::General(reason).into()))
+}
+
+/// Takes what the file's footer says of its rows.
+fn say(metadata: &ArrowReaderMetadata, rows: &mut ParquetRows) {
+    let groups = metadata.metadata().row_groups().iter();
+    let mut counts = groups.map(|group| u64::try_from(group.num_rows()).ok());
+    rows.expect(counts.try_fold(0_u64, |sum, rows| sum.checked_add(rows?)));
+    let entries = metadata.metadata().file_metadata().key_value_metadata();
+    let value = |key: &str| {
+        let entry = entries.into_iter().flatten().find(|entry| entry.key == key)?;
+        Some(entry.value.as_deref().unwrap_or_default())
+    };
+    let leaves = metadata.parquet_schema().columns().iter().filter(|leaf| leaf.physical_type() == Type::INT96);
+    let roots = leaves.filter_map(|leaf| leaf.path().parts().first().cloned());
+    rows.set_legacy(Legacy::of("parquet", value).with_int96(roots));
+}
+
 async fn open_stream(mut object: ObjectReader, rows: &mut ParquetRows) -> Result<Stream, Unread> {
     let metadata = ArrowReaderMetadata::load_async(&mut object, ArrowReaderOptions::default()).await?;
+    say(&metadata, rows);
+    let metadata = with_views(metadata);
     rows.meet(metadata.schema(), &[]).map_err(Unread::Content)?;
     let rows = &*rows;
     let open = |object: ObjectReader, metadata: ArrowReaderMetadata, wanted: &dyn Fn(usize) -> bool| {
@@ -147,16 +191,19 @@ async fn open_stream(mut object: ObjectReader, rows: &mut ParquetRows) -> Result
         Ok::<_, Unread>(declared(builder, rows, wanted)?.build()?)
     };
     Ok(match Int96::of(&metadata)? {
-        None => Stream { batches: open(object, metadata, &|_| true)?, nanos: None },
+        None => Stream { batches: open(object, metadata, &|_| true)?, nanos: None, pieces: VecDeque::new() },
         Some(Int96 { as_micros, as_nanos, roots }) => Stream {
             batches: open(object.clone(), as_micros, &|_| true)?,
             nanos: Some(open(object, as_nanos, &|at| roots.contains(&at))?),
+            pieces: VecDeque::new(),
         },
     })
 }
 
 fn open_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Whole, Unread> {
     let metadata = ArrowReaderMetadata::load(&content, ArrowReaderOptions::default())?;
+    say(&metadata, rows);
+    let metadata = with_views(metadata);
     rows.meet(metadata.schema(), &[]).map_err(Unread::Content)?;
     let rows = &*rows;
     let open = |metadata: ArrowReaderMetadata, wanted: &dyn Fn(usize) -> bool| {
@@ -164,9 +211,10 @@ fn open_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Whole, Unread> {
         Ok::<_, Unread>(declared(builder, rows, wanted)?.build()?)
     };
     Ok(match Int96::of(&metadata)? {
-        None => Whole { batches: open(metadata, &|_| true)?, nanos: None },
+        None => Whole { batches: open(metadata, &|_| true)?, nanos: None, pieces: VecDeque::new() },
         Some(Int96 { as_micros, as_nanos, roots }) => {
-            Whole { batches: open(as_micros, &|_| true)?, nanos: Some(open(as_nanos, &|at| roots.contains(&at))?) }
+            let nanos = Some(open(as_nanos, &|at| roots.contains(&at))?);
+            Whole { batches: open(as_micros, &|_| true)?, nanos, pieces: VecDeque::new() }
         }
     })
 }
@@ -180,24 +228,30 @@ fn declared<T>(
     let places = rows.read_places(builder.schema()).map_err(Unread::Content)?;
     let places = places.into_iter().filter(|at| wanted(*at));
     let mask = ProjectionMask::roots(builder.parquet_schema(), places);
-    Ok(builder.with_batch_size(rows.rows().options().batch_rows).with_projection(mask))
+    let at_once = rows_at_once(builder.metadata(), rows.rows().options().batch_rows);
+    Ok(builder.with_batch_size(at_once).with_projection(mask))
 }
 
 /// Batches of a file, with the other reading of its INT96 stamps.
 struct Stream {
     batches: ParquetRecordBatchStream<ObjectReader>,
     nanos: Option<ParquetRecordBatchStream<ObjectReader>>,
+    /// Of the batch that was read last.
+    pieces: VecDeque<Piece>,
 }
 
 impl Stream {
-    /// Pushes the next batch into `rows`; false at the file's end.
+    /// Pushes the next rows into `rows`; false at the file's end.
     async fn push_next(&mut self, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
-        let Some(batch) = self.batches.next().await.transpose()? else { return Ok(false) };
-        let nanos = match &mut self.nanos {
-            Some(nanos) => nanos.next().await.transpose()?,
-            None => None,
-        };
-        push(rows, batch, nanos)?;
+        if self.pieces.is_empty() {
+            let Some(batch) = self.batches.next().await.transpose()? else { return Ok(false) };
+            let nanos = match &mut self.nanos {
+                Some(nanos) => nanos.next().await.transpose()?,
+                None => None,
+            };
+            self.pieces = cut(rows, batch, nanos)?;
+        }
+        push(rows, &mut self.pieces)?;
         Ok(true)
     }
 }
@@ -206,15 +260,19 @@ impl Stream {
 struct Whole {
     batches: ParquetRecordBatchReader,
     nanos: Option<ParquetRecordBatchReader>,
+    pieces: VecDeque<Piece>,
 }
 
 impl Whole {
     /// As [`Stream::push_next`].
     fn push_next(&mut self, rows: &mut ParquetRows) -> Result<bool, Unpushed> {
         let of_arrow = |error| Unpushed::Content(ParquetError::from(error));
-        let Some(batch) = self.batches.next().transpose().map_err(of_arrow)? else { return Ok(false) };
-        let nanos = self.nanos.as_mut().and_then(Iterator::next).transpose().map_err(of_arrow)?;
-        push(rows, batch, nanos)?;
+        if self.pieces.is_empty() {
+            let Some(batch) = self.batches.next().transpose().map_err(of_arrow)? else { return Ok(false) };
+            let nanos = self.nanos.as_mut().and_then(Iterator::next).transpose().map_err(of_arrow)?;
+            self.pieces = cut(rows, batch, nanos)?;
+        }
+        push(rows, &mut self.pieces)?;
         Ok(true)
     }
 }
@@ -231,24 +289,40 @@ impl From<ParquetError> for Unpushed {
     }
 }
 
-fn push(rows: &mut ParquetRows, batch: RecordBatch, nanos: Option<RecordBatch>) -> Result<(), Unpushed> {
-    let pushed = match nanos {
-        None => rows.push(&batch),
-        Some(nanos) => exact(batch, &nanos).and_then(|batches| batches.iter().try_for_each(|batch| rows.push(batch))),
-    };
-    pushed.map_err(Unpushed::Failed)
+fn cut(rows: &ParquetRows, batch: RecordBatch, nanos: Option<RecordBatch>) -> Result<VecDeque<Piece>, Unpushed> {
+    let most = rows.rows().options().max_line_bytes;
+    match nanos {
+        None => Ok(pieces(batch, most)),
+        Some(nanos) => {
+            let batches = exact(batch, &nanos).map_err(Unpushed::Failed)?;
+            Ok(batches.into_iter().flat_map(|batch| pieces(batch, most)).collect())
+        }
+    }
+}
+
+/// The first of the pieces.
+fn push(rows: &mut ParquetRows, pieces: &mut VecDeque<Piece>) -> Result<(), Unpushed> {
+    let Some(piece) = pieces.pop_front() else { return Ok(()) };
+    let most = rows.rows().options().max_line_bytes;
+    if piece.rows.num_rows() == 1 && piece.bytes > u64::try_from(most).unwrap_or(u64::MAX) {
+        let reason =
+            format!("the row has texts of {} bytes, and {most} are allowed: raise `max_line_bytes`", piece.bytes);
+        rows.skip(1, &reason, b"");
+        return Ok(());
+    }
+    rows.push(&piece.rows).map_err(Unpushed::Failed)
 }
 
 pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows) -> Result<Vec<RecordBatch>> {
     let mut surveyed = Some(surveyed);
     let mut batches = Vec::new();
-    let mut reader = match open_whole(content.clone(), rows) {
+    let mut reader = match opened_whole(content.clone(), rows) {
         Ok(reader) => reader,
         Err(Unread::Content(reason)) => return Ok(rows.break_off(&reason)?.into_iter().collect()),
         Err(Unread::Store(error)) => return Ok(rows.break_off(&unreadable_content(&error))?.into_iter().collect()),
     };
     loop {
-        match reader.push_next(rows) {
+        match pushed_whole(&mut reader, rows) {
             Ok(true) => {}
             Ok(false) => {
                 batches.extend(rows.end()?);
@@ -272,9 +346,9 @@ pub(super) fn read_whole(content: Bytes, rows: &mut ParquetRows, surveyed: Rows)
 
 fn survey_whole(content: Bytes, rows: Rows) -> Result<Occurrences> {
     let mut rows = ParquetRows::new(rows);
-    if let Ok(mut reader) = open_whole(content, &mut rows) {
+    if let Ok(mut reader) = opened_whole(content, &mut rows) {
         loop {
-            match reader.push_next(&mut rows) {
+            match pushed_whole(&mut reader, &mut rows) {
                 Ok(true) => rows.take()?,
                 Ok(false) | Err(Unpushed::Content(_)) => break,
                 Err(Unpushed::Failed(error)) => return Err(error),
@@ -297,7 +371,7 @@ impl ParquetFile {
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
         while let Some(batches) = &mut self.batches {
             let before = self.rows.rows().rejected();
-            let batch = match batches.push_next(&mut self.rows).await {
+            let batch = match pushed(batches, &mut self.rows).await {
                 Ok(false) => {
                     self.batches = None;
                     return self.rows.end();
@@ -327,7 +401,11 @@ impl ParquetFile {
 }
 
 fn unreadable_content(error: &dyn std::error::Error) -> String {
-    format!("not readable as Parquet: {error}")
+    unreadable_because(&error.to_string())
+}
+
+fn unreadable_because(reason: &str) -> String {
+    format!("not readable as Parquet: {reason}")
 }
 
 /// Whether the store failed, rather than the file's content.

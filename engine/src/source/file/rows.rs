@@ -57,6 +57,7 @@ pub(super) struct Rows {
     pub(super) columns: Vec<ColumnBuilder>,
     /// What its path says of the declared columns.
     partitions: Partitions,
+    fault: Option<String>,
     origin: Vec<Option<String>>,
     projection: Vec<usize>,
     schema: SchemaRef,
@@ -147,6 +148,7 @@ impl Rows {
         Ok(Self {
             columns,
             partitions,
+            fault: file.fault.clone(),
             origin,
             projection: projection.iter().map(|wanted| wanted.column).collect(),
             schema: Arc::new(Schema::new(fields)),
@@ -178,9 +180,9 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Why the file cannot be read for what its path says; all of it is rejected then.
+    /// Why the file cannot be read for what it is or its path says; all of it is rejected then.
     pub(super) fn misplaced(&self) -> Option<&str> {
-        self.partitions.fault()
+        self.fault.as_deref().or_else(|| self.partitions.fault())
     }
 
     /// What the order of all rows says. `None` unless made by [`Rows::surveyed`].
@@ -228,6 +230,12 @@ impl Rows {
             self.reject(line, note, b"");
             self.rejected -= 1;
         }
+    }
+
+    /// Counts rows that the rejected one before stands for, and ends the file.
+    pub(super) fn leave_unread(&mut self, rows: u64) {
+        self.fields.leave_unread(rows);
+        self.end();
     }
 
     pub(super) fn options(&self) -> &ReadOptions {

@@ -1,10 +1,12 @@
 mod absent;
 mod avro;
+mod bombs;
 mod corpus;
 mod csv_options;
 mod csv_round_trip;
 mod csv_rules;
 mod damaged;
+mod damaged_parquet;
 pub(super) mod files;
 mod fixed_rules;
 mod fuzz;

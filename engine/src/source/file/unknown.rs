@@ -83,9 +83,17 @@ impl FileFields {
         }
     }
 
+    /// Of the file nothing is noted but rows that are not read.
+    pub(super) fn leave_unread(&mut self, rows: u64) {
+        if let Some(note) = &mut self.note {
+            (note.ignored, note.absent, note.unread) = (Vec::new(), Vec::new(), rows);
+        }
+    }
+
     /// What the file's note says, as a reason that no row has.
     pub(super) fn take_note(&mut self) -> Option<String> {
-        let note = self.note.take().filter(|note| !note.ignored.is_empty() || !note.absent.is_empty())?;
+        let is_empty = |note: &FileNote| note.ignored.is_empty() && note.absent.is_empty() && note.unread == 0;
+        let note = self.note.take().filter(|note| !is_empty(note))?;
         serde_json::to_string(&note).ok().map(|json| format!("{NOTE}{json}"))
     }
 

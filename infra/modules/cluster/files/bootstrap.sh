@@ -75,6 +75,7 @@ PULSE_SCHEDULER_HOST=$host
 PULSE_CLUSTER_CERTIFICATES=/etc/pulse/certs
 PULSE_WORK_DIR=/mnt/pulse/work
 PULSE_SPILL_DIR=/mnt/pulse/spill
+PULSE_BUSY_FILE=/mnt/pulse/busy
 PULSE_NODE_ROLE=$role
 PULSE_NODE_KIND=$(field "$info/extraInstanceData.json" instanceRole | tr '[:upper:]' '[:lower:]')
 PULSE_CLUSTER_ID=$cluster

@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import shutil
+import ssl
 import stat
 import subprocess
 import sys
@@ -26,7 +27,7 @@ case "$*" in
         printf -- '-----BEGIN CERTIFICATE-----\nCA\n-----END CERTIFICATE-----\n' | tee "$3/authority.pem" >"$3/authority.signs.pem"
         printf -- '-----BEGIN PRIVATE KEY-----\nKEY\n-----END PRIVATE KEY-----\n' >"$3/authority.key" ;;
     "certs issue "*) cat "$3/authority.signs.pem" "$3/authority.key" >"$3/$4.pem" ;;
-    *"runs list"*) cat "$PULSE_ROOT/runs.json" 2>/dev/null || exit 1 ;;
+    *"runs list --open") echo "pulse $*" >>"$PULSE_ROOT/calls"; cat "$PULSE_ROOT/runs.json" 2>/dev/null || exit 1 ;;
     *) echo "pulse $*" ;;
 esac
 """
@@ -37,6 +38,8 @@ case "$1 $2" in
     "ssm get-parameter") cat "$PULSE_ROOT/ssm$4"; exit ;;
     "ssm put-parameter") mkdir -p "$(dirname "$PULSE_ROOT/ssm$4")"; cp "${8#file://}" "$PULSE_ROOT/ssm$4"; exit ;;
 esac
+for a; do case "$a" in file://*) cp "${a#file://}" "$PULSE_ROOT/events.$(echo "${a#file://}" | tr / _)" ;; esac; done
+[ "$1 $2" = "logs put-log-events" ] && echo "${FAKE_AWS_ANSWER:-}"
 [ "$1 $2" = "s3 cp" ] || exit "${FAKE_AWS_CODE:-0}"
 shift 2
 while :; do case "$1" in --recursive | --only-show-errors) shift ;; *) break ;; esac; done
@@ -52,7 +55,7 @@ STAND_INS = {
     "useradd": '#!/bin/sh\necho "useradd $*" >>"$PULSE_ROOT/calls"\n',
     "chown": "#!/bin/sh\n",
     "systemctl": '#!/bin/sh\necho "systemctl $*" >>"$PULSE_ROOT/calls"\n',
-    "journalctl": "#!/bin/sh\n"
+    "journalctl": '#!/bin/sh\necho "$*" >"$PULSE_ROOT/journalctl"\n'
     'cat "$PULSE_ROOT/journal" 2>/dev/null\nfor a; do case "$a" in --cursor-file=*) echo next >"${a#*=}" ;; esac; done\n',
 }
 
@@ -76,6 +79,7 @@ class Node(unittest.TestCase):
             "PULSE_LOG_GROUP": "/pulse/dev",
             "PULSE_LOG_URL": "s3://logs/emr",
             "PULSE_CLUSTER_ID": "j-1",
+            "PULSE_BUSY_FILE": str(self.root / "mnt/pulse/busy"),
             "PULSE_API_PORT": "1",  # nobody listens there
         }
         for name, script in STAND_INS.items():
@@ -186,6 +190,7 @@ class Bootstrap(Node):
             self.read("etc/pulse/pulse.env"),
         )
         self.assertIn("PULSE_NODE_KIND=task\n", self.read("etc/pulse/pulse.env"))
+        self.assertIn("PULSE_BUSY_FILE=/mnt/pulse/busy\n", self.read("etc/pulse/pulse.env"))
         unit = self.read("etc/systemd/system/pulse-executor.service")
         self.assertIn("ExecStart=/opt/pulse/bin/pulse -v serve executor\n", unit)
         self.assertIn("User=pulse\n", unit)
@@ -257,7 +262,8 @@ class Agent(Node):
             text=True,
             timeout=30,
         )
-        return done.returncode, done.stdout + done.stderr
+        self.said = done.stdout + done.stderr
+        return done.returncode, self.said
 
     def runs(self, *states, age=60, ended=None):
         now = time.time()
@@ -278,46 +284,94 @@ class Agent(Node):
         return self.activity.stat().st_mtime > self.long_ago + 1000
 
     def figures(self):
-        call = next(call for call in self.calls() if "put-metric-data" in call)
-        return {figure["MetricName"]: figure["Value"] for figure in json.loads(call.split("--metric-data ")[1])}
+        """Of the last line that is one of figures, as CloudWatch reads it."""
+        line = next(line for line in reversed(self.said.splitlines()) if line.startswith('{"_aws"'))
+        found = json.loads(line)
+        [described] = found["_aws"]["CloudWatchMetrics"]
+        self.assertEqual((described["Namespace"], described["Dimensions"]), ("pulse-dev", [[]]))
+        self.assertAlmostEqual(found["_aws"]["Timestamp"] / 1000, time.time(), delta=60)
+        return {metric["Name"]: found[metric["Name"]] for metric in described["Metrics"]}
 
-    def test_open_runs_keep_the_cluster_alive(self):
-        for state in ("queued", "planning", "running", "committing"):
-            with self.subTest(state):
+    def works(self, ago):
+        """As the scheduler's own file says."""
+        self.write("mnt/pulse/busy", "")
+        os.utime(self.root / "mnt/pulse/busy", (time.time() - ago, time.time() - ago))
+
+    def booted(self, ago):
+        self.write("etc/pulse/pulse.env", "")
+        os.utime(self.root / "etc/pulse/pulse.env", (time.time() - ago, time.time() - ago))
+
+    def test_a_scheduler_that_works_keeps_the_cluster_alive_however_long_a_run_takes(self):
+        for limit in (None, "0", "3600"):
+            with self.subTest(limit):
                 os.utime(self.activity, (self.long_ago, self.long_ago))
-                self.runs("succeeded", state)
+                self.environment.pop("PULSE_RUN_TIMEOUT_S", None)
+                if limit is not None:
+                    self.environment["PULSE_RUN_TIMEOUT_S"] = limit
+                self.runs("running", age=7 * 3600)
+                self.works(ago=5)
                 self.assertEqual(self.run_agent("heartbeat")[0], 0)
                 self.assertTrue(self.touched())
         self.assertEqual(self.figures()["Busy"], 1)
 
-    def test_ended_runs_do_not(self):
-        self.runs("succeeded", "unchanged", "failed", "cancelled", "skipped")
+    def test_the_file_of_activity_is_as_old_as_the_last_work(self):
+        self.runs()
+        self.works(ago=100)
+        self.run_agent("heartbeat")
+        self.assertAlmostEqual(self.activity.stat().st_mtime, time.time() - 100, delta=20)
+        self.run_agent("heartbeat")
+        self.assertEqual((self.figures()["Busy"], self.figures()["HeartbeatFailed"]), (0, 0))
+
+    def test_a_scheduler_that_has_driven_nothing_yet_does_not(self):
+        self.runs()
         self.run_agent("heartbeat")
         self.assertFalse(self.touched())
         self.assertEqual((self.figures()["Busy"], self.figures()["HeartbeatFailed"]), (0, 0))
 
-    def test_a_run_that_a_dead_scheduler_left_behind_does_not(self):
-        self.runs("running", age=7 * 3600)
-        self.run_agent("heartbeat")
-        self.assertFalse(self.touched())
+    def test_runs_that_nobody_here_drives_do_not(self):
+        """Of a dead scheduler, of another cluster, of a laptop that was closed."""
+        for state in ("running", "queued", "lost"):
+            with self.subTest(state):
+                self.runs(state)
+                self.works(ago=6000)
+                self.run_agent("heartbeat")
+                self.assertFalse(self.touched())
 
-    def test_a_ledger_that_cannot_be_read_keeps_it_alive_and_is_told(self):
-        self.assertIn("heartbeat failed", self.run_agent("heartbeat")[1])
+    def test_a_ledger_that_cannot_be_read_changes_nothing_but_figures(self):
+        self.works(ago=5)
+        code, said = self.run_agent("heartbeat")
+        self.assertEqual((code, "ledger cannot be read" in said), (0, True))
         self.assertTrue(self.touched())
-        self.assertEqual(self.figures()["HeartbeatFailed"], 1)
+        self.assertEqual(self.figures()["HeartbeatFailed"], 0)
+
+    def test_the_ledger_is_asked_once_for_what_is_open(self):
+        """Its other objects are thousands after a while, and each look at one is paid for."""
+        self.runs("running")
+        self.run_agent("heartbeat")
+        asked = [call for call in self.calls() if call.startswith("pulse")]
+        self.assertEqual(asked, ["pulse --output json runs list --open"])
+
+    def test_figures_are_of_open_runs(self):
+        self.runs("succeeded", "running", "lost", age=100)
+        self.run_agent("heartbeat")
+        self.assertEqual(self.figures()["RunningRuns"], 1)
+        self.assertAlmostEqual(self.figures()["OldestRunSeconds"], 100, delta=20)
 
     def test_a_heartbeat_that_emr_cannot_see_is_told(self):
         shutil.rmtree(self.root / "emr")
+        self.booted(ago=3600)
         self.runs("running")
+        self.works(ago=5)
         self.assertIn("heartbeat failed", self.run_agent("heartbeat")[1])
         self.assertEqual(self.figures()["HeartbeatFailed"], 1)
 
-    def test_a_failed_run_is_told_once(self):
-        self.runs("succeeded")
-        self.run_agent("heartbeat")
-        self.runs("failed", ended=int(time.time() * 1000) + 1000)
-        self.assertIn("run failed: r0 boom", self.run_agent("heartbeat")[1])
-        self.assertNotIn("run failed", self.run_agent("heartbeat")[1])
+    def test_a_node_that_emr_is_still_setting_up_raises_no_alarm(self):
+        shutil.rmtree(self.root / "emr")
+        self.booted(ago=300)
+        self.runs("running")
+        self.works(ago=5)
+        self.assertNotIn("heartbeat failed", self.run_agent("heartbeat")[1])
+        self.assertEqual(self.figures()["HeartbeatFailed"], 0)
 
     def test_executors_and_a_scheduler_that_does_not_answer(self):
         self.runs()
@@ -327,30 +381,51 @@ class Agent(Node):
         self.addCleanup(server.server_close)
         threading.Thread(target=server.handle_request, daemon=True).start()
         self.environment["PULSE_API_PORT"] = str(server.server_port)
-        (self.root / "calls").unlink()
         self.run_agent("heartbeat")
         self.assertEqual((self.figures()["SchedulerDown"], self.figures()["Executors"]), (0, 3))
+
+    def test_a_scheduler_with_a_certificate_is_asked_over_tls(self):
+        key, certificate = self.root / "key.pem", self.root / "certificate.pem"
+        made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
+        made += ["-subj", "/CN=somewhere.example", "-keyout", key, "-out", certificate]
+        subprocess.run(made, check=True, capture_output=True)
+        server = http.server.HTTPServer(("127.0.0.1", 0), Health)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        self.addCleanup(server.server_close)
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        self.environment |= {"PULSE_API_PORT": str(server.server_port), "PULSE_API_CERTIFICATE": str(certificate)}
+        self.runs()
+        said = self.run_agent("heartbeat")[1]
+        self.assertEqual((self.figures()["SchedulerDown"], self.figures()["Executors"]), (0, 3), said)
 
     def test_a_submission_that_nobody_starts_ages_in_the_queue(self):
         self.runs("queued", age=1000)
         self.run_agent("heartbeat")
         self.assertGreater(self.figures()["QueueAgeSeconds"], 900)
 
-    def journal(self, *messages):
+    def journal(self, *messages, at=None):
+        at = time.time() if at is None else at
         entries = [
-            {"__REALTIME_TIMESTAMP": "1700000000000000", "_SYSTEMD_UNIT": unit, "MESSAGE": text}
-            for unit, text in messages
+            {"__REALTIME_TIMESTAMP": f"{int(at * 1000) + n}000", "_SYSTEMD_UNIT": unit, "MESSAGE": text, "__CURSOR": f"c{n}"}
+            for n, (unit, text) in enumerate(messages)
         ]
-        self.write("journal", "".join(json.dumps(entry) + "\n" for entry in entries))
+        with (self.root / "journal").open("a") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in entries)
+
+    def put(self):
+        return [call for call in self.calls() if "put-log-events" in call]
 
     def test_logs_go_to_their_groups_and_to_s3(self):
-        self.journal(("pulse-scheduler.service", "hello"), ("pulse-heartbeat.service", "run failed: x"))
+        now = int(time.time())
+        self.journal(("pulse-scheduler.service", "hello"), ("pulse-heartbeat.service", "heartbeat failed: x"), at=now)
         code, said = self.run_agent("logs")
         self.assertEqual(code, 0, said)
         groups = {call.split("--log-group-name ")[1].split()[0] for call in self.calls() if "put-log-events" in call}
         self.assertEqual(groups, {"/pulse/dev/scheduler", "/pulse/dev/node"})
         shipped = list((self.root / "s3/logs/emr/j-1/pulse/scheduler").rglob("*.gz"))
-        self.assertEqual(gzip.decompress(shipped[0].read_bytes()).decode(), "1700000000000 hello\n")
+        self.assertEqual(gzip.decompress(shipped[0].read_bytes()).decode(), f"{now}000 hello\n")
         self.assertTrue((self.root / "var/lib/pulse-node/cursor").exists())
 
     def test_what_did_not_arrive_is_shipped_again(self):
@@ -363,6 +438,42 @@ class Agent(Node):
         self.journal(*[("pulse-executor.service", "x" * 1000)] * 2000)
         self.assertEqual(self.run_agent("logs")[0], 0)
         self.assertEqual(sum("put-log-events" in call for call in self.calls()), 3)
+
+
+    def test_long_fields_are_asked_for_and_cut_where_cloudwatch_ends(self):
+        self.journal(("pulse-scheduler.service", "run failed: " + "é" * 200_000))
+        self.assertEqual(self.run_agent("logs")[0], 0)
+        self.assertIn("--all", self.read("journalctl"))
+        [put] = self.put()
+        [event] = json.loads(self.read("events." + put.split("file://")[1].replace("/", "_")))
+        self.assertTrue(event["message"].startswith("run failed: é") and event["message"].endswith(" [cut]"))
+        self.assertLess(len(event["message"].encode()), 256 * 1024)
+
+    def test_a_burst_is_shipped_from_its_beginning_piece_by_piece(self):
+        self.journal(*[("pulse-executor.service", f"line {n}") for n in range(25_000)])
+        self.assertEqual(self.run_agent("logs")[0], 0)
+        self.assertNotIn("--lines", self.read("journalctl"))
+        [shipped] = (self.root / "s3/logs/emr/j-1/pulse/executor").rglob("*.gz")
+        lines = gzip.decompress(shipped.read_bytes()).decode().splitlines()
+        self.assertEqual((len(lines), lines[0].endswith(" line 0"), lines[-1].endswith(" line 19999")), (20_000, True, True))
+        # The next one goes on there.
+        self.assertEqual(self.read("var/lib/pulse-node/cursor"), "c19999")
+
+    def test_what_lay_for_days_does_not_hold_up_the_rest(self):
+        """PutLogEvents refuses a batch that spans a day, and drops events of more than two weeks ago."""
+        day = 86400
+        for days in (20, 3, 2, 0):
+            self.journal(("pulse-executor.service", f"{days} days ago"), at=time.time() - days * day)
+        self.assertEqual(self.run_agent("logs")[0], 0)
+        self.assertEqual(len(self.put()), 3)
+        [shipped] = (self.root / "s3/logs/emr/j-1/pulse/executor").rglob("*.gz")
+        self.assertEqual(gzip.decompress(shipped.read_bytes()).decode().count("days ago"), 4)
+
+    def test_events_that_cloudwatch_drops_are_told(self):
+        self.journal(("pulse-executor.service", "hello"))
+        self.environment["FAKE_AWS_ANSWER"] = '{"rejectedLogEventsInfo": {"tooOldLogEventEndIndex": 1}}'
+        code, said = self.run_agent("logs")
+        self.assertEqual((code, "CloudWatch rejected events" in said), (0, True))
 
 
 class Health(http.server.BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ mock_provider "aws" {
 
 variables {
   name              = "pulse-dev"
-  cluster_role_arns = ["arn:aws:iam::111122223333:role/pulse-dev-service", "arn:aws:iam::111122223333:role/pulse-dev-node"]
+  cluster_role_arns = ["arn:aws:iam::111122223333:role/pulse-dev-service"]
 }
 
 run "the_key_rotates_and_can_be_restored" {
@@ -30,10 +30,30 @@ run "grants_are_for_services_only" {
   command = plan
   assert {
     condition = alltrue([
-      for s in data.aws_iam_policy_document.key.statement : anytrue([for c in s.condition : contains(["kms:GrantIsForAWSResource", "aws:PrincipalArn"], c.variable)])
+      for s in data.aws_iam_policy_document.key.statement : anytrue([for c in s.condition : c.variable == "kms:GrantIsForAWSResource" && c.values == tolist(["true"])])
       if contains(s.actions, "kms:CreateGrant")
     ])
-    error_message = "who may create grants must be bound by a condition"
+    error_message = "grants may be made for resources of AWS only"
+  }
+}
+
+# The account as a principal leaves the decision to policies of the role, and nobody can attach one to a role of a service.
+run "spot_is_admitted_by_the_key_itself" {
+  command = plan
+  assert {
+    condition = alltrue([for action in ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey*", "kms:ReEncrypt*"] : anytrue([
+      for s in data.aws_iam_policy_document.key.statement : contains(s.actions, action)
+      && anytrue([for p in s.principals : p.type == "AWS" && p.identifiers == toset(["*"])])
+      && anytrue([for c in s.condition : c.variable == "aws:PrincipalArn" && one(c.values) == "arn:aws:iam::111122223333:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"])
+    ])])
+    error_message = "EC2's role for Spot must be admitted by the key's policy, not through the account"
+  }
+  assert {
+    condition = alltrue([for s in data.aws_iam_policy_document.key.statement :
+      toset(["ArnEquals aws:PrincipalArn", "StringEquals kms:CallerAccount"]) == setsubtract([for c in s.condition : "${c.test} ${c.variable}"], ["Bool kms:GrantIsForAWSResource"])
+      if anytrue([for p in s.principals : contains(p.identifiers, "*")])
+    ])
+    error_message = "* may be a principal only where account and role are conditions"
   }
 }
 
@@ -47,10 +67,8 @@ run "services_are_bound_to_the_account_or_its_log_groups" {
     error_message = "a statement for a service must carry a condition"
   }
   assert {
-    condition = alltrue([
-      for s in data.aws_iam_policy_document.key.statement : alltrue([for p in s.principals : !contains(p.identifiers, "*")])
-    ])
-    error_message = "nobody may be admitted by *"
+    condition     = one([for s in data.aws_iam_policy_document.key.statement : [for c in s.condition : c.variable] if anytrue([for p in s.principals : contains(p.identifiers, "events.amazonaws.com")])]) == ["kms:EncryptionContext:aws:sns:topicArn"]
+    error_message = "events of EMR must be able to write to the encrypted topic, where conditions on the source are not supported"
   }
 }
 

@@ -70,14 +70,14 @@ run "age_never_touches_what_tables_use" {
   command = plan
   assert {
     condition = alltrue([
-      for kind, l in aws_s3_bucket_lifecycle_configuration.this : alltrue([for r in l.rule : length(r.transition) == 0 && length(r.expiration) == 0])
+      for kind, l in aws_s3_bucket_lifecycle_configuration.this : alltrue([for r in l.rule : length(r.transition) == 0 && alltrue([for e in r.expiration : e.expired_object_delete_marker == true]) if r.id != "results-of-queries"])
       if contains(["silver", "gold", "artifacts"], kind)
     ])
     error_message = "no rule may move or delete current objects of tables"
   }
   assert {
     condition = alltrue([
-      for r in aws_s3_bucket_lifecycle_configuration.this["raw"].rule : alltrue([for t in r.transition : t.storage_class == "STANDARD_IA" || r.filter[0].prefix == "archive/"]) && length(r.expiration) == 0
+      for r in aws_s3_bucket_lifecycle_configuration.this["raw"].rule : alltrue([for t in r.transition : t.storage_class == "STANDARD_IA" || r.filter[0].prefix == "archive/"]) && alltrue([for e in r.expiration : e.expired_object_delete_marker == true])
     ])
     error_message = "raw files must stay readable at once; only archive/ may be frozen, nothing may expire"
   }
@@ -98,8 +98,54 @@ run "age_never_touches_what_tables_use" {
     error_message = "incomplete uploads must be aborted everywhere"
   }
   assert {
-    condition     = anytrue([for r in aws_s3_bucket_lifecycle_configuration.this["logs"].rule : anytrue([for e in r.expiration : e.days == 180])])
+    condition     = anytrue([for r in aws_s3_bucket_lifecycle_configuration.this["logs"].rule : one(r.expiration).days == 180 if r.id == "logs"])
     error_message = "logs must be kept 180 days"
+  }
+}
+
+run "what_was_replaced_goes" {
+  command = plan
+  assert {
+    condition = alltrue([
+      for l in aws_s3_bucket_lifecycle_configuration.this : anytrue([for r in l.rule : one(r.expiration).expired_object_delete_marker == true if r.id == "markers-without-versions"])
+    ])
+    error_message = "markers without versions must go: listings of tables' logs slow down"
+  }
+  assert {
+    condition = anytrue([
+      for r in aws_s3_bucket_lifecycle_configuration.this["silver"].rule : r.filter[0].prefix == "lake/_pulse/" && anytrue([for e in r.noncurrent_version_expiration : e.noncurrent_days == 7])
+    ])
+    error_message = "earlier leases must go soon"
+  }
+  assert {
+    condition = alltrue([for kind, days in { silver = 60, gold = 60, raw = 365, artifacts = 365 } : anytrue([
+      for r in aws_s3_bucket_lifecycle_configuration.this[kind].rule : r.id == "replaced-versions" && anytrue([for e in r.noncurrent_version_expiration : e.noncurrent_days == days])
+    ])])
+    error_message = "what can be computed again is kept shorter than what cannot"
+  }
+}
+
+run "others_encryption_is_refused" {
+  command = plan
+  assert {
+    condition = alltrue([
+      for p in data.aws_iam_policy_document.bucket : anytrue([for s in p.statement : s.effect == "Deny" && anytrue([for c in s.condition : "${c.test} ${c.variable} ${one(c.values)}" == "NumericLessThan s3:TlsVersion 1.2"])])
+    ])
+    error_message = "every bucket must refuse TLS older than 1.2"
+  }
+  assert {
+    condition = alltrue([
+      for kind, p in data.aws_iam_policy_document.bucket : toset(flatten([for s in p.statement : [for c in s.condition : one(c.values) if c.test == "StringNotEquals"]])) == toset(["aws:kms", var.kms_key_arn]) if kind != "logs"
+    ])
+    error_message = "objects may be encrypted with the key only"
+  }
+  assert {
+    condition = alltrue(flatten([
+      for p in data.aws_iam_policy_document.bucket : [
+        for s in p.statement : anytrue([for c in s.condition : c.test == "Null" && one(c.values) == "false"]) if anytrue([for c in s.condition : c.test == "StringNotEquals"])
+      ]
+    ]))
+    error_message = "who names no encryption must get the bucket's"
   }
 }
 
@@ -108,7 +154,7 @@ run "what_is_wrong_is_refused" {
   variables {
     name           = "pulse"
     kms_key_arn    = "alias/aws/s3"
-    lifecycle_days = { infrequent = 7, archive = 20 }
+    lifecycle_days = { infrequent = 7, archive = 20, derived = 1 }
   }
   expect_failures = [var.name, var.kms_key_arn, var.lifecycle_days]
 }

@@ -31,6 +31,10 @@ run "private_subnets_have_no_way_out" {
     error_message = "all traffic must be logged"
   }
   assert {
+    condition     = alltrue([for field in ["pkt-srcaddr", "flow-direction"] : strcontains(aws_flow_log.this.log_format, "$${${field}}")])
+    error_message = "flow logs must say who sent a packet through an endpoint, and which way it went"
+  }
+  assert {
     condition     = alltrue([for s in aws_subnet.private : s.tags["for-use-with-amazon-emr-managed-policies"] == "true"])
     error_message = "EMR's managed policy needs its tag on subnets"
   }
@@ -66,8 +70,8 @@ run "endpoints_admit_what_the_cluster_needs_and_no_more" {
     error_message = "gateway endpoints for S3 and DynamoDB"
   }
   assert {
-    condition     = toset(keys(aws_vpc_endpoint.interface)) == toset(["glue", "sts", "ec2", "logs", "kms", "monitoring", "elasticmapreduce", "ssm", "ssmmessages", "ec2messages"])
-    error_message = "interface endpoints for what the cluster calls"
+    condition     = toset(keys(aws_vpc_endpoint.interface)) == toset(["glue", "logs", "elasticmapreduce"])
+    error_message = "interface endpoints for what the cluster calls, and no more: each costs more in a month than all the rest"
   }
   assert {
     condition     = alltrue([for e in aws_vpc_endpoint.interface : e.private_dns_enabled])
@@ -78,6 +82,25 @@ run "endpoints_admit_what_the_cluster_needs_and_no_more" {
       for s in data.aws_iam_policy_document.s3.statement : contains(s.resources, "arn:aws:s3:::${bucket}/*") && contains(s.actions, "s3:GetObject") && length(s.condition) == 0
     ])])
     error_message = "nodes boot from EMR's buckets without credentials: they must be admitted without condition"
+  }
+  # AWS names the bucket so in this region, and aws157-logs-prod-<region> in all others.
+  assert {
+    condition = anytrue([
+      for s in data.aws_iam_policy_document.s3.statement : contains(s.resources, "arn:aws:s3:::aws157-logs-prod/*") && contains(s.actions, "s3:Put*") && length(s.condition) == 0
+    ])
+    error_message = "EMR's agents must reach the bucket of logs for AWS's support"
+  }
+  assert {
+    condition = alltrue([for e in data.aws_iam_policy_document.interface : alltrue([
+      for s in e.statement : s.resources == toset(["arn:aws:ssm:us-east-1:111122223333:parameter/pulse/dev/*"]) if contains(s.actions, "ssm:GetParameter")
+    ])])
+    error_message = "no parameter of others may be read through the endpoint"
+  }
+  assert {
+    condition = alltrue([for action in ["RunJobFlow", "AddTags", "ListClusters", "GetAutoTerminationPolicy", "PutAutoTerminationPolicy"] : contains(
+      data.aws_iam_policy_document.interface["elasticmapreduce"].statement[0].actions, "elasticmapreduce:${action}"
+    )])
+    error_message = "who may start clusters must be able to from a host in the network"
   }
   assert {
     condition = alltrue([for s in data.aws_iam_policy_document.s3.statement : alltrue([
@@ -93,6 +116,38 @@ run "endpoints_admit_what_the_cluster_needs_and_no_more" {
       [for a in s.actions : !strcontains(a, "*")],
     )]]))
     error_message = "interface endpoints admit named actions of this account"
+  }
+}
+
+run "a_shell_and_more_only_when_asked_for" {
+  command = plan
+  variables {
+    network = { cidr = "10.20.0.0/16", zones = ["us-east-1a", "us-east-1b"], shell = true, further_endpoints = ["kms"] }
+  }
+  assert {
+    condition     = toset(keys(aws_vpc_endpoint.interface)) == toset(["glue", "logs", "elasticmapreduce", "ssm", "ssmmessages", "kms"])
+    error_message = "endpoints of Session Manager, and those that were named"
+  }
+}
+
+run "parked_it_costs_nothing" {
+  command = plan
+  variables { parked = true }
+  assert {
+    condition     = length(aws_vpc_endpoint.interface) == 0 && length(aws_vpc_endpoint.gateway) == 2 && length(output.interface_endpoints.services) == 0
+    error_message = "what is parked has no endpoint that costs"
+  }
+}
+
+run "other_regions_have_a_bucket_of_their_own" {
+  command = plan
+  override_data {
+    target = data.aws_region.this
+    values = { name = "us-east-2" }
+  }
+  assert {
+    condition     = anytrue([for s in data.aws_iam_policy_document.s3.statement : contains(s.resources, "arn:aws:s3:::aws157-logs-prod-us-east-2/*") && contains(s.actions, "s3:Put*")])
+    error_message = "EMR's agents must reach the bucket of logs for AWS's support"
   }
 }
 
@@ -114,7 +169,7 @@ run "public_subnets_only_when_asked_for" {
 run "what_is_wrong_is_refused" {
   command = plan
   variables {
-    network     = { cidr = "10.20.0.0/24", zones = ["us-east-1a"], endpoint_zones = 3 }
+    network     = { cidr = "10.20.0.0/24", zones = ["us-east-1a"], endpoint_zones = 3, further_endpoints = ["sqs"] }
     bucket_arns = ["arn:aws:s3:::*"]
     flow_logs   = { bucket_arn = "arn:aws:s3:::logs", interval_seconds = 5 }
   }

@@ -28,21 +28,28 @@ fn meta(path: &str, (modified, content, changed): State) -> ObjectMeta {
 fn file(path: &str, state: State) -> SourceFile {
     let meta = meta(path, state);
     let fingerprint = Fingerprint::of(&meta);
-    SourceFile { feed: "f".to_owned(), path: path.to_owned(), size: meta.size, fingerprint, captures: BTreeMap::new() }
+    SourceFile {
+        feed: "f".to_owned(),
+        path: path.to_owned(),
+        size: meta.size,
+        fingerprint,
+        captures: BTreeMap::new(),
+        fault: None,
+    }
 }
 
 fn digest((_, content, _): State) -> u32 {
     u32::from(content) + 77
 }
 
-/// What the table knows, and whether all of it is computed again.
+/// The table's bookmarks, and whether the run rebuilds.
 #[derive(Clone, Copy)]
 struct Past<'a> {
     bookmarks: &'a HashMap<String, i64>,
     rebuilt: bool,
 }
 
-/// As [`list_files`], which reads no file whose status is known, and the decision.
+/// As [`list_files`], which reads no file with a known status, followed by the decision.
 fn pinned(files: &BTreeMap<String, State>, past: Past<'_>) -> PinnedFiles {
     let known = Bookmarks::new(past.bookmarks.clone(), None);
     let listed: Vec<SourceFile> = files.iter().map(|(path, state)| file(path, *state)).collect();
@@ -68,7 +75,7 @@ fn committed(pinned: &PinnedFiles, files: &BTreeMap<String, State>, rebuilt: boo
     bookmarks
 }
 
-/// Bookmarks of a table that has read `files`; `formerly` by a build that knew modification time and size only.
+/// Bookmarks of a table that has read `files`; with `formerly`, by a build that stored only modification time and size.
 fn bookmarks(files: &BTreeMap<String, State>, formerly: bool) -> HashMap<String, i64> {
     let number = |path: &str, state: State| {
         let known = meta(path, state);
@@ -77,7 +84,7 @@ fn bookmarks(files: &BTreeMap<String, State>, formerly: bool) -> HashMap<String,
     };
     let mut all: HashMap<_, _> =
         files.iter().map(|(path, state)| (format!("pulse/file/s/{path}"), number(path, *state))).collect();
-    // Of another source, and of another kind.
+    // A bookmark of another source, and one of another kind.
     all.insert("pulse/file/ss/gone.csv".to_owned(), 1);
     all.insert("pulse/table/bronze.s".to_owned(), 1);
     all
@@ -96,7 +103,7 @@ proptest! {
     fn a_run_reads_what_differs_and_names_what_is_gone(
         before in folder(), now in folder(), formerly: bool, rebuilt: bool,
     ) {
-        // A file system gives another content another change time.
+        // A file system gives different content a different change time.
         let honest = |path: &str, state: &State| {
             before.get(path).is_none_or(|old| old.1 == state.1 || old.2 != state.2)
         };
@@ -129,14 +136,14 @@ proptest! {
         prop_assert_eq!(paths(&second.read), Vec::<&str>::new());
         prop_assert!(committed(&second, &now, false).is_empty());
         prop_assert_eq!(&second.gone, &(if rebuilt { Vec::new() } else { first.gone }));
-        // What went with a rebuild and comes back is new, and replaces nothing.
+        // A file that was lost in a rebuild and comes back is new, and replaces nothing.
         let back = pinned(&before, past);
         for path in before.keys().filter(|path| !now.contains_key(*path) && rebuilt) {
             prop_assert!(paths(&back.read).contains(&path.as_str()) && !back.replaced.contains(path));
         }
     }
 
-    /// Every content of the same size and modification time is found, once this build has read the file.
+    /// Changed content with the same size and modification time is detected, once this build has read the file.
     #[test]
     fn a_correction_is_found_whatever_its_time(state in (0..2_u8, 0..4_u8, 0..3_u8)) {
         let now = BTreeMap::from([("a".to_owned(), state)]);

@@ -3,6 +3,8 @@
 use arrow::array::RecordBatch;
 use arrow_avro::reader::ReaderBuilder;
 
+use super::super::damage::caught;
+use super::super::legacy_calendar::Legacy;
 use super::codec::Codec;
 use super::schema::{NoLong, Schema, long, put_long, simplified};
 
@@ -15,6 +17,7 @@ pub(super) struct Header {
     pub(super) schema: Schema,
     codec: Codec,
     pub(super) marker: [u8; MARKER_BYTES],
+    pub(super) legacy: Legacy,
     /// The header of a file of the same schema whose blocks are not compressed.
     plain: Vec<u8>,
 }
@@ -35,7 +38,7 @@ impl Header {
             return Err("it does not begin as Avro's object container files do".to_owned());
         }
         let mut cursor = Cursor { bytes, at: MAGIC.len() };
-        let (mut schema, mut codec) = (None, b"null".to_vec());
+        let (mut schema, mut codec, mut entries) = (None, b"null".to_vec(), Vec::new());
         loop {
             let Some(count) = cursor.long()? else { return Ok(None) };
             if count == 0 {
@@ -50,10 +53,12 @@ impl Header {
                 match key {
                     b"avro.schema" => schema = Some(value),
                     b"avro.codec" => codec = value.to_vec(),
-                    _ => {}
+                    other => entries.push((other, std::str::from_utf8(value).unwrap_or_default())),
                 }
             }
         }
+        let entry = |key: &str| entries.iter().find(|(known, _)| *known == key.as_bytes()).map(|(_, value)| *value);
+        let legacy = Legacy::of("avro", entry);
         let Some(marker) = bytes.get(cursor.at..).and_then(|rest| rest.first_chunk::<MARKER_BYTES>()) else {
             return Ok(None);
         };
@@ -68,7 +73,8 @@ impl Header {
         }
         put_long(0, &mut plain);
         plain.extend_from_slice(marker);
-        let header = Self { schema: Schema::parse(text)?, codec: Codec::named(&codec)?, marker: *marker, plain };
+        let header =
+            Self { schema: Schema::parse(text)?, codec: Codec::named(&codec)?, marker: *marker, legacy, plain };
         Ok(Some((header, cursor.at + MARKER_BYTES)))
     }
 
@@ -97,7 +103,7 @@ impl Header {
         }
         let data = bytes.get(start..start + size).unwrap_or_default();
         let length = start + size + MARKER_BYTES;
-        match self.codec.decompress(data, limit) {
+        match caught(|| self.codec.decompress(data, limit)).flatten() {
             Ok(content) if rows > content.len() as u64 => {
                 damaged(&format!("it says that it has {rows} rows, and has {} bytes", content.len()), 1)
             }
@@ -107,7 +113,14 @@ impl Header {
     }
 
     /// The rows of a block that is not compressed.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
     pub(super) fn decode(&self, bytes: &[u8], rows: usize) -> Result<RecordBatch, String> {
+        caught(|| self.decoded(bytes, rows)).flatten()
+    }
+
+    fn decoded(&self, bytes: &[u8], rows: usize) -> Result<RecordBatch, String> {
         let mut file = self.plain.clone();
         if rows > 0 {
             for number in [rows, bytes.len()] {

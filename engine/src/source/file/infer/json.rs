@@ -15,6 +15,8 @@ const MOST_FIELDS: usize = 20;
 pub(super) struct Records {
     pub(super) format: Format,
     pub(super) fields: BTreeMap<String, Vec<Value>>,
+    /// Lines that are no JSON: the number of each, from 1, and why.
+    pub(super) broken: Vec<(usize, String)>,
 }
 
 /// `is_whole` says whether the text is all of the file.
@@ -24,11 +26,13 @@ pub(super) struct Records {
 pub(super) fn records(text: &str, is_whole: bool) -> Result<Records, String> {
     let mut values = Vec::new();
     let mut broken = None;
+    let mut at_line = 0;
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         match value {
             Ok(value) => values.push(value),
             Err(error) if error.is_eof() && !is_whole && !values.is_empty() => break,
             Err(error) => {
+                at_line = error.line();
                 broken = Some(error.to_string());
                 break;
             }
@@ -39,14 +43,46 @@ pub(super) fn records(text: &str, is_whole: bool) -> Result<Records, String> {
     {
         return gathered(json!({"json": {"records": pointer}}), records.iter());
     }
-    if let (true, Some(error)) = (values.is_empty(), broken) {
+    if broken.is_some()
+        && let Some(lines) = by_line(text, is_whole)
+    {
+        return Ok(lines);
+    }
+    if let (true, Some(error)) = (values.is_empty(), &broken) {
         return Err(format!("it is not JSON, or its first record is larger than the sample: {error}"));
     }
     let a_line = text.trim_end().lines().filter(|line| !line.trim().is_empty()).count();
     let joined =
         a_line < values.len() || text.lines().next().is_none_or(|line| serde_json::from_str::<Value>(line).is_err());
     let format = if joined { json!({"json_lines": {"joined": true}}) } else { json!({"json_lines": {}}) };
-    gathered(format, values.iter())
+    let mut records = gathered(format, values.iter())?;
+    records.broken.extend(broken.map(|error| (at_line, format!("{error}; what follows was not looked at"))));
+    Ok(records)
+}
+
+/// Records of which each is a line, where most lines are; the others are broken. `None` where most lines are no records.
+fn by_line(text: &str, is_whole: bool) -> Option<Records> {
+    let lines: Vec<(usize, &str)> = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).collect();
+    let (mut values, mut broken) = (Vec::new(), Vec::new());
+    for (place, (index, line)) in lines.iter().enumerate() {
+        match serde_json::from_str::<Value>(line) {
+            Ok(value) if value.is_object() || value.is_array() => values.push(value),
+            Ok(_) => broken.push((index + 1, "a value that is neither an object nor an array".to_owned())),
+            // The sample ends within it.
+            Err(error) if error.is_eof() && !is_whole && place + 1 == lines.len() => {}
+            Err(error) => broken.push((index + 1, without_line(&error))),
+        }
+    }
+    let format = json!({"json_lines": {}});
+    let records = (values.len() > broken.len()).then(|| gathered(format, values.iter()))?;
+    records.ok().map(|records| Records { broken, ..records })
+}
+
+/// serde counts the lines of what it was given, which is one.
+fn without_line(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" at line ").next().unwrap_or(&text);
+    format!("{words} at column {}", error.column())
 }
 
 /// The list of objects or of arrays with the most items, and where it is.
@@ -85,7 +121,7 @@ fn gathered<'a>(format: Value, records: impl Iterator<Item = &'a Value>) -> Resu
         }
     }
     let format = serde_json::from_value(format).map_err(|error| error.to_string())?;
-    Ok(Records { format, fields })
+    Ok(Records { format, fields, broken: Vec::new() })
 }
 
 /// What a field with these values holds.
@@ -169,6 +205,22 @@ mod tests {
             shown("{\"meta\":[1],\"data\":{\"bars\":[{\"t\":\"2024-01-01\"},{\"t\":null}]}}").contains("/data/bars")
         );
         assert!(shown("[[1,\"x\"],[2,\"y\"]]").ends_with("0:bigint 1:string"));
+    }
+
+    #[test]
+    fn a_broken_line_is_named_and_the_others_are_looked_at() {
+        let text = "{\"a\":1}\n{\"a\":2\n\n{\"a\":2.5}\n7\n{\"b\":\"x\"}\n";
+        let records = records(text, true).unwrap();
+        assert_eq!(records.fields["a"].len(), 2);
+        assert!(records.fields.contains_key("b"));
+        let lines: Vec<usize> = records.broken.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [2, 5]);
+        assert!(records.broken[0].1.contains("column"), "{:?}", records.broken);
+        // The end of a part of a file is not broken.
+        let part = super::records("{\"a\":1}\n{x\n{\"a\":3}\n{\"a\":", false).unwrap();
+        assert_eq!((part.broken.len(), part.broken[0].0), (1, 2));
+        let joined = super::records("{\"a\":\n1}\n{\"a\":2}{x", true).unwrap();
+        assert_eq!((joined.fields["a"].len(), joined.broken[0].0), (2, 3));
     }
 
     #[test]

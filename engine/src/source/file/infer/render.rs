@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::Proposal;
 use super::text::Marks;
 
+/// Broken lines that a proposal names.
+const SHOWN_LINES: usize = 5;
+
 impl Proposal {
     /// A source `name` with one feed of the same name, of the file or pattern `path` below `root`.
     pub fn to_toml(&self, name: &str, root: &str, path: &str) -> String {
@@ -26,6 +29,12 @@ impl Proposal {
         let width = rows.iter().map(|(row, _)| row.chars().count()).max().unwrap_or_default();
         for (row, evidence) in rows {
             let _ = writeln!(toml, "    {row:<width$} # {}", evidence.replace(['\n', '\r'], " "));
+        }
+        for (line, why) in self.broken.iter().take(SHOWN_LINES) {
+            let _ = writeln!(toml, "    # line {line} is rejected: {}", why.replace(['\n', '\r'], " "));
+        }
+        if self.broken.len() > SHOWN_LINES {
+            let _ = writeln!(toml, "    # and {} more lines", self.broken.len() - SHOWN_LINES);
         }
         for field in &self.unread {
             let _ = writeln!(toml, "    # not read: {}", field.replace(['\n', '\r'], " "));

@@ -128,3 +128,58 @@ fn folders_of_hive_are_columns_of_their_types() {
     assert_eq!(feed.rename["venue_id"], "Venue Id");
     assert!(toml.contains("# not read: `day` of the file, which folders say"), "{toml}");
 }
+
+#[test]
+fn a_point_beside_semicolons_is_ambiguous_until_a_value_decides() {
+    let is_ambiguous = |text: &str| toml("x.csv", text.as_bytes()).contains("AMBIGUOUS");
+    assert!(is_ambiguous("a;b\n1.000;x\n2.500;y\n"));
+    assert!(!is_ambiguous("a;b\n1.000;1,5\n2.500;2,5\n"), "a decimal comma decides");
+    assert!(!is_ambiguous("a;b\n1.000;1.5\n2.500;2.5\n"), "a decimal point decides");
+    assert!(!is_ambiguous("a;b\n1000;x\n2500;y\n"));
+    assert!(!is_ambiguous("a,b\n1.000,x\n2.500,y\n"));
+}
+
+#[test]
+fn broken_lines_and_texts_for_null_are_said() {
+    let text = "{\"a\":\"x\"}\n{\"a\":\n{\"a\":\"NA\"}\n";
+    let json = toml("x.jsonl", text.as_bytes());
+    assert!(json.contains("# line 2 is rejected: ") && json.contains("null: 1 NA"), "{json}");
+    assert_eq!(parsed(&json).files["s"].feed["s"].nulls.as_deref().unwrap(), ["", "NA"]);
+    let csv = toml("x.csv", b"name;n\nAda;1\nn/a;2\nGrace;3\n");
+    assert_eq!(parsed(&csv).files["s"].feed["s"].nulls.as_deref().unwrap(), ["", "n/a"]);
+}
+
+/// Each with what it is and what to do.
+#[test]
+fn files_of_other_formats_are_named() {
+    let mut tar = vec![b'a'; 257];
+    tar.extend(b"ustar\x0000");
+    for (path, bytes, what, remedy) in [
+        ("a.orc", &b"ORC\x0a\x01"[..], "an ORC file", "convert it to Parquet"),
+        ("a.xml", b"<a><b>1</b></a>\n<a><b>2</b></a>\n", "is XML", "convert it to JSON lines"),
+        ("a.xml", b"\xef\xbb\xbf<?xml version=\"1.0\"?>\n<a>\n", "is XML", "convert it to JSON lines"),
+        ("a.csv", b"<!DOCTYPE HTML>\n<p>404, not found", "a page of HTML", "instead of the file"),
+        ("a.xlsx", b"PK\x03\x04..[Content_Types].xml..xl/workbook.xml", "an Excel workbook", "save its sheet as CSV"),
+        ("a.zip", b"PK\x03\x04..xl/workbook.xml..[Content_Types].xml", "an Excel workbook", "save its sheet as CSV"),
+        ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1..", "an older Excel", "save its sheet as CSV"),
+        ("a.csv", b"\x1f\x8b\x08..", "it is compressed", "`.gz`"),
+        ("a.gz", b"\x28\xb5\x2f\xfd..", "it is compressed", "`.zst`"),
+        ("a", b"PK\x03\x04..a.csv", "it is compressed", "`.zip`"),
+        ("a", b"ARROW1\0\0", "an Arrow IPC (Feather) file", "convert it to Parquet"),
+        ("a", b"SQLite format 3\0..", "a database of SQLite", "convert it to Parquet"),
+        ("a.avro", b"Obj\x01..", "an Avro file", "declare `format = { avro = {} }`"),
+        ("a.tar", &tar, "a tar archive", "unpack it"),
+        ("a.pdf", b"%PDF-1.7\n", "a PDF", "as CSV"),
+    ] {
+        let said = infer(path, bytes, true).unwrap_err().to_string();
+        assert!(said.starts_with(path) && said.contains(what) && said.contains(remedy), "{path}: {said}");
+    }
+}
+
+/// A vendor's header in brackets, and texts that begin as a magic number does.
+#[test]
+fn texts_that_look_like_other_formats_are_proposed() {
+    for text in ["<TICKER>,<DATE>,<CLOSE>\nAAPL,20240102,1.5\nMSFT,20240102,2.5\n", "ORDER,b\n1,2\n2,3\n"] {
+        assert!(infer("a.csv", text.as_bytes(), true).is_ok(), "{text}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Types that the texts of a column suggest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use pulse_core::sources::{Ambiguous, ColumnType, MAX_PRECISION, StampParts, StampPattern};
@@ -8,7 +8,7 @@ use pulse_core::sources::{Ambiguous, ColumnType, MAX_PRECISION, StampParts, Stam
 use crate::source::file::stamp::{Stamps, parse_date};
 use crate::source::file::value::Marks as NumberMarks;
 
-/// Texts that often mean null. They count only beside values that are no plain text.
+/// Texts that often mean null. A person decides: the proposal says how often each stands in a column.
 const NULLS: [&str; 11] = ["NA", "N/A", "#N/A", "n/a", "null", "NULL", "None", "-", "\\N", "nan", "NaN"];
 /// The first one that reads all values is proposed.
 const DATES: [&str; 8] =
@@ -59,20 +59,53 @@ impl Guess {
 pub(super) fn guess(name: &str, texts: &[&str], marks: Marks) -> Guess {
     let (nulls, values): (Vec<&str>, Vec<&str>) =
         texts.iter().filter(|text| !text.is_empty()).partition(|text| NULLS.contains(text));
-    let empty = texts.len() - values.len();
     let Some(first) = values.first() else {
-        return plain(ColumnType::String, &[], "no value in the sample".to_owned());
+        return plain(ColumnType::String, &nulls, format!("no value in the sample{}", counted(&nulls)));
     };
-    let seen = match empty {
-        0 => format!("{} values such as {first}, never empty", values.len()),
-        _ => format!("{} values such as {first}, {empty} empty", values.len()),
+    let seen = match texts.len() - values.len() - nulls.len() {
+        0 if nulls.is_empty() => format!("{} values such as {first}, never empty", values.len()),
+        0 => format!("{} values such as {first}{}", values.len(), counted(&nulls)),
+        empty => format!("{} values such as {first}, {empty} empty{}", values.len(), counted(&nulls)),
     };
     match of_values(name, &values, marks) {
         Some((data_type, pattern, note)) => {
             let note = note.map(|note| format!("; {note}")).unwrap_or_default();
             Guess { pattern, ..plain(data_type, &nulls, format!("{seen}{note}")) }
         }
-        None => plain(ColumnType::String, &[], seen),
+        None => plain(ColumnType::String, &nulls, seen),
+    }
+}
+
+/// ``, or `, null: 3 NA, 1 -`.
+fn counted(nulls: &[&str]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    nulls.iter().for_each(|text| *counts.entry(text).or_default() += 1);
+    let counts: Vec<String> = counts.into_iter().map(|(text, count)| format!("{count} {text}")).collect();
+    if counts.is_empty() { String::new() } else { format!(", null: {}", counts.join(", ")) }
+}
+
+/// Says of which columns the mark is not clear: `1.000` beside `;` is one or a thousand, and no other column of the file decides.
+pub(super) fn name_unclear_marks(guesses: &mut [Guess], values: &[Vec<String>], marks: Marks) {
+    let [point, .., comma_and_point] = Marks::ALL;
+    let reads = |marks: Marks, column: &[String]| {
+        let mut known = column.iter().filter(|text| !text.is_empty() && !NULLS.contains(&text.as_str())).peekable();
+        known.peek().is_some() && known.all(|text| number(text, marks).is_some())
+    };
+    let decides = |column: &Vec<String>| reads(point, column) != reads(comma_and_point, column);
+    let may_be_either = marks == point || marks == comma_and_point;
+    if !may_be_either || values.iter().any(decides) {
+        return;
+    }
+    for (guess, column) in guesses.iter_mut().zip(values).filter(|(guess, _)| guess.is_number()) {
+        if let Some(text) = column.iter().find(|text| text.contains('.')) {
+            let note = match marks == point {
+                true => {
+                    format!("`{text}` may have a point between thousands: `decimal = \",\"` and `thousands = \".\"`")
+                }
+                false => format!("`{text}` may have a decimal point: leave out `decimal` and `thousands`"),
+            };
+            guess.evidence = format!("{}; AMBIGUOUS: {note}", guess.evidence);
+        }
     }
 }
 
@@ -232,7 +265,9 @@ mod tests {
         assert!(guess(&["01/02/2024"]).evidence.contains("AMBIGUOUS: `MM/dd/yyyy`"));
         assert!(!guess(&["13/02/2024"]).evidence.contains("AMBIGUOUS"));
         assert_eq!(guess(&["1", "NA", "", "-"]).nulls, BTreeSet::from(["-".to_owned(), "NA".to_owned()]));
-        assert!(guess(&["a", "NA"]).nulls.is_empty());
+        assert_eq!(guess(&["a", "NA"]).nulls, BTreeSet::from(["NA".to_owned()]));
+        assert_eq!(guess(&["a", "NA", "", "n/a", "NA"]).evidence, "1 values such as a, 1 empty, null: 2 NA, 1 n/a");
+        assert_eq!(guess(&["-", "-"]).evidence, "no value in the sample, null: 2 -");
     }
 
     #[test]

@@ -14,6 +14,9 @@ use super::paths::{Tree, Wanted};
 use super::record::{RecordReader, cell_of};
 use crate::json_text::Json;
 
+/// A document of an eighth of the limit gets room for all of it.
+const SHARE_OF_LIMIT: usize = 8;
+
 /// Turns the bytes of one document into rows: gathers it, then reads it record by record.
 #[derive(Debug)]
 pub(in super::super) struct Document {
@@ -90,6 +93,7 @@ impl Document {
     pub(in super::super) fn feed(&mut self, bytes: &[u8]) -> usize {
         match self.state {
             State::Gathering if self.text.len() + bytes.len() <= self.rows.options().max_object_bytes => {
+                self.make_room(bytes.len());
                 self.text.extend_from_slice(bytes);
             }
             State::Gathering => {
@@ -103,6 +107,15 @@ impl Document {
             State::TooLarge | State::BrokenOff(_) | State::Reading { .. } | State::Set { .. } | State::Done => {}
         }
         bytes.len()
+    }
+
+    /// A vector that doubles holds two copies for a moment, and in the end up to twice what is needed. Memory that is only set aside costs
+    /// nothing.
+    fn make_room(&mut self, bytes: usize) {
+        let limit = self.rows.options().max_object_bytes;
+        if self.text.capacity() < limit && self.text.len() + bytes > limit / SHARE_OF_LIMIT {
+            self.text.reserve_exact(limit - self.text.len());
+        }
     }
 
     pub(in super::super) fn break_off(&mut self, reason: &str) {

@@ -380,5 +380,6 @@ pub(super) fn symbol_file(symbol: &str, size: u64) -> SourceFile {
         size,
         fingerprint: Fingerprint::Content(7),
         captures: [("symbol".to_owned(), symbol.to_owned())].into(),
+        fault: None,
     }
 }

@@ -82,6 +82,7 @@ pub(super) fn file() -> SourceFile {
         size: 0,
         fingerprint: Fingerprint::Content(7),
         captures: [("symbol".to_owned(), "AAPL".to_owned())].into(),
+        fault: None,
     }
 }
 

@@ -17,6 +17,15 @@ impl ColumnBuilder {
         }
     }
 
+    /// As [`Self::reason`], without what the author of a contract can do about it.
+    #[cold]
+    pub(in super::super) fn misfit(&self, fault: Fault, value: &str) -> String {
+        match fault {
+            Fault::Inexact => format!("`{}`{}", self.place(), self.inexact(&shown(value)).0),
+            _ => self.reason(fault, value),
+        }
+    }
+
     /// The field, or the column where it takes the whole record.
     fn place(&self) -> &str {
         if self.field.is_empty() { &self.name } else { &self.field }
@@ -36,7 +45,10 @@ impl ColumnBuilder {
             (Fault::TooBig, Kind::Float) => format!(" does not fit in a float: `{value}`"),
             (Fault::TooBig, Kind::Decimal { .. }) => format!(" does not fit in {}: `{value}`", self.data_type),
             (Fault::TooBig, _) => format!(" does not fit in 64 bits: `{value}`"),
-            (Fault::Inexact, _) => self.inexact(&value),
+            (Fault::Inexact, _) => {
+                let (what, remedy) = self.inexact(&value);
+                format!("{what}: {remedy}")
+            }
             (Fault::NotBoolean, _) => format!(" is not true or false: `{value}`"),
             (Fault::NotBase64, _) => format!(" is not base64: `{value}`"),
             (Fault::NotJson, _) => format!(" is not JSON: `{value}`"),
@@ -60,22 +72,22 @@ impl ColumnBuilder {
         }
     }
 
-    fn inexact(&self, value: &str) -> String {
+    /// What is wrong, and what can be done about it.
+    fn inexact(&self, value: &str) -> (String, &'static str) {
+        let data_type = &self.data_type;
         match &self.kind {
-            Kind::Date(_) => format!(" is a date with a time: `{value}`: declare it as `timestamp_ntz`"),
+            Kind::Date(_) => (format!(" is a date with a time: `{value}`"), "declare it as `timestamp_ntz`"),
             Kind::Timestamp(_) => {
-                format!(" is finer than a microsecond: `{value}`: `round = true` on the column rounds it")
+                (format!(" is finer than a microsecond: `{value}`"), "`round = true` on the column rounds it")
             }
-            Kind::Decimal { .. } => {
-                let data_type = &self.data_type;
-                format!(" has more digits than {data_type}: `{value}`: declare more, or `round = true` on the column")
-            }
-            _ => {
-                let data_type = &self.data_type;
-                format!(
-                    " is between two values of {data_type}: `{value}`: declare a `decimal`, or `round = true` on the column"
-                )
-            }
+            Kind::Decimal { .. } => (
+                format!(" has more digits than {data_type}: `{value}`"),
+                "declare more, or `round = true` on the column",
+            ),
+            _ => (
+                format!(" is between two values of {data_type}: `{value}`"),
+                "declare a `decimal`, or `round = true` on the column",
+            ),
         }
     }
 

@@ -1,0 +1,216 @@
+//! `pulse run-due` and `pulse schedule`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use chrono::{DateTime, Utc};
+use pulse_core::project::{Project, RUN_DATE};
+use pulse_core::retry::seed_of;
+use pulse_core::run::TriggerId;
+use pulse_core::schedule::{Due, Remembered, Schedule, Timetable, due};
+use pulse_core::{Error, Result, diagnostic};
+use pulse_engine::job::check_roots;
+use pulse_scheduler::api::On;
+use pulse_scheduler::ledger::RunStore;
+
+use super::run::{drive_as, print_records};
+use super::submit::run_on_cluster;
+use crate::args::{Global, ScheduleAction, Selection, Where};
+use crate::home::home;
+use crate::runnable::Runnable;
+use crate::watch::summary;
+use crate::{output, setup, shape};
+
+/// A schedule of the project, and what the ledger keeps of it.
+struct Known {
+    name: String,
+    schedule: Schedule,
+    table: Timetable,
+    remembered: Option<Remembered>,
+}
+
+pub(crate) async fn schedule(global: &Global, action: ScheduleAction) -> Result<ExitCode> {
+    match action {
+        ScheduleAction::List => {
+            let settings = setup::settings(global)?;
+            let ledger = RunStore::new(&setup::lake(global, &settings).await?)?;
+            list(global, &known(&ledger, schedules(global)?).await?)?;
+        }
+        ScheduleAction::Next { name, count } => next(global, &name, count)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs every schedule's due times, each of them once: the trigger's id is made of the schedule and the time, so that a second
+/// process finds the first one's lease or end.
+pub(crate) async fn run_due(global: &Global, on: Where) -> Result<ExitCode> {
+    let settings = setup::settings(global)?;
+    let ledger = RunStore::new(&setup::lake(global, &settings).await?)?;
+    let (mut code, mut ran) = (0, false);
+    for known in known(&ledger, schedules(global)?).await? {
+        let found = due(&known.schedule, &known.table, known.remembered.as_ref(), Utc::now());
+        if known.remembered.as_ref() != Some(&found.remembered) {
+            ledger.put_schedule(&known.name, &found.remembered).await?;
+        }
+        ran |= !found.times.is_empty();
+        code = code.max(run_times(global, &ledger, &known, found, on).await?);
+    }
+    if !ran {
+        eprintln!("nothing is due");
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// The worst exit code.
+async fn run_times(global: &Global, ledger: &RunStore, known: &Known, found: Due, on: Where) -> Result<u8> {
+    let Due { times, mut remembered } = found;
+    let mut worst = 0;
+    for time in times {
+        eprintln!("{}: due at {}", known.name, known.table.local(time));
+        match run_time(global, ledger, known, time, on).await? {
+            Some(code) => worst = worst.max(code),
+            None => {
+                eprintln!("{}: another process runs it", known.name);
+                return Ok(worst);
+            }
+        }
+        remembered = remembered.with_last(time);
+        ledger.put_schedule(&known.name, &remembered).await?;
+    }
+    Ok(worst)
+}
+
+/// The exit code of the jobs at one time of a schedule; `None` while another process runs them.
+async fn run_time(
+    global: &Global,
+    ledger: &RunStore,
+    known: &Known,
+    time: DateTime<Utc>,
+    on: Where,
+) -> Result<Option<u8>> {
+    let Known { name, schedule, table, .. } = known;
+    let global = &at_day(global, table.day(time));
+    let settings = setup::settings(global)?;
+    let selection = selection(schedule);
+    let runnable = Runnable::new(global, &settings, &selection).await?;
+    runnable.report();
+    if on == Where::Cluster && !runnable.is_empty() {
+        let key = format!("schedule-{name}-{}", time.format("%Y%m%dT%H%M%S")).parse()?;
+        let code = run_on_cluster(global, &settings, &runnable, &selection, On::Cluster, Some(key)).await?;
+        return Ok(Some(code));
+    }
+    let trigger = trigger_of(name, time);
+    if let Some(code) = ledger.exit(&trigger).await? {
+        return Ok(Some(code));
+    }
+    let bench = setup::workbench_of(runnable.project(), global, &settings).await?;
+    check_roots(&bench.project, runnable.graph.order())?;
+    let asked = setup::asked(&selection)?;
+    let Some((exit, watched)) = drive_as(trigger.clone(), bench, &settings, runnable.planned(), asked).await? else {
+        return Ok(None);
+    };
+    if let Some(watched) = watched {
+        eprint!("{}", summary(&watched));
+        print_records(global, &watched)?;
+    }
+    eprintln!("details: pulse runs show {trigger}");
+    Ok(Some(runnable.exit_code(exit.code())))
+}
+
+/// The same for the same schedule and time in every process.
+fn trigger_of(name: &str, time: DateTime<Utc>) -> TriggerId {
+    let [a, b, c, d, ..] = seed_of(0, name).to_be_bytes();
+    TriggerId::new(time, u32::from_be_bytes([a, b, c, d]))
+}
+
+/// The options with the day of a schedule's time as `$run_date`, unless the command line names another one.
+fn at_day(global: &Global, day: chrono::NaiveDate) -> Global {
+    let names_day = |pair: &String| pair.split_once('=').is_some_and(|(name, _)| name.trim() == RUN_DATE);
+    let mut variables = global.variables.clone();
+    if !variables.iter().any(names_day) {
+        variables.push(format!("{RUN_DATE}={day}"));
+    }
+    // Read again, with this day.
+    Global { variables, home: OnceLock::new(), ..global.clone() }
+}
+
+fn selection(schedule: &Schedule) -> Selection {
+    Selection {
+        jobs: schedule.jobs.clone(),
+        all: schedule.jobs.is_empty(),
+        from: None,
+        to: None,
+        rebuild: false,
+        allow_loss: false,
+    }
+}
+
+/// A mistake in a job does not hide the schedules of the others.
+fn schedules(global: &Global) -> Result<BTreeMap<String, Schedule>> {
+    let project: Project = home(global)?.parsed()?.project;
+    match project.settings.schedule.is_empty() {
+        false => Ok(project.settings.schedule),
+        true => Err(Error::invalid(
+            "the project has no schedule: add one to project.toml, such as `[schedule.nightly]` with `cron = \"30 2 * * *\"`",
+        )),
+    }
+}
+
+fn timetable(name: &str, schedule: &Schedule) -> Result<Timetable> {
+    Timetable::new(schedule).map_err(|wrong| Error::invalid(format!("schedule {name}: {}", wrong.message)))
+}
+
+async fn known(ledger: &RunStore, schedules: BTreeMap<String, Schedule>) -> Result<Vec<Known>> {
+    let mut all = Vec::new();
+    for (name, schedule) in schedules {
+        let table = timetable(&name, &schedule)?;
+        let remembered = ledger.schedule(&name).await?;
+        all.push(Known { name, schedule, table, remembered });
+    }
+    Ok(all)
+}
+
+fn list(global: &Global, all: &[Known]) -> Result<()> {
+    let now = Utc::now();
+    let mut rows = Vec::new();
+    let mut values = Vec::new();
+    for Known { name, schedule, table, remembered } in all {
+        let next = table.next(now).filter(|_| schedule.enabled);
+        let last = remembered.as_ref().and_then(Remembered::last);
+        let local =
+            |time: Option<DateTime<Utc>>, none: &str| time.map_or_else(|| none.to_owned(), |time| table.local(time));
+        let jobs = if schedule.jobs.is_empty() { "all".to_owned() } else { schedule.jobs.join(" ") };
+        rows.push(vec![name.clone(), schedule.cron.clone(), jobs, local(next, "paused"), local(last, "never")]);
+        values.push(shape::Schedule {
+            schedule: name.clone(),
+            cron: schedule.cron.clone(),
+            time_zone: schedule.time_zone.clone(),
+            jobs: schedule.jobs.clone(),
+            enabled: schedule.enabled,
+            next: next.map(shape::stamp),
+            last: last.map(shape::stamp),
+        });
+    }
+    output::table(&["schedule", "cron", "jobs", "next", "last"], &rows, &values, global.output)
+}
+
+fn next(global: &Global, name: &str, count: usize) -> Result<()> {
+    let schedules = schedules(global)?;
+    let Some(schedule) = schedules.get(name) else {
+        let help = match diagnostic::closest(name, schedules.keys().map(String::as_str)) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => "`pulse schedule list` shows all".to_owned(),
+        };
+        return Err(Error::invalid(format!("there is no schedule `{name}`: {help}")));
+    };
+    let table = timetable(name, schedule)?;
+    let times = std::iter::successors(table.next(Utc::now()), |time| table.next(*time)).take(count);
+    let times: Vec<DateTime<Utc>> = times.collect();
+    let rows: Vec<Vec<String>> = times.iter().map(|time| vec![table.local(*time), shape::stamp(*time)]).collect();
+    let values: Vec<shape::ScheduledTime> = times
+        .iter()
+        .map(|time| shape::ScheduledTime { local: table.local(*time), time: shape::stamp(*time) })
+        .collect();
+    output::table(&["local", "utc"], &rows, &values, global.output)
+}

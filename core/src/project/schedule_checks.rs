@@ -1,0 +1,93 @@
+//! What is wrong with the schedules of project.toml.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnostic::{self, Diagnostic};
+use crate::document::Document;
+use crate::graph::is_like;
+use crate::name::TableName;
+use crate::schedule::{Schedule, Timetable};
+
+const SCHEDULE: &str = "schedule";
+
+pub(super) fn check(
+    schedules: &BTreeMap<String, Schedule>,
+    document: &Document<'_>,
+    known: &BTreeSet<TableName>,
+) -> Vec<Diagnostic> {
+    schedules.iter().flat_map(|(name, schedule)| check_one(name, schedule, document, known)).collect()
+}
+
+fn check_one(name: &str, schedule: &Schedule, document: &Document<'_>, known: &BTreeSet<TableName>) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    if !is_name(name) {
+        let message = format!("`{name}` is not a schedule's name");
+        let problem = document.at_key(&[SCHEDULE.into(), name.into()], message);
+        problems.push(
+            problem.with_help("use lower-case letters, digits, `_` and `-`: the ledger has an object of this name"),
+        );
+    }
+    if let Err(wrong) = Timetable::new(schedule) {
+        let problem = document.at_value(&[SCHEDULE.into(), name.into(), wrong.key.into()], wrong.message);
+        problems.push(problem.with_help(wrong.help));
+    }
+    let wrong = schedule.jobs.iter().enumerate().filter(|(_, pattern)| !names_a_job(pattern, known));
+    problems.extend(wrong.map(|(index, pattern)| {
+        let place = [SCHEDULE.into(), name.into(), "jobs".into(), index.into()];
+        let problem = document.at_value(&place, format!("`{pattern}` names no job"));
+        let names: Vec<String> = known.iter().map(TableName::to_string).collect();
+        match diagnostic::closest(bare(pattern), names.iter().map(String::as_str)) {
+            Some(meant) => problem.with_help(format!("did you mean `{meant}`?")),
+            None => problem.with_help("`pulse graph` shows all jobs"),
+        }
+    }));
+    problems
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+}
+
+/// A pattern without the `+` for neighbours.
+fn bare(pattern: &str) -> &str {
+    let pattern = pattern.strip_prefix('+').unwrap_or(pattern);
+    pattern.strip_suffix('+').unwrap_or(pattern)
+}
+
+fn names_a_job(pattern: &str, known: &BTreeSet<TableName>) -> bool {
+    known.iter().any(|job| is_like(&job.to_string(), bare(pattern)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::project::{Project, ProjectFiles};
+
+    fn parse(schedules: &str) -> crate::Result<Project> {
+        let mut files = ProjectFiles::from([("project.toml".to_owned(), format!("name = \"p\"\n{schedules}"))]);
+        files.insert("silver/a/query.sql".to_owned(), "select 1 as x".to_owned());
+        files.insert("silver/a/job.toml".to_owned(), "owner = \"o\"\ngrain = [\"x\"]\n[sink.overwrite]\n".to_owned());
+        Project::parse(&files)
+    }
+
+    #[test]
+    fn schedules_have_their_defaults() {
+        let project =
+            parse("[schedule.nightly]\ncron = \"30 16 * * mon-fri\"\njobs = [\"+silver.a\", \"s*\"]\n").unwrap();
+        let nightly = &project.settings.schedule["nightly"];
+        assert_eq!((nightly.time_zone.as_str(), nightly.enabled), ("UTC", true));
+    }
+
+    #[test]
+    fn each_mistake_has_its_place_and_remedy() {
+        let wrong = "[schedule.Nightly]\ncron = \"30 16 * *\"\n[schedule.b]\ncron = \"0 0 30 2 *\"\ntime_zone = \"UTC\"\n\
+                     [schedule.c]\ncron = \"@daily\"\ntime_zone = \"America/NewYork\"\njobs = [\"silver.b+\", \"gold.*\"]\n";
+        insta::assert_snapshot!(parse(wrong).unwrap_err().to_string(), @r"
+        project.toml:2:11: `Nightly` is not a schedule's name (use lower-case letters, digits, `_` and `-`: the ledger has an object of this name)
+        project.toml:3:8: `30 16 * *` is not a time of cron: it must have 5 fields (write five fields: minute, hour, day of the month, month, day of the week, such as `30 16 * * mon-fri`)
+        project.toml:5:8: `0 0 30 2 *` matches no time (check the day of the month and the month: `0 0 30 2 *` is the 30th of February)
+        project.toml:9:13: there is no time zone `America/NewYork` (did you mean `America/New_York`?)
+        project.toml:10:9: `silver.b+` names no job (did you mean `silver.a`?)
+        project.toml:10:22: `gold.*` names no job (`pulse graph` shows all jobs)
+        ");
+    }
+}

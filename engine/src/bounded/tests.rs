@@ -1,0 +1,117 @@
+use std::time::{Duration, Instant};
+
+use datafusion::arrow::util::display::array_value_to_string;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use proptest::prelude::*;
+
+use super::*;
+use crate::session::{session_config, session_state};
+
+fn context() -> SessionContext {
+    SessionContext::new_with_state(session_state(session_config(SessionConfig::new(), 2, 8192), Arc::default()))
+}
+
+async fn answer(sql: &str) -> std::result::Result<String, String> {
+    let frame = context().sql(sql).await.map_err(|e| e.to_string())?;
+    let batches = frame.collect().await.map_err(|e| e.strip_backtrace())?;
+    Ok(array_value_to_string(batches[0].column(0), 0).unwrap())
+}
+
+/// A literal that no rule folds.
+const ROWS: &str =
+    "(select cast(value as bigint) as n, concat('ab', cast(value % 9 as varchar)) as t from generate_series(1, 8000))";
+
+#[tokio::test]
+async fn what_would_take_all_memory_is_one_error() {
+    let begun = Instant::now();
+    for call in [
+        "repeat(t, 20000000 + n)",
+        "repeat(t, 1000000 + n)",
+        "lpad(t, 1000000000 + n, 'ä')",
+        "rpad(t, 1000000 + n)",
+        "space(cast(1000000000 + n as int))",
+        "replace(repeat(t, 1000), 'b', repeat('x', 1000))",
+        "replace(repeat(t, 1000), '', repeat('x', 1000))",
+        "regexp_replace(repeat(t, 1000), '[a-c]', repeat('x', 1000), 'g')",
+        "array_repeat(n, 1000000000 + n)",
+        "array_repeat(array_repeat(n, 100), 1000000 + n)",
+        "array_resize(make_array(n), 1000000000 + n, n)",
+        "range(0, 1000000000 + n)",
+        "generate_series(0, 1000000000 + n, 1)",
+        "generate_series(timestamp '2000-01-01', timestamp '2001-01-01', interval '1 microsecond')",
+        "concat(repeat(t, 8000), repeat(t, 8000))",
+        "repeat(t, 8000) || repeat(t, 8000)",
+        "concat_ws(repeat(t, 5000), 'a', 'b', 'c', t)",
+        "array_to_string(array_repeat(n, 100), repeat(t, 1000))",
+        "translate(repeat(t, 5000), 'abc', 'äöü')",
+        "encode(repeat(t, 5000), 'hex')",
+        "format_string('%1000000000d', n)",
+    ] {
+        let error = answer(&format!("select max(length(cast({call} as varchar))) from {ROWS}")).await.expect_err(call);
+        assert!(error.contains("would make"), "{call}: {error}");
+    }
+    // Those that are folded when the query is planned, too.
+    let error = answer("select length(repeat('x', 1000000000000))").await.unwrap_err();
+    assert!(error.contains("`repeat` would make"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(120));
+}
+
+#[tokio::test]
+async fn what_fits_is_as_ever() {
+    for (sql, expected) in [
+        ("select repeat('ab', 3)", "ababab"),
+        ("select repeat('ab', -3)", ""),
+        ("select lpad('ab', 5, 'xy')", "xyxab"),
+        ("select rpad('ab', 5, 'xy')", "abxyx"),
+        ("select replace('abcb', 'b', 'xyz')", "axyzcxyz"),
+        ("select regexp_replace('foobarbaz', 'b(..)', 'X\\1Y', 'g')", "fooXarYXazY"),
+        ("select array_repeat(1, 3)", "[1, 1, 1]"),
+        ("select range(0, 6, 2)", "[0, 2, 4]"),
+        ("select generate_series(3, 1, -1)", "[3, 2, 1]"),
+        ("select concat('a', null, 'b', 1)", "ab1"),
+        ("select concat_ws('-', 'a', null, 'b')", "a-b"),
+        ("select 'a' || 1 || 'b'", "a1b"),
+        ("select 'a' || cast(null as varchar)", ""),
+        ("select [1] || [2, 3]", "[1, 2, 3]"),
+        ("select array_to_string([1, 2], ', ')", "1, 2"),
+        ("select max(a || '-' || b) from (values ('x', 'y'), ('z', null)) t(a, b)", "x-y"),
+        ("select max(length(repeat(t, 3000))) from (select 'abc' as t from generate_series(1, 8000))", "9000"),
+    ] {
+        assert_eq!(answer(sql).await.as_deref(), Ok(expected), "{sql}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// No function makes more than was judged.
+    #[test]
+    fn the_size_is_never_more_than_was_judged(
+        text in "[abä]{0,9}", from in "[abä]{0,2}", to in "[xyzü]{0,5}", count in -3_i64..40,
+    ) {
+        use arrow::array::{ArrayRef, StringArray, Int64Array};
+        use datafusion::logical_expr::ColumnarValue;
+        use super::growth::{Argument, Growth};
+
+        let texts = |text: &str| ColumnarValue::Array(Arc::new(StringArray::from(vec![text])) as ArrayRef);
+        let number = ColumnarValue::Array(Arc::new(Int64Array::from(vec![count])) as ArrayRef);
+        let [text_of, from_of, to_of] = [&text, &from, &to].map(|one| texts(one));
+        let quoted = |text: &str| format!("'{text}'");
+        let cases = [
+            (Growth::Repeated, vec![text_of.clone(), number.clone()], format!("repeat({}, {count})", quoted(&text))),
+            (Growth::Padded, vec![text_of.clone(), number.clone(), to_of.clone()], format!("lpad({}, {count}, {})", quoted(&text), quoted(&to))),
+            (Growth::Padded, vec![text_of.clone(), number], format!("rpad({}, {count})", quoted(&text))),
+            (Growth::Replaced, vec![text_of.clone(), from_of.clone(), to_of.clone()], format!("replace({}, {}, {})", quoted(&text), quoted(&from), quoted(&to))),
+            (Growth::Matches, vec![text_of.clone(), from_of, to_of.clone(), texts("g")], format!("regexp_replace({}, {}, {}, 'g')", quoted(&text), quoted(&from), quoted(&to))),
+            (Growth::Joined, vec![text_of.clone(), to_of.clone(), to_of.clone()], format!("concat_ws({}, {}, {})", quoted(&text), quoted(&to), quoted(&to))),
+            (Growth::Encoded, vec![text_of, texts("hex")], format!("encode({}, 'hex')", quoted(&text))),
+        ];
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for (growth, arguments, call) in cases {
+            let arguments: Vec<Argument> = arguments.iter().map(|argument| Argument::new(argument).unwrap()).collect();
+            let judged = growth.bytes(&arguments, 0);
+            let made = runtime.block_on(answer(&format!("select {call}"))).unwrap();
+            prop_assert!(made.len() as u64 <= judged, "{} {} {}", call, made.len(), judged);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::{ObjectStoreExt as _, PutMode};
+use proptest::prelude::*;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use super::super::table_files::{TableFiles, delete_below};
+use super::*;
+
+/// A folder with a file beside it, which links lead to.
+struct Scene {
+    _kept: tempfile::TempDir,
+    folder: PathBuf,
+    outside: PathBuf,
+}
+
+fn scene() -> Scene {
+    let kept = tempfile::tempdir().unwrap();
+    let base = kept.path().canonicalize().unwrap();
+    let (folder, outside) = (base.join("lake/s/t"), base.join("victim"));
+    for folder in [&folder, &outside] {
+        std::fs::create_dir_all(folder.join("deep")).unwrap();
+        std::fs::write(folder.join("deep/one.parquet"), "one").unwrap();
+    }
+    Scene { _kept: kept, folder, outside }
+}
+
+impl Scene {
+    fn table(&self) -> TableFiles {
+        let lake = self.folder.parent().unwrap().parent().unwrap().to_owned();
+        TableFiles { files: Arc::new(LocalFiles::default()), folder: self.folder.clone(), lake }
+    }
+
+    fn path(&self, below: &str) -> Path {
+        Path::from_absolute_path(self.folder.join(below)).unwrap()
+    }
+}
+
+async fn names(files: &dyn ObjectStore, folder: &FilePath) -> Vec<String> {
+    let prefix = Path::from_absolute_path(folder).unwrap();
+    let listed: Vec<ObjectMeta> = files.list(Some(&prefix)).try_collect().await.unwrap();
+    let mut names: Vec<String> = listed.iter().map(|meta| below(&prefix, meta)).collect();
+    names.sort();
+    names
+}
+
+fn below(prefix: &Path, meta: &ObjectMeta) -> String {
+    meta.location.as_ref().strip_prefix(prefix.as_ref()).unwrap().trim_start_matches('/').to_owned()
+}
+
+fn pipe(path: &FilePath) {
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+}
+
+#[tokio::test]
+async fn what_links_lead_to_is_neither_listed_read_written_nor_deleted() {
+    let scene = scene();
+    symlink(&scene.outside, scene.folder.join("link")).unwrap();
+    symlink(scene.outside.join("deep/one.parquet"), scene.folder.join("file.parquet")).unwrap();
+    symlink(&scene.folder, scene.folder.join("deep/loop")).unwrap();
+    let table = scene.table();
+    assert_eq!(names(&table, &scene.folder).await, ["deep/one.parquet"]);
+    assert_eq!(names(&LocalFiles::default(), &scene.folder).await, ["deep/one.parquet"]);
+
+    let through = scene.path("link/deep/one.parquet");
+    for path in [&through, &scene.path("file.parquet")] {
+        let error = table.get(path).await.unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+    }
+    let new = scene.path("link/new.parquet");
+    assert!(table.put(&new, PutPayload::from_static(b"x")).await.is_err());
+    assert!(table.put_opts(&new, PutPayload::from_static(b"x"), PutMode::Create.into()).await.is_err());
+    assert!(table.put_multipart(&new).await.is_err());
+    assert!(table.copy(&scene.path("deep/one.parquet"), &new).await.is_err());
+    assert!(table.rename(&through, &scene.path("mine.parquet")).await.is_err());
+    assert!(table.delete(&through).await.is_err());
+    assert_eq!(names(&LocalFiles::default(), &scene.outside).await, ["deep/one.parquet"]);
+
+    // The link itself is a file of the table's folder.
+    table.delete(&scene.path("file.parquet")).await.unwrap();
+    assert!(scene.outside.join("deep/one.parquet").exists());
+    table.delete(&scene.path("deep/one.parquet")).await.unwrap();
+    assert!(matches!(table.delete(&scene.path("deep/one.parquet")).await, Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn no_link_on_the_way_is_followed_by_a_deletion() {
+    let scene = scene();
+    let lake = scene.folder.parent().unwrap();
+    symlink(&scene.outside, lake.join("u")).unwrap();
+    assert!(delete_below(lake, &lake.join("u/deep/one.parquet")).is_err());
+    assert!(delete_below(&scene.folder, &scene.outside.join("deep/one.parquet")).is_err());
+    assert!(delete_below(&scene.folder, &scene.folder.join("../../../victim/deep/one.parquet")).is_err());
+    assert!(scene.outside.join("deep/one.parquet").exists());
+    delete_below(lake, &scene.folder.join("deep/one.parquet")).unwrap();
+    assert!(!scene.folder.join("deep/one.parquet").exists());
+}
+
+#[tokio::test]
+async fn nothing_waits_for_a_pipe() {
+    let scene = scene();
+    pipe(&scene.folder.join("p.parquet"));
+    symlink("/dev/zero", scene.folder.join("z.parquet")).unwrap();
+    let files = LocalFiles::default();
+    for name in ["p.parquet", "z.parquet"] {
+        let got = tokio::time::timeout(Duration::from_secs(20), files.get(&scene.path(name))).await;
+        assert!(got.expect("it waits").is_err());
+    }
+    assert_eq!(names(&files, &scene.folder).await, ["deep/one.parquet"]);
+}
+
+#[tokio::test]
+async fn a_source_shows_links_and_names_that_nobody_can_read() {
+    let scene = scene();
+    symlink(&scene.outside, scene.folder.join("link")).unwrap();
+    symlink("nowhere", scene.folder.join("broken.csv")).unwrap();
+    symlink(&scene.folder, scene.folder.join("deep/loop")).unwrap();
+    for name in [&b"a\nb.csv"[..], b"esc\x1b.csv", b"inv\xff.csv"] {
+        std::fs::write(scene.folder.join(std::ffi::OsStr::from_bytes(name)), "x").unwrap();
+    }
+    let prefix = Path::from_absolute_path(&scene.folder).unwrap();
+    let tags = async |links: Links| {
+        let files = LocalFiles::of_source(scene.folder.clone(), links);
+        let listed: Vec<ObjectMeta> = files.list(Some(&prefix)).try_collect().await.unwrap();
+        let tag = |meta: &ObjectMeta| meta.e_tag.clone().filter(|tag| tag.starts_with("pulse"));
+        listed.iter().map(|meta| (below(&prefix, meta), tag(meta))).collect::<BTreeMap<_, _>>()
+    };
+    let unshown =
+        || ["a\\x0ab.csv", "esc\\x1b.csv", "inv\\xff.csv"].map(|name| (name.to_owned(), Some(UNSHOWN.to_owned())));
+    let one = || ("deep/one.parquet".to_owned(), None);
+    let left = ["link", "deep/loop"].map(|name| (name.to_owned(), Some(LEFT_LINK.to_owned())));
+    assert_eq!(tags(Links::Left).await, unshown().into_iter().chain(left).chain([one()]).collect());
+    let followed = [("link/deep/one.parquet".to_owned(), None), one()];
+    assert_eq!(tags(Links::Followed).await, unshown().into_iter().chain(followed).collect());
+    // A feed's own folder may be a link, too.
+    let within = LocalFiles::of_source(scene.folder.clone(), Links::Left);
+    let listed: Vec<ObjectMeta> = within.list(Some(&scene.path("link/deep"))).try_collect().await.unwrap();
+    assert_eq!(listed.iter().map(|meta| below(&prefix, meta)).collect::<Vec<_>>(), ["link"]);
+}
+
+#[tokio::test]
+async fn folders_are_listed_beside_names_that_cannot_be_shown() {
+    let scene = scene();
+    std::fs::create_dir(scene.folder.join("bad\u{1b}")).unwrap();
+    let listed = LocalFiles::default().list_with_delimiter(Some(&scene.path(""))).await.unwrap();
+    assert_eq!(listed.common_prefixes, [scene.path("deep")]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// As the library for stores lists them, where there is no link.
+    #[test]
+    fn plain_trees_are_listed_as_ever(names in prop::collection::btree_set("[a-z%# ä]{1,4}(/[a-z%#\\\\]{1,4}){0,2}", 0..12)) {
+        let kept = tempfile::tempdir().unwrap();
+        for name in &names {
+            let file = kept.path().join(name);
+            let _ = std::fs::create_dir_all(file.parent().unwrap());
+            let _ = std::fs::write(file, "x");
+        }
+        let prefix = Path::from_absolute_path(kept.path()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let all = |store: &dyn ObjectStore| {
+            let listed: Vec<ObjectMeta> = runtime.block_on(store.list(Some(&prefix)).try_collect()).unwrap();
+            let mut listed: Vec<_> =
+                listed.into_iter().map(|meta| (meta.location, meta.size, meta.e_tag, meta.last_modified)).collect();
+            listed.sort();
+            listed
+        };
+        prop_assert_eq!(all(&LocalFiles::default()), all(&LocalFileSystem::new()));
+    }
+}

@@ -1,0 +1,2 @@
+project = "pulse"
+region  = "us-east-1"

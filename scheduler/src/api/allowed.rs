@@ -1,0 +1,222 @@
+//! Which places the submissions of others may name. The scheduler reads and writes with its own rights: without limits, whoever may submit
+//! has all of them.
+
+use std::path::{Path, PathBuf};
+
+use pulse_core::name::TableName;
+use pulse_core::project::Project;
+use pulse_core::settings::Settings;
+use pulse_core::sql::EXTERNAL;
+use pulse_core::{Error, Result};
+use pulse_engine::store::folder_url;
+use pulse_engine::table::Lake;
+use url::Url;
+
+/// Means every place.
+const ANY: &str = "*";
+
+/// Places and all that lies below them.
+#[derive(Debug, Clone)]
+pub(super) struct Allowed {
+    lakes: Places,
+    roots: Places,
+}
+
+#[derive(Debug, Clone)]
+enum Places {
+    Any,
+    Below(Vec<Url>),
+}
+
+impl Allowed {
+    /// # Errors
+    /// `Invalid` for a setting that holds something other than URLs of folders.
+    pub(super) fn new(settings: &Settings, home: &Url) -> Result<Self> {
+        let lakes = Places::parse("allowed_lakes", &settings.allowed_lakes)?.with(home.clone());
+        let mut store = home.clone();
+        // A bucket is one place; of a machine, only the lake.
+        if store.scheme() != "file" {
+            store.set_path("/");
+        }
+        let roots = Places::parse("allowed_roots", &settings.allowed_roots)?.with(store);
+        Ok(Self { lakes, roots })
+    }
+
+    /// Before anything of the lake is read.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no URL, or at no place that is allowed.
+    pub(super) fn check_url(&self, lake: &str) -> Result<()> {
+        let place = folder_url(lake, Path::new("/"))?;
+        if self.lakes.hold(&place) { Ok(()) } else { Err(refused("lake", &place, "allowed_lakes")) }
+    }
+
+    /// # Errors
+    /// `Invalid` when the lake, or a layer of it that lies elsewhere, is at no place that is allowed.
+    pub(super) fn check_lake(&self, lake: &Lake) -> Result<()> {
+        for place in std::iter::once(lake.root()).chain(lake.elsewhere()) {
+            if !self.lakes.hold(place) {
+                return Err(refused("lake", place, "allowed_lakes"));
+            }
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// `Invalid` when a source of the jobs is at no place that is allowed.
+    pub(super) fn check_sources(&self, project: &Project, jobs: &[TableName]) -> Result<()> {
+        let base = std::env::current_dir().map_err(|e| Error::unavailable("no current folder").with_source(e))?;
+        for job in jobs {
+            let query = &project.job(job)?.query;
+            for name in query.files() {
+                let is_landed = project.sources.database_of(name).is_some();
+                let Some(source) = project.sources.files.get(name).filter(|_| !is_landed) else { continue };
+                self.check_root(&format!("raw.{name}"), &folder_url(&source.root, &base)?)?;
+            }
+            for name in query.tables().into_iter().filter(|name| name.layer() == EXTERNAL) {
+                // Where Glue's tables lie, the account's own rights say.
+                let declared = project.sources.tables.get(name.table()).filter(|table| table.glue.is_none());
+                if let Some(table) = declared {
+                    self.check_root(&name.to_string(), &folder_url(&table.location, &base)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_root(&self, what: &str, place: &Url) -> Result<()> {
+        match self.roots.hold(place) || self.lakes.hold(place) {
+            true => Ok(()),
+            false => Err(refused(what, place, "allowed_roots")),
+        }
+    }
+}
+
+fn refused(what: &str, place: &Url, setting: &str) -> Error {
+    Error::invalid(format!(
+        "{what}: `{place}` is no place that this scheduler may use for submissions; whoever runs it names such places in `{setting}`"
+    ))
+}
+
+impl Places {
+    fn parse(setting: &str, text: &str) -> Result<Self> {
+        if text.trim() == ANY {
+            return Ok(Self::Any);
+        }
+        let places = text.split(',').map(str::trim).filter(|place| !place.is_empty());
+        let url = |place: &str| {
+            match Url::parse(place) {
+            Ok(_) => folder_url(place, Path::new("/")),
+            Err(e) => Err(Error::invalid(format!(
+                "`{setting}`: `{place}` is no URL: write `file:///folder/` or `s3://bucket/`, several with commas, or `{ANY}`"
+            ))
+            .with_source(e)),
+        }
+        };
+        places.map(url).collect::<Result<_>>().map(Self::Below)
+    }
+
+    fn with(self, place: Url) -> Self {
+        match self {
+            Self::Any => Self::Any,
+            Self::Below(mut places) => {
+                places.push(place);
+                Self::Below(places)
+            }
+        }
+    }
+
+    fn hold(&self, place: &Url) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Below(places) => places.iter().any(|allowed| is_below(place, allowed)),
+        }
+    }
+}
+
+fn is_below(place: &Url, allowed: &Url) -> bool {
+    let scheme = |url: &Url| if url.scheme() == "s3a" { "s3".to_owned() } else { url.scheme().to_owned() };
+    if scheme(place) != scheme(allowed) || place.host_str() != allowed.host_str() {
+        return false;
+    }
+    if place.scheme() == "file" {
+        return match (place.to_file_path(), allowed.to_file_path()) {
+            (Ok(place), Ok(allowed)) => resolved(&place).starts_with(resolved(&allowed)),
+            _ => false,
+        };
+    }
+    let parts = |url: &Url| -> Vec<String> {
+        url.path().split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    };
+    parts(place).starts_with(&parts(allowed))
+}
+
+/// Without links, as far as the folder is there.
+fn resolved(folder: &Path) -> PathBuf {
+    let mut rest = Vec::new();
+    let mut above = folder;
+    loop {
+        if let Ok(found) = above.canonicalize() {
+            return rest.iter().rev().fold(found, |path, part| path.join(part));
+        }
+        match (above.parent(), above.file_name()) {
+            (Some(parent), Some(name)) => {
+                rest.push(name);
+                above = parent;
+            }
+            _ => return folder.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(roots: &str, home: &str) -> Allowed {
+        let settings = Settings { allowed_roots: roots.to_owned(), ..Settings::default() };
+        Allowed::new(&settings, &Url::parse(home).unwrap()).unwrap()
+    }
+
+    fn holds(allowed: &Allowed, place: &str) -> bool {
+        allowed.check_root("raw.x", &folder_url(place, Path::new("/")).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn nothing_of_the_host_unless_it_is_named() {
+        let kept = tempfile::tempdir().unwrap();
+        let (data, lake) = (kept.path().join("data"), kept.path().join("lake"));
+        for folder in [&data, &lake] {
+            std::fs::create_dir(folder).unwrap();
+        }
+        std::os::unix::fs::symlink("/etc", data.join("link")).unwrap();
+        let url = |path: &Path| Url::from_directory_path(path).unwrap().to_string();
+        let none = allowed("", &url(&lake));
+        let named = allowed(&url(&data), &url(&lake));
+        for outside in
+            ["file:///etc", "file:///", "/etc", "etc", &url(kept.path()), &format!("{}../", url(&data)), "s3://other/"]
+        {
+            assert!(!holds(&none, outside) && !holds(&named, outside), "{outside}");
+        }
+        // The name of an allowed place is no prefix of another's.
+        assert!(!holds(&named, &format!("{}x/", url(&data).trim_end_matches('/'))));
+        assert!(!holds(&named, &url(&data.join("link"))) && !holds(&named, &url(&data.join("link/new"))));
+        assert!(!holds(&none, &url(&data)) && holds(&named, &url(&data.join("new/one"))));
+        assert!(holds(&none, &url(&lake.join("_raw"))));
+        assert!(holds(&allowed("*", &url(&lake)), "file:///etc"));
+    }
+
+    #[test]
+    fn a_bucket_is_one_place() {
+        let one = allowed("s3://raw/vendor/, file:///data", "s3://lake/prod/");
+        for place in ["s3://lake/raw", "s3a://lake/raw", "s3://raw/vendor/a", "file:///data/x"] {
+            assert!(holds(&one, place), "{place}");
+        }
+        for place in ["s3://raw/vendor2", "s3://raw", "s3://lake2/raw", "file:///lake", "file:///database"] {
+            assert!(!holds(&one, place), "{place}");
+        }
+        let settings = Settings { allowed_lakes: "data/x".to_owned(), ..Settings::default() };
+        let error = Allowed::new(&settings, &Url::parse("s3://lake/").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("allowed_lakes"), "{error}");
+    }
+}

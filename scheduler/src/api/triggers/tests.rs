@@ -1,0 +1,250 @@
+use std::path::Path;
+
+use async_trait::async_trait;
+use pulse_core::project::ProjectFiles;
+use pulse_core::run::RunId;
+use pulse_engine::catalog::LocalCatalog;
+use pulse_engine::execute::InProcess;
+use pulse_engine::job::{JobOptions, Workbench};
+use pulse_engine::landing::Databases;
+use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
+use pulse_engine::source::file::ReadOptions;
+use pulse_engine::store::{Stores, folder_url};
+use pulse_engine::table::CommitOptions;
+use url::Url;
+
+use super::*;
+use crate::api::On;
+
+/// In this process.
+struct Here {
+    stores: Arc<Stores>,
+}
+
+#[async_trait]
+impl Places for Here {
+    async fn lake(&self, url: &str) -> Result<Lake> {
+        Lake::open(folder_url(url, Path::new("/"))?, Arc::clone(&self.stores)).await
+    }
+
+    fn placement(&self, project: Project, lake: &Lake, _on: On) -> Result<Placement> {
+        let options = RuntimeOptions { memory_bytes: 64 << 20, spill_dir: None, spill_limit_bytes: 1 << 20 };
+        let config = session_config(datafusion::prelude::SessionConfig::new(), 1, 1024);
+        Ok(Placement::Fixed(Box::new(Workbench {
+            project: Arc::new(project),
+            lake: lake.clone(),
+            state: session_state(config, runtime(&options, &self.stores)?),
+            execute: Arc::new(InProcess { slots: 1 }),
+            options: JobOptions {
+                target_partition_bytes: 1 << 20,
+                read: ReadOptions::default(),
+                commit: CommitOptions::default(),
+                attempts: 1,
+                optimize_files: 0,
+            },
+            catalog: Arc::new(LocalCatalog),
+            databases: Databases::default(),
+        })))
+    }
+
+    fn executors(&self) -> usize {
+        0
+    }
+}
+
+struct Scene {
+    lake: tempfile::TempDir,
+    stores: Arc<Stores>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { lake: tempfile::tempdir().unwrap(), stores: Arc::new(Stores::default()) }
+    }
+
+    fn home(&self) -> Lake {
+        Lake::new(Url::from_directory_path(self.lake.path()).unwrap(), Arc::clone(&self.stores))
+    }
+
+    fn api(&self, settings: Settings, token: Option<&str>) -> Arc<Api> {
+        let token = token.map(|token| Token::new(token).unwrap());
+        let places = Arc::new(Here { stores: Arc::clone(&self.stores) });
+        Api::new(places, &self.home(), settings, token.as_ref()).unwrap()
+    }
+
+    fn ledger(&self) -> RunStore {
+        RunStore::new(&self.home()).unwrap()
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let file = self.lake.path().join("_pulse").join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+
+    fn request(&self, key: &str, query: &str) -> SubmitRequest {
+        let files = ProjectFiles::from([
+            ("project.toml".to_owned(), "name = \"test\"\n[defaults]\nowner = \"test\"\n".to_owned()),
+            ("silver/one/job.toml".to_owned(), "grain = [\"a\"]\n[sink.overwrite]\n".to_owned()),
+            ("silver/one/query.sql".to_owned(), query.to_owned()),
+        ]);
+        SubmitRequest {
+            key: key.parse().unwrap(),
+            files,
+            variables: BTreeMap::new(),
+            lake: Url::from_directory_path(self.lake.path()).unwrap().to_string(),
+            jobs: Vec::new(),
+            not_run: BTreeMap::default(),
+            asked: Asked::default(),
+            on: On::Local,
+        }
+    }
+
+    /// Writes a submission as somebody without a scheduler may.
+    async fn planted(&self, key: &str) -> TriggerId {
+        let limits = Limits::of(&settings());
+        self.ledger().submit(id(key), self.request(key, "select 1 as a"), limits).await.unwrap()
+    }
+
+    async fn exit(&self, trigger: &TriggerId) -> Option<u8> {
+        for _ in 0..600 {
+            if let Some(exit) = self.ledger().exit(trigger).await.unwrap() {
+                return Some(exit);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        None
+    }
+}
+
+fn settings() -> Settings {
+    Settings { run_attempts: 1, ..Settings::default() }
+}
+
+fn id(key: &str) -> TriggerId {
+    TriggerId::new(Utc::now(), u32::try_from(key.len()).unwrap())
+}
+
+const TOKEN: &str = "sixteen-letters-and-more";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_in_order_holds_up_nothing_else() {
+    let scene = Scene::new();
+    let api = scene.api(settings(), None);
+    let [bad, large, good] = [id("a"), id("bb"), scene.planted("good").await];
+    for trigger in [&bad, &large] {
+        scene.write(&format!("open/{trigger}.00000000"), "");
+    }
+    scene.write(&format!("runs/{bad}/trigger.json"), "{\"format\":99}");
+    let sparse = scene.lake.path().join(format!("_pulse/runs/{large}/trigger.json"));
+    scene.write(&format!("runs/{large}/trigger.json"), "");
+    std::fs::OpenOptions::new().write(true).open(&sparse).unwrap().set_len(3 << 30).unwrap();
+    scene.write("lakes/0000", "nonsense://x");
+
+    let error = scene.ledger().submission(&large).await.unwrap_err();
+    assert!(error.to_string().contains("3221225472 bytes"), "{error}");
+    api.take_up(&api.home).await.unwrap();
+    assert_eq!(scene.exit(&good).await, Some(0));
+    assert!(api.ledger_of(&good).await.unwrap().is_some());
+    assert!(api.ledger_of(&id("ccc")).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_without_a_seal_is_not_driven_where_there_is_a_token() {
+    let scene = Scene::new();
+    let planted = scene.planted("planted").await;
+    let api = scene.api(settings(), Some(TOKEN));
+    api.take_up(&api.home).await.unwrap();
+    assert_eq!(scene.exit(&planted).await, Some(TriggerExit::RunFailed.code()));
+    assert!(!scene.lake.path().join("silver").exists());
+
+    // With it, or where seals are off, it is.
+    let sealed = api.submit(scene.request("sealed", "select 1 as a")).await.unwrap();
+    assert_eq!(scene.exit(&sealed).await, Some(0));
+    let other = scene.planted("other").await;
+    let off = scene.api(Settings { ledger_seal: "off".to_owned(), ..settings() }, Some(TOKEN));
+    off.take_up(&off.home).await.unwrap();
+    assert_eq!(scene.exit(&other).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_whose_drivers_died_too_often_is_refused() {
+    let scene = Scene::new();
+    let [deadly, suspect] = [scene.planted("deadly").await, scene.planted("suspicious").await];
+    let ledger = scene.ledger();
+    for epoch in 8..=9 {
+        ledger.begin_driving(&deadly, epoch).await.unwrap();
+    }
+    ledger.begin_driving(&suspect, 8).await.unwrap();
+    let api = scene.api(Settings { driver_attempts: 2, ..settings() }, None);
+    for _ in 0..600 {
+        api.take_up(&ledger).await.unwrap();
+        if ledger.open().await.unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(scene.exit(&deadly).await, Some(TriggerExit::RunFailed.code()));
+    assert_eq!(scene.exit(&suspect).await, Some(0));
+    // A driver that came to its end is not among the dead.
+    assert_eq!(ledger.deaths(&suspect).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_triggers_than_are_driven_are_refused_for_now() {
+    let scene = Scene::new();
+    let api = scene.api(Settings { driven_triggers: 1, ..settings() }, None);
+    api.lock().driven.insert(id("busy"));
+    let error = api.submit(scene.request("a", "select 1 as a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("driven_triggers"), "{error}");
+    let waiting = scene.planted("waiting").await;
+    api.take_up(&api.home).await.unwrap();
+    assert!(!api.lock().driven.contains(&waiting));
+    api.lock().driven.clear();
+    api.take_up(&api.home).await.unwrap();
+    assert_eq!(scene.exit(&waiting).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_submission_may_not_name_is_refused() {
+    let scene = Scene::new();
+    let api = scene.api(settings(), None);
+    let mut request = scene.request("etc", "select 1 as a");
+    request.lake = "file:///etc/".to_owned();
+    let error = api.submit(request).await.unwrap_err();
+    assert!(error.to_string().contains("allowed_lakes"), "{error}");
+
+    let mut request = scene.request("raw", "select a from raw.x");
+    let sources = "[files.x]\nroot = \"file:///etc\"\ncolumns = [{ name = \"a\", type = \"string\" }]\n\
+                   [files.x.feed.all]\npath = \"shadow\"\nformat = { csv = {} }\n";
+    request.files.insert("sources.toml".to_owned(), sources.to_owned());
+    let error = api.submit(request).await.unwrap_err();
+    assert!(error.to_string().contains("allowed_roots"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_too_deep_is_refused_and_the_scheduler_lives() {
+    let scene = Scene::new();
+    let api = scene.api(settings(), None);
+    let deep = |terms: usize| format!("select 1 as a where 1 = 1{}", " and 1 = 1".repeat(terms));
+    let error = api.submit(scene.request("deep", &deep(50_000))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let deepest = api.submit(scene.request("deepest", &deep(490))).await.unwrap();
+    assert_eq!(scene.exit(&deepest).await, Some(0));
+}
+
+/// `infra/modules/observability` counts lines with these words.
+#[test]
+fn a_failed_run_is_told_by_a_short_line_before_its_error() {
+    let trigger: TriggerId = "20260101T000000-0000000a".parse().unwrap();
+    let run = |job: &str, state: RunState| RunRecord {
+        state,
+        ..RunRecord::queued(RunId::new(trigger.clone(), job.parse().unwrap()))
+    };
+    let long = "x".repeat(10_000);
+    let failed =
+        RunRecord { error: Some(RunError::new(ErrorKind::Data, long.clone())), ..run("silver.bars", RunState::Failed) };
+    let lines = failures(&[run("silver.a", RunState::Succeeded), failed, run("silver.c", RunState::Skipped)]);
+    assert_eq!(lines, [format!("run failed: 20260101T000000-0000000a-silver.bars (Data)\n{long}")]);
+}
