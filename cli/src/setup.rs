@@ -186,7 +186,7 @@ pub(crate) async fn api_token(settings: &Settings, is_local: bool) -> Result<Opt
     // Somebody may have written the token itself where its place belongs, so nothing of it is shown.
     let unreadable = |what: &str| Error::invalid(format!("the API's token: {what} (`api_token_source`)"));
     let text = match source.split_once(':') {
-        None if source.is_empty() && is_local => own_token()?,
+        None if source.is_empty() && is_local && !asks_for_certificates(settings) => own_token()?,
         None if source.is_empty() => return Ok(None),
         Some(("env", name)) => {
             std::env::var(name).map_err(|e| unreadable(&format!("variable {}: {e}", name_only(name))))?
@@ -196,6 +196,11 @@ pub(crate) async fn api_token(settings: &Settings, is_local: bool) -> Result<Opt
         _ => return Err(unreadable("write where it is, env:NAME, file:/path or ssm:/path, and not the token itself")),
     };
     Token::new(&text).map(Some)
+}
+
+/// Whether the API asks callers for certificates instead of a token.
+pub(crate) fn asks_for_certificates(settings: &Settings) -> bool {
+    settings.api_clients == "certificate"
 }
 
 /// A name of a variable; what cannot be one is not shown.

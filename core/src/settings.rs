@@ -1,5 +1,6 @@
 //! Settings of the engine and the cluster: from the config file, then `PULSE_*`, then the command line.
 
+mod access;
 mod setting;
 mod table;
 
@@ -76,6 +77,8 @@ pub struct Settings {
     pub api_key: String,
     pub api_authority: String,
     pub api_token_source: String,
+    pub api_clients: String,
+    pub api_calls_per_minute: u64,
     pub audit_log: String,
     pub cluster_certificates: String,
     pub insecure_cluster_anyone_can_run_code: String,
@@ -254,6 +257,8 @@ impl Settings {
             api_key: String::new(),
             api_authority: String::new(),
             api_token_source: String::new(),
+            api_clients: String::new(),
+            api_calls_per_minute: 0,
             audit_log: String::new(),
             cluster_certificates: String::new(),
             insecure_cluster_anyone_can_run_code: String::new(),

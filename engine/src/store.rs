@@ -1,6 +1,8 @@
 //! Object stores: one cached client per bucket, the same in every process.
 
+mod limited;
 mod local;
+mod places;
 mod table_files;
 mod walk;
 
@@ -17,9 +19,11 @@ use pulse_core::{Error, Result};
 use url::Url;
 
 use crate::catalog::{ForeignCatalog, delta_location};
+use limited::Limited;
 use table_files::TableFiles;
 
 pub use local::{LEFT_LINK, LocalFiles, UNSHOWN};
+pub use places::Places;
 pub(crate) use table_files::delete_below;
 pub use walk::Links;
 pub(crate) use walk::{link_below, shown_path};
@@ -54,6 +58,8 @@ pub struct Stores {
     options: StoreOptions,
     clients: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
     catalog: Option<Arc<dyn ForeignCatalog>>,
+    /// `None` if every place may be used.
+    places: Option<Arc<Places>>,
 }
 
 impl Stores {
@@ -65,6 +71,16 @@ impl Stores {
     #[must_use]
     pub fn with_catalog(self, catalog: Arc<dyn ForeignCatalog>) -> Self {
         Self { catalog: Some(catalog), ..self }
+    }
+
+    /// Refuses everything outside of `places`.
+    #[must_use]
+    pub fn within(self, places: Places) -> Self {
+        let places = match places {
+            Places::Any => None,
+            places @ Places::Below(_) => Some(Arc::new(places)),
+        };
+        Self { places, ..self }
     }
 
     /// The folder of an external Delta table, by its names in the catalog.
@@ -96,7 +112,7 @@ impl Stores {
         if let Some(client) = clients.get(key.as_str()) {
             return Ok(Arc::clone(client));
         }
-        let client = self.connect(url)?;
+        let client = self.limited(key.as_ref(), self.connect(url)?);
         clients.insert(key.as_str().to_owned(), Arc::clone(&client));
         Ok(client)
     }
@@ -107,8 +123,18 @@ impl Stores {
     /// As [`Self::client`].
     pub fn source_client(&self, root: &Url, links: Links) -> Result<Arc<dyn ObjectStore>> {
         match local_path(root) {
-            Some(folder) => Ok(Arc::new(LocalFiles::of_source(folder, links))),
+            Some(folder) => {
+                let key = store_url(root)?;
+                Ok(self.limited(key.as_ref(), Arc::new(LocalFiles::of_source(folder, links))))
+            }
             None => self.client(root),
+        }
+    }
+
+    fn limited(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+        match &self.places {
+            Some(places) => Arc::new(Limited { store, url: url.clone(), places: Arc::clone(places) }),
+            None => store,
         }
     }
 

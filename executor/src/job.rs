@@ -22,8 +22,8 @@ pub(crate) fn named(job: &str) -> Result<(), Status> {
     }
 }
 
-/// Refuses what lies below `folder` through a link: the folder is this process's own, but whoever may write there could
-/// make one. What does not exist is left to whoever opens it.
+/// Refuses what lies below `folder` through a link: the folder belongs to this process, but other processes of the account could
+/// make one. A path that does not exist passes: opening it fails.
 ///
 /// # Errors
 /// When a part of the way is a link, or leads out of `folder`.

@@ -114,14 +114,14 @@ pub(crate) async fn live(
     };
     if let Ok(Ended::Asked) = outcome {
         scheduler.leave();
-        told(scheduler.beat()).await;
+        notify(scheduler.beat()).await;
         let beats = scheduler.beats(Duration::from_secs(config.executor_heartbeat_interval_seconds));
         tokio::select! {
             () = drain(&executor, folder, limits.drain) => {}
             // Nobody is left to read its shuffles.
             () = beats => {}
         }
-        told(scheduler.stopped()).await;
+        notify(scheduler.stopped()).await;
     }
     servers.shutdown().await;
     outcome
@@ -245,7 +245,7 @@ async fn serve(router: Router, incoming: Incoming) -> Outcome<()> {
 }
 
 /// The scheduler finds out by itself, only later.
-async fn told<T, E: std::fmt::Display>(call: impl Future<Output = std::result::Result<T, E>>) {
+async fn notify<T, E: std::fmt::Display>(call: impl Future<Output = std::result::Result<T, E>>) {
     match tokio::time::timeout(STOP_GRACE, call).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => log::warn!("the scheduler does not know that the executor stops: {error}"),

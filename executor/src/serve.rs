@@ -16,7 +16,7 @@ use pulse_engine::build::build;
 use pulse_engine::cluster::{cluster_config, cluster_state, executor_id, function_registry, grpc_bytes};
 use pulse_engine::codec::PhysicalCodec;
 use pulse_engine::session::{RuntimeOptions, runtime};
-use pulse_engine::store::{StoreOptions, Stores};
+use pulse_engine::store::{Places, StoreOptions, Stores};
 use pulse_transport::{Door, Role};
 use uuid::Uuid;
 
@@ -105,10 +105,11 @@ fn engine(executor_id: &str, owner: &Arc<Owner>, door: &Door) -> Engine {
 }
 
 fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<ExecutorProcessConfig> {
-    let stores = Arc::new(Stores::new(StoreOptions {
+    let options = StoreOptions {
         retries: usize::try_from(settings.store_retries).unwrap_or(usize::MAX),
         timeout: settings.store_timeout(),
-    }));
+    };
+    let stores = Arc::new(Stores::new(options).within(places(settings)?));
     let options = RuntimeOptions {
         // Instead, every task gets a share of `memory_pool_size`.
         memory_bytes: usize::MAX,
@@ -139,6 +140,15 @@ fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<Execu
         override_physical_codec: Some(Arc::new(PhysicalCodec::default())),
         ..ExecutorProcessConfig::default()
     })
+}
+
+/// Where tasks may read and write. Without a setting, wherever the account may: the scheduler has checked a submission's places.
+fn places(settings: &Settings) -> Result<Places> {
+    let (lakes, roots) = (settings.allowed_lakes.as_str(), settings.allowed_roots.as_str());
+    match lakes.is_empty() && roots.is_empty() {
+        true => Ok(Places::Any),
+        false => Ok(Places::parse("allowed_lakes", lakes)?.and(Places::parse("allowed_roots", roots)?)),
+    }
 }
 
 fn vcores(settings: &Settings) -> usize {

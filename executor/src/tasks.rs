@@ -51,7 +51,7 @@ impl Tasks {
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        // Tasks were cancelled before; whoever drops this may be a task itself, and must not wait.
+        // Tasks were cancelled before. The last owner may be a task itself, which must not wait.
         if let Some(pool) = self.pool.take() {
             pool.shutdown_background();
         }

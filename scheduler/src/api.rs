@@ -14,6 +14,7 @@
 mod allowed;
 mod audit;
 mod auth;
+mod rates;
 mod serve;
 mod triggers;
 mod work;
@@ -41,7 +42,7 @@ use crate::driver::Placement;
 use crate::ledger::Key;
 
 pub use audit::{Audit, audited};
-pub use auth::{Token, protect};
+pub use auth::{Asks, Token, protect};
 pub use serve::serve;
 pub use triggers::Api;
 #[cfg(test)]

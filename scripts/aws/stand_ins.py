@@ -33,28 +33,11 @@ def aws(arguments):
     service, action, *rest = arguments
     if (service, action) == ("s3", "cp"):
         return copy(boto3.client("s3"), rest)
-    if service == "ssm":
-        return parameter(boto3.client("ssm"), action, rest)
     # `--log-group-name x` of put-log-events is logGroupName of put_log_events; CloudWatch's own begin with a capital.
     options = {camel(name[2:], service == "cloudwatch"): value(text) for name, text in zip(rest[::2], rest[1::2])}
     try:
         answer = getattr(boto3.client(service), action.replace("-", "_"))(**options)
         print(json.dumps({key: found for key, found in answer.items() if key != "ResponseMetadata"}, default=str))
-        return 0
-    except Exception as error:  # as the real one: a line, and a code
-        print(error, file=sys.stderr)
-        return 254
-
-
-def parameter(ssm, action, arguments):
-    """As bootstrap.sh asks: the value alone comes back, and a value is given as a file."""
-    given = dict(zip(arguments, arguments[1:]))
-    try:
-        if action == "get-parameter":
-            print(ssm.get_parameter(Name=given["--name"], WithDecryption=True)["Parameter"]["Value"])
-        else:
-            text = Path(given["--value"].removeprefix("file://")).read_text()
-            ssm.put_parameter(Name=given["--name"], Type=given["--type"], Value=text)
         return 0
     except Exception as error:  # as the real one: a line, and a code
         print(error, file=sys.stderr)

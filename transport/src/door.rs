@@ -42,14 +42,10 @@ impl Door {
     /// `Invalid` when others could reach the cluster and nothing would keep them out, or when certificates cannot be read.
     pub fn of(settings: &Settings, role: Role) -> Result<Self> {
         match protection(settings, is_this_machine(&settings.scheduler_host, settings.scheduler_port))? {
-            Protection::Given => {
-                let folder = Path::new(&settings.cluster_certificates);
-                Ok(Self::Locked(Arc::new(Keyring::in_folder(folder, role)?)))
-            }
-            Protection::ThisAccount => Ok(Self::Locked(Arc::new(Keyring::fixed(own::keys(role)?)))),
+            Protection::Given | Protection::ThisAccount => Ok(Self::Locked(Arc::new(keyring(settings, role)?))),
             Protection::Nothing => {
                 log::warn!(
-                    "whoever reaches the ports of this cluster can run code on it and read and write all that it can \
+                    "every client that reaches the ports of this cluster can run code on it and read and write all that it can \
                      (`insecure_cluster_anyone_can_run_code`)"
                 );
                 Ok(Self::Open)
@@ -105,13 +101,24 @@ impl Door {
     }
 }
 
+/// Certificates of `cluster_certificates`, or of this account if none are given.
+///
+/// # Errors
+/// `Invalid` when they cannot be read.
+pub fn keyring(settings: &Settings, role: Role) -> Result<Keyring> {
+    match settings.cluster_certificates.as_str() {
+        "" => Ok(Keyring::fixed(own::keys(role)?)),
+        folder => Keyring::in_folder(Path::new(folder), role),
+    }
+}
+
 fn protection(settings: &Settings, is_local: bool) -> Result<Protection> {
     match (settings.cluster_certificates.is_empty(), is_local) {
         (false, _) => Ok(Protection::Given),
         (true, true) => Ok(Protection::ThisAccount),
         (true, false) if settings.insecure_cluster_anyone_can_run_code == "true" => Ok(Protection::Nothing),
         (true, false) => Err(Error::invalid(format!(
-            "`scheduler_host` is {}, which other machines reach, and there are no certificates: whoever connects could run code on \
+            "`scheduler_host` is {}, which other machines reach, and there are no certificates: every client that connects could run code on \
              this cluster. Make certificates with `pulse certs init DIR` and name the folder in `cluster_certificates`; or, where \
              nobody else can reach these ports, set `insecure_cluster_anyone_can_run_code = \"true\"`",
             settings.scheduler_host

@@ -12,7 +12,7 @@ mod role;
 mod tls;
 
 pub use authority::{Authority, Issued};
-pub use door::{Door, is_this_machine};
+pub use door::{Door, is_this_machine, keyring};
 pub use files::{Step, init, issue, rotate};
 pub use keys::{Keyring, Keys};
 pub use own::token as own_token;

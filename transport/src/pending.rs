@@ -1,5 +1,5 @@
-//! Connections that have not shown who they are yet. There are only so many: the oldest gives way to the newest, so that whoever
-//! opens connections and says nothing keeps nobody out.
+//! Connections that have not shown who they are yet. Their number is limited: the oldest gives way to the newest, so that
+//! silent connections keep nobody out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl Pending {
         Self { most, tasks: VecDeque::new() }
     }
 
-    /// Whoever is known takes no place any more.
+    /// A known caller does not count.
     pub fn push(&mut self, task: AbortHandle, known: Known) {
         if self.tasks.len() >= self.most {
             self.tasks.retain(|(task, known)| !task.is_finished() && !known.is());

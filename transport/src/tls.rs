@@ -31,7 +31,7 @@ use crate::keys::{Keyring, Keys};
 use crate::pending::{Known, Pending};
 use crate::role::Role;
 
-/// Whoever does not shake hands in this time is not waited for.
+/// Time limit of a handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Handshakes at once.
 const HANDSHAKES: usize = 128;
@@ -43,6 +43,8 @@ const WAITING: usize = 64;
 const PAUSE: Duration = Duration::from_millis(200);
 /// What gRPC speaks.
 const HTTP2: &[u8] = b"h2";
+/// What the API speaks.
+const HTTP1: &[u8] = b"http/1.1";
 
 /// What a door shows, and whom it asks for a certificate.
 #[derive(Clone)]
@@ -89,7 +91,11 @@ fn config(keys: &Keys, roles: &'static [Role]) -> std::result::Result<ServerConf
                 .with_single_cert(keys.chain.clone(), keys.key())
         })
         .map_err(|e| e.to_string())?;
-    config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
+    // Clients come to the API alone.
+    config.alpn_protocols = match roles.contains(&Role::Client) {
+        true => vec![HTTP1.to_vec()],
+        false => vec![HTTP2.to_vec()],
+    };
     Ok(config)
 }
 

@@ -4,10 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::submissions::Cluster;
-use crate::support::Scene;
+use crate::support::{Scene, free_port};
 
 /// An account of every machine that owns nothing.
 const NOBODY: &str = "65534";
@@ -232,4 +232,125 @@ fn a_stranger_on_the_wire_achieves_nothing() {
     // The API is not on the wire, and nothing is submitted by it.
     let submit = ["--set", "scheduler_host=10.201.0.1", "submit", "--all"];
     assert!(!Wire::on(&wire.stranger, &scene, &submit).output().unwrap().status.success());
+}
+
+/// A cluster of one executor on this machine that asks for certificates at every port, the API's too.
+struct Certified<'a> {
+    scene: &'a Scene,
+    certificates: PathBuf,
+    scheduler_port: u16,
+    api_port: u16,
+    _processes: Vec<Process>,
+}
+
+impl<'a> Certified<'a> {
+    fn start(scene: &'a Scene) -> Self {
+        let certificates = scene.path("certs");
+        scene.pulse(&["certs", "init", certificates.to_str().unwrap()]).ok();
+        let (scheduler_port, api_port) = (free_port(), free_port());
+        let mut cluster = Self { scene, certificates, scheduler_port, api_port, _processes: Vec::new() };
+        for role in ["scheduler", "executor"] {
+            let command = cluster.command(&cluster.certificates, &["serve", role]);
+            cluster._processes.push(Process::start(command, &scene.path(&format!("{role}.log"))));
+        }
+        let began = Instant::now();
+        while cluster.registered() != Some(1) {
+            assert!(began.elapsed() < Duration::from_secs(60), "the executor does not register");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        cluster
+    }
+
+    /// `pulse` with the certificates of `folder`.
+    fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
+        let mut command = self.scene.command(arguments);
+        command.env("PULSE_CLUSTER_CERTIFICATES", folder).env("PULSE_API_CLIENTS", "certificate");
+        command.env("PULSE_SCHEDULER_PORT", self.scheduler_port.to_string());
+        command.env("PULSE_API_PORT", self.api_port.to_string());
+        command.env("PULSE_EXECUTOR_PORT", "0").env("PULSE_EXECUTOR_GRPC_PORT", "0").env("PULSE_VCORES", "1");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// What the API answers another client than pulse's own.
+    fn curl(&self, certificate: Option<&Path>, path: &str) -> Option<String> {
+        let name = format!("scheduler.pulse:{}", self.api_port);
+        let mut command = Command::new("curl");
+        command.args(["-s", "-f", "--max-time", "5", "--resolve", &format!("{name}:127.0.0.1"), "--cacert"]);
+        command.arg(self.certificates.join("authority.pem"));
+        if let Some(certificate) = certificate {
+            command.arg("--cert").arg(certificate);
+        }
+        let answer = command.arg(format!("https://{name}{path}")).output().unwrap();
+        answer.status.success().then(|| String::from_utf8(answer.stdout).unwrap())
+    }
+
+    fn registered(&self) -> Option<usize> {
+        self.curl(Some(&self.certificates.join("client.pem")), "/healthz")?.trim().parse().ok()
+    }
+
+    /// A folder with the cluster's authority, and `from` in the place of `role`'s certificate.
+    fn with_another(&self, name: &str, role: &str, from: &Path) -> PathBuf {
+        let folder = self.scene.path(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(self.certificates.join("authority.pem"), folder.join("authority.pem")).unwrap();
+        std::fs::copy(from, folder.join(format!("{role}.pem"))).unwrap();
+        folder
+    }
+
+    fn submit(&self, folder: &Path, more: &[&str]) -> std::process::Output {
+        let arguments = [&["submit", "--all", "--on", "cluster", "--wait"], more].concat();
+        self.command(folder, &arguments).output().unwrap()
+    }
+
+    fn submits(&self, folder: &Path, more: &[&str]) {
+        let done = self.submit(folder, more);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+#[test]
+fn a_certificate_opens_the_doors_of_its_role_alone() {
+    let scene = Scene::shipped();
+    let cluster = Certified::start(&scene);
+    let of = |role: &str| cluster.certificates.join(format!("{role}.pem"));
+    let theirs = scene.path("their-certs");
+    scene.pulse(&["certs", "init", theirs.to_str().unwrap()]).ok();
+    // Nobody is asked for a token, and clients are the only ones to submit.
+    let strangers =
+        [("executor", of("executor")), ("scheduler", of("scheduler")), ("another", theirs.join("client.pem"))];
+    for (name, certificate) in &strangers {
+        let folder = cluster.with_another(&format!("as-client-{name}"), "client", certificate);
+        let done = cluster.submit(&folder, &[]);
+        assert!(!done.status.success(), "{name}");
+        assert_eq!(cluster.curl(Some(certificate), "/healthz"), None, "{name}");
+    }
+    assert_eq!(cluster.curl(None, "/healthz"), None);
+    let plain = Command::new("curl")
+        .args(["-s", "-f", "--max-time", "5", &format!("http://127.0.0.1:{}/healthz", cluster.api_port)])
+        .output();
+    assert!(!plain.unwrap().status.success());
+    // A client's certificate does not register an executor.
+    let folder = cluster.with_another("as-executor", "executor", &of("client"));
+    let log = scene.path("as-executor.log");
+    let joining = Process::start(cluster.command(&folder, &["-v", "serve", "executor"]), &log);
+    std::thread::sleep(A_WHILE);
+    assert_eq!(cluster.registered(), Some(1), "{}", std::fs::read_to_string(log).unwrap());
+    drop(joining);
+    cluster.submits(&cluster.certificates, &[]);
+}
+
+#[test]
+fn authority_and_certificates_are_replaced_while_a_cluster_runs() {
+    let scene = Scene::shipped();
+    let cluster = Certified::start(&scene);
+    let folder = cluster.certificates.to_str().unwrap();
+    let stolen = cluster.with_another("stolen", "client", &cluster.certificates.join("client.pem"));
+    cluster.submits(&stolen, &[]);
+    for step in ["trust", "sign", "forget"] {
+        scene.pulse(&["certs", "rotate", folder, "--step", step]).ok();
+        cluster.submits(&cluster.certificates, &["--rebuild"]);
+    }
+    assert!(!cluster.submit(&stolen, &[]).status.success(), "its authority is forgotten");
+    assert_eq!(cluster.curl(Some(&stolen.join("client.pem")), "/healthz"), None);
 }

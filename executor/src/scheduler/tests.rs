@@ -15,7 +15,7 @@ async fn scheduler(broken: usize) -> (Scheduler, Arc<Mutex<Vec<Bytes>>>) {
     let keep = Arc::clone(&got);
     let answer = move |body: Bytes| async move {
         keep.lock().unwrap().push(body);
-        Status::failed_precondition("told").into_http::<tonic::body::Body>()
+        Status::failed_precondition("as asked").into_http::<tonic::body::Body>()
     };
     tokio::spawn(async move {
         for _ in 0..broken {

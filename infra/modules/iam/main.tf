@@ -164,6 +164,12 @@ data "aws_iam_policy_document" "node" {
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = ["${var.buckets.raw}/*", "${var.buckets.artifacts}/*"]
   }
+  # What a cluster's certificates are issued from, and the token of its API: primary nodes write them, nodes alone read them.
+  statement {
+    sid       = "ShareSecretsOfClusters"
+    actions   = ["s3:PutObject"]
+    resources = ["${var.buckets.artifacts}/nodes/*"]
+  }
   # Executors write files of tables, the scheduler commits them, vacuum deletes what no version needs.
   statement {
     sid       = "ReadAndWriteTables"
@@ -216,12 +222,6 @@ data "aws_iam_policy_document" "node" {
     sid       = "ReadParameters"
     actions   = ["ssm:GetParameter"]
     resources = [local.parameter]
-  }
-  # What a cluster's certificates are issued from: its primary node writes it, the others read it, and nobody else does.
-  statement {
-    sid       = "ShareTheClustersAuthority"
-    actions   = ["ssm:GetParameter", "ssm:PutParameter"]
-    resources = ["${local.arn}:ssm:${local.region}:${local.account}:parameter/pulse-nodes/${var.name}/*"]
   }
   # A shell on a node without SSH, keys or open ports. AWS's own AmazonSSMManagedInstanceCore would also admit every parameter
   # of the account.

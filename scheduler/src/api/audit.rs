@@ -80,7 +80,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::auth::{Token, protect};
+    use super::super::auth::{Asks, Token, protect};
     use super::super::serve::serve;
     use super::*;
 
@@ -93,7 +93,7 @@ mod tests {
         let routes = Router::new()
             .route("/healthz", get(|| async { "1" }))
             .route("/runs/x", get(|| async { (Extension(About("run x".to_owned())), "runs") }));
-        let router = protect(routes, Some(Token::new(TOKEN).unwrap()));
+        let router = protect(routes, Asks::Token(Token::new(TOKEN).unwrap()), 1000);
         let router = audited(router, Some(Audit::to(&file).unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Serves the API: whoever says nothing, or not enough, is not waited for, and takes nobody's place.
+//! Serves the API. Connections that send no complete request in time are closed, and do not keep others out.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -101,7 +101,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::auth::{Token, protect};
+    use super::super::auth::{Asks, Token, protect};
     use super::*;
 
     const TOKEN: &str = "0123456789abcdef";
@@ -110,7 +110,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new().route("/healthz", get(|| async { "1" })).route("/runs", get(|| async { "runs" }));
-        let router = protect(routes, Some(Token::new(TOKEN).unwrap()));
+        let router = protect(routes, Asks::Token(Token::new(TOKEN).unwrap()), 1000);
         tokio::spawn(serve(incoming(listener, Shown::Nothing), router, std::future::pending()));
         address
     }

@@ -25,7 +25,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 pub(super) struct Service {
     server: Server,
-    /// Of this start; executors take tasks from whoever knows it.
+    /// Made at this start. Executors accept only tasks that carry it.
     key: MetadataValue<Ascii>,
     taken: Mutex<Taken>,
 }

@@ -34,10 +34,6 @@ esac
 # `s3 cp` copies between a folder per bucket and the disk; every call is noted.
 AWS = """#!/bin/sh
 echo "$*" >>"$PULSE_ROOT/calls"
-case "$1 $2" in
-    "ssm get-parameter") cat "$PULSE_ROOT/ssm$4"; exit ;;
-    "ssm put-parameter") mkdir -p "$(dirname "$PULSE_ROOT/ssm$4")"; cp "${8#file://}" "$PULSE_ROOT/ssm$4"; exit ;;
-esac
 for a; do case "$a" in file://*) cp "${a#file://}" "$PULSE_ROOT/events.$(echo "${a#file://}" | tr / _)" ;; esac; done
 [ "$1 $2" = "logs put-log-events" ] && echo "${FAKE_AWS_ANSWER:-}"
 [ "$1 $2" = "s3 cp" ] || exit "${FAKE_AWS_CODE:-0}"
@@ -127,7 +123,7 @@ class Bootstrap(Node):
 
     def share(self):
         pem = "-----BEGIN CERTIFICATE-----\nCA\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nKEY\n-----END PRIVATE KEY-----\n"
-        self.write("ssm/pulse-nodes/pulse-dev/j-1", pem)
+        self.write("s3/artifacts/nodes/pulse-dev/j-1/authority", pem)
 
     def boot(self, sha256=hashlib.sha256(PULSE.encode()).hexdigest(), release="s3://artifacts/pulse"):
         arguments = [
@@ -149,7 +145,7 @@ class Bootstrap(Node):
         )
 
     def authority(self):
-        return self.root / "ssm/pulse-nodes/pulse-dev/j-1"
+        return self.root / "s3/artifacts/nodes/pulse-dev/j-1/authority"
 
     def test_nodes_share_an_authority_and_keep_no_key_that_signs(self):
         self.authority().unlink()
@@ -175,6 +171,18 @@ class Bootstrap(Node):
         self.assertEqual((certs / "authority.pem").stat().st_mode & 0o777, 0o600)
         self.assertEqual(certs.stat().st_mode & 0o777, 0o700)
         self.assertNotIn("PULSE_API", self.read("etc/pulse/pulse.env"))
+
+    def test_the_next_cluster_has_the_token_that_seals_submissions(self):
+        self.describe(primary=True)
+        tokens = []
+        for cluster in ("j-1", "j-2"):
+            shutil.rmtree(self.root / "etc/pulse", ignore_errors=True)
+            self.assertEqual(self.boot().returncode, 0, cluster)
+            tokens.append(self.read("etc/pulse/api-token").strip())
+        self.assertRegex(tokens[0], "^[0-9a-f]{64}$")
+        self.assertEqual(tokens[0], tokens[1])
+        self.assertEqual((self.root / "etc/pulse/api-token").stat().st_mode & 0o777, 0o440)
+        self.assertFalse(any(tokens[0] in call for call in self.calls()), "seen in the list of processes")
 
     def test_an_executor_without_an_authority_does_not_stay(self):
         self.authority().unlink()
