@@ -74,12 +74,12 @@ fn a_cluster_that_others_reach_does_not_start_without_certificates() {
     for role in ["scheduler", "executor"] {
         scene
             .pulse(&["--set", "scheduler_host=192.0.2.1", "serve", role])
-            .fails(1, &["192.0.2.1", "pulse certs init", "cluster_certificates"]);
+            .fails(2, &["192.0.2.1", "pulse certs init", "cluster_certificates"]);
     }
     let certificates = scene.path("certs");
     let folder = certificates.to_str().unwrap();
     scene.pulse(&["certs", "init", folder]).ok();
-    scene.pulse(&["certs", "init", folder]).fails(1, &["pulse certs issue", "pulse certs rotate"]);
+    scene.pulse(&["certs", "init", folder]).fails(2, &["pulse certs issue", "pulse certs rotate"]);
     let start = |settings: &[&str]| {
         let certificates = format!("cluster_certificates={folder}");
         let common =
@@ -88,14 +88,14 @@ fn a_cluster_that_others_reach_does_not_start_without_certificates() {
         let arguments: Vec<&str> = common.into_iter().chain(more).chain(["serve", "scheduler"]).collect();
         scene.pulse(&arguments)
     };
-    start(&[]).fails(1, &["could submit jobs", "api_token_source"]);
+    start(&[]).fails(2, &["could submit jobs", "api_token_source"]);
     let token = scene.path("token");
     std::fs::write(&token, "0123456789abcdef").unwrap();
     let source = format!("api_token_source=file:{}", token.display());
-    start(&[&source]).fails(1, &["plain HTTP", "api_certificate"]);
+    start(&[&source]).fails(2, &["plain HTTP", "api_certificate"]);
     scene
         .pulse(&["--set", &source, "--set", "scheduler_host=192.0.2.1", "submit", "--all"])
-        .fails(1, &["plain HTTP", "api_authority"]);
+        .fails(2, &["plain HTTP", "api_authority"]);
 }
 
 #[test]
@@ -153,6 +153,7 @@ impl Wire {
         let pulse = scene.command(arguments);
         let mut command = Command::new("ip");
         command.args(["netns", "exec", machine]).arg(pulse.get_program()).args(pulse.get_args());
+        command.envs(pulse.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(pulse.get_current_dir().unwrap()).stdin(Stdio::null());
         command
     }
