@@ -142,12 +142,11 @@ fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<Execu
     })
 }
 
-/// Where tasks may read and write. Without a setting, wherever the account may: the scheduler has checked a submission's places.
+/// Where tasks may read and write. Without the setting, wherever the account may: the scheduler has checked a submission's places.
 fn places(settings: &Settings) -> Result<Places> {
-    let (lakes, roots) = (settings.allowed_lakes.as_str(), settings.allowed_roots.as_str());
-    match lakes.is_empty() && roots.is_empty() {
-        true => Ok(Places::Any),
-        false => Ok(Places::parse("allowed_lakes", lakes)?.and(Places::parse("allowed_roots", roots)?)),
+    match settings.task_places.as_str() {
+        "" => Ok(Places::Any),
+        places => Places::parse("task_places", places),
     }
 }
 

@@ -121,6 +121,20 @@ fn silent_connections_to_every_port_stop_nobody() {
     }));
 }
 
+#[test]
+fn an_executor_opens_no_file_outside_of_its_places() {
+    let scene = Scene::shipped();
+    let (lake, raw) = (format!("file://{}/", scene.lake.display()), format!("file://{}/", scene.raw.display()));
+    let submit = |places: &str| {
+        let cluster = Cluster::start_for_all(&scene, &[("PULSE_TASK_PLACES", places)]);
+        let mut submit = scene.command(&["submit", "bronze.bars_1d", "--on", "cluster", "--wait"]);
+        cluster.reach(&mut submit);
+        scene.start(submit).wait()
+    };
+    submit(&format!("{lake}gold/,{raw}")).fails(1, &["task_places"]);
+    submit(&format!("{lake},{raw}daily/")).ok();
+}
+
 /// Two machines on one wire, which end with this.
 struct Wire {
     cluster: String,

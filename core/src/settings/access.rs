@@ -72,8 +72,7 @@ pub(super) const ACCESS: &[Setting] = &[
         "allowed_lakes",
         |s| &mut s.allowed_lakes,
         "",
-        "Lakes that submissions may name beside the scheduler's own: URLs of folders, with commas; what lies below is allowed too. `*` is all. An executor with this or \
-         `allowed_roots` opens no file elsewhere, whatever its scheduler asks for.",
+        "Lakes that submissions may name beside the scheduler's own: URLs of folders, with commas; what lies below is allowed too. `*` is all.",
     ),
     text(
         "allowed_roots",
@@ -81,6 +80,12 @@ pub(super) const ACCESS: &[Setting] = &[
         "",
         "Folders that sources of submissions may lie in, as `allowed_lakes`. Always allowed are the lakes, and the bucket of the scheduler's \
          own; of the machine's files, none but what is named.",
+    ),
+    text(
+        "task_places",
+        |s| &mut s.task_places,
+        "",
+        "Folders that tasks of an executor may read and write, whatever its scheduler asks for: URLs with commas; what lies below is allowed too. Empty allows all that the account can reach.",
     ),
     choice(
         "ledger_seal",

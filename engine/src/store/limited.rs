@@ -32,7 +32,7 @@ impl Limited {
         if self.places.hold_file(&self.url, path) {
             return Ok(());
         }
-        let why = "this process may not use it: the places that it may use are in `allowed_lakes` and `allowed_roots`";
+        let why = "this process may use only the places in `task_places`";
         Err(Error::PermissionDenied { path: format!("{}{path}", self.url), source: why.into() })
     }
 
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_held_by_parts_of_its_paths() {
-        let places = Places::parse("allowed_roots", "s3://raw/a%20b/, s3://whole").unwrap();
+        let places = Places::parse("task_places", "s3://raw/a%20b/, s3://whole").unwrap();
         let holds = |store: &str, path: &str| places.hold_file(&Url::parse(store).unwrap(), &Path::from(path));
         assert!(holds("s3://raw/", "a b/c") && holds("s3a://raw/", "a b/c") && holds("s3://whole/", "x"));
         assert!(!holds("s3://raw/", "a bc/d") && !holds("s3://raw/", "x") && !holds("s3://other/", "a b/c"));

@@ -52,14 +52,6 @@ impl Places {
         }
     }
 
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Below(places), Self::Below(others)) => Self::Below(places.into_iter().chain(others).collect()),
-            (Self::Any, _) | (_, Self::Any) => Self::Any,
-        }
-    }
-
     /// Whether a folder is one of them or lies below one.
     pub fn hold(&self, place: &Url) -> bool {
         match self {
