@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionConfig;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
@@ -18,6 +19,7 @@ use pulse_engine::catalog::{Catalog, LocalCatalog};
 use pulse_engine::execute::InProcess;
 use pulse_engine::job::{ExternalSchemas, JobOptions, Workbench, empty_sources, external_schemas};
 use pulse_engine::landing::Databases;
+use pulse_engine::machine;
 use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_state};
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
@@ -108,9 +110,13 @@ pub(crate) fn slots(settings: &Settings) -> usize {
 
 /// A session for queries in this process.
 pub(crate) fn state(settings: &Settings, stores: &Arc<Stores>) -> Result<SessionState> {
+    Ok(state_in(settings, runtime(&runtime_options(settings), stores)?))
+}
+
+/// A session that shares its memory and its folder for spilled rows with others.
+pub(crate) fn state_in(settings: &Settings, runtime: Arc<RuntimeEnv>) -> SessionState {
     // Twice the slots: a little slack between partitions that end at different times.
-    let config = session_config(SessionConfig::new(), slots(settings) * 2, batch_rows(settings));
-    Ok(session_state(config, runtime(&runtime_options(settings), stores)?))
+    session_state(session_config(SessionConfig::new(), slots(settings) * 2, batch_rows(settings)), runtime)
 }
 
 pub(crate) fn runtime_options(settings: &Settings) -> RuntimeOptions {
@@ -133,20 +139,13 @@ fn batch_rows(settings: &Settings) -> usize {
     usize::try_from(settings.batch_rows).unwrap_or(usize::MAX)
 }
 
-/// The setting, or 60 % of the machine's memory.
+/// The setting, or 60 % of the memory of the machine or of the process's control group.
 pub(crate) fn memory_bytes(settings: &Settings) -> usize {
     let bytes = match settings.memory_mib {
-        0 => machine_memory().unwrap_or(4 << 30) / 10 * 6,
+        0 => machine::memory_bytes() / 10 * 6,
         mib => mib << 20,
     };
     usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-/// Bytes, from the kernel; none where it does not tell.
-fn machine_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
 /// Columns of the tables that others write, where the variables say where they lie.

@@ -5,6 +5,9 @@
 //! the query and every field. The *meaning* number covers [`canonical::job`] or [`canonical::feed`] and the exact
 //! number stored with it: when an older build commits, it changes only the exact number, which invalidates the stored
 //! meaning.
+//!
+//! A release may change what a function of the query returns. Such a function is a part with one number, which only
+//! tables have whose queries call it. It covers the function's version and the job's exact number stored with it.
 
 mod canonical;
 mod exact;
@@ -35,6 +38,17 @@ enum PartName {
     Job,
     /// `source/feed`
     Feed(String),
+    Function(Function),
+}
+
+/// A function of a query that returned something else in earlier builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Function {
+    pub name: &'static str,
+    /// Counts such changes, from 1.
+    pub version: i64,
+    /// Why a table with results of an earlier version is computed from all inputs.
+    pub reason: &'static str,
 }
 
 impl Meaning {
@@ -58,18 +72,34 @@ impl Meaning {
         Ok(Self(parts))
     }
 
+    /// Adds the functions that the job's query calls.
+    #[must_use]
+    pub fn calling(mut self, functions: impl IntoIterator<Item = Function>) -> Self {
+        self.0.extend(functions.into_iter().map(|function| Part {
+            name: PartName::Function(function),
+            exact: 0,
+            text: function.version.to_string(),
+        }));
+        self
+    }
+
     /// Why the table's contents do not match the job's current meaning.
     pub(crate) fn change(&self, stored: &HashMap<String, i64>) -> Option<&'static str> {
         let part = self.0.iter().find(|part| part.differs(stored))?;
         Some(match part.name {
             PartName::Job => "the job changed",
             PartName::Feed(_) => "sources.toml changed",
+            PartName::Function(function) => function.reason,
         })
     }
 
     /// The numbers that a commit stores, by id.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = (String, i64)> {
-        self.0.iter().flat_map(|part| [(part.name.exact_id(), part.exact), (part.name.id(), part.number(part.exact))])
+        let job = self.0.iter().find(|part| part.name == PartName::Job).map_or(0, |part| part.exact);
+        self.0.iter().flat_map(move |part| match part.name.id() {
+            Some(id) => vec![(part.name.exact_id(), part.exact), (id, part.number(part.exact))],
+            None => vec![(part.name.exact_id(), part.number(job))],
+        })
     }
 
     /// A job of one part.
@@ -81,14 +111,19 @@ impl Meaning {
 
 impl Part {
     fn differs(&self, stored: &HashMap<String, i64>) -> bool {
+        if matches!(self.name, PartName::Function(_)) {
+            let job = stored.get(&PartName::Job.exact_id()).copied().unwrap_or_default();
+            return stored.get(&self.name.exact_id()).copied() != Some(self.number(job));
+        }
         // A number that a restored version did not have is negative.
         match (stored.get(&self.name.exact_id()).filter(|exact| **exact >= 0), &self.name) {
             (Some(exact), _) => {
-                *exact != self.exact && stored.get(&self.name.id()).copied() != Some(self.number(*exact))
+                let meaning = self.name.id().and_then(|id| stored.get(&id));
+                *exact != self.exact && meaning.copied() != Some(self.number(*exact))
             }
             (None, PartName::Job) => true,
             // A new feed only adds files.
-            (None, PartName::Feed(_)) => false,
+            (None, PartName::Feed(_) | PartName::Function(_)) => false,
         }
     }
 
@@ -103,13 +138,15 @@ impl PartName {
         match self {
             Self::Job => "pulse/job".to_owned(),
             Self::Feed(feed) => format!("pulse/feed/{feed}"),
+            Self::Function(function) => format!("pulse/function/{}", function.name),
         }
     }
 
-    fn id(&self) -> String {
+    fn id(&self) -> Option<String> {
         match self {
-            Self::Job => format!("pulse/meaning/{SCHEME}"),
-            Self::Feed(feed) => format!("pulse/meaning/{SCHEME}/{feed}"),
+            Self::Job => Some(format!("pulse/meaning/{SCHEME}")),
+            Self::Feed(feed) => Some(format!("pulse/meaning/{SCHEME}/{feed}")),
+            Self::Function(_) => None,
         }
     }
 }

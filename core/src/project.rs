@@ -152,6 +152,12 @@ impl Project {
         Ok(())
     }
 
+    /// The largest share of a job's rows that may be rejected, as the job or the sources that it reads say.
+    pub fn max_rejected(&self, job: &Job) -> Option<f64> {
+        let of_source = |name| self.sources.files.get(name).and_then(|source| source.max_rejected);
+        job.manifest.max_rejected.or_else(|| job.query.files().into_iter().filter_map(of_source).reduce(f64::min))
+    }
+
     /// # Errors
     /// `Invalid` with the name that was probably meant.
     pub fn job(&self, name: &TableName) -> Result<&Job> {

@@ -88,6 +88,8 @@ pub struct Settings {
     pub task_places: String,
     pub ledger_seal: String,
     pub driven_triggers: u64,
+    pub queued_triggers: u64,
+    pub scheduler_runs: u64,
     pub driver_attempts: u64,
 }
 
@@ -269,6 +271,8 @@ impl Settings {
             task_places: String::new(),
             ledger_seal: String::new(),
             driven_triggers: 0,
+            queued_triggers: 0,
+            scheduler_runs: 0,
             driver_attempts: 0,
         }
     }

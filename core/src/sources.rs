@@ -76,6 +76,9 @@ pub struct FileSource {
     /// What becomes of the rows of files that were read and are gone.
     #[serde(default, skip_serializing_if = "OnMissing::is_default")]
     pub on_missing: OnMissing,
+    /// `max_rejected` of the jobs that read the source and set none of their own; with several sources, the smallest one counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rejected: Option<f64>,
     /// Whether symbolic links below `root`, a folder of this machine, are followed. They are not unless this is `true`: a link may lead to
     /// files that those who put it there may not read themselves. `plan` and `run` warn of links that are left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -20,6 +20,8 @@ pub use event::{RunOutcome, StopReason, TriggerAction, TriggerEvent, TriggerExit
 pub struct TriggerOptions {
     /// Maximum concurrent runs.
     pub concurrent_runs: NonZeroUsize,
+    /// Each run waits for a [`TriggerEvent::Admitted`], because triggers share a limit of runs.
+    pub waits_for_admission: bool,
     pub retry: RetryPolicy,
     /// A run in which no task finishes for this long is stopped and retried.
     pub progress_timeout: TimeDelta,
@@ -117,9 +119,12 @@ impl Trigger {
             }
             TriggerEvent::CancelRequested => self.cancel(now, &mut actions),
             TriggerEvent::Tick => self.watch(now, &mut actions),
+            TriggerEvent::Admitted => self.start_ready(1, now, &mut actions),
         }
         self.skip_blocked(now, &mut actions);
-        self.start_ready(now, &mut actions);
+        if !self.options.waits_for_admission {
+            self.start_ready(usize::MAX, now, &mut actions);
+        }
         self.finish(&mut actions);
         actions
     }
@@ -134,6 +139,11 @@ impl Trigger {
             Stage::Running(_) | Stage::Waiting { .. } | Stage::Ended(_) => None,
         };
         self.stages.iter().filter_map(wake).min()
+    }
+
+    /// Whether a [`TriggerEvent::Admitted`] would start a run.
+    pub fn wants_admission(&self, now: DateTime<Utc>) -> bool {
+        self.options.waits_for_admission && self.free() > 0 && self.ready(now).next().is_some()
     }
 
     /// State of a job's run; `None` for a job outside this trigger.
@@ -308,29 +318,31 @@ impl Trigger {
         }
     }
 
-    fn start_ready(&mut self, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
-        // After a cancel nothing waits, so nothing is ready.
-        if !self.started {
-            return;
-        }
-        let running = self.jobs_where(|stage| matches!(stage, Stage::Running(_)));
-        let mut free = self.options.concurrent_runs.get().saturating_sub(running.len());
-        let failed = self.jobs_where(|stage| matches!(stage, Stage::Ended(state) if !state.is_success()));
-        for job in self.graph.ready(&self.succeeded(), &failed).ready {
-            let (attempts, since) = match self.stages.get(&job) {
-                Some(Stage::Waiting { attempts }) => (*attempts, now),
-                Some(Stage::Postponed { attempts, since, until }) if *until <= now => (*attempts, *since),
-                Some(Stage::Running(_) | Stage::Postponed { .. } | Stage::Ended(_)) | None => continue,
-            };
-            if free == 0 {
-                return;
-            }
-            free -= 1;
+    fn start_ready(&mut self, most: usize, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
+        let starting: Vec<_> = self.ready(now).take(most.min(self.free())).collect();
+        for (job, attempts, since) in starting {
             let attempt = attempts + 1;
             let stage = Stage::Running(Running { attempt, since, progress: now, stopping: None });
             self.stages.insert(job.clone(), stage);
             actions.push(TriggerAction::StartRun { job, attempt });
         }
+    }
+
+    /// Runs that may start besides those that run.
+    fn free(&self) -> usize {
+        let running = self.stages.values().filter(|stage| matches!(stage, Stage::Running(_))).count();
+        self.options.concurrent_runs.get().saturating_sub(running)
+    }
+
+    /// Jobs that may start, with the attempts made and the start of the first one. After a cancel nothing waits, so nothing is ready.
+    fn ready(&self, now: DateTime<Utc>) -> impl Iterator<Item = (TableName, u32, DateTime<Utc>)> {
+        let failed = self.jobs_where(|stage| matches!(stage, Stage::Ended(state) if !state.is_success()));
+        let ready = if self.started { self.graph.ready(&self.succeeded(), &failed).ready } else { Vec::new() };
+        ready.into_iter().filter_map(move |job| match self.stages.get(&job)? {
+            Stage::Waiting { attempts } => Some((job, *attempts, now)),
+            Stage::Postponed { attempts, since, until } if *until <= now => Some((job, *attempts, *since)),
+            Stage::Running(_) | Stage::Postponed { .. } | Stage::Ended(_) => None,
+        })
     }
 
     fn finish(&mut self, actions: &mut Vec<TriggerAction>) {

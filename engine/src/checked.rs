@@ -1,6 +1,9 @@
 //! Sums, differences and products of whole numbers that their type does not hold are errors. DataFusion's own wrap: the greatest bigint
 //! and one would be the least one.
 
+mod divide;
+mod sum;
+
 use std::sync::Arc;
 
 use arrow::compute::kernels::numeric::{add, mul, sub};
@@ -11,12 +14,13 @@ use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable as _, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature, Volatility, lit,
+    AggregateUDF, BinaryExpr, ColumnarValue, Expr, ExprSchemable as _, LogicalPlan, Operator, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::expressions::rewritten;
+pub(crate) use divide::Fractions;
 
 /// What is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,7 +39,14 @@ struct Checked {
 
 /// The functions that stand for the operators. Executors look them up by name.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
-    [Operation::Add, Operation::Subtract, Operation::Multiply].map(|operation| Arc::new(function(operation))).into()
+    let operations =
+        [Operation::Add, Operation::Subtract, Operation::Multiply].map(|operation| Arc::new(function(operation)));
+    operations.into_iter().chain(divide::functions()).collect()
+}
+
+/// The aggregate functions that stand for others.
+pub(crate) fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    vec![Arc::new(sum::function())]
 }
 
 fn function(operation: Operation) -> ScalarUDF {
@@ -145,8 +156,26 @@ fn checked(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
             Some(Ok(zero)) => Transformed::yes(call(Operation::Subtract, lit(zero), *inner)),
             _ => Transformed::no(Expr::Negative(inner)),
         },
+        Expr::AggregateFunction(mut call) if is_wrapping_sum(&call.func, &call.params.args, schema) => {
+            call.func = Arc::new(sum::function());
+            Transformed::yes(Expr::AggregateFunction(call))
+        }
+        Expr::WindowFunction(mut call) => match &call.fun {
+            WindowFunctionDefinition::AggregateUDF(function)
+                if is_wrapping_sum(function, &call.params.args, schema) =>
+            {
+                call.fun = WindowFunctionDefinition::AggregateUDF(Arc::new(sum::function()));
+                Transformed::yes(Expr::WindowFunction(call))
+            }
+            _ => Transformed::no(Expr::WindowFunction(call)),
+        },
         other => Transformed::no(other),
     }
+}
+
+fn is_wrapping_sum(function: &AggregateUDF, arguments: &[Expr], schema: &DFSchema) -> bool {
+    let [argument] = arguments else { return false };
+    function.name() == "sum" && argument.get_type(schema).is_ok_and(|data_type| sum::wraps(&data_type))
 }
 
 fn call(operation: Operation, left: Expr, right: Expr) -> Expr {
@@ -154,20 +183,26 @@ fn call(operation: Operation, left: Expr, right: Expr) -> Expr {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use datafusion::prelude::{SessionConfig, SessionContext};
     use proptest::prelude::*;
 
     use super::*;
     use crate::session::{session_config, session_state};
 
-    async fn answer(sql: &str) -> std::result::Result<String, String> {
+    pub(crate) async fn answer(sql: &str) -> std::result::Result<String, String> {
+        Ok(answers(sql).await?.into_iter().next().unwrap_or_default())
+    }
+
+    /// The first column.
+    pub(crate) async fn answers(sql: &str) -> std::result::Result<Vec<String>, String> {
         let state = session_state(session_config(SessionConfig::new(), 2, 8192), Arc::default());
         let context = SessionContext::new_with_state(state);
         let frame = context.sql(sql).await.map_err(|e| e.to_string())?;
         let batches = frame.collect().await.map_err(|e| e.to_string())?;
-        let value = ScalarValue::try_from_array(batches[0].column(0), 0).map_err(|e| e.to_string())?;
-        Ok(value.to_string())
+        let rows = batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| (batch.column(0), row)));
+        rows.map(|(column, row)| Ok(ScalarValue::try_from_array(column, row).map_err(|e| e.to_string())?.to_string()))
+            .collect()
     }
 
     fn interesting() -> impl Strategy<Value = i64> {

@@ -9,15 +9,18 @@ pub mod catalog;
 mod checked;
 pub mod cluster;
 pub mod codec;
+mod decimals;
 pub mod error;
 pub mod execute;
 mod expressions;
 pub mod function;
 #[cfg(test)]
 mod fuzz;
+mod guarded;
 pub mod job;
 mod json_text;
 pub mod landing;
+pub mod machine;
 mod microseconds;
 mod one_nan;
 pub mod pinned;

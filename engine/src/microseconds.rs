@@ -62,7 +62,7 @@ fn compare(expression: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-fn compares(operator: Operator) -> bool {
+pub(crate) fn compares(operator: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }

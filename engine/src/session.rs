@@ -16,8 +16,10 @@ use pulse_core::Result;
 
 use crate::bounded::BoundedFunctions;
 use crate::checked::CheckedIntegers;
+use crate::decimals::DecimalLiterals;
 use crate::error::{from_datafusion, from_io};
-use crate::function::register_all;
+use crate::function::{SparkValues, register_all};
+use crate::guarded::{GuardedConditions, GuardedProjections};
 use crate::microseconds::{MicrosecondLiterals, MicrosecondTypes};
 use crate::scratch::Scratch;
 use crate::sink::SinkPlanner;
@@ -100,6 +102,8 @@ pub fn session_config(base: SessionConfig, target_partitions: usize, batch_rows:
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.execution.parquet.schema_force_view_types = false;
     options.execution.collect_statistics = true;
+    // Spark's functions fail where Spark's default makes them fail, as `mod(a, 0)` does.
+    options.execution.enable_ansi_mode = true;
     options.sql_parser.enable_ident_normalization = true;
     config
 }
@@ -123,10 +127,11 @@ pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
         .with_query_planner(Arc::new(SinkPlanner))
         .with_type_planner(Arc::new(MicrosecondTypes))
         .with_analyzer_rules(
-            std::iter::once(Arc::new(MicrosecondLiterals) as _)
+            [Arc::new(MicrosecondLiterals) as _, Arc::new(DecimalLiterals) as _]
+                .into_iter()
                 .chain(Analyzer::new().rules)
                 // Once both sides of an operator have one type.
-                .chain([Arc::new(CheckedIntegers) as _, Arc::new(BoundedFunctions) as _])
+                .chain([Arc::new(SparkValues) as _, Arc::new(CheckedIntegers) as _, Arc::new(BoundedFunctions) as _])
                 .collect(),
         );
     register_all(builder).build()
@@ -159,7 +164,11 @@ fn rules(memory_bytes: usize) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync
     let mut rules = PhysicalOptimizer::new().rules;
     let after = rules.iter().position(|rule| rule.name() == "join_selection").map_or(0, |place| place + 1);
     rules.insert(after, Arc::new(SpillableJoins { memory_bytes }));
+    for rule in rules.iter_mut().filter(|rule| rule.name() == "ProjectionPushdown") {
+        *rule = Arc::new(GuardedProjections);
+    }
     // Once conditions have reached the scans.
     rules.push(Arc::new(NanSafeScans));
+    rules.push(Arc::new(GuardedConditions));
     rules
 }

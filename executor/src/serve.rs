@@ -15,6 +15,7 @@ use pulse_core::{Error, Result};
 use pulse_engine::build::build;
 use pulse_engine::cluster::{cluster_config, cluster_state, executor_id, function_registry, grpc_bytes};
 use pulse_engine::codec::PhysicalCodec;
+use pulse_engine::machine;
 use pulse_engine::session::{RuntimeOptions, runtime};
 use pulse_engine::store::{Places, StoreOptions, Stores};
 use pulse_transport::{Door, Role};
@@ -35,8 +36,6 @@ const CLEAN_UP_EVERY: Duration = Duration::from_secs(60);
 /// Share of the machine's memory with `memory_mib = 0`, in tenths; the rest is for memory that no operator accounts
 /// for.
 const MEMORY_TENTHS: u64 = 6;
-/// Used if the kernel does not report the memory.
-const MEMORY_UNKNOWN: u64 = 4 << 30;
 
 /// Runs tasks of the scheduler at `scheduler_host` until `shutdown`, SIGTERM, Ctrl-C, or a Spot interruption notice.
 /// Then it accepts no new tasks and waits, at most `drain_timeout_s`, for running tasks to end and its shuffle files to
@@ -160,20 +159,9 @@ fn vcores(settings: &Settings) -> usize {
 /// The setting, or a share of the machine's memory.
 fn memory_bytes(settings: &Settings) -> u64 {
     match settings.memory_mib {
-        0 => machine_memory() / 10 * MEMORY_TENTHS,
+        0 => machine::memory_bytes() / 10 * MEMORY_TENTHS,
         mib => mib << 20,
     }
-}
-
-/// Bytes of memory of the machine or of the process's cgroup.
-fn machine_memory() -> u64 {
-    let number = |text: &str| text.trim().parse::<u64>().ok();
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| number(&text));
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        line.split_whitespace().nth(1).and_then(number).map(|kib| kib << 10)
-    });
-    group.unwrap_or(u64::MAX).min(machine.unwrap_or(MEMORY_UNKNOWN))
 }
 
 fn failed(settings: &Settings, error: &BallistaError) -> Error {

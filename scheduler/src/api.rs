@@ -14,6 +14,7 @@
 mod allowed;
 mod audit;
 mod auth;
+mod queue;
 mod rates;
 mod serve;
 mod triggers;
@@ -157,7 +158,7 @@ async fn follow(State(api): State<Arc<Api>>, Path(trigger): Path<TriggerId>) -> 
 
 async fn cancel(State(api): State<Arc<Api>>, Path(trigger): Path<TriggerId>) -> Answer<()> {
     let ledger = api.ledger_of(&trigger).await.map_err(|error| refusal(&error))?.ok_or_else(|| unknown(&trigger))?;
-    ledger.request_cancel(&trigger).await.map(Json).map_err(|error| refusal(&error))
+    api.cancel(&trigger, &ledger).await.map(Json).map_err(|error| refusal(&error))
 }
 
 async fn health(State(api): State<Arc<Api>>) -> Json<usize> {

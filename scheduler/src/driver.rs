@@ -1,6 +1,7 @@
 //! The driver: carries out the actions of a trigger's state machine. On a cluster it runs in the scheduler's process,
 //! otherwise in that of the command line.
 
+mod admission;
 mod notice;
 mod records;
 mod task;
@@ -23,10 +24,11 @@ use pulse_core::trigger::{RunOutcome, StopReason, Trigger, TriggerAction, Trigge
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::job::{Report, Workbench, pin};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::ledger::{LeaseKeeper, Origin, RunStore};
+use admission::Admission;
 use task::{RunTask, TaskEvent};
 
 pub use notice::Notice;
@@ -101,6 +103,8 @@ pub struct Submission {
     pub options: DriveOptions,
     /// Threads for the runs; those of the driver when none.
     pub work: Option<Handle>,
+    /// One permit for each run, shared with other triggers; no limit when none.
+    pub admission: Option<Arc<Semaphore>>,
 }
 
 /// The outcome of an attempt to drive a trigger.
@@ -141,7 +145,7 @@ pub async fn drive(
         return Ok(Driven::Elsewhere);
     };
     let (events, received) = mpsc::unbounded_channel();
-    let Submission { trigger: id, origin, graph, not_run, asked: wanted, options, work } = submission;
+    let Submission { trigger: id, origin, graph, not_run, asked: wanted, options, work, admission } = submission;
     let first_epoch = lease.first_epoch();
     if origin == Origin::Submitted {
         ledger.begin_driving(&id, first_epoch).await?;
@@ -160,6 +164,7 @@ pub async fn drive(
         failures: HashMap::new(),
         doubtful: HashSet::new(),
         work,
+        admission: Admission::new(admission),
         running: JoinSet::new(),
         stops: HashMap::new(),
     };
@@ -170,7 +175,8 @@ pub async fn drive(
     }
     // The remaining runs are no longer needed.
     driver.running.shutdown().await;
-    if let (Ok(Driven::Left), Some(lease)) = (&driven, Arc::into_inner(driver.lease)) {
+    // Others need not wait until the lease of a trigger that was left, or could not be driven, runs out.
+    if let (Ok(Driven::Left) | Err(_), Some(lease)) = (&driven, Arc::into_inner(driver.lease)) {
         lease.release().await;
     }
     driven
@@ -194,6 +200,7 @@ struct Driver {
     /// Runs with an attempt that began to commit.
     doubtful: HashSet<TableName>,
     work: Option<Handle>,
+    admission: Admission,
     running: JoinSet<()>,
     /// Stop signals of running runs.
     stops: HashMap<TableName, watch::Sender<bool>>,
@@ -231,7 +238,8 @@ impl Driver {
             return Ok(Driven::Elsewhere);
         }
         let Some(known) = self.take_up(graph).await? else { return Ok(Driven::Elsewhere) };
-        let trigger = Trigger::resume(graph.clone(), self.trigger_options(graph).await, &known);
+        let timeouts = run_timeouts(&self.ledger, graph, &self.options).await;
+        let trigger = Trigger::resume(graph.clone(), self.trigger_options(timeouts), &known);
         self.run(trigger, received, asked).await
     }
 
@@ -241,10 +249,13 @@ impl Driver {
         mut received: mpsc::UnboundedReceiver<TaskEvent>,
         asked: impl Future<Output = Interruption> + Send,
     ) -> Result<Driven> {
-        let mut actions = trigger.apply(TriggerEvent::Started, Utc::now());
+        // A trigger that was cancelled while it was queued starts nothing.
+        let mut cancelled = cancel_requested(&self.ledger, &self.id).await;
+        let first = if cancelled { TriggerEvent::CancelRequested } else { TriggerEvent::Started };
+        let mut actions = trigger.apply(first, Utc::now());
         let lease = Arc::clone(&self.lease);
         tokio::pin!(asked);
-        let (mut is_asked, mut cancelled) = (false, false);
+        let mut is_asked = false;
         // Kept across iterations, so that frequent events cannot postpone the poll of the ledger forever.
         let mut look = tokio::time::Instant::now() + CANCEL_POLL;
         loop {
@@ -255,22 +266,11 @@ impl Driver {
                     Step::Lost => return Ok(Driven::Elsewhere),
                 }
             }
+            self.admission.want(trigger.wants_admission(Utc::now()));
             let wake = trigger.wake_at().and_then(|at| (at - Utc::now()).to_std().ok()).unwrap_or(CANCEL_POLL);
             let event = tokio::select! {
-                Some(event) = received.recv() => match event {
-                    TaskEvent::Placed { job, place } => {
-                        self.record_of(&job).place = Some(place);
-                        TriggerEvent::Progressed { job }
-                    }
-                    TaskEvent::Progressed { job } => TriggerEvent::Progressed { job },
-                    TaskEvent::Ended { job, report, doubtful } => {
-                        if doubtful {
-                            self.doubtful.insert(job.clone());
-                        }
-                        let outcome = self.ended(&job, report);
-                        TriggerEvent::RunFinished { job, outcome }
-                    }
-                },
+                // Runs that report without a pause must not keep the driver from a cancel or a time limit.
+                biased;
                 asked = &mut asked, if !is_asked => match asked {
                     Interruption::Cancel => { is_asked = true; cancelled = true; TriggerEvent::CancelRequested }
                     Interruption::Leave => return Ok(Driven::Left),
@@ -280,15 +280,30 @@ impl Driver {
                     look = tokio::time::Instant::now() + CANCEL_POLL;
                     TriggerEvent::Tick
                 }
+                Some(event) = received.recv() => self.happened(event),
+                () = self.admission.granted() => TriggerEvent::Admitted,
             };
             actions = trigger.apply(event.clone(), Utc::now());
-            // If the ledger is temporarily unreadable, nothing is cancelled.
-            if event == TriggerEvent::Tick
-                && !cancelled
-                && self.ledger.cancel_requested(&self.id).await.unwrap_or(false)
-            {
+            if event == TriggerEvent::Tick && !cancelled && cancel_requested(&self.ledger, &self.id).await {
                 cancelled = true;
                 actions.extend(trigger.apply(TriggerEvent::CancelRequested, Utc::now()));
+            }
+        }
+    }
+
+    fn happened(&mut self, event: TaskEvent) -> TriggerEvent {
+        match event {
+            TaskEvent::Placed { job, place } => {
+                self.record_of(&job).place = Some(place);
+                TriggerEvent::Progressed { job }
+            }
+            TaskEvent::Progressed { job } => TriggerEvent::Progressed { job },
+            TaskEvent::Ended { job, report, doubtful } => {
+                if doubtful {
+                    self.doubtful.insert(job.clone());
+                }
+                let outcome = self.ended(&job, report);
+                TriggerEvent::RunFinished { job, outcome }
             }
         }
     }
@@ -329,6 +344,7 @@ impl Driver {
         }
         let (stop, stopped) = watch::channel(false);
         self.stops.insert(job.clone(), stop);
+        self.admission.begin(&job);
         let _ = self.notices.send(Notice::Started { job: job.clone() });
         let task = RunTask {
             run: RunId::new(self.id.clone(), job),
@@ -350,6 +366,7 @@ impl Driver {
     /// Records the outcome of an attempt; the trigger decides how to continue.
     fn ended(&mut self, job: &TableName, report: Result<Box<Report>>) -> RunOutcome {
         self.stops.remove(job);
+        self.admission.end(job);
         // Reaps finished tasks.
         while self.running.try_join_next().is_some() {}
         match report {
@@ -373,23 +390,33 @@ impl Driver {
         }
     }
 
-    async fn trigger_options(&self, graph: &Graph) -> TriggerOptions {
-        let mut run_timeouts = BTreeMap::new();
-        for job in graph.order() {
-            let history = match self.options.run_timeout {
-                Some(_) => JobHistory::default(),
-                None => self.ledger.history(job).await,
-            };
-            run_timeouts.insert(job.clone(), run_timeout(self.options.run_timeout, &history, self.options.longest_run));
-        }
+    fn trigger_options(&self, run_timeouts: BTreeMap<TableName, TimeDelta>) -> TriggerOptions {
         TriggerOptions {
             concurrent_runs: self.options.concurrent_runs,
+            waits_for_admission: self.admission.is_limited(),
             retry: self.options.retry,
             progress_timeout: self.options.progress_timeout,
             run_timeouts,
             seed: seed_of(0, self.id.as_str()),
         }
     }
+}
+
+/// If the ledger is temporarily unreadable, nothing is cancelled.
+async fn cancel_requested(ledger: &RunStore, trigger: &TriggerId) -> bool {
+    ledger.cancel_requested(trigger).await.unwrap_or(false)
+}
+
+async fn run_timeouts(ledger: &RunStore, graph: &Graph, options: &DriveOptions) -> BTreeMap<TableName, TimeDelta> {
+    let mut timeouts = BTreeMap::new();
+    for job in graph.order() {
+        let history = match options.run_timeout {
+            Some(_) => JobHistory::default(),
+            None => ledger.history(job).await,
+        };
+        timeouts.insert(job.clone(), run_timeout(options.run_timeout, &history, options.longest_run));
+    }
+    timeouts
 }
 
 /// The error of a run that the watchdog stopped.

@@ -82,6 +82,7 @@ pub(crate) async fn drive_as(
         asked,
         options: DriveOptions::new(settings),
         work: None,
+        admission: None,
     };
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let watching = tokio::spawn(watch(receiver, submission.graph.order().len()));

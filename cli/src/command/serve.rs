@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use pulse_core::project::Project;
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
@@ -42,11 +43,12 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
     let home = setup::lake(global, settings).await?;
     let stores = Arc::clone(home.stores());
     let runtime = runtime(&setup::runtime_options(settings), &stores)?;
-    let cluster = Arc::new(Cluster::start(settings, runtime).await?);
+    let cluster = Arc::new(Cluster::start(settings, Arc::clone(&runtime)).await?);
     let places = ClusterPlaces {
         settings: settings.clone(),
         cluster: Arc::clone(&cluster),
         stores,
+        runtime,
         catalog: setup::catalog(settings)?,
     };
     // The account's own token is no seal: it is another one on another machine, and in a new container.
@@ -136,6 +138,8 @@ struct ClusterPlaces {
     settings: Settings,
     cluster: Arc<Cluster>,
     stores: Arc<Stores>,
+    /// Memory and spilled rows of all runs.
+    runtime: Arc<RuntimeEnv>,
     catalog: Arc<dyn Catalog>,
 }
 
@@ -157,21 +161,20 @@ impl Places for ClusterPlaces {
             catalog: Arc::clone(&self.catalog),
             databases: setup::databases(),
         };
-        let local = || -> Result<Workbench> {
-            Ok(bench(Arc::new(InProcess { slots: setup::slots(settings) }), setup::state(settings, &self.stores)?))
-        };
-        let remote = || -> Result<Workbench> {
-            let runtime = runtime(&setup::runtime_options(settings), &self.stores)?;
+        let runtime = || Arc::clone(&self.runtime);
+        let local =
+            || bench(Arc::new(InProcess { slots: setup::slots(settings) }), setup::state_in(settings, runtime()));
+        let remote = || {
             // Two tasks a slot even out tasks of unlike length.
             let partitions = self.cluster.executors().max(1) * setup::vcores(settings) * 2;
-            Ok(bench(Arc::new(self.cluster.on_cluster()), cluster_state(settings, partitions, runtime)))
+            bench(Arc::new(self.cluster.on_cluster()), cluster_state(settings, partitions, runtime()))
         };
         Ok(match on {
-            On::Local => Placement::Fixed(Box::new(local()?)),
-            On::Cluster => Placement::Fixed(Box::new(remote()?)),
+            On::Local => Placement::Fixed(Box::new(local())),
+            On::Cluster => Placement::Fixed(Box::new(remote())),
             On::Auto => Placement::BySize {
-                local: Box::new(local()?),
-                cluster: Box::new(remote()?),
+                local: Box::new(local()),
+                cluster: Box::new(remote()),
                 local_limit_bytes: settings.local_limit_mib << 20,
             },
         })

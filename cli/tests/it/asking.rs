@@ -103,7 +103,7 @@ fn a_query_only_reads_and_its_syntax_has_a_caret() {
     scene.pulse(&["query", "select sum(word) from silver.numbers"]).fails(2, &["`sum` does not take string", "^"]);
     scene.pulse(&["query", "select 7 / 0"]).fails(1, &["a division by zero"]);
     let head = scene.pulse(&["--output", "csv", "query", "select 7 / 2, null as nothing"]).ok().stdout;
-    assert_eq!(head, "7 / 2,nothing\n3,\n");
+    assert_eq!(head, "7 / 2,nothing\n3.5,\n");
 }
 
 #[test]

@@ -139,3 +139,27 @@ fn a_column_that_a_contract_gains_is_null_in_older_files() {
     assert_eq!(rejected(&scene), ["a.csv", "b.csv"]);
     scene.run_all().says(&["nothing was committed"]);
 }
+
+#[test]
+fn a_source_limits_the_rejects_of_jobs_that_do_not() {
+    let mut scene = Scene::empty();
+    sources(&mut scene, "max_rejected = 0.4\n");
+    let rows = "grain = [\"source_file\", \"line\"]\n";
+    scene.job("bronze.strict", &format!("{rows}max_rejected = 0.1\n[sink.append]\n"), QUERY);
+    scene.job("bronze.s", &format!("{rows}[sink.append]\n"), QUERY);
+    scene.put("a.csv", "id,v\na,1\nb,2\nbad,x\n");
+    let strict =
+        ["1 of 3 rows that this run read were rejected", "raise `max_rejected`, which is 0.1", "succeeded  bronze.s"];
+    scene.pulse(&["run", "--all"]).fails(1, &strict);
+    assert_eq!(ids(&scene), ["a", "b"]);
+    scene.put("b.csv", "id,v\nbad,x\n");
+    scene.pulse(&["run", "bronze.s"]).fails(1, &["which is 0.4"]);
+    assert_eq!(ids(&scene), ["a", "b"]);
+    // A limit is no part of what the rows mean.
+    sources(&mut scene, "max_rejected = 1.0\n");
+    let answer = scene.pulse(&["run", "bronze.s"]).ok();
+    assert!(!answer.stderr.contains("changed"), "{}", answer.stderr);
+    assert_eq!(rejected(&scene), ["a.csv", "b.csv"]);
+    sources(&mut scene, "max_rejected = 5\n");
+    scene.pulse(&["check"]).fails(2, &["sources.toml:3:16", "`max_rejected` is 5", "use 0 to 1"]);
+}

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 use super::*;
+use crate::manifest::History;
 use world::World;
 
 /// A row: its file's path (or empty), its key, its day and its value.
@@ -96,13 +97,22 @@ enum Kind {
     },
 }
 
-fn sinks() -> [Sink; 4] {
-    [
+fn sinks(kind: Kind) -> Vec<Sink> {
+    let history = |effective: &str| {
+        let effective = effective.to_owned();
+        History { keys: vec!["key".to_owned()], compare: None, effective, deleted: None }
+    };
+    let mut sinks = vec![
         Sink::Append {},
         Sink::Overwrite {},
         Sink::OverwritePartitions { by: vec!["day".to_owned()] },
         Sink::Merge { keys: vec!["key".to_owned()], latest_by: Vec::new() },
-    ]
+    ];
+    // Histories have no intervals.
+    if !matches!(kind, Kind::Days { .. }) {
+        sinks.extend([Sink::Scd2(history("day")), Sink::Scd2(history("observed")), Sink::Bitemporal(history("day"))]);
+    }
+    sinks
 }
 
 /// Random histories of one kind of source, over every sink. `PULSE_TEST_HISTORIES` sets their number, `PULSE_TEST_SEED`
@@ -118,7 +128,7 @@ fn histories(kind: Kind) {
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let on_missing = prop::sample::select(vec![OnMissing::Keep, OnMissing::Remove, OnMissing::Fail]);
     let events = prop::collection::vec(event(), 1..14);
-    let histories = (prop::sample::select(sinks().to_vec()), any::<bool>(), on_missing, any::<bool>(), events);
+    let histories = (prop::sample::select(sinks(kind)), any::<bool>(), on_missing, any::<bool>(), events);
     let result = runner.run(&histories, |(sink, partitions_within, on_missing, proven, events)| {
         World::new(kind, sink, partitions_within, on_missing, proven).follow(&events)
     });
@@ -144,8 +154,11 @@ impl World {
             let asked = Asked { interval: asked.then(|| days(from, from + length)), missing_only, rebuild, allow_loss };
             let before = self.table.clone();
             let is_gone = self.gone().next().is_some();
+            let keeps_more = self.remembered() && (rebuild || self.is_edited()) && !allow_loss;
             let succeeded = self.run(&asked, killed);
-            if self.kind == Kind::Files {
+            if keeps_more {
+                prop_assert!(!succeeded, "the table's earlier contents are lost");
+            } else if self.kind == Kind::Files {
                 match self.on_missing {
                     OnMissing::Remove => prop_assert!(succeeded),
                     OnMissing::Keep => prop_assert!(succeeded || (is_gone && !allow_loss)),
@@ -160,6 +173,7 @@ impl World {
             let mut table = self.table.clone().unwrap_or_default();
             table.sort();
             prop_assert_eq!(table, self.model());
+            self.seen_as_recorded()?;
             // Repeating the run is a no-op, unless it is requested explicitly.
             let settled = self.numbers.clone();
             if asked.interval.is_none() && !asked.rebuild {

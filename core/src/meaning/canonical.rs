@@ -22,8 +22,9 @@ pub(super) fn job(job: &Job) -> String {
 
 /// The fields that decide the rows of a feed's files.
 pub(super) fn feed(source: &FileSource, feed: &Feed) -> String {
-    // The treatment of deleted files is decided separately from the rows' contents.
-    let FileSource { root: _, written_root: _, columns, on_missing: _, follow_links: _, feed: _ } = source;
+    // The treatment of deleted files and limits are decided separately from the rows' contents.
+    let FileSource { root: _, written_root: _, columns, on_missing: _, max_rejected: _, follow_links: _, feed: _ } =
+        source;
     let mut lines = Lines::default();
     columns.iter().for_each(|column| lines.column(column));
     lines.feed(feed);

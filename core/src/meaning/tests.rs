@@ -467,3 +467,32 @@ proptest! {
         }
     }
 }
+
+/// A table of an earlier build is computed again if, and only if, its query calls a function that returned something else then.
+#[test]
+fn a_function_that_returns_something_else_computes_its_tables_again() {
+    let of = |version| Function { name: "divide", version, reason: "`/` is another function" };
+    let plain = meaning(MANIFEST, QUERY, SOURCES);
+    let calling = |version| plain.clone().calling([of(version)]);
+    let earlier = stored(&plain);
+    assert_eq!(plain.change(&earlier), None);
+    assert_eq!(calling(1).change(&earlier), Some("`/` is another function"));
+    let known = stored(&calling(1));
+    assert_eq!(calling(1).change(&known), None);
+    assert_eq!(calling(2).change(&known), Some("`/` is another function"));
+    assert_eq!(plain.change(&known), None, "an earlier build, which does not know of the function");
+    // An earlier build computed an edited job, and the edit was taken back in between.
+    let mut edited = known.clone();
+    edited.extend(
+        stored(&meaning(MANIFEST, &QUERY.replace("sum", "max"), SOURCES))
+            .into_iter()
+            .filter(|(id, _)| id == "pulse/job"),
+    );
+    assert!(meaning(MANIFEST, &QUERY.replace("sum", "max"), SOURCES).calling([of(1)]).change(&edited).is_some());
+    let restored: HashMap<String, i64> = known
+        .iter()
+        .map(|(id, number)| (id.clone(), if id.starts_with("pulse/function/") { -1 } else { *number }))
+        .collect();
+    assert_eq!(calling(1).change(&restored), Some("`/` is another function"));
+    assert_eq!(calling(1).change(&HashMap::new()), Some("the job changed"));
+}

@@ -23,6 +23,7 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
         }
         columns(source, document, &place, &mut problems);
         problems.extend(links(source, document, &place));
+        problems.extend(share(source, document, &place));
         if source.feed.is_empty() {
             let problem = document.at_value(&join(&place, &["feed".into()]), format!("`{name}` has no feed"));
             problems.push(problem.with_help("describe at least one in `[files.<name>.feed.<feed>]`"));
@@ -42,6 +43,13 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
     }
     problems.extend(databases::check(sources, document));
     problems
+}
+
+fn share(source: &FileSource, document: &Document<'_>, place: &[Step<'_>]) -> Option<Diagnostic> {
+    let share = source.max_rejected.filter(|share| !(0.0..=1.0).contains(share))?;
+    let at = join(place, &["max_rejected".into()]);
+    let problem = document.at_value(&at, format!("`max_rejected` is {share}"));
+    Some(problem.with_help("use 0 to 1, such as 0.05 for five of a hundred rows"))
 }
 
 /// Object stores have no links.

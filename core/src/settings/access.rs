@@ -38,7 +38,7 @@ pub(super) const ACCESS: &[Setting] = &[
     number(
         "api_calls_per_minute",
         |s| &mut s.api_calls_per_minute,
-        3000,
+        12_000,
         (1, 1_000_000),
         "Calls of the API that one caller may make in a minute: a client's address, those with and those without a token apart. Further calls are refused (429).",
     ),
@@ -99,7 +99,21 @@ pub(super) const ACCESS: &[Setting] = &[
         |s| &mut s.driven_triggers,
         100,
         (1, 100_000),
-        "Triggers that a scheduler drives at once; further submissions are refused until one ends (503).",
+        "Triggers that a scheduler drives at once; further ones are queued, oldest first.",
+    ),
+    number(
+        "queued_triggers",
+        |s| &mut s.queued_triggers,
+        10_000,
+        (1, 1_000_000),
+        "Triggers that a scheduler queues; further submissions are refused until one starts (503).",
+    ),
+    number(
+        "scheduler_runs",
+        |s| &mut s.scheduler_runs,
+        8,
+        (1, 10_000),
+        "Runs at once of all triggers of a scheduler. They share its memory; triggers with more runs take turns.",
     ),
     number(
         "driver_attempts",

@@ -109,6 +109,7 @@ impl DatabaseTable {
             written_root: None,
             columns: self.columns.iter().map(text).collect(),
             on_missing: OnMissing::Remove,
+            max_rejected: None,
             follow_links: false,
             feed: BTreeMap::from([(name.to_owned(), feed)]),
         }

@@ -1,6 +1,7 @@
 //! How a text shows a date or a stamp: Spark's pattern letters, or a number since 1970.
 
 mod read;
+mod write;
 
 use super::ColumnType;
 

@@ -34,13 +34,39 @@ fn tables_are_found_wherever_sql_may_name_one() {
         ("select * from (select * from silver.a) t where t.x in (select x from silver.b)", &["silver.a", "silver.b"]),
         ("select * from generate_series(1, 3) g, silver.a", &["silver.a"]),
         ("select sum(x) over (partition by y order by z) from silver.a a, silver.a b", &["silver.a", "silver.a"]),
-        (
-            "select * from silver.a tablesample (10 percent) order by (select 1 from silver.b)",
-            &["silver.a", "silver.b"],
-        ),
+        ("select * from silver.a order by (select 1 from silver.b)", &["silver.a", "silver.b"]),
     ];
     for (text, expected) in cases {
         assert_eq!(names(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn clauses_that_would_change_nothing_are_errors() {
+    for (clause, word) in [
+        ("from silver.a tablesample (10 percent)", "`tablesample`"),
+        ("from silver.a tablesample bernoulli (10)", "`tablesample`"),
+        ("from (select * from silver.a) t tablesample (10 percent)", "`tablesample`"),
+        ("from silver.b join silver.a tablesample (5 rows) on true", "`tablesample`"),
+    ] {
+        let query = format!("select * {clause}");
+        assert!(problems(&query).contains(word), "{clause}");
+        assert!(check_question("query", &query).is_err_and(|problem| problem.message.contains(word)), "{clause}");
+    }
+}
+
+#[test]
+fn a_key_of_rows_on_the_right_side_alone_is_written_out() {
+    for join in ["full join silver.b using (id)", "right join silver.b using (id)", "natural full join silver.b"] {
+        let found = problems(&format!("select id from silver.a {join}"));
+        assert!(found.contains("coalesce(a.key, b.key)"), "{join}: {found}");
+        assert!(check_question("query", &format!("select id from silver.a {join}")).is_err(), "{join}");
+        assert!(check_question("query", &format!("select id from (silver.a {join})")).is_err(), "{join}");
+        let nested = problems(&format!("select id from (silver.a {join})"));
+        assert!(nested.contains("coalesce(a.key, b.key)"), "{join}: {nested}");
+    }
+    for join in ["left join silver.b using (id)", "natural join silver.b", "full join silver.b b on a.id = b.id"] {
+        assert!(Query::parse("q", &format!("select a.id from silver.a a {join}")).is_ok(), "{join}");
     }
 }
 

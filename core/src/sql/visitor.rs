@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::Value;
 use sqlparser::ast::{
-    Expr, Ident, ObjectName, ObjectNamePart, Query as Ast, Select, SetExpr, Spanned, Statement, TableFactor,
-    ValueWithSpan, Visit, Visitor,
+    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query as Ast, Select, SetExpr, Spanned,
+    Statement, TableFactor, TableWithJoins, ValueWithSpan, Visit, Visitor,
 };
 
 use super::limits::Cost;
@@ -42,15 +42,50 @@ pub(super) fn condition(expression: &Expr) -> Result<(), String> {
 }
 
 /// # Errors
-/// What the parser reads in another way than SQL says.
+/// What the parser reads in another way than SQL says, and what the planner passes over.
 pub(super) fn reading(source: &SqlText<'_>, statement: &Statement) -> Result<(), Diagnostic> {
-    let swallowed = sqlparser::ast::visit_expressions(statement, |expression| match is_swallowed(expression) {
-        true => ControlFlow::Break(expression.span()),
-        false => ControlFlow::Continue(()),
-    });
-    match swallowed {
-        ControlFlow::Break(span) => Err(source.at(span, SWALLOWED.to_owned()).with_help(PARENTHESES)),
+    match statement.visit(&mut ReadingVisitor { source }) {
+        ControlFlow::Break(problem) => Err(problem),
         ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct ReadingVisitor<'a> {
+    source: &'a SqlText<'a>,
+}
+
+impl ReadingVisitor<'_> {
+    fn joins(&self, from: &TableWithJoins) -> ControlFlow<Diagnostic> {
+        match from.joins.iter().find(|join| merges_keys(&join.join_operator)) {
+            Some(join) => ControlFlow::Break(self.source.at(join.relation.span(), MERGED).with_help(KEYS)),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Visitor for ReadingVisitor<'_> {
+    type Break = Diagnostic;
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+        select.from.iter().try_for_each(|from| self.joins(from))
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
+        match is_swallowed(expression) {
+            true => ControlFlow::Break(self.source.at(expression.span(), SWALLOWED).with_help(PARENTHESES)),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        if let Some((clause, help)) = ignored(factor) {
+            let message = format!("`{clause}` would be ignored");
+            return ControlFlow::Break(self.source.at(factor.span(), message).with_help(help));
+        }
+        match factor {
+            TableFactor::NestedJoin { table_with_joins, .. } => self.joins(table_with_joins),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 
@@ -109,6 +144,12 @@ impl QueryVisitor<'_> {
         }
     }
 
+    fn joins(&mut self, from: &TableWithJoins) {
+        for join in from.joins.iter().filter(|join| merges_keys(&join.join_operator)) {
+            self.refuse(join.relation.span(), MERGED.to_owned(), KEYS);
+        }
+    }
+
     fn refuse(&mut self, span: sqlparser::tokenizer::Span, message: String, help: &str) {
         self.problems.push(self.source.at(span, message).with_help(help));
     }
@@ -156,6 +197,9 @@ impl Visitor for QueryVisitor<'_> {
             let message = "`select into` writes a table".to_owned();
             self.refuse(into.name.span(), message, "remove it: the sink in job.toml says how rows reach the table");
         }
+        for from in &select.from {
+            self.joins(from);
+        }
         ControlFlow::Continue(())
     }
 
@@ -173,6 +217,12 @@ impl Visitor for QueryVisitor<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        if let Some((clause, help)) = ignored(factor) {
+            self.refuse(factor.span(), format!("`{clause}` would be ignored"), help);
+        }
+        if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
+            self.joins(table_with_joins);
+        }
         // With arguments it is a table function, such as `generate_series(1, 3)`.
         if let TableFactor::Table { name, args: None, .. } = factor {
             self.relation(name);
@@ -209,6 +259,37 @@ fn is_swallowed(expression: &Expr) -> bool {
 
 pub(super) const SWALLOWED: &str = "`is distinct from` would take all that follows for its right side";
 const PARENTHESES: &str = "put parentheses around the comparison: `(a is distinct from b) and ..`";
+
+/// Of a join that keeps rows which only its right side has.
+fn merges_keys(join: &JoinOperator) -> bool {
+    match join {
+        JoinOperator::Right(by) | JoinOperator::RightOuter(by) | JoinOperator::FullOuter(by) => {
+            matches!(by, JoinConstraint::Using(_) | JoinConstraint::Natural)
+        }
+        _ => false,
+    }
+}
+
+const MERGED: &str =
+    "`using` and `natural` take a key from the left side alone: it is null in rows of the right side only";
+const KEYS: &str = "write `on a.key = b.key`, and `coalesce(a.key, b.key) as key` among the columns";
+
+/// A clause that the planner does not look at, and what to write instead.
+fn ignored(factor: &TableFactor) -> Option<(&'static str, &'static str)> {
+    const SAMPLE: (&str, &str) = (
+        "tablesample",
+        "remove it: a job's rows do not depend on chance; `where` on a hash of the key takes a part of them",
+    );
+    match factor {
+        TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => Some(SAMPLE),
+        TableFactor::Table { version: Some(_), .. } => Some(("as of", "remove it: a query reads the newest version")),
+        TableFactor::Table { with_hints, .. } if !with_hints.is_empty() => Some(("with (..)", "remove it")),
+        TableFactor::Table { partitions, .. } if !partitions.is_empty() => {
+            Some(("partition (..)", "write a condition on the column after `where`"))
+        }
+        _ => None,
+    }
+}
 
 struct ConditionVisitor;
 

@@ -20,6 +20,8 @@ pub enum TriggerEvent {
         outcome: RunOutcome,
     },
     CancelRequested,
+    /// One more run may start; see [`Trigger::wants_admission`](super::Trigger::wants_admission).
+    Admitted,
     /// Time has passed; see [`Trigger::wake_at`].
     Tick,
 }

@@ -16,6 +16,7 @@ fn graph(edges: &[&[usize]]) -> Graph {
 fn options(jobs: usize, concurrent_runs: usize) -> TriggerOptions {
     TriggerOptions {
         concurrent_runs: NonZeroUsize::new(concurrent_runs).unwrap(),
+        waits_for_admission: false,
         retry: RetryPolicy { attempts: 3, backoff: TimeDelta::seconds(1) },
         progress_timeout: TimeDelta::minutes(1),
         run_timeouts: (0..jobs).map(|job| (table(job), TimeDelta::hours(1))).collect(),
@@ -25,6 +26,12 @@ fn options(jobs: usize, concurrent_runs: usize) -> TriggerOptions {
 
 fn trigger(edges: &[&[usize]], concurrent_runs: usize) -> Trigger {
     Trigger::new(graph(edges), options(edges.len(), concurrent_runs))
+}
+
+/// Its runs wait for their admission.
+fn waiting(edges: &[&[usize]], concurrent_runs: usize) -> Trigger {
+    let options = TriggerOptions { waits_for_admission: true, ..options(edges.len(), concurrent_runs) };
+    Trigger::new(graph(edges), options)
 }
 
 fn now() -> DateTime<Utc> {
@@ -65,6 +72,30 @@ fn runs_start_when_their_upstream_has_succeeded_and_a_place_is_free() {
     assert_eq!(step(finished(1, RunOutcome::Unchanged)), ["unchanged j01", "start j02"]);
     assert_eq!(step(finished(2, RunOutcome::Succeeded)), ["succeeded j02", "start j03"]);
     assert_eq!(step(finished(3, RunOutcome::Succeeded)), ["succeeded j03", "exit 0"]);
+}
+
+#[test]
+fn a_run_that_waits_for_its_admission_has_not_started() {
+    let mut trigger = waiting(&[&[], &[], &[0]], 2);
+    assert_eq!(words(&trigger.apply(TriggerEvent::Started, now())), Vec::<String>::new());
+    assert!(trigger.wants_admission(now()));
+    // Its time limits do not run yet.
+    assert_eq!(trigger.wake_at(), None);
+    assert_eq!(words(&trigger.apply(TriggerEvent::Tick, after(86_400))), Vec::<String>::new());
+    let granted = after(86_400);
+    assert_eq!(words(&trigger.apply(TriggerEvent::Admitted, granted)), ["start j00"]);
+    assert_eq!(trigger.wake_at(), Some(granted + TimeDelta::minutes(1)));
+    assert_eq!(words(&trigger.apply(TriggerEvent::Admitted, granted)), ["start j01"]);
+    assert!(!trigger.wants_admission(granted));
+    assert_eq!(words(&trigger.apply(TriggerEvent::Admitted, granted)), Vec::<String>::new());
+    // A failed run waits for its time, and then for its admission.
+    assert_eq!(words(&trigger.apply(finished(1, BUSY), granted)), ["postpone j01 2"]);
+    assert!(!trigger.wants_admission(granted));
+    assert!(trigger.wants_admission(after(86_402)));
+    assert_eq!(words(&trigger.apply(finished(0, RunOutcome::Succeeded), granted)), ["succeeded j00"]);
+    let cancelled = words(&trigger.apply(TriggerEvent::CancelRequested, granted));
+    assert_eq!(cancelled, ["cancelled j01", "cancelled j02", "exit 130"]);
+    assert!(!trigger.wants_admission(after(86_402)));
 }
 
 #[test]
@@ -291,16 +322,23 @@ proptest! {
         concurrent_runs in 1_usize..5,
         choices in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12), 200),
         cancel_after in prop::option::of(0_usize..12),
+        waits in any::<bool>(),
     ) {
         let borrowed: Vec<Vec<usize>> = edges.iter().map(|tables| tables.iter().copied().collect()).collect();
         let slices: Vec<&[usize]> = borrowed.iter().map(Vec::as_slice).collect();
-        let mut trigger = trigger(&slices, concurrent_runs);
+        let mut trigger = if waits { waiting(&slices, concurrent_runs) } else { trigger(&slices, concurrent_runs) };
         let (mut told, mut clock) = (Told::default(), now());
         told.take(trigger.apply(TriggerEvent::Started, clock), &edges)?;
         for (step, (choice, kind)) in choices.iter().enumerate() {
             if cancel_after == Some(step) {
                 told.take(trigger.apply(TriggerEvent::CancelRequested, clock), &edges)?;
                 told.cancelled = true;
+            }
+            while trigger.wants_admission(clock) && (told.running.is_empty() || choice.index(2) == 0) {
+                let granted = trigger.apply(TriggerEvent::Admitted, clock);
+                let is_one_start = matches!(granted[..], [TriggerAction::StartRun { .. }]);
+                prop_assert!(is_one_start, "{:?}", granted);
+                told.take(granted, &edges)?;
             }
             prop_assert!(told.running.len() <= concurrent_runs);
             if told.running.is_empty() {

@@ -1,7 +1,7 @@
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::physical_plan::AsExecutionPlan;
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use object_store::path::Path;
@@ -9,6 +9,7 @@ use pulse_core::sources::FileSource;
 use serde_json::json;
 
 use super::*;
+use crate::session::{session_config, session_state};
 use crate::sink::{Adjacency, FailAction, RowCheck, SortKey, UniqueCheck};
 use crate::source::file::{Fingerprint, RawFiles, ReadOptions, ScanOptions, SourceFile};
 
@@ -17,7 +18,9 @@ pub(crate) fn there_and_back(plan: &Arc<dyn ExecutionPlan>) -> Arc<dyn Execution
     let node = PhysicalPlanNode::try_from_physical_plan(Arc::clone(plan), &codec).unwrap();
     let mut bytes = Vec::new();
     node.try_encode(&mut bytes).unwrap();
-    let task = SessionContext::new().task_ctx();
+    // As executors have it.
+    let state = session_state(session_config(SessionConfig::new(), 2, 8192), Arc::default());
+    let task = SessionContext::new_with_state(state).task_ctx();
     PhysicalPlanNode::try_decode(&bytes).unwrap().try_into_physical_plan(&task, &codec).unwrap()
 }
 

@@ -31,6 +31,10 @@
 //! | `json_array_length(text)` | how many items an array has (`int`) |
 //! | `json_array_elements(text)` | the JSON texts of an array's items, for `unnest` (`array<string>`) |
 //! | `json_object_keys(text)` | the names of an object's fields (`array<string>`) |
+//! | `div(a, b)` | the whole quotient of two whole numbers, cut towards zero (`bigint`); `a / b` is a double |
+//! | `date_format(ts, 'yyyy-MM')` | a date or stamp as text, by Spark's patterns |
+//! | `element_at(list, i)`, `element_at(map, key)` | an item from 1, or from the end; an error beyond the list |
+//! | `try_element_at(list, i)` | as `element_at`, and null beyond the list |
 //!
 //! Functions over JSON text give null for a text that is not JSON, or not an array or object as they need it. Their paths are Spark's; unlike
 //! Spark, they leave a number's digits as they stand, and want the whole text to be JSON.
@@ -38,18 +42,23 @@
 mod calendar;
 mod indicator;
 mod json;
+mod settled;
+mod spark;
+mod stamps;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::{SessionStateBuilder, SessionStateDefaults};
 use datafusion::logical_expr::{ScalarUDF, WindowUDF};
 
 use crate::bounded;
 use crate::checked;
 use crate::one_nan::one_nan;
+
+pub(crate) use spark::SparkValues;
 
 /// The indicators of this module's first table.
 pub fn window_functions() -> Vec<Arc<WindowUDF>> {
@@ -67,10 +76,16 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     [calendar::functions(), json::functions(), checked::functions()].concat()
 }
 
-/// Adds DataFusion's own functions, those of datafusion-spark, and ours.
+/// Functions that take the place of DataFusion's of the same name, or alias, which mean something else in Spark.
+pub(crate) fn replacing_functions() -> Vec<Arc<ScalarUDF>> {
+    let known = SessionStateDefaults::default_scalar_functions();
+    [stamps::functions(&known), spark::functions(&known)].concat()
+}
+
+/// Adds DataFusion's own functions, those of datafusion-spark, ours, and what replaces some of them.
 ///
 /// A Spark function is left out when its name, or one of its aliases, already means something in DataFusion, be it a
-/// scalar, aggregate, window or higher-order function: a query means the same whether or not Spark's are there.
+/// scalar, aggregate, window or higher-order function, unless it is among those that replace another one.
 pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
     let mut builder = builder.with_default_features();
     let taken = names(&mut builder);
@@ -86,6 +101,9 @@ pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
     registered.extend(scalar_functions());
     registered.push(one_nan());
     registered.extend(bounded::functions());
+    let replacing = replacing_functions();
+    registered.extend(replacing.iter().cloned());
+    *registered = settled::settled(registered);
     for function in registered.iter_mut() {
         if let Some(limited) = bounded::bounded(function) {
             *function = limited;
@@ -93,9 +111,16 @@ pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
     }
     let registered = builder.aggregate_functions().get_or_insert_default();
     registered.extend(aggregates.into_iter().filter(|function| is_free(function.name(), function.aliases())));
+    registered.extend(checked::aggregates());
     let registered = builder.window_functions().get_or_insert_default();
     registered.extend(windows.into_iter().filter(|function| is_free(function.name(), function.aliases())));
     registered.extend(window_functions());
+    let named = |name: &str| replacing.iter().find(|function| function.name() == name).cloned();
+    let planners = builder.expr_planners().get_or_insert_default();
+    planners.insert(0, Arc::new(checked::Fractions));
+    if let (Some(substring), Some(date_part)) = (named("substring"), named("date_part")) {
+        planners.insert(0, Arc::new(spark::SparkPlanner { substring, date_part }));
+    }
     builder
 }
 

@@ -16,12 +16,20 @@ fn defaults() -> SessionState {
 }
 
 #[test]
-fn no_function_of_datafusion_is_replaced() {
+fn only_functions_that_mean_something_else_in_spark_are_replaced() {
     let (ours, defaults) = (state(), defaults());
+    let replacing = replacing_functions();
+    let is_replaced =
+        |name: &String| replacing.iter().any(|function| function.name() == name || function.aliases().contains(name));
     for (name, function) in defaults.scalar_functions() {
+        let own = std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
+        // A function that has lost one of its names is the same under the others.
+        let is_whole = !own.map(str::to_owned).any(|name| is_replaced(&name));
         // One that is called only when its result is not too large is the same function.
         let expected = crate::bounded::bounded(function).unwrap_or_else(|| std::sync::Arc::clone(function));
-        assert_eq!(ours.scalar_functions()[name], expected, "{name}");
+        let found = &ours.scalar_functions()[name];
+        assert_eq!(*found == expected, is_whole, "{name}");
+        assert!(is_replaced(name) || found.signature() == function.signature(), "{name}");
     }
     for (name, function) in defaults.aggregate_functions() {
         assert_eq!(&ours.aggregate_functions()[name], function, "{name}");
@@ -75,9 +83,31 @@ fn executors_find_our_functions_by_name() {
     for function in window_functions() {
         assert_eq!(registry.window_functions[function.name()], function);
     }
-    for function in scalar_functions() {
+    for function in scalar_functions().into_iter().chain(replacing_functions()) {
+        let function = crate::bounded::bounded(&function).unwrap_or(function);
         assert_eq!(registry.scalar_functions[function.name()], function);
     }
+    for function in crate::checked::aggregates() {
+        assert_eq!(registry.aggregate_functions[function.name()], function);
+    }
+}
+
+/// Sessions are made of others, with functions in any order.
+#[test]
+fn no_function_has_a_name_of_another() {
+    let functions = state();
+    let functions = functions.scalar_functions();
+    for function in functions.values() {
+        for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
+            assert_eq!(&functions[name], function, "{name}");
+        }
+    }
+    for (name, owner) in [("element_at", "element_at"), ("date_format", "date_format"), ("position", "spark_position")]
+    {
+        assert_eq!(functions[name].name(), owner);
+    }
+    assert_eq!(functions["map_extract"].name(), "map_extract");
+    assert_eq!(functions["strpos"].name(), "strpos");
 }
 
 #[test]

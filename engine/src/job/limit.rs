@@ -18,11 +18,11 @@ struct Versions {
     closed: u64,
 }
 
-/// The number of rejected rows of a run, if it exceeds the job's limit.
+/// The number of rejected rows of a run, if it exceeds `limit`.
 ///
 /// Counts lines that the reader rejected and rows that a `check` dropped or quarantined. A duplicate does not count as
 /// rejected.
-fn too_many(manifest: &Manifest, total: &PartitionResult, history: Versions) -> Option<u64> {
+fn too_many(manifest: &Manifest, limit: Option<f64>, total: &PartitionResult, history: Versions) -> Option<u64> {
     let takes_out = !manifest.latest_by().is_empty()
         || manifest.unique_in_sink().is_some_and(|place| manifest.expect[place].removes_rows());
     let repeated = if takes_out { total.repeated } else { 0 };
@@ -31,7 +31,7 @@ fn too_many(manifest: &Manifest, total: &PartitionResult, history: Versions) -> 
     let unread = total.notes.unread();
     let (rows_in, rejected) = (rows_in.saturating_add(unread), rows_in.saturating_sub(kept).saturating_add(unread));
     #[allow(clippy::cast_precision_loss, reason = "a share of rows, and no run has 2^52 of them")]
-    let is_too_many = match manifest.max_rejected {
+    let is_too_many = match limit {
         Some(share) => rejected as f64 > share * rows_in as f64,
         None => rejected == rows_in,
     };
@@ -40,9 +40,9 @@ fn too_many(manifest: &Manifest, total: &PartitionResult, history: Versions) -> 
 
 /// # Errors
 /// `Data` when more rows were rejected than the job allows, with the most frequent reasons.
-pub(super) fn check(job: &Job, query: &JobQuery, total: &PartitionResult) -> Result<()> {
+pub(super) fn check(job: &Job, limit: Option<f64>, query: &JobQuery, total: &PartitionResult) -> Result<()> {
     let history = Versions { left_out: left_out(query, &total.failed), closed: closed(query, &total.failed) };
-    let Some(rejected) = too_many(&job.manifest, total, history) else { return Ok(()) };
+    let Some(rejected) = too_many(&job.manifest, limit, total, history) else { return Ok(()) };
     let mut reasons: Vec<(u64, String)> =
         total.reasons.most_frequent().into_iter().map(|rejected| (rejected.rows, rejected.reason)).collect();
     let of_manifest = job.manifest.expect.iter().filter(|expectation| expectation.check.is_some()).count();
@@ -52,7 +52,7 @@ pub(super) fn check(job: &Job, query: &JobQuery, total: &PartitionResult) -> Res
     reasons.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     let reasons: Vec<String> =
         reasons.iter().take(REASONS).map(|(count, reason)| format!("{count} such as \"{reason}\"")).collect();
-    let (what, remedy) = match job.manifest.max_rejected {
+    let (what, remedy) = match limit {
         None => (
             match rejected {
                 1 => "the only row that this run read was rejected".to_owned(),
@@ -89,7 +89,7 @@ mod tests {
             repeated,
             ..PartitionResult::default()
         };
-        too_many(&manifest, &total, Versions::default()).is_some()
+        too_many(&manifest, manifest.max_rejected, &total, Versions::default()).is_some()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One run of one job: pin its sources, plan, execute, check, commit.
 
+mod calls;
 mod changes;
 mod check;
 mod conform;
@@ -14,6 +15,7 @@ mod history;
 mod increment;
 mod interval_scope;
 mod limit;
+pub(crate) mod meant;
 mod optimize;
 mod partitions;
 mod pin;

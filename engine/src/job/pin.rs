@@ -23,6 +23,7 @@ use pulse_core::sql::EXTERNAL;
 use pulse_core::{Error, Result};
 
 use super::Workbench;
+use super::calls::changed_functions;
 use super::external;
 use super::increment::Increment;
 use super::interval_scope::{IntervalScope, columns_within, times};
@@ -205,7 +206,8 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
             Err(reason) => observed.unproven = Some(reason),
         }
     }
-    let meaning = Meaning::of(&bench.project, job)?;
+    let query = inputs.plan(bench, job).await?;
+    let meaning = Meaning::of(&bench.project, job)?.calling(changed_functions(&bench.state, job, &query));
     let partitions_within = facts.partitions_within;
     let interval =
         unit.map(|unit| IntervalRules { unit, start, partitions_within, has_quarantine: own.has_quarantine() });

@@ -22,6 +22,7 @@ use pulse_core::{Error, Result};
 use super::conform::{conformed, nan_is_greatest};
 use super::distinct::name_their_file;
 use super::history::{Recording, versions};
+use super::meant::{refuse_casts, refuse_casts_of};
 use super::partitions;
 use super::rejects::carry_rejects;
 use super::repeatable::{refuse_unrepeatable, volatile_function};
@@ -51,7 +52,9 @@ pub struct JobQuery {
 /// `Invalid` with the place in the query.
 pub(super) async fn logical_plan(state: &SessionState, job: &Job, sources: &Sources) -> Result<LogicalPlan> {
     let context = context(state, sources)?;
-    context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))
+    let plan = context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))?;
+    refuse_casts(&plan).map_err(|e| wrong_query(job, e))?;
+    Ok(plan)
 }
 
 /// Plans the job's query and row checks over `sources`: the rows of one evaluation for each of `intervals`.
@@ -76,7 +79,7 @@ pub(super) async fn plan_rows(
     recording: &Recording,
 ) -> Result<JobQuery> {
     let context = context(state, sources)?;
-    let plan = context.state().create_logical_plan(&job.query.text).await.map_err(|e| wrong_query(job, e))?;
+    let plan = logical_plan(state, job, sources).await?;
     refuse_unrepeatable(&plan, job)?;
     subqueries::refuse(job, &plan)?;
     let plan = bind(plan, intervals, job)?;
@@ -151,6 +154,7 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
             .create_logical_expr(condition, plan.schema())
             .map_err(|e| wrong_check(job, &expectation.name, e))?;
         refuse_value(job, &expectation.name, &expression, plan.schema())?;
+        refuse_casts_of(&expression, plan.schema()).map_err(|e| wrong_check(job, &expectation.name, e))?;
         if let Some(function) = volatile_function(&expression) {
             return Err(Error::invalid(format!(
                 "{}: expectation \"{}\": `{function}` has another value in each run: compare columns of the row",

@@ -18,6 +18,7 @@ use pulse_core::{Error, Result};
 
 use super::Workbench;
 use super::external::{existing, warning, with_one_nan};
+use super::meant::refuse_casts;
 use super::pin::raw_files;
 use super::query::{Sources, context, find_word, planned, pointed};
 use super::roots::{declared_files, listed};
@@ -131,6 +132,7 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
     }
     let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let rows = context(&bench.state, &sources)?.sql_with_options(sql, only_queries).await;
+    let rows = rows.and_then(|rows| refuse_casts(rows.logical_plan()).map(|()| rows));
     let rows = rows.map_err(|e| refused(sql, &named, e))?;
     let rows = with_plain_names(rows).map_err(|e| refused(sql, &named, e))?;
     Ok(Answer { rows, warnings })

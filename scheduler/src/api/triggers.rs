@@ -14,10 +14,11 @@ use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::job::check_roots;
 use pulse_engine::table::Lake;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::allowed::Allowed;
+use super::queue::Queue;
 use super::work::Work;
 use super::{Places, SubmitRequest, Token};
 use crate::driver::{DriveOptions, Driven, Interruption, Placement, Submission, drive};
@@ -37,17 +38,17 @@ pub struct Api {
     allowed: Allowed,
     seal: Seal,
     work: Work,
+    /// One permit for each run.
+    admission: Arc<Semaphore>,
     leave: watch::Sender<bool>,
     known: Mutex<Known>,
 }
 
-#[derive(Default)]
 struct Known {
     /// By URL; the scheduler's own among them.
     lakes: BTreeMap<String, RunStore>,
-    /// Being driven in this process.
-    driven: BTreeSet<TriggerId>,
-    /// Those of them with a driver that died before.
+    queue: Queue<RunStore>,
+    /// Driven triggers with a driver that died before.
     suspects: BTreeSet<TriggerId>,
     drivers: JoinSet<()>,
     /// A trigger was begun since [`Api::was_busy`] was last asked.
@@ -67,16 +68,23 @@ impl Api {
         let allowed = Allowed::new(&settings, home.root())?;
         let ledger = RunStore::new(home)?.sealed(seal.clone());
         let work = Work::new()?;
-        let known = Known { lakes: [(home.root().to_string(), ledger.clone())].into(), ..Known::default() };
+        let known = Known {
+            lakes: [(home.root().to_string(), ledger.clone())].into(),
+            queue: Queue::new(as_size(settings.driven_triggers), as_size(settings.queued_triggers)),
+            suspects: BTreeSet::new(),
+            drivers: JoinSet::new(),
+            worked: false,
+        };
+        let admission = Arc::new(Semaphore::new(as_size(settings.scheduler_runs)));
         let (leave, _) = watch::channel(false);
         let known = Mutex::new(known);
-        Ok(Arc::new(Self { places, settings, home: ledger, allowed, seal, work, leave, known }))
+        Ok(Arc::new(Self { places, settings, home: ledger, allowed, seal, work, admission, leave, known }))
     }
 
     /// Whether a trigger was driven here since this was last asked, be its runs running or queued.
     pub fn was_busy(&self) -> bool {
         let mut known = self.lock();
-        std::mem::take(&mut known.worked) || !known.driven.is_empty()
+        std::mem::take(&mut known.worked) || !known.queue.is_idle()
     }
 
     pub(super) fn executors(&self) -> usize {
@@ -85,10 +93,10 @@ impl Api {
 
     /// Takes a trigger in; it runs on when whoever asked is gone, and when this process is.
     pub(super) async fn submit(self: &Arc<Self>, request: SubmitRequest) -> Result<TriggerId> {
-        if self.lock().driven.len() >= self.most_driven() {
+        if self.lock().queue.is_full() {
             return Err(Error::unavailable(format!(
-                "the scheduler drives {} triggers (`driven_triggers`) and takes no more until one ends; submit again later",
-                self.most_driven()
+                "{} triggers wait for this scheduler (`queued_triggers`), and it takes no more until one starts; submit again later",
+                self.settings.queued_triggers
             )));
         }
         self.allowed.check_url(&request.lake)?;
@@ -99,9 +107,19 @@ impl Api {
         let id = TriggerId::new(Utc::now(), rand::random());
         let id = ledger.submit(id, request, Limits::of(&self.settings)).await?;
         if ledger.exit(&id).await?.is_none() {
-            self.spawn(id.clone(), ledger, prepared);
+            self.begin(&id, ledger, prepared);
         }
         Ok(id)
+    }
+
+    /// Requests that a trigger stops. One that waits is ended at once, whatever is driven.
+    pub(super) async fn cancel(self: &Arc<Self>, id: &TriggerId, ledger: &RunStore) -> Result<()> {
+        ledger.request_cancel(id).await?;
+        let waiting = self.lock().queue.at_once(id);
+        if let Some(ledger) = waiting {
+            self.start(id, &ledger).await;
+        }
+        Ok(())
     }
 
     /// The ledger that a trigger was submitted to.
@@ -161,38 +179,64 @@ impl Api {
 
     async fn take_up(self: &Arc<Self>, ledger: &RunStore) -> Result<()> {
         for id in ledger.open().await? {
-            if self.lock().driven.len() >= self.most_driven() {
-                return Ok(());
-            }
-            // One that is not in order holds up no other.
-            if let Err(error) = self.take_up_one(&id, ledger).await {
-                log::warn!("trigger {id}: {error}");
-            }
+            self.lock().queue.wait(id, ledger.clone());
         }
+        self.start_waiting().await;
         Ok(())
     }
 
-    async fn take_up_one(self: &Arc<Self>, id: &TriggerId, ledger: &RunStore) -> Result<()> {
-        if self.lock().driven.contains(id) {
-            return Ok(());
+    /// Drives triggers that wait, as many as may be driven at once.
+    async fn start_waiting(self: &Arc<Self>) {
+        loop {
+            let next = self.lock().queue.next();
+            let Some((id, ledger)) = next else { return };
+            self.start(&id, &ledger).await;
         }
+    }
+
+    /// A trigger that cannot be started is found again at the next look, and holds up no other.
+    async fn start(self: &Arc<Self>, id: &TriggerId, ledger: &RunStore) {
+        match self.take_up_one(id, ledger).await {
+            Ok(Some(prepared)) => self.spawn(id.clone(), ledger.clone(), prepared),
+            Ok(None) => self.lock().queue.forget(id),
+            Err(error) => {
+                log::warn!("trigger {id}: {error}");
+                self.lock().queue.forget(id);
+            }
+        }
+    }
+
+    /// Drives a trigger that was just submitted, or queues it behind those that wait.
+    fn begin(self: &Arc<Self>, id: &TriggerId, ledger: RunStore, prepared: Prepared) {
+        let is_next = {
+            let mut known = self.lock();
+            let waits = known.queue.is_waiting();
+            known.queue.wait(id.clone(), ledger.clone());
+            !waits && known.queue.next().is_some()
+        };
+        if is_next {
+            self.spawn(id.clone(), ledger, prepared);
+        }
+    }
+
+    /// What a driver of the trigger needs; `None` if it needs none here.
+    async fn take_up_one(&self, id: &TriggerId, ledger: &RunStore) -> Result<Option<Prepared>> {
         if ledger.is_driven(id, Utc::now(), self.settings.lease()).await? {
-            return Ok(());
+            return Ok(None);
         }
         // A mark without a submission: its maker has not come that far, or never will.
-        let Some(submission) = ledger.submission(id).await? else { return Ok(()) };
+        let Some(submission) = ledger.submission(id).await? else { return Ok(None) };
         if submission.trigger != *id {
-            return self
-                .refuse(id, ledger, &Error::invalid(format!("{id} holds the submission of another trigger")))
-                .await;
+            let error = Error::invalid(format!("{id} holds the submission of another trigger"));
+            return self.refuse(id, ledger, &error).await.map(|()| None);
         }
         if let Err(error) = ledger.check_seal(&submission) {
-            return self.refuse(id, ledger, &error).await;
+            return self.refuse(id, ledger, &error).await.map(|()| None);
         }
         let is_suspect = ledger.deaths(id).await? > 0;
         // One after the other, so that the next death says which of them it is.
         if is_suspect && !self.lock().suspects.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let SubmissionRecord { request, limits, .. } = submission;
         let prepared = async {
@@ -206,19 +250,14 @@ impl Api {
                     self.lock().suspects.insert(id.clone());
                 }
                 let options = DriveOptions::new(&limits.within(&self.settings));
-                self.spawn(id.clone(), ledger.clone(), Prepared { options, ..prepared });
-                Ok(())
+                Ok(Some(Prepared { options, ..prepared }))
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => Err(error),
-            Err(error) => self.refuse(id, ledger, &error).await,
+            Err(error) => self.refuse(id, ledger, &error).await.map(|()| None),
         }
     }
 
-    fn most_driven(&self) -> usize {
-        usize::try_from(self.settings.driven_triggers).unwrap_or(usize::MAX)
-    }
-
-    /// A trigger that was accepted once and cannot be driven by this build: told, and not tried for ever.
+    /// Fails a trigger that was accepted once and that this build cannot drive, so that it is not tried forever.
     async fn refuse(&self, id: &TriggerId, ledger: &RunStore, error: &Error) -> Result<()> {
         let options = self.settings.lease();
         let Some(lease) = LeaseKeeper::claim(ledger, id, Origin::Submitted, options).await? else { return Ok(()) };
@@ -298,7 +337,7 @@ impl Api {
     fn spawn(self: &Arc<Self>, id: TriggerId, ledger: RunStore, prepared: Prepared) {
         let mut leave = self.leave.subscribe();
         let mut known = self.lock();
-        if *leave.borrow() || !known.driven.insert(id.clone()) {
+        if *leave.borrow() || !known.queue.started(&id) {
             return;
         }
         known.worked = true;
@@ -308,7 +347,9 @@ impl Api {
             let Prepared { placement, graph, not_run, asked: wanted, options } = prepared;
             let work = api.work.handle();
             let origin = Origin::Submitted;
-            let submission = Submission { trigger: id.clone(), origin, graph, not_run, asked: wanted, options, work };
+            let admission = Some(Arc::clone(&api.admission));
+            let submission =
+                Submission { trigger: id.clone(), origin, graph, not_run, asked: wanted, options, work, admission };
             let (notices, _) = tokio::sync::mpsc::unbounded_channel();
             let asked = async {
                 if leave.wait_for(|leave| *leave).await.is_err() {
@@ -332,15 +373,22 @@ impl Api {
                 // Its lease runs out, and then it is taken up again.
                 Err(error) => log::error!("trigger {id}: {error}"),
             }
-            let mut known = api.lock();
-            known.driven.remove(&id);
-            known.suspects.remove(&id);
+            {
+                let mut known = api.lock();
+                known.queue.forget(&id);
+                known.suspects.remove(&id);
+            }
+            api.start_waiting().await;
         });
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn as_size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }
 
 /// An alarm listens for these lines.

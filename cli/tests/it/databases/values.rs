@@ -64,17 +64,21 @@ insert into types select 1000 + n, random() < 0.5, (random() * 65535 - 32768)::i
 from generate_series(1, 400) n";
 
 fn random_values_agree(shop: &Shop) {
-    let columns = |stamp: fn(&str) -> String, list: &str| {
+    let columns = |stamp: fn(&str) -> String, list: &str, first: &str| {
         format!(
             "id, case when b then 1 else 0 end, i2, i4, n, md5(t), md5({list}), coalesce('<' || encode(y, 'hex') || '>', '~'), dt, {}, {}, u, md5(j), md5(jb), e, \
-             array_to_string(ai, ';', '~'), an[1]",
+             array_to_string(ai, ';', '~'), {}",
             stamp("ts"),
-            stamp("tz")
+            stamp("tz"),
+            first
         )
     };
-    let ours = columns(|name| format!("cast({name} as bigint)"), "array_to_string(at, ';', '~')");
-    let theirs =
-        columns(|name| format!("(extract(epoch from {name}) * 1000000)::int8"), "array_to_string(at, ';', '~')");
+    let ours = columns(|name| format!("unix_micros({name})"), "array_to_string(at, ';', '~')", "try_element_at(an, 1)");
+    let theirs = columns(
+        |name| format!("(extract(epoch from {name}) * 1000000)::int8"),
+        "array_to_string(at, ';', '~')",
+        "an[1]",
+    );
     let theirs = theirs
         .replace("md5(j)", "md5(j::text)")
         .replace("md5(jb)", "md5(jb::text)")
@@ -111,9 +115,9 @@ fn values_are_exact_or_rejected_with_their_row() {
     shop.run();
     // As text that both write alike.
     let ours = "select id, b, i2, i4, cast(n as string), nt, cast(r as double), rd, d, coalesce('<' || t || '>', '~'), coalesce('<' || c || '>', '~'), coalesce('<' || encode(y, 'hex') || '>', '~'), dt, \
-                cast(ts as bigint), cast(tz as bigint), u, j, jb, e, coalesce('<' || array_to_string(ai, ';', '~') || '>', '-'), \
+                unix_micros(ts), unix_micros(tz), u, j, jb, e, coalesce('<' || array_to_string(ai, ';', '~') || '>', '-'), \
                 coalesce('<' || array_to_string(at, ';', '~') || '>', '-'), coalesce('<' || array_to_string(aj, ';', '~') || '>', '-'), \
-                cast(an[1] as string), cast(ats[1] as bigint) from bronze.types where id < 100";
+                cast(try_element_at(an, 1) as string), unix_micros(try_element_at(ats, 1)) from bronze.types where id < 100";
     let theirs = "select id, b, i2, i4, n::numeric(20,4), n, r::float8, r::float8, d, coalesce('<' || t || '>', '~'), case when c is null then '~' else format('<%s>', c) end, coalesce('<' || encode(y, 'hex') || '>', '~'), dt, \
                   (extract(epoch from ts) * 1000000)::int8, (extract(epoch from tz) * 1000000)::int8, u, j, jb, e, coalesce('<' || array_to_string(ai, ';', '~') || '>', '-'), \
                   coalesce('<' || array_to_string(at, ';', '~') || '>', '-'), coalesce('<' || array_to_string(aj::text[], ';', '~') || '>', '-'), \

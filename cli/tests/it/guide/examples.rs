@@ -37,6 +37,7 @@ rename = { code = "/venue/code" }
 [files.ticks]
 root = "$raw"
 follow_links = true
+max_rejected = 0.05
 columns = [{ name = "k", type = "bigint" }, { name = "px", type = "double" }]
 "#;
 
@@ -70,7 +71,7 @@ pub(super) const EXAMPLES: &[Example] = &[
         name: "trades",
         columns: "",
         feed: "",
-        values: &["id", "px", "qty", "ratio", "at", "day", "legs[1]['px']", "doc"],
+        values: &["id", "px", "qty", "ratio", "at", "day", "try_element_at(legs, 1)['px']", "doc"],
         files: &[("vendor/AAA.csv", b"id;px;qty;ratio;at;day;legs;doc\n1;1.234,5;7;0,1;02/01/2024 10:00:00;20240102;\"[{\"\"px\"\":1.5,\"\"tags\"\":{\"\"a\"\":1}}]\";\"{\"\"k\"\": 1}\"\n2;-;NA;;02/07/2024 10:00:00;;;\n3;1.00;1;;02/01/2024 10:00:00;;;\n")],
         rows: &[(2, r#"1|1234.5000|7|0.1|2024-01-02T09:00:00Z|2024-01-02|1.50|{"k": 1}"#), (3, "2||||2024-07-02T08:00:00Z|||")],
         rejects: &["4,@"],

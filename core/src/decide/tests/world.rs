@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// First day of a job by day; earlier ones are computed where a run asks for them.
+const START: u8 = 2;
+
 /// The inputs, and the table as the plans leave it.
 pub(super) struct World {
     pub(super) kind: Kind,
@@ -24,6 +27,12 @@ pub(super) struct World {
     /// The model's state: rows of deleted files that stay, and days that must exist.
     kept: BTreeMap<String, Vec<Row>>,
     covered: BTreeSet<u8>,
+    /// Of a sink that remembers: each row that the table has or had, since which run, and until which one.
+    recorded: Vec<(Row, u32, Option<u32>)>,
+    /// The model's: what each run saw, since the history began.
+    seen: BTreeMap<u32, Vec<Row>>,
+    /// Runs up to now.
+    runs: u32,
 }
 
 impl World {
@@ -45,6 +54,9 @@ impl World {
             table: None,
             kept: BTreeMap::new(),
             covered: BTreeSet::new(),
+            recorded: Vec::new(),
+            seen: BTreeMap::new(),
+            runs: 0,
         }
     }
 
@@ -93,8 +105,17 @@ impl World {
         "bronze.t".parse().unwrap()
     }
 
+    /// Whether the table keeps earlier contents of its inputs.
+    pub(super) fn remembered(&self) -> bool {
+        self.sink.remembers() && self.table.is_some()
+    }
+
+    pub(super) fn is_edited(&self) -> bool {
+        Meaning::test(self.layout, &self.meaning.to_string()).change(&self.numbers).is_some()
+    }
+
     pub(super) fn bookmarks(&self) -> Bookmarks {
-        Bookmarks::new(self.numbers.clone(), Some(day(0)))
+        Bookmarks::new(self.numbers.clone(), Some(day(START)))
     }
 
     fn observed(&self, known: &Bookmarks) -> Observed {
@@ -104,7 +125,8 @@ impl World {
             let version = self.versions.len() - 1;
             let mark = TableMark { version: version as u64, id: Some(self.id) };
             let read = if let Kind::Table(read) = self.kind { read } else { Read::All };
-            let since = match known.table(&self.source()).map(|mark| mark.version as usize) {
+            let same = |known: &TableMark| known.id == mark.id;
+            let since = match known.table(&self.source()).filter(same).map(|mark| mark.version as usize) {
                 None => Since::Unknown,
                 Some(before) if before == version => Since::Nothing,
                 Some(before) if before < self.comparable_from || before > version => Since::Unknown,
@@ -136,25 +158,58 @@ impl World {
 
     /// Decides and applies the plan. Returns false if the run fails; then nothing changes.
     pub(super) fn run(&mut self, asked: &Asked, killed: bool) -> bool {
+        self.runs += 1;
+        let now = day(self.now) + chrono::TimeDelta::seconds(i64::from(self.runs));
         let known = self.bookmarks();
         let observed = self.observed(&known);
         let meaning = Meaning::test(self.layout, &self.meaning.to_string());
         let interval = matches!(self.kind, Kind::Days { .. }).then_some(IntervalRules {
             unit: IntervalUnit::Day,
-            start: day(0),
+            start: day(START),
             partitions_within: self.partitions_within,
             has_quarantine: false,
         });
         let job = JobRules { sink: &self.sink, interval, meaning: &meaning };
         let bookmarks = self.table.is_some().then_some(&known);
-        let Ok(plan) = decide(job, bookmarks, &observed, asked, day(self.now)) else { return false };
+        let Ok(plan) = decide(job, bookmarks, &observed, asked, now) else { return false };
         if plan == RunPlan::Nothing || killed {
             return true;
         }
         self.table = Some(self.carried_out(&known, &plan));
         self.expect(&plan, asked);
+        self.record(&plan);
         self.numbers.extend(known.after(&plan, &meaning, &observed));
+        self.numbers.extend(known.recorded_after(self.sink.remembers(), now));
         true
+    }
+
+    /// Closes rows that the table does not have any more, and adds new ones. A rebuild begins the history.
+    fn record(&mut self, plan: &RunPlan) {
+        if matches!(plan, RunPlan::Rebuild { .. }) {
+            self.recorded.clear();
+            self.seen.clear();
+        }
+        let mut new = self.table.clone().unwrap_or_default();
+        for (row, _, until) in self.recorded.iter_mut().filter(|(_, _, until)| until.is_none()) {
+            match new.iter().position(|other| other == row) {
+                Some(place) => drop(new.swap_remove(place)),
+                None => *until = Some(self.runs),
+            }
+        }
+        self.recorded.extend(new.into_iter().map(|row| (row, self.runs, None)));
+        self.seen.insert(self.runs, self.model());
+    }
+
+    /// What each run saw is what the table says that it was then.
+    pub(super) fn seen_as_recorded(&self) -> std::result::Result<(), TestCaseError> {
+        for (run, seen) in &self.seen {
+            let holds = |from: &u32, until: &Option<u32>| from <= run && until.is_none_or(|until| until > *run);
+            let recorded = self.recorded.iter().filter(|(_, from, until)| holds(from, until));
+            let mut rows: Vec<Row> = recorded.map(|(row, ..)| row.clone()).collect();
+            rows.sort();
+            prop_assert_eq!(&rows, seen);
+        }
+        Ok(())
     }
 
     /// Deleted files whose rows the table still holds.
@@ -180,7 +235,10 @@ impl World {
         let of = |path: &String| self.files.get(path).map(|(_, rows)| rows.clone()).unwrap_or_default();
         match plan {
             RunPlan::Nothing => {}
-            RunPlan::Observe { .. } => panic!("no sink here remembers"),
+            RunPlan::Observe { inputs, .. } => {
+                assert!(self.sink.remembers());
+                table = if self.kind == Kind::Files { inputs.files("x").iter().flat_map(of).collect() } else { now };
+            }
             RunPlan::Rebuild { inputs, intervals, .. } => match self.kind {
                 Kind::Files => table = inputs.files("x").iter().flat_map(of).collect(),
                 Kind::Table(_) => table = now,
@@ -223,20 +281,21 @@ impl World {
     /// Updates the model after a successful run; uses the plan only to see whether files were given up.
     fn expect(&mut self, plan: &RunPlan, asked: &Asked) {
         // Rows of deleted files stay, unless a rebuild may lose them.
-        if (matches!(plan, RunPlan::Rebuild { .. }) && asked.allow_loss) || self.on_missing == OnMissing::Remove {
+        let reads_all = matches!(plan, RunPlan::Rebuild { .. } | RunPlan::Observe { .. });
+        if (reads_all && asked.allow_loss) || self.on_missing == OnMissing::Remove {
             self.kept.clear();
         }
         self.kept.extend(self.files.iter().map(|(path, (_, rows))| (path.clone(), rows.clone())));
         let asked_days = asked.interval.map(|interval| (0..40).filter(move |n| interval.contains(day(*n))));
         match (asked_days, plan) {
             (Some(days), _) => self.covered.extend(days),
-            (None, _) => self.covered.extend(0..self.now),
+            (None, _) => self.covered.extend(START..self.now),
         }
         // A rebuild also computes due intervals.
         if let (RunPlan::Rebuild { reason, .. }, Some(_)) = (plan, asked.interval)
             && reason != "the table does not exist yet"
         {
-            self.covered.extend(0..self.now);
+            self.covered.extend(START..self.now);
         }
     }
 

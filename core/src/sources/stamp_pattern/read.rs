@@ -2,7 +2,7 @@
 
 use super::{Field, OffsetForm, Part, Piece, TextPattern};
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -16,8 +16,8 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-const SHORT_NAME: usize = 3;
+pub(super) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+pub(super) const SHORT_NAME: usize = 3;
 
 /// What a text says. Whether the calendar has such a day is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -78,6 +78,7 @@ fn trigger_machine(sources: &Sources, known: &BTreeMap<TableName, Resumed>, trig
     let graph = Graph::from_upstream(upstream.collect()).unwrap();
     let options = TriggerOptions {
         concurrent_runs: NonZeroUsize::new(2).unwrap(),
+        waits_for_admission: false,
         retry: RetryPolicy { attempts: 6, backoff: TimeDelta::milliseconds(200) },
         progress_timeout: TimeDelta::seconds(2),
         run_timeouts: (0..sources.len()).map(|job| (job_name(job), TimeDelta::seconds(120))).collect(),

@@ -120,17 +120,15 @@ impl Run<'_> {
 
     fn refuse_rejects(&self, query: &JobQuery, staged: &Staged) -> Result<()> {
         let rejected = staged.total.rows_rejected;
-        if rejected > 0
-            && matches!(self.pinned.plan, RunPlan::Observe { .. })
-            && self.job.manifest.max_rejected.is_none()
-        {
+        let limit = self.bench.project.max_rejected(self.job);
+        if rejected > 0 && matches!(self.pinned.plan, RunPlan::Observe { .. }) && limit.is_none() {
             return Err(Error::data(format!(
                 "{}: {rejected} of the lines that the table is compared with could not be read, and their keys would seem to be \
                  deleted; correct the lines, or set `max_rejected` to close the keys; the table stays as it was",
                 self.job.manifest_path()
             )));
         }
-        limit::check(self.job, query, &staged.total)
+        limit::check(self.job, limit, query, &staged.total)
     }
 }
 

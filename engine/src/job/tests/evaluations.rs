@@ -12,7 +12,7 @@ const APPEND: &str = "[sink.append]\n";
 fn days(key: &str, more: &str) -> (String, &'static str) {
     let manifest = format!("grain = [\"{key}\"]\ninterval = \"day\"\nstart = \"{START}\"\n{more}");
     let query = "select cast($interval_start as date) as day, \
-                 date_part('epoch', $interval_start)::bigint / 86400 % 410 as turn, count(d) as n \
+                 div(date_part('epoch', $interval_start)::bigint, 86400) % 410 as turn, count(d) as n \
                  from bronze.lines where d >= cast($interval_start as date) and d < cast($interval_end as date)";
     (manifest, query)
 }

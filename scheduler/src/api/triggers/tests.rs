@@ -100,6 +100,17 @@ impl Scene {
         }
     }
 
+    fn many(&self, key: &str, layer: &str, jobs: usize) -> SubmitRequest {
+        let mut request = self.request(key, "select 1 as a");
+        request.files.retain(|path, _| path == "project.toml");
+        for number in 0..jobs {
+            let manifest = "grain = [\"a\"]\n[sink.overwrite]\n".to_owned();
+            request.files.insert(format!("{layer}/t{number}/job.toml"), manifest);
+            request.files.insert(format!("{layer}/t{number}/query.sql"), format!("select {number} as a"));
+        }
+        request
+    }
+
     /// Writes a submission as somebody without a scheduler may.
     async fn planted(&self, key: &str) -> TriggerId {
         let limits = Limits::of(&settings());
@@ -191,19 +202,95 @@ async fn a_trigger_whose_drivers_died_too_often_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_triggers_than_are_driven_are_refused_for_now() {
+async fn more_triggers_than_are_driven_wait_and_none_is_lost() {
     let scene = Scene::new();
-    let api = scene.api(Settings { driven_triggers: 1, ..settings() }, None);
-    api.lock().driven.insert(id("busy"));
-    let error = api.submit(scene.request("a", "select 1 as a")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("driven_triggers"), "{error}");
-    let waiting = scene.planted("waiting").await;
+    let api = scene.api(Settings { driven_triggers: 2, scheduler_runs: 1, ..settings() }, None);
+    let mut submitted = Vec::new();
+    for number in 0..24 {
+        let query = format!("select {number} as a");
+        submitted.push(api.submit(scene.request(&format!("key-{number}"), &query)).await.unwrap());
+        assert!(api.lock().queue.driven() <= 2);
+    }
+    // Looking for what nobody drives drives nothing twice.
     api.take_up(&api.home).await.unwrap();
-    assert!(!api.lock().driven.contains(&waiting));
-    api.lock().driven.clear();
+    for trigger in &submitted {
+        assert_eq!(scene.exit(trigger).await, Some(0), "{trigger}");
+        assert!(api.lock().queue.driven() <= 2);
+        let records = scene.ledger().records(trigger).await.unwrap();
+        assert_eq!(records.iter().map(|record| record.attempt).collect::<Vec<_>>(), [1], "{trigger}");
+    }
+    let commits = std::fs::read_dir(scene.lake.path().join("silver/one/_delta_log")).unwrap();
+    let commits = commits.filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|kind| kind == "json"));
+    assert_eq!(commits.count(), submitted.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_triggers_than_are_queued_are_refused_for_now() {
+    let scene = Scene::new();
+    let api = scene.api(Settings { driven_triggers: 1, queued_triggers: 1, ..settings() }, None);
+    api.lock().queue.started(&id("busy"));
+    let waiting = api.submit(scene.request("a", "select 1 as a")).await.unwrap();
+    let error = api.submit(scene.request("b", "select 1 as a")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("queued_triggers"), "{error}");
+    assert_eq!(api.lock().queue.driven(), 1);
+    api.lock().queue.forget(&id("busy"));
     api.take_up(&api.home).await.unwrap();
     assert_eq!(scene.exit(&waiting).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_waits_is_cancelled_at_once() {
+    let scene = Scene::new();
+    let api = scene.api(Settings { driven_triggers: 1, ..settings() }, None);
+    api.lock().queue.started(&id("busy"));
+    let waiting = api.submit(scene.request("a", "select 1 as a")).await.unwrap();
+    api.cancel(&waiting, &scene.ledger()).await.unwrap();
+    assert_eq!(scene.exit(&waiting).await, Some(TriggerExit::Cancelled.code()));
+    let records = scene.ledger().records(&waiting).await.unwrap();
+    assert_eq!(records[0].state, RunState::Cancelled);
+    assert!(!scene.lake.path().join("silver").exists());
+}
+
+/// Runs that end many times a second do not keep the driver from looking for a cancel.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_of_many_short_runs_is_cancelled() {
+    let scene = Scene::new();
+    let api = scene.api(settings(), None);
+    let trigger = api.submit(scene.many("many", "silver", 1_000)).await.unwrap();
+    let ledger = scene.ledger();
+    let ended = async || {
+        let records = ledger.records(&trigger).await.unwrap();
+        records.iter().filter(|record| record.state == RunState::Succeeded).count()
+    };
+    while ended().await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    api.cancel(&trigger, &ledger).await.unwrap();
+    assert_eq!(scene.exit(&trigger).await, Some(TriggerExit::Cancelled.code()));
+    assert!(ended().await < 1_000);
+}
+
+/// Two triggers with many jobs take turns: neither has a run less than the other for long.
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_share_the_runs_of_a_scheduler() {
+    let scene = Scene::new();
+    let api = scene.api(Settings { scheduler_runs: 1, ..settings() }, None);
+    let one = api.submit(scene.many("one", "silver", 6)).await.unwrap();
+    let two = api.submit(scene.many("two", "gold", 6)).await.unwrap();
+    let mut spans = Vec::new();
+    for trigger in [&one, &two] {
+        assert_eq!(scene.exit(trigger).await, Some(0));
+        for record in scene.ledger().records(trigger).await.unwrap() {
+            spans.push((record.started.unwrap(), record.ended.unwrap(), trigger == &one));
+        }
+    }
+    spans.sort_unstable();
+    let order: Vec<bool> = spans.iter().map(|(_, _, is_first)| *is_first).collect();
+    let turns = order.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(turns >= 4, "{order:?}");
+    // One at a time, up to the precision of the stamps.
+    assert!(spans.windows(2).all(|pair| pair[1].0 + 1 >= pair[0].1), "{spans:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,107 @@
+//! Functions of a query that returned something else in earlier builds.
+
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use pulse_core::meaning::Function;
+use pulse_core::project::Job;
+
+const fn changed(name: &'static str, reason: &'static str) -> Function {
+    Function { name, version: 1, reason }
+}
+
+/// By the names that the planner gives them; a release that changes what a function returns counts its version up.
+static CHANGED: [Function; 14] = [
+    changed("divide_integers", "`/` of two whole numbers is a fraction, and was a whole number in earlier builds"),
+    changed("date_format", "`date_format` takes patterns of Spark, and took others in earlier builds"),
+    changed("concat", "`concat` with a null is null, and left it out in earlier builds"),
+    changed("substring", "`substring` counts a start below 1 from the end, and did not in earlier builds"),
+    changed("regexp_replace", "`regexp_replace` replaces all places, and replaced the first one in earlier builds"),
+    changed("initcap", "words of `initcap` end at blanks alone, and ended at other marks in earlier builds"),
+    changed(
+        "spark_position",
+        "`position(part, text)` has its arguments in this order, and had them in the other one in earlier builds",
+    ),
+    changed("array_agg", "`array_agg` leaves nulls out, and kept them in earlier builds"),
+    changed("array_append", "`array_append` to a null is null, and was a list in earlier builds"),
+    changed("array_contains", "`array_contains` may be null, and was false in earlier builds"),
+    changed("array_position", "`array_position` is 0 where nothing is found, and was null in earlier builds"),
+    changed(
+        "array_remove",
+        "`array_remove` removes all items that are equal, and removed the first one in earlier builds",
+    ),
+    changed("array_sort", "`array_sort` puts nulls last, and put them first in earlier builds"),
+    changed("size", "`size` of a null is null, and was -1 in earlier builds"),
+];
+
+/// Whether a call with these arguments may return something else now.
+fn may_differ(name: &str, arguments: &[Expr]) -> bool {
+    match name {
+        "substring" => !matches!(arguments.get(1), Some(Expr::Literal(ScalarValue::Int64(Some(1..)), _))),
+        "regexp_replace" => arguments.len() == 3,
+        "array_sort" => arguments.len() == 1,
+        _ => true,
+    }
+}
+
+/// Those that the query or a check that takes rows out calls.
+pub(super) fn changed_functions(state: &SessionState, job: &Job, plan: &LogicalPlan) -> Vec<Function> {
+    let mut called: Vec<&Function> = Vec::new();
+    let mut look = |expression: &Expr| {
+        let (name, arguments) = match expression {
+            Expr::ScalarFunction(call) => (call.func.name(), &call.args),
+            Expr::AggregateFunction(call) => (call.func.name(), &call.params.args),
+            _ => return TreeNodeRecursion::Continue,
+        };
+        let may_differ = |function: &&Function| function.name == name && may_differ(name, arguments);
+        called.extend(CHANGED.iter().find(may_differ));
+        TreeNodeRecursion::Continue
+    };
+    let of_plan = plan
+        .apply_with_subqueries(|node| node.apply_expressions(|expression| expression.apply(|inner| Ok(look(inner)))));
+    // Nothing here fails.
+    let _ = of_plan;
+    let checks = job.manifest.expect.iter().filter(|expectation| expectation.removes_rows());
+    for condition in checks.filter_map(|expectation| expectation.check.as_ref()) {
+        if let Ok(condition) = state.create_logical_expr(condition, plan.schema()) {
+            let _ = condition.apply(|inner| Ok(look(inner)));
+        }
+    }
+    CHANGED.iter().filter(|function| called.contains(function)).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::prelude::{SessionConfig, SessionContext};
+    use pulse_core::project::{Project, ProjectFiles};
+
+    use super::*;
+    use crate::session::{session_config, session_state};
+
+    async fn names(query: &str) -> Vec<&'static str> {
+        let state = session_state(session_config(SessionConfig::new(), 2, 8192), Arc::default());
+        let plan = SessionContext::new_with_state(state.clone()).sql(query).await.unwrap().into_unoptimized_plan();
+        let manifest = "owner = \"me\"\ngrain = [\"a\"]\n[sink.overwrite]\n[[expect]]\nname = \"c\"\non_fail = \"drop\"\ncheck = \"a > 0\"\n";
+        let files = [("project.toml", "name = \"t\""), ("s/t/job.toml", manifest), ("s/t/query.sql", "select 1 as a")];
+        let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect::<ProjectFiles>();
+        let job = Project::parse(&files).unwrap().jobs.into_values().next().unwrap();
+        changed_functions(&state, &job, &plan).into_iter().map(|function| function.name).collect()
+    }
+
+    #[tokio::test]
+    async fn a_query_that_divides_whole_numbers_is_found() {
+        assert_eq!(names("select sum(a) / count(*) as a from (values (1)) t(a)").await, ["divide_integers"]);
+        assert_eq!(
+            names("select a from (values (1)) t(a) where exists (select 1 from (values (1)) u(b) where b / 2 = a)")
+                .await,
+            ["divide_integers"]
+        );
+        assert!(names("select a / 2.0 as a from (values (1)) t(a)").await.is_empty());
+        assert_eq!(names("select substr('abc', a) as a from (values (1)) t(a)").await, ["substring"]);
+        assert!(names("select substr('abc', 1, 2) as a, regexp_replace('a', 'b', 'c', 'g') as b").await.is_empty());
+        assert!(names("select div(a, 2) as a, '1 / 2' as b from (values (1)) t(a)").await.is_empty());
+    }
+}
