@@ -124,6 +124,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::RunDue { on } => command::schedule::run_due(&global, on).await,
         Command::Schedule(action) => command::schedule::schedule(&global, action).await,
         Command::Submit(options) => command::submit::submit(&global, &options).await,
+        Command::Certs(action) => command::certs::certs(action),
         Command::Serve(role) => command::serve::serve(&global, role).await,
         Command::Runs(action) => command::runs::runs(&global, action).await,
         Command::Cluster(action) => aws::cluster(&global, action).await,

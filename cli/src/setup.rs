@@ -25,6 +25,7 @@ use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
 use pulse_engine::table::{CommitOptions, Lake};
 use pulse_scheduler::api::Token;
+use pulse_transport::own_token;
 use url::Url;
 
 use crate::args::{Global, Selection};
@@ -178,18 +179,33 @@ pub(crate) async fn workbench_of(project: Project, global: &Global, settings: &S
     })
 }
 
-/// The token that the API asks for; none when it asks for none.
-pub(crate) async fn api_token(settings: &Settings) -> Result<Option<Token>> {
+/// The token that the API asks for; none when it asks for none. On this machine that of this account, so that others are kept out.
+pub(crate) async fn api_token(settings: &Settings, is_local: bool) -> Result<Option<Token>> {
     let source = settings.api_token_source.as_str();
-    let unreadable = |what: &str| Error::invalid(format!("the API's token: {what} (`api_token_source` = `{source}`)"));
+    // Somebody may have written the token itself where its place belongs, so nothing of it is shown.
+    let unreadable = |what: &str| Error::invalid(format!("the API's token: {what} (`api_token_source`)"));
     let text = match source.split_once(':') {
+        None if source.is_empty() && is_local && !asks_for_certificates(settings) => own_token()?,
         None if source.is_empty() => return Ok(None),
-        Some(("env", name)) => std::env::var(name).map_err(|e| unreadable(&format!("variable {name}: {e}")))?,
+        Some(("env", name)) => {
+            std::env::var(name).map_err(|e| unreadable(&format!("variable {}: {e}", name_only(name))))?
+        }
         Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| unreadable(&format!("file {path}: {e}")))?,
         Some(("ssm", name)) => aws::parameter(name).await?,
-        _ => return Err(unreadable("write env:NAME, file:/path or ssm:/path")),
+        _ => return Err(unreadable("write where it is, env:NAME, file:/path or ssm:/path, and not the token itself")),
     };
     Token::new(&text).map(Some)
+}
+
+/// Whether the API asks callers for certificates instead of a token.
+pub(crate) fn asks_for_certificates(settings: &Settings) -> bool {
+    settings.api_clients == "certificate"
+}
+
+/// A name of a variable; what cannot be one is not shown.
+fn name_only(name: &str) -> &str {
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    if is_name { name } else { "that is named there" }
 }
 
 /// Does not connect before the first request.
@@ -250,4 +266,19 @@ pub(crate) fn asked(selection: &Selection) -> Result<Asked> {
         _ => None,
     };
     Ok(Asked { interval, missing_only: false, rebuild: selection.rebuild, allow_loss: selection.allow_loss })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_in_the_wrong_place_is_not_shown() {
+        for source in ["CANARY0123456789abcdef", "CANARY0123:456789abcdef", "env:CANARY0123456789", "token:CANARY"] {
+            let settings = Settings { api_token_source: source.to_owned(), ..Settings::default() };
+            let error = api_token(&settings, false).await.unwrap_err();
+            assert!(!error.render().contains("CANARY"), "{}", error.render());
+            assert!(error.message().contains("api_token_source"), "{}", error.message());
+        }
+    }
 }

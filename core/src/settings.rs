@@ -1,5 +1,6 @@
 //! Settings of the engine and the cluster: from the config file, then `PULSE_*`, then the command line.
 
+mod access;
 mod setting;
 mod table;
 
@@ -76,8 +77,15 @@ pub struct Settings {
     pub api_key: String,
     pub api_authority: String,
     pub api_token_source: String,
+    pub api_clients: String,
+    pub api_calls_per_minute: u64,
+    pub audit_log: String,
+    pub cluster_certificates: String,
+    pub insecure_cluster_anyone_can_run_code: String,
+    pub insecure_api_token_in_the_clear: String,
     pub allowed_lakes: String,
     pub allowed_roots: String,
+    pub task_places: String,
     pub ledger_seal: String,
     pub driven_triggers: u64,
     pub queued_triggers: u64,
@@ -252,8 +260,15 @@ impl Settings {
             api_key: String::new(),
             api_authority: String::new(),
             api_token_source: String::new(),
+            api_clients: String::new(),
+            api_calls_per_minute: 0,
+            audit_log: String::new(),
+            cluster_certificates: String::new(),
+            insecure_cluster_anyone_can_run_code: String::new(),
+            insecure_api_token_in_the_clear: String::new(),
             allowed_lakes: String::new(),
             allowed_roots: String::new(),
+            task_places: String::new(),
             ledger_seal: String::new(),
             driven_triggers: 0,
             queued_triggers: 0,
@@ -299,6 +314,7 @@ impl Settings {
                 Ok(())
             }
             (Value::Choice { .. }, DeValue::String(text)) => self.choose(setting, text),
+            (Value::Choice { .. }, DeValue::Boolean(yes)) => self.choose(setting, if *yes { "true" } else { "false" }),
             (Value::Number { .. } | Value::Port { .. } | Value::Text { .. } | Value::Choice { .. }, _) => {
                 Err(setting.allowed())
             }
@@ -364,6 +380,11 @@ impl Settings {
         }
         if self.api_certificate.is_empty() != self.api_key.is_empty() {
             problems.push("`api_certificate` and `api_key` belong together: set both or none".to_owned());
+        }
+        if !self.cluster_certificates.is_empty() && self.insecure_cluster_anyone_can_run_code == "true" {
+            problems.push(
+                "`cluster_certificates` is set and `insecure_cluster_anyone_can_run_code` is \"true\": remove one of them".to_owned(),
+            );
         }
         if self.scaler == "emr" && self.cluster_id.is_empty() {
             problems.push("`scaler` is `emr` and `cluster_id` is empty: set it, or `scaler = \"none\"`".to_owned());

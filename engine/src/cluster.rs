@@ -23,6 +23,9 @@ const GRPC_TIMEOUT_SECONDS: usize = 60;
 /// partition is recomputed.
 const FETCH_WAIT_MS: usize = 500;
 
+/// Metadata of a scheduler's answers to registrations and heartbeats: the key that its tasks carry.
+pub const SCHEDULER_KEY: &str = "pulse-scheduler-key";
+
 /// An executor's id: its build and a globally unique part.
 #[must_use]
 pub fn executor_id(build: &str, unique: &str) -> String {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ballista_core::serde::BallistaPhysicalExtensionCodec;
+use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
@@ -23,6 +24,12 @@ const SINK: &[u8] = b"\xffpulse-sink-1:";
 const FILES: &[u8] = b"\xffpulse-files-1:";
 const TABLE: &[u8] = b"\xffpulse-table-1:";
 const PINNED: &[u8] = b"\xffpulse-pinned-1:";
+
+/// Whether a scan reads files in one of our own ways, which arrive by this codec.
+#[must_use]
+pub fn is_own_source(scan: &FileScanConfig) -> bool {
+    file::is_own(scan) || delta::is_own(scan)
+}
 
 /// The same on scheduler and executors: a plan is only understood by the codec that wrote it.
 #[derive(Debug, Default)]

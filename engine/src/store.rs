@@ -1,6 +1,8 @@
 //! Object stores: one cached client per bucket, the same in every process.
 
+mod limited;
 mod local;
+mod places;
 mod table_files;
 mod walk;
 
@@ -17,9 +19,11 @@ use pulse_core::{Error, Result};
 use url::Url;
 
 use crate::catalog::{ForeignCatalog, delta_location};
+use limited::Limited;
 use table_files::TableFiles;
 
 pub use local::{LEFT_LINK, LocalFiles, UNSHOWN};
+pub use places::Places;
 pub(crate) use table_files::delete_below;
 pub use walk::Links;
 pub(crate) use walk::{link_below, shown_path};
@@ -54,6 +58,8 @@ pub struct Stores {
     options: StoreOptions,
     clients: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
     catalog: Option<Arc<dyn ForeignCatalog>>,
+    /// `None` if every place may be used.
+    places: Option<Arc<Places>>,
 }
 
 impl Stores {
@@ -65,6 +71,16 @@ impl Stores {
     #[must_use]
     pub fn with_catalog(self, catalog: Arc<dyn ForeignCatalog>) -> Self {
         Self { catalog: Some(catalog), ..self }
+    }
+
+    /// Refuses everything outside of `places`.
+    #[must_use]
+    pub fn within(self, places: Places) -> Self {
+        let places = match places {
+            Places::Any => None,
+            places @ Places::Below(_) => Some(Arc::new(places)),
+        };
+        Self { places, ..self }
     }
 
     /// The folder of an external Delta table, by its names in the catalog.
@@ -96,7 +112,7 @@ impl Stores {
         if let Some(client) = clients.get(key.as_str()) {
             return Ok(Arc::clone(client));
         }
-        let client = self.connect(url)?;
+        let client = self.limited(key.as_ref(), self.connect(url)?);
         clients.insert(key.as_str().to_owned(), Arc::clone(&client));
         Ok(client)
     }
@@ -107,8 +123,18 @@ impl Stores {
     /// As [`Self::client`].
     pub fn source_client(&self, root: &Url, links: Links) -> Result<Arc<dyn ObjectStore>> {
         match local_path(root) {
-            Some(folder) => Ok(Arc::new(LocalFiles::of_source(folder, links))),
+            Some(folder) => {
+                let key = store_url(root)?;
+                Ok(self.limited(key.as_ref(), Arc::new(LocalFiles::of_source(folder, links))))
+            }
             None => self.client(root),
+        }
+    }
+
+    fn limited(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+        match &self.places {
+            Some(places) => Arc::new(Limited { store, url: url.clone(), places: Arc::clone(places) }),
+            None => store,
         }
     }
 
@@ -184,6 +210,12 @@ pub fn store_path(url: &Url) -> Result<Path> {
 /// # Errors
 /// `Invalid` for text that is neither, and for a URL with a query or a fragment, which would not be part of the folder's name.
 pub fn folder_url(text: &str, base: &std::path::Path) -> Result<Url> {
+    if names_a_user(text) {
+        return Err(Error::invalid(
+            "a URL of a folder names a user or a password, which would be seen wherever it is shown: write `scheme://bucket/path`, \
+             and give credentials as AWS's clients take them (docs/guide/cluster.md)",
+        ));
+    }
     let url = match Url::parse(text) {
         // A one-letter scheme is a Windows drive, not a store.
         Ok(url) if url.scheme().len() > 1 => url,
@@ -206,6 +238,12 @@ pub fn folder_url(text: &str, base: &std::path::Path) -> Result<Url> {
         "file" | "s3" | "s3a" => Ok(folder),
         scheme => Err(unknown_scheme(&folder, scheme)),
     }
+}
+
+/// Whether a user or password precedes the host. This looks at the text, as it may not be a valid URL.
+fn names_a_user(text: &str) -> bool {
+    let authority = text.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    authority.is_some_and(|authority| authority.contains(['@', ':']))
 }
 
 /// Removes `.` and `..`: object stores refuse them, and the folder need not exist yet.
@@ -232,5 +270,28 @@ impl ObjectStoreRegistry for Stores {
 
     fn get_store(&self, url: &Url) -> DataFusionResult<Arc<dyn ObjectStore>> {
         self.client(url).map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+}
+
+#[cfg(test)]
+mod user_tests {
+    use super::*;
+
+    #[test]
+    fn a_url_with_a_user_is_refused_without_being_shown() {
+        let base = std::path::Path::new("/work");
+        for text in [
+            "s3://AKID:CANARY@bucket/x/",
+            "s3://CANARY@bucket",
+            "s3://AKID:CANARY/with/slash@bucket/x",
+            "s3://:CANARY@bucket/",
+            "file://root:CANARY@host/x",
+        ] {
+            let error = folder_url(text, base).unwrap_err();
+            assert!(!error.render().contains("CANARY") && error.message().contains("password"), "{text}");
+        }
+        for text in ["s3://bucket/a@b:c/", "file:///a@b/", "a@b", "/x/a:b@c"] {
+            folder_url(text, base).unwrap();
+        }
     }
 }

@@ -12,6 +12,7 @@ use ballista_core::client_pool::{BallistaClientPool, PooledClient};
 use ballista_core::error::Result;
 use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::utils::GrpcClientConfig;
+use pulse_transport::{Door, Role};
 
 /// A connection that was idle for longer is closed at the next fetch.
 const IDLE: Duration = Duration::from_secs(30);
@@ -19,12 +20,21 @@ const IDLE: Duration = Duration::from_secs(30);
 type Key = (String, u16, GrpcClientConfig);
 type Idle = HashMap<Key, Vec<(BallistaClient, Instant)>>;
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Connections {
     idle: Arc<Mutex<Idle>>,
+    /// Every connection shows this executor's certificate, and asks for another's.
+    way: Arc<BallistaConfigGrpcEndpoint>,
 }
 
 impl Connections {
+    pub(crate) fn through(door: Door) -> Self {
+        let way = BallistaConfigGrpcEndpoint::new(Arc::new(move |endpoint| {
+            door.way(endpoint, Role::Executor, None).map_err(Into::into)
+        }));
+        Self { idle: Arc::default(), way: Arc::new(way) }
+    }
+
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,7 +59,7 @@ impl BallistaClientPool for Connections {
         host: &str,
         port: u16,
         config: &GrpcClientConfig,
-        customize_endpoint: Option<Arc<BallistaConfigGrpcEndpoint>>,
+        _: Option<Arc<BallistaConfigGrpcEndpoint>>,
     ) -> Result<PooledClient> {
         self.close_idle();
         let key = (host.to_owned(), port, config.clone());
@@ -60,8 +70,9 @@ impl BallistaClientPool for Connections {
                     host,
                     port,
                     config.max_message_size,
-                    config.use_tls,
-                    customize_endpoint,
+                    // The way itself has TLS.
+                    false,
+                    Some(Arc::clone(&self.way)),
                     config.io_retries_times,
                     config.io_retry_wait_time_ms,
                     config.initial_connection_window_size,

@@ -10,12 +10,21 @@ use pulse_core::{Error, Result};
 use pulse_engine::error::from_io;
 use pulse_engine::scratch::Scratch;
 
+/// Bound, so that nobody else can take the ports before the servers begin.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) flight: TcpListener,
+    pub(crate) grpc: TcpListener,
+}
+
 #[derive(Debug)]
 pub(crate) struct Place {
     /// The address by which others reach this process.
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
     pub(crate) grpc_port: u16,
+    /// Listeners of these ports, until the servers take them.
+    listeners: Option<Listeners>,
     /// For shuffle files of this process only.
     folder: Scratch,
 }
@@ -36,7 +45,12 @@ impl Place {
         };
         let folder = Scratch::make(&parent, "pulse-shuffle-")
             .map_err(|e| from_io(&format!("make a folder in {} (`work_dir`)", parent.display()), &e))?;
-        Ok(Self { host, port, grpc_port, folder })
+        Ok(Self { host, port, grpc_port, listeners: Some(Listeners { flight, grpc }), folder })
+    }
+
+    /// None when they were taken before.
+    pub(crate) fn listeners(&mut self) -> Option<Listeners> {
+        self.listeners.take()
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -57,11 +71,6 @@ impl Place {
                 }
             }
         }
-    }
-
-    /// All interfaces, unless only this machine connects.
-    pub(crate) fn bind_host(&self) -> String {
-        if self.host.is_loopback() { self.host.to_string() } else { Ipv4Addr::UNSPECIFIED.to_string() }
     }
 }
 
@@ -102,6 +111,7 @@ fn own_address(scheduler_host: &str, scheduler_port: u16) -> Result<IpAddr> {
 
 fn bind(host: IpAddr, port: u16, setting: &str) -> Result<TcpListener> {
     TcpListener::bind((host, port))
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|e| Error::invalid(format!("port {port} (`{setting}`) cannot be used; choose another")).with_source(e))
 }
 
@@ -125,9 +135,12 @@ mod tests {
     #[test]
     fn free_ports_differ_and_stay_on_this_machine() {
         let parent = tempfile::tempdir().unwrap();
-        let place = Place::find(&settings(parent.path())).unwrap();
+        let mut place = Place::find(&settings(parent.path())).unwrap();
         assert_ne!(place.port, place.grpc_port);
-        assert_eq!(place.bind_host(), "127.0.0.1");
+        let Listeners { flight, grpc } = place.listeners().unwrap();
+        for (listener, port) in [(flight, place.port), (grpc, place.grpc_port)] {
+            assert_eq!(listener.local_addr().unwrap(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        }
         assert_eq!(place.folder().parent(), Some(parent.path()));
     }
 

@@ -1,46 +1,51 @@
 //! One life of an executor: Ballista's servers and loops, from registration to the last word to the scheduler. Put together
 //! here because Ballista's own process takes the signals and leaves before others have read its shuffles.
 
-use std::error::Error as _;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use ballista_core::error::BallistaError;
 use ballista_core::extension::SessionConfigExt;
-use ballista_core::serde::protobuf::executor_status::Status;
+use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
-use ballista_core::serde::protobuf::{ExecutorStatus, ExecutorStoppedParams, HeartBeatParams};
 use ballista_core::serde::{BallistaCodec, BallistaLogicalExtensionCodec};
 use ballista_core::utils::{GrpcClientConfig, create_grpc_client_endpoint, create_grpc_server};
+use ballista_executor::execution_engine::ExecutionEngine;
 use ballista_executor::executor::Executor;
 use ballista_executor::executor_process::{ExecutorProcessConfig, structure_executor_metadata};
-use ballista_executor::executor_server::{TERMINATING, startup};
-use ballista_executor::flight_service::BallistaFlightService;
 use ballista_executor::metrics::LoggingMetricsCollector;
 use ballista_executor::runtime_cache::DefaultSessionRuntimeCache;
-use ballista_executor::shutdown::{Shutdown, ShutdownNotifier};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use pulse_transport::{Door, Incoming, Role};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinSet};
 use tonic::transport::Channel;
+use tonic::transport::server::Router;
 
 use crate::drain::drain;
+use crate::flight::Shuffles;
 use crate::forgotten::remove_forgotten;
-use crate::report::Reports;
+use crate::place::Listeners;
+use crate::scheduler::{Scheduler, is_unanswered};
+use crate::server::{Codec, Server};
+use crate::tasks::Tasks;
 
 /// Requests to stop that may wait to be taken; one is enough.
 const STOP_REQUESTS: usize = 4;
-/// What is left to do after the scheduler was told that the executor goes.
+/// For a last word to the scheduler.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 /// From one attempt to reach the scheduler to the next.
 const CONNECT_EVERY: Duration = Duration::from_millis(500);
 
+/// Calls of one connection that are answered at once, and those that may wait.
+const CALLS: usize = 128;
+const STREAMS: u32 = 256;
+
+pub(crate) type Engine = Arc<dyn ExecutionEngine>;
 type Outcome<T> = std::result::Result<T, BallistaError>;
 
 /// How a life ended.
@@ -64,66 +69,67 @@ pub(crate) struct Limits {
 /// # Errors
 /// Ballista's, when the scheduler is not reached, does not take this executor, or a port cannot be used.
 pub(crate) async fn live(
-    mut config: ExecutorProcessConfig,
+    config: ExecutorProcessConfig,
+    engine: Engine,
+    (door, listeners): (&Door, Listeners),
     folder: &Path,
     limits: &Limits,
     leave: impl Future<Output = ()>,
 ) -> Outcome<Ended> {
-    let channel = connect(&config).await?;
-    let reports = Reports::listen(channel.clone(), config.grpc_max_decoding_message_size as usize).await?;
-    config.override_create_grpc_client_endpoint = Some(reports.instead());
+    let channel = connect(&config, door).await?;
     let config = Arc::new(config);
-    let executor = Arc::new(executor(&config, folder, limits)?);
-    let mut scheduler = SchedulerGrpcClient::new(channel);
-    let notifier = ShutdownNotifier::new();
+    let executor = Arc::new(executor(&config, Arc::clone(&engine), folder, limits)?);
+    let bytes = config.grpc_max_decoding_message_size as usize;
+    let client = SchedulerGrpcClient::new(channel).max_decoding_message_size(bytes).max_encoding_message_size(bytes);
+    let scheduler = Arc::new(Scheduler::new(client, executor.metadata.clone()));
+    let (ended, reports) = mpsc::unbounded_channel();
     let (stop, mut stop_requests) = mpsc::channel(STOP_REQUESTS);
-    let mut flight = flight(&config, folder, notifier.subscribe_for_shutdown())?;
-    let mut lost = notifier.subscribe_for_shutdown();
-    let started = startup(
-        scheduler.clone(),
-        Arc::clone(&config),
-        Arc::clone(&executor),
-        codec(&config),
+    let server = Server {
+        executor: Arc::clone(&executor),
+        codec: codec(&config),
+        tasks: Arc::new(Tasks::new(Arc::clone(&executor), engine, ended)?),
+        scheduler: Arc::clone(&scheduler),
+        folder: folder.to_owned(),
         stop,
-        &notifier,
-        config.health.clone(),
-    );
-    let mut server = match started.await {
-        Ok(server) => server,
-        Err(error) => {
-            shut_down(notifier, [flight]).await;
-            return not_taken(error).await;
-        }
     };
-    let ended = tokio::select! {
+    // Dropped with all that is below, which ends all of it.
+    let mut servers = servers(&config, door, listeners, server, folder)?;
+    // The scheduler calls back while it takes this executor in.
+    if let Err(error) = scheduler.register().await {
+        // Their ports are free for the next life.
+        servers.shutdown().await;
+        return not_taken(error.into()).await;
+    }
+    let mut loops = JoinSet::new();
+    loops.spawn({
+        let scheduler = Arc::clone(&scheduler);
+        async move { scheduler.reports(reports).await }
+    });
+    let outcome = tokio::select! {
         () = leave => Ok(Ended::Asked),
         _ = stop_requests.recv() => Ok(Ended::Lost),
-        () = lost.recv() => Ok(Ended::Lost),
-        failed = &mut server => Err(broken(failed)),
-        failed = &mut flight => Err(broken(failed)),
-        never = remove_forgotten(scheduler.clone(), folder) => match never {},
+        () = scheduler.beats(Duration::from_secs(config.executor_heartbeat_interval_seconds)) => Ok(Ended::Lost),
+        failed = servers.join_next() => Err(broken(failed)),
+        never = remove_forgotten(scheduler.client(), folder) => match never {},
     };
-    if let Ok(Ended::Asked) = ended {
-        TERMINATING.store(true, Ordering::Release);
-        let status = Some(ExecutorStatus { status: Some(Status::Terminating(String::new())) });
-        let metadata = Some(executor.metadata.clone());
-        let executor_id = config.executor_id.clone();
-        let params = HeartBeatParams { executor_id: executor_id.clone(), metrics: Vec::new(), status, metadata };
-        told(scheduler.heart_beat_from_executor(params)).await;
-        drain(&executor, folder, limits.drain).await;
-        told(
-            scheduler
-                .executor_stopped(ExecutorStoppedParams { executor_id, reason: "it was asked to stop".to_owned() }),
-        )
-        .await;
+    if let Ok(Ended::Asked) = outcome {
+        scheduler.leave();
+        notify(scheduler.beat()).await;
+        let beats = scheduler.beats(Duration::from_secs(config.executor_heartbeat_interval_seconds));
+        tokio::select! {
+            () = drain(&executor, folder, limits.drain) => {}
+            // Nobody is left to read its shuffles.
+            () = beats => {}
+        }
+        notify(scheduler.stopped()).await;
     }
-    shut_down(notifier, [server, flight]).await;
-    ended
+    servers.shutdown().await;
+    outcome
 }
 
 /// A scheduler that dies while it takes an executor in is lost, as one that dies later is; one that answers has refused.
 async fn not_taken(error: BallistaError) -> Outcome<Ended> {
-    if !is_unanswered(&error) {
+    if !matches!(&error, BallistaError::GrpcError(status) if is_unanswered(status)) {
         return Err(error);
     }
     log::warn!("the scheduler did not answer the registration: {error}");
@@ -131,24 +137,27 @@ async fn not_taken(error: BallistaError) -> Outcome<Ended> {
     Ok(Ended::Lost)
 }
 
-/// What a scheduler answers has no source: there the status itself is what went wrong.
-fn is_unanswered(error: &BallistaError) -> bool {
-    matches!(error, BallistaError::GrpcError(status) if status.source().is_some())
-}
-
-async fn connect(config: &ExecutorProcessConfig) -> Outcome<Channel> {
+async fn connect(config: &ExecutorProcessConfig, door: &Door) -> Outcome<Channel> {
     let sessions = config.override_config_producer.as_ref().ok_or_else(missing("the session's config"))?;
     let grpc = GrpcClientConfig::from(&sessions().ballista_config());
     let url = format!("http://{}:{}", config.scheduler_host, config.scheduler_port);
-    let endpoint = create_grpc_client_endpoint(url, Some(&grpc))
-        .map_err(|e| BallistaError::Configuration(format!("the scheduler's address: {e}")))?;
+    let wrong = |e: &dyn std::fmt::Display| BallistaError::Configuration(format!("the scheduler's address: {e}"));
+    let endpoint = || {
+        let plain = create_grpc_client_endpoint(url.clone(), Some(&grpc)).map_err(|e| wrong(&e))?;
+        let limit = Duration::from_secs(grpc.timeout_seconds);
+        door.way(plain, Role::Scheduler, Some(limit)).map_err(|e| wrong(&e))
+    };
     let began = Instant::now();
     let limit = Duration::from_secs(config.scheduler_connect_timeout_seconds.into());
     loop {
-        match endpoint.connect().await {
+        // With the certificates as they are now.
+        match endpoint()?.connect().await {
             Ok(channel) => return Ok(channel),
-            Err(error) if began.elapsed() > limit => return Err(error.into()),
-            Err(_) => tokio::time::sleep(CONNECT_EVERY).await,
+            Err(error) if began.elapsed() > limit => return Err(BallistaError::General(causes(&error))),
+            Err(error) => {
+                log::debug!("the scheduler is not reached: {}", causes(&error));
+                tokio::time::sleep(CONNECT_EVERY).await;
+            }
         }
     }
 }
@@ -157,10 +166,20 @@ fn missing(what: &str) -> impl Fn() -> BallistaError {
     move || BallistaError::Configuration(format!("{what} is missing"))
 }
 
-fn executor(config: &Arc<ExecutorProcessConfig>, folder: &Path, limits: &Limits) -> Outcome<Executor> {
+/// With what lies below it: tonic's own words are "transport error".
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        text = format!("{text}: {cause}");
+        below = cause.source();
+    }
+    text
+}
+
+fn executor(config: &Arc<ExecutorProcessConfig>, engine: Engine, folder: &Path, limits: &Limits) -> Outcome<Executor> {
     let base = config.override_runtime_producer.clone().ok_or_else(missing("the runtime"))?;
     let sessions = config.override_config_producer.clone().ok_or_else(missing("the session's config"))?;
-    let engine = config.override_execution_engine.clone().ok_or_else(missing("the engine"))?;
     let share = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX) / config.vcores.max(1);
     // Each task gets a share as large as the slots it takes.
     let pool = Arc::new(move |base: Arc<_>, _: &_, slots: u32| {
@@ -182,49 +201,51 @@ fn executor(config: &Arc<ExecutorProcessConfig>, folder: &Path, limits: &Limits)
     Ok(executor.with_session_runtime_cache(Some(Arc::new(runtimes))))
 }
 
-fn codec(config: &ExecutorProcessConfig) -> BallistaCodec<LogicalPlanNode, PhysicalPlanNode> {
+fn codec(config: &ExecutorProcessConfig) -> Codec {
     match &config.override_physical_codec {
         Some(physical) => BallistaCodec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::clone(physical)),
         None => BallistaCodec::default(),
     }
 }
 
-/// Hands shuffled rows out.
-fn flight(config: &ExecutorProcessConfig, folder: &Path, mut shutdown: Shutdown) -> Outcome<JoinHandle<Outcome<()>>> {
-    let address = format!("{}:{}", config.bind_host, config.port);
-    let address: SocketAddr =
-        address.parse().map_err(|e| BallistaError::Configuration(format!("address {address}: {e}")))?;
-    let service = FlightServiceServer::new(BallistaFlightService::new(folder.display().to_string()))
-        .max_decoding_message_size(config.grpc_max_decoding_message_size as usize)
-        .max_encoding_message_size(config.grpc_max_encoding_message_size as usize);
-    let mut server = create_grpc_server(&config.grpc_server_config);
-    Ok(tokio::spawn(async move {
-        server
-            .add_service(service)
-            .serve_with_shutdown(address, shutdown.recv())
-            .await
-            .map_err(BallistaError::TonicError)
-    }))
+/// For tasks, from the scheduler; and for shuffled rows, from executors and the scheduler.
+fn servers(
+    config: &ExecutorProcessConfig,
+    door: &Door,
+    listeners: Listeners,
+    server: Server,
+    folder: &Path,
+) -> Outcome<JoinSet<Outcome<()>>> {
+    let (decoding, encoding) =
+        (config.grpc_max_decoding_message_size as usize, config.grpc_max_encoding_message_size as usize);
+    let tasks = ExecutorGrpcServer::new(server).max_decoding_message_size(decoding).max_encoding_message_size(encoding);
+    let flight = FlightServiceServer::new(Shuffles::new(folder.to_owned()))
+        .max_decoding_message_size(decoding)
+        .max_encoding_message_size(encoding);
+    let grpc = || {
+        create_grpc_server(&config.grpc_server_config)
+            .concurrency_limit_per_connection(CALLS)
+            .max_concurrent_streams(Some(STREAMS))
+    };
+    let mut servers = JoinSet::new();
+    servers.spawn(serve(grpc().add_service(tasks), incoming(door, listeners.grpc, &[Role::Scheduler])?));
+    servers.spawn(serve(
+        grpc().add_service(flight),
+        incoming(door, listeners.flight, &[Role::Executor, Role::Scheduler])?,
+    ));
+    Ok(servers)
 }
 
-async fn shut_down<const SERVERS: usize>(notifier: ShutdownNotifier, servers: [JoinHandle<Outcome<()>>; SERVERS]) {
-    let ShutdownNotifier { mut shutdown_complete_rx, shutdown_complete_tx, notify_shutdown } = notifier;
-    // Nobody listens when the loops have already ended.
-    let _ = notify_shutdown.send(());
-    drop(notify_shutdown);
-    drop(shutdown_complete_tx);
-    if tokio::time::timeout(STOP_GRACE, shutdown_complete_rx.recv()).await.is_err() {
-        log::warn!("the executor's loops do not end by themselves");
-    }
-    for server in servers {
-        server.abort();
-        // Its port is free when it is gone.
-        let _ = server.await;
-    }
+fn incoming(door: &Door, listener: std::net::TcpListener, roles: &'static [Role]) -> Outcome<Incoming> {
+    Ok(door.listen(TcpListener::from_std(listener)?, roles))
+}
+
+async fn serve(router: Router, incoming: Incoming) -> Outcome<()> {
+    router.serve_with_incoming(incoming).await.map_err(BallistaError::TonicError)
 }
 
 /// The scheduler finds out by itself, only later.
-async fn told<T, E: std::fmt::Display>(call: impl Future<Output = std::result::Result<T, E>>) {
+async fn notify<T, E: std::fmt::Display>(call: impl Future<Output = std::result::Result<T, E>>) {
     match tokio::time::timeout(STOP_GRACE, call).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => log::warn!("the scheduler does not know that the executor stops: {error}"),
@@ -232,35 +253,10 @@ async fn told<T, E: std::fmt::Display>(call: impl Future<Output = std::result::R
     }
 }
 
-fn broken(ended: std::result::Result<Outcome<()>, tokio::task::JoinError>) -> BallistaError {
+fn broken(ended: Option<std::result::Result<Outcome<()>, JoinError>>) -> BallistaError {
     match ended {
-        Ok(Ok(())) => BallistaError::General("a server of the executor ended".to_owned()),
-        Ok(Err(error)) => error,
-        Err(error) => BallistaError::TokioError(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ballista_core::serde::protobuf::RegisterExecutorParams;
-    use tokio::net::TcpListener;
-    use tonic::Status;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_connection_that_breaks_is_no_answer() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let dies = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
-        let channel = create_grpc_client_endpoint(url, None).unwrap().connect().await.unwrap();
-        let registration = SchedulerGrpcClient::new(channel).register_executor(RegisterExecutorParams::default()).await;
-        dies.await.unwrap();
-        assert!(is_unanswered(&registration.unwrap_err().into()));
-    }
-
-    #[test]
-    fn a_refusal_is_an_answer() {
-        assert!(!is_unanswered(&Status::invalid_argument("not the same binary").into()));
+        None | Some(Ok(Ok(()))) => BallistaError::General("a server of the executor ended".to_owned()),
+        Some(Ok(Err(error))) => error,
+        Some(Err(error)) => BallistaError::TokioError(error),
     }
 }

@@ -17,7 +17,8 @@ use pulse_engine::cluster::{cluster_config, cluster_state, executor_id, function
 use pulse_engine::codec::PhysicalCodec;
 use pulse_engine::machine;
 use pulse_engine::session::{RuntimeOptions, runtime};
-use pulse_engine::store::{StoreOptions, Stores};
+use pulse_engine::store::{Places, StoreOptions, Stores};
+use pulse_transport::{Door, Role};
 use uuid::Uuid;
 
 use crate::attempt::Attempts;
@@ -26,7 +27,7 @@ use crate::drain::notice;
 use crate::file_place::FilePlaces;
 use crate::owner::Owner;
 use crate::place::Place;
-use crate::process::{Ended, Limits, live};
+use crate::process::{Ended, Engine, Limits, live};
 
 /// How long an executor waits for its scheduler to start.
 const SCHEDULER_WAIT_SECONDS: u16 = 60;
@@ -44,16 +45,19 @@ const MEMORY_TENTHS: u64 = 6;
 /// `Invalid` for a port or folder that cannot be used, or for a scheduler of another build; `Unavailable` when the scheduler does not
 /// answer.
 pub async fn serve(settings: &Settings, shutdown: impl Future<Output = ()>) -> Result<()> {
+    let door = Door::of(settings, Role::Executor)?;
     let leave = leave(settings, shutdown).shared();
     loop {
         // A new id every time: the scheduler still remembers a process that died.
         let executor_id = executor_id(&build(), &Uuid::new_v4().to_string());
-        let place = Place::find(settings)?;
+        let mut place = Place::find(settings)?;
         log::info!("executor {executor_id} at {}:{}, shuffles in {}", place.host, place.port, place.folder().display());
         let owner = Arc::new(Owner::default());
-        let config = config(settings, &place, &executor_id, &owner)?;
+        let config = config(settings, &place, &executor_id)?;
         let limits = Limits { memory_bytes: memory_bytes(settings), drain: settings.drain_timeout() };
-        let living = live(config, place.folder(), &limits, leave.clone());
+        let listeners = place.listeners().ok_or_else(|| Error::internal("the executor's ports were taken before"))?;
+        let engine = engine(&executor_id, &owner, &door);
+        let living = live(config, engine, (&door, listeners), place.folder(), &limits, leave.clone());
         let cleaning = place.remove_older(Duration::from_secs(settings.shuffle_ttl_s), CLEAN_UP_EVERY);
         let ended = match select(pin!(living), pin!(cleaning)).await {
             Either::Left((ended, _)) => ended,
@@ -90,11 +94,21 @@ async fn leave(settings: &Settings, shutdown: impl Future<Output = ()>) {
     }
 }
 
-fn config(settings: &Settings, place: &Place, executor_id: &str, owner: &Arc<Owner>) -> Result<ExecutorProcessConfig> {
-    let stores = Arc::new(Stores::new(StoreOptions {
+fn engine(executor_id: &str, owner: &Arc<Owner>, door: &Door) -> Engine {
+    Arc::new(Attempts {
+        inner: DefaultExecutionEngine::with_client_pool(Arc::new(Connections::through(door.clone()))),
+        executor_id: executor_id.to_owned(),
+        owner: Arc::clone(owner),
+        places: FilePlaces::default(),
+    })
+}
+
+fn config(settings: &Settings, place: &Place, executor_id: &str) -> Result<ExecutorProcessConfig> {
+    let options = StoreOptions {
         retries: usize::try_from(settings.store_retries).unwrap_or(usize::MAX),
         timeout: settings.store_timeout(),
-    }));
+    };
+    let stores = Arc::new(Stores::new(options).within(places(settings)?));
     let options = RuntimeOptions {
         // Instead, every task gets a share of `memory_pool_size`.
         memory_bytes: usize::MAX,
@@ -105,15 +119,8 @@ fn config(settings: &Settings, place: &Place, executor_id: &str, owner: &Arc<Own
     let registry = function_registry(&cluster_state(settings, 1, Arc::clone(&runtime)));
     let grpc = u32::try_from(grpc_bytes(settings)).unwrap_or(u32::MAX);
     let producer_settings = settings.clone();
-    let engine = Attempts {
-        inner: DefaultExecutionEngine::with_client_pool(Arc::new(Connections::default())),
-        executor_id: executor_id.to_owned(),
-        owner: Arc::clone(owner),
-        places: FilePlaces::default(),
-    };
     Ok(ExecutorProcessConfig {
         executor_id: executor_id.to_owned(),
-        bind_host: place.bind_host(),
         external_host: Some(place.host.to_string()),
         port: place.port,
         grpc_port: place.grpc_port,
@@ -126,13 +133,20 @@ fn config(settings: &Settings, place: &Place, executor_id: &str, owner: &Arc<Own
         grpc_max_decoding_message_size: grpc,
         grpc_max_encoding_message_size: grpc,
         executor_heartbeat_interval_seconds: settings.heartbeat_s,
-        override_execution_engine: Some(Arc::new(engine)),
         override_function_registry: Some(Arc::new(registry)),
         override_runtime_producer: Some(Arc::new(move |_| Ok(Arc::clone(&runtime)))),
         override_config_producer: Some(Arc::new(move || cluster_config(&producer_settings, 1))),
         override_physical_codec: Some(Arc::new(PhysicalCodec::default())),
         ..ExecutorProcessConfig::default()
     })
+}
+
+/// Where tasks may read and write. Without the setting, wherever the account may: the scheduler has checked a submission's places.
+fn places(settings: &Settings) -> Result<Places> {
+    match settings.task_places.as_str() {
+        "" => Ok(Places::Any),
+        places => Places::parse("task_places", places),
+    }
 }
 
 fn vcores(settings: &Settings) -> usize {
@@ -157,6 +171,13 @@ fn failed(settings: &Settings, error: &BallistaError) -> Error {
         // The scheduler's answer to a registration of another build.
         BallistaError::GrpcError(status) if status.message().contains("same binary") => {
             Error::invalid(format!("the scheduler at {scheduler} refuses this executor: {}", status.message()))
+        }
+        // As TLS says it, on this side or on the other.
+        other if ["certificate", "alert"].iter().any(|word| other.to_string().contains(word)) => {
+            Error::unavailable(format!(
+                "the executor stopped ({other}); the scheduler at {scheduler} and this executor do not trust each other: give both \
+                 certificates of one authority (`cluster_certificates`), or on one machine let one account run both"
+            ))
         }
         other => Error::unavailable(format!(
             "the executor stopped ({other}); is there a scheduler at {scheduler}? start one with `pulse serve scheduler`"

@@ -13,6 +13,8 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::job::{is_name, without_links};
+
 /// Deletes files that a task with this plan would mistake for those of other executors.
 pub(crate) fn remove_stale(plan: &Arc<dyn ExecutionPlan>, executor_id: &str, folder: &str) -> Result<()> {
     plan.apply(|node| {
@@ -27,7 +29,18 @@ fn remove_if_stale(place: &PartitionLocation, executor_id: &str, folder: &str) -
     if place.executor_meta.id == executor_id {
         return Ok(());
     }
+    let job = place.partition_id.job_id.as_str();
+    let refused = |why: &str| DataFusionError::Execution(format!("a shuffle of job {job:?} is not read: {why}"));
+    // The name of a job becomes a folder's name. Without this, a plan could have any file of this account deleted.
+    if !is_name(job) {
+        return Err(refused("no job has such a name"));
+    }
     let file = place.path(folder).map_err(|e| DataFusionError::External(Box::new(e)))?;
+    let below = file.strip_prefix(folder).map_err(|_| refused("it is outside of the work folder"))?;
+    let parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if let Some((_, folders)) = parts.split_last() {
+        without_links(Path::new(folder), folders).map_err(|status| refused(status.message()))?;
+    }
     match std::fs::remove_file(Path::new(&file)) {
         Ok(()) => {
             log::warn!("{} is of an attempt that counts no more", file.display());
@@ -50,9 +63,13 @@ mod tests {
     use super::*;
 
     fn place(executor: &str, task: u64, is_sort_shuffle: bool) -> PartitionLocation {
+        place_of("job", executor, task, is_sort_shuffle)
+    }
+
+    fn place_of(job: &str, executor: &str, task: u64, is_sort_shuffle: bool) -> PartitionLocation {
         PartitionLocation {
             map_partition_id: 0,
-            partition_id: PartitionId { job_id: JobId::new("job"), stage_id: 2, partition_id: 5 },
+            partition_id: PartitionId { job_id: JobId::new(job), stage_id: 2, partition_id: 5 },
             executor_meta: ExecutorMetadata {
                 id: executor.to_owned(),
                 host: "127.0.0.1".to_owned(),
@@ -77,13 +94,41 @@ mod tests {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, "rows").unwrap();
         }
-        let schema = Arc::new(Schema::empty());
-        let partitioning = Partitioning::UnknownPartitioning(1);
-        let reader = ShuffleReaderExec::try_new(2, vec![places.to_vec()], schema, partitioning).unwrap();
-        let plan = Arc::new(reader) as Arc<dyn ExecutionPlan>;
+        let plan = reader(places.to_vec());
         remove_stale(&plan, "me", &folder).unwrap();
         let left: Vec<bool> = files.iter().map(|file| file.exists()).collect();
         assert_eq!(left, [false, false, true, true]);
         remove_stale(&plan, "me", &folder).unwrap();
+    }
+
+    fn reader(places: Vec<PartitionLocation>) -> Arc<dyn ExecutionPlan> {
+        let schema = Arc::new(Schema::empty());
+        let partitioning = Partitioning::UnknownPartitioning(1);
+        Arc::new(ShuffleReaderExec::try_new(2, vec![places], schema, partitioning).unwrap())
+    }
+
+    #[test]
+    fn nothing_outside_of_the_work_folder_is_deleted() {
+        let kept = tempfile::tempdir().unwrap();
+        let (work, outside) = (kept.path().join("work"), kept.path().join("outside"));
+        std::fs::create_dir(&work).unwrap();
+        let folder = work.display().to_string();
+        // Where the path of such a job leads, or would lead.
+        let absolute = outside.display().to_string();
+        for job in ["../outside", absolute.as_str(), "linked"] {
+            for is_sort_shuffle in [true, false] {
+                let place = place_of(job, "other", 1, is_sort_shuffle);
+                let target = place_of("outside", "other", 1, is_sort_shuffle).path(&kept.path().display().to_string());
+                let target = target.unwrap();
+                std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+                std::fs::write(&target, "precious").unwrap();
+                if !work.join("linked").exists() {
+                    std::os::unix::fs::symlink(&outside, work.join("linked")).unwrap();
+                }
+                let error = remove_stale(&reader(vec![place]), "me", &folder).unwrap_err().to_string();
+                assert!(target.exists(), "{job}");
+                assert!(error.contains("is not read"), "{error}");
+            }
+        }
     }
 }

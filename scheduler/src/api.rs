@@ -12,9 +12,11 @@
 //! over soon, with `Retry-After`, 500 else.
 
 mod allowed;
+mod audit;
 mod auth;
 mod queue;
-mod tls;
+mod rates;
+mod serve;
 mod triggers;
 mod work;
 
@@ -26,7 +28,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
@@ -35,11 +37,14 @@ use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::table::Lake;
 use serde::{Deserialize, Serialize};
 
+use audit::About;
+
 use crate::driver::Placement;
 use crate::ledger::Key;
 
-pub use auth::{Token, protect};
-pub use tls::TlsListener;
+pub use audit::{Audit, audited};
+pub use auth::{Asks, Token, protect};
+pub use serve::serve;
 pub use triggers::Api;
 #[cfg(test)]
 pub(crate) use triggers::asked;
@@ -126,8 +131,19 @@ const RETRY_AFTER_SECONDS: &str = "5";
 type Refused = (StatusCode, HeaderMap, Json<Refusal>);
 type Answer<T> = std::result::Result<Json<T>, Refused>;
 
-async fn submit(State(api): State<Arc<Api>>, Json(request): Json<SubmitRequest>) -> Answer<SubmitResponse> {
-    api.submit(request).await.map(|trigger| Json(SubmitResponse { trigger })).map_err(|error| refusal(&error))
+async fn submit(
+    State(api): State<Arc<Api>>,
+    Json(request): Json<SubmitRequest>,
+) -> (Extension<About>, Answer<SubmitResponse>) {
+    let lake = request.lake.clone();
+    let answer = api.submit(request).await;
+    let about = match &answer {
+        Ok(trigger) => format!("{trigger} on {lake}"),
+        // What was refused may hold what should not be written anywhere.
+        Err(_) => "nothing was submitted".to_owned(),
+    };
+    let answer = answer.map(|trigger| Json(SubmitResponse { trigger })).map_err(|error| refusal(&error));
+    (Extension(About(about)), answer)
 }
 
 async fn follow(State(api): State<Arc<Api>>, Path(trigger): Path<TriggerId>) -> Answer<FollowResponse> {

@@ -12,6 +12,7 @@ mod speculation;
 mod stages;
 mod validate;
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::error::BallistaError;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
+use ballista_core::utils::{GrpcServerConfig, create_grpc_server};
 use ballista_scheduler::cluster::BallistaCluster;
 use ballista_scheduler::config::{SchedulerConfig, TaskDistributionPolicy};
 use ballista_scheduler::scheduler_process::create_scheduler;
@@ -32,8 +34,8 @@ use pulse_core::{Error, Result};
 use pulse_engine::build::build;
 use pulse_engine::cluster::{cluster_config, cluster_state, grpc_bytes, job_id};
 use pulse_engine::codec::PhysicalCodec;
+use pulse_transport::{Door, Role};
 use tokio::net::{TcpListener, lookup_host};
-use tonic::service::Routes;
 
 use members::Members;
 use service::Service;
@@ -55,6 +57,11 @@ const STAGE_ATTEMPTS: usize = 8;
 const NO_EXECUTOR_SECONDS: u64 = 30;
 /// Executors ask whether a plan is known, and remove its files if not.
 const PLAN_KEPT_SECONDS: u64 = 2 * RESULT_KEPT_SECONDS;
+/// Longest wait for an executor's answer: a plan of many files takes a while to read.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+/// Calls of one executor that are answered at once, and those that may wait.
+const CALLS: usize = 128;
+const STREAMS: u32 = 256;
 /// From one look for executors to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -70,22 +77,30 @@ impl Cluster {
     /// Listens for executors at `scheduler_port`. `runtime` knows the stores, for plans that are made here.
     ///
     /// # Errors
-    /// `Invalid` when the port cannot be used.
+    /// `Invalid` when the port cannot be used, or when others could reach it and nothing would keep them out.
     pub async fn start(settings: &Settings, runtime: Arc<RuntimeEnv>) -> Result<Self> {
+        let door = Door::of(settings, Role::Scheduler)?;
         let listener = listen(settings).await?;
         let address = listener.local_addr().map_err(|e| failed("look up the scheduler's port", e.into()))?;
-        let config = Arc::new(config(settings, address, runtime));
+        let key = format!("{:032x}", rand::random::<u128>());
+        let config = Arc::new(config(settings, address, &key, &door, runtime));
         config.validate().map_err(|e| failed("set up the scheduler", e))?;
         let memory = BallistaCluster::new_from_config(&config).await.map_err(|e| failed("set up the scheduler", e))?;
         let members = Arc::new(Members::new(build(), settings.executor_timeout(), settings.speculation_factor));
         let cluster = BallistaCluster::new(Arc::clone(&members) as _, memory.job_state());
         let server: Server = create_scheduler(cluster, config).await.map_err(|e| failed("start the scheduler", e))?;
-        let service = SchedulerGrpcServer::new(Service::new(server.clone()))
+        let service = Service::new(server.clone(), &key).map_err(|e| failed("start the scheduler", e))?;
+        let service = SchedulerGrpcServer::new(service)
             .max_decoding_message_size(grpc_bytes(settings))
             .max_encoding_message_size(grpc_bytes(settings));
-        let routes = Routes::new(service).into_axum_router();
+        let router = create_grpc_server(&GrpcServerConfig::default())
+            .timeout(CALL_LIMIT)
+            .concurrency_limit_per_connection(CALLS)
+            .max_concurrent_streams(Some(STREAMS))
+            .add_service(service);
+        let incoming = door.listen(listener, &[Role::Executor]);
         let listening = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, routes).await {
+            if let Err(error) = router.serve_with_incoming(incoming).await {
                 log::error!("the scheduler no longer listens for executors: {error}");
             }
         });
@@ -93,7 +108,12 @@ impl Cluster {
         let watch = || tokio::spawn(speculation::watch(server.clone(), Arc::clone(&members) as _, factor));
         let speculating = (factor > 0).then(watch);
         log::info!("scheduler at {address}");
-        Ok(Self { on_cluster: OnCluster::new(server, members, settings.clone()), address, listening, speculating })
+        Ok(Self {
+            on_cluster: OnCluster::new(server, members, settings.clone(), &door),
+            address,
+            listening,
+            speculating,
+        })
     }
 
     /// Where executors find it.
@@ -138,25 +158,38 @@ impl Drop for Cluster {
     }
 }
 
-/// On this machine only, unless executors elsewhere are to find it.
+/// At the address of its name alone; at all of the machine's only where the name is one of another network.
 async fn listen(settings: &Settings) -> Result<TcpListener> {
     let host = &settings.scheduler_host;
     let named = lookup_host((host.as_str(), settings.scheduler_port)).await;
-    let local = named.is_ok_and(|mut addresses| addresses.any(|address| address.ip().is_loopback()));
-    let bind = if local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
-    TcpListener::bind((bind, settings.scheduler_port)).await.map_err(|e| {
+    let addresses: Vec<SocketAddr> = named.into_iter().flatten().filter(SocketAddr::is_ipv4).collect();
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.scheduler_port));
+    let bound = match TcpListener::bind(addresses.as_slice()).await {
+        Err(error) if addresses.is_empty() || error.kind() == ErrorKind::AddrNotAvailable => {
+            TcpListener::bind(everywhere).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|e| {
         Error::invalid(format!("port {} (`scheduler_port`) cannot be used; choose another", settings.scheduler_port))
             .with_source(e)
     })
 }
 
-fn config(settings: &Settings, address: SocketAddr, runtime: Arc<RuntimeEnv>) -> SchedulerConfig {
+fn config(
+    settings: &Settings,
+    address: SocketAddr,
+    key: &str,
+    door: &Door,
+    runtime: Arc<RuntimeEnv>,
+) -> SchedulerConfig {
+    let door = door.clone();
     let grpc = u32::try_from(grpc_bytes(settings)).unwrap_or(u32::MAX);
     let producer_settings = settings.clone();
     let builder_settings = settings.clone();
     SchedulerConfig {
-        // Executors report to this address.
-        external_host: settings.scheduler_host.clone(),
+        // Goes with every task; executors report to the scheduler that they know, and take tasks from nobody else.
+        external_host: key.to_owned(),
         bind_host: address.ip().to_string(),
         bind_port: address.port(),
         scheduling_policy: TaskSchedulingPolicy::PushStaged,
@@ -182,6 +215,9 @@ fn config(settings: &Settings, address: SocketAddr, runtime: Arc<RuntimeEnv>) ->
         })),
         job_id_generator: Some(Arc::new(JobIds::new())),
         override_physical_codec: Some(Arc::new(PhysicalCodec::default())),
+        override_create_grpc_client_endpoint: Some(Arc::new(move |endpoint| {
+            door.way(endpoint, Role::Executor, Some(CALL_LIMIT)).map_err(Into::into)
+        })),
         ..SchedulerConfig::default()
     }
 }

@@ -210,6 +210,7 @@ class Node:
             "PULSE_EXECUTOR_PORT": 0,
             "PULSE_EXECUTOR_GRPC_PORT": 0,
             "PULSE_WORK_DIR": self.root / "mnt/pulse/work",
+            "PULSE_CLUSTER_CERTIFICATES": self.root / "etc/pulse/certs",
             "PULSE_SPILL_DIR": self.root / "mnt/pulse/spill",
             "PULSE_BUSY_FILE": self.root / "mnt/pulse/busy",
             "PULSE_VCORES": VCORES,

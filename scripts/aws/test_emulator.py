@@ -1,9 +1,11 @@
-"""The emulator's EMR does what the real one is known to do. Needs one that runs: AWS_ENDPOINT_URL.
+"""The emulator's EMR does what the real one is known to do. Needs one that runs, as scripts/test-infra starts it:
 
-python -m unittest test_emulator      # in this folder
+python emulator.py 5000 &
+AWS_ENDPOINT_URL=http://127.0.0.1:5000 python -m unittest test_emulator      # in this folder
 """
 
 import json
+import os
 import time
 import unittest
 import urllib.request
@@ -11,6 +13,12 @@ import uuid
 
 import boto3
 from botocore.exceptions import ClientError
+
+
+def setUpModule():
+    # Without it the tests would ask a real account.
+    if not os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://127.0.0.1:"):
+        raise RuntimeError("AWS_ENDPOINT_URL must name an emulator on 127.0.0.1: start emulator.py, or run scripts/test-infra")
 
 
 def group(role, count, kind="m5.xlarge"):

@@ -5,7 +5,9 @@ lost, fails or commits twice, or if the last one, which waits and is cancelled, 
 
 import concurrent.futures
 import json
+import os
 import pathlib
+import secrets
 import shutil
 import subprocess
 import sys
@@ -23,11 +25,14 @@ class Scheduler:
     def __init__(self, pulse, folder):
         self.lake = folder / "lake"
         self.api = free_port()
-        settings = {"slots": 2, "memory_mib": 512, "api_port": self.api, "scheduler_port": free_port()}
+        self.token = secrets.token_hex(32)
+        # Nothing here is about limits of callers.
+        settings = {"slots": 2, "memory_mib": 512, "api_port": self.api, "scheduler_port": free_port(), "api_calls_per_minute": 1_000_000}
         options = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
         self.log = open(folder / "scheduler.log", "w")
         command = [pulse, "--lake", str(self.lake), *options, "serve", "scheduler"]
-        self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=self.log)
+        environment = {**os.environ, "PULSE_API_TOKEN_SOURCE": "env:BENCH_TOKEN", "BENCH_TOKEN": self.token}
+        self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=self.log)
 
     def __enter__(self):
         for _ in range(200):
@@ -44,11 +49,14 @@ class Scheduler:
 
     def call(self, path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.api}{path}", data, {"content-type": "application/json"})
+        request = urllib.request.Request(f"http://127.0.0.1:{self.api}{path}", data, self.headers())
         begun = time.monotonic()
         with urllib.request.urlopen(request, timeout=60) as answer:
             text = answer.read()
         return (json.loads(text) if text else None), time.monotonic() - begun
+
+    def headers(self):
+        return {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
 
     def submit(self, number):
         files = {

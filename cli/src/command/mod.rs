@@ -2,6 +2,7 @@
 
 pub(crate) mod backfill;
 pub(crate) mod catalog;
+pub(crate) mod certs;
 pub(crate) mod check;
 pub(crate) mod docs;
 pub(crate) mod generate;

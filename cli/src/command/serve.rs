@@ -16,10 +16,11 @@ use pulse_engine::job::Workbench;
 use pulse_engine::session::runtime;
 use pulse_engine::store::{Stores, folder_url};
 use pulse_engine::table::Lake;
-use pulse_scheduler::api::{Api, On, Places, TlsListener, protect};
+use pulse_scheduler::api::{Api, Asks, Audit, On, Places, Token, audited, protect};
 use pulse_scheduler::busy::touch_while_busy;
 use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::driver::Placement;
+use pulse_transport::{Role as CertificateRole, Shown, incoming, is_this_machine, keyring, shown};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -38,7 +39,7 @@ pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
 }
 
 async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
-    let token = setup::api_token(settings).await?;
+    let token = setup::api_token(settings, is_this_machine(api_host(settings), settings.api_port)).await?;
     let home = setup::lake(global, settings).await?;
     let stores = Arc::clone(home.stores());
     let runtime = runtime(&setup::runtime_options(settings), &stores)?;
@@ -50,10 +51,13 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
         runtime,
         catalog: setup::catalog(settings)?,
     };
-    let api = Api::new(Arc::new(places), &home, settings.clone(), token.as_ref())?;
-    let listener = listen(settings, token.is_some()).await?;
+    // The account's own token is no seal: it is another one on another machine, and in a new container.
+    let seals = token.as_ref().filter(|_| !settings.api_token_source.is_empty());
+    let api = Api::new(Arc::new(places), &home, settings.clone(), seals)?;
+    let (shows, asks) = gate(settings, token)?;
+    let listener = listen(settings, &asks).await?;
     let bound = listener.local_addr().map_err(|e| Error::unavailable("the API's address is unknown").with_source(e))?;
-    let scheme = if settings.api_certificate.is_empty() { "http" } else { "https" };
+    let scheme = if matches!(shows, Shown::Nothing) { "http" } else { "https" };
     eprintln!("scheduler: executors at {}, submissions at {scheme}://{bound}", cluster.address());
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&api).take_up_forever());
@@ -64,34 +68,69 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
     if settings.scaler == "emr" {
         tasks.spawn(aws::scaler(settings, &cluster).await?.run());
     }
-    let router = protect(api.router(), token);
-    let served = match settings.api_certificate.as_str() {
-        "" => axum::serve(listener, router).with_graceful_shutdown(interrupted()).await,
-        certificate => {
-            let listener = TlsListener::new(listener, Path::new(certificate), Path::new(&settings.api_key))?;
-            axum::serve(listener, router).with_graceful_shutdown(interrupted()).await
-        }
+    let audit = match settings.audit_log.as_str() {
+        "" => None,
+        file => Some(Audit::to(Path::new(file))?),
     };
+    let per_minute = u32::try_from(settings.api_calls_per_minute).unwrap_or(u32::MAX);
+    let router = audited(protect(api.router(), asks, per_minute), audit);
+    pulse_scheduler::api::serve(incoming(listener, shows), router, interrupted()).await;
     tasks.abort_all();
     api.leave().await;
-    served.map_err(|e| Error::unavailable("the API stopped").with_source(e))
+    Ok(())
 }
 
-async fn listen(settings: &Settings, has_token: bool) -> Result<TcpListener> {
-    let host = match settings.api_host.as_str() {
+fn api_host(settings: &Settings) -> &str {
+    match settings.api_host.as_str() {
         "" => settings.scheduler_host.as_str(),
         host => host,
+    }
+}
+
+/// What the API shows to callers, and asks of them.
+fn gate(settings: &Settings, token: Option<Token>) -> Result<(Shown, Asks)> {
+    if setup::asks_for_certificates(settings) {
+        if !settings.api_certificate.is_empty() {
+            return Err(Error::invalid(
+                "with `api_clients = \"certificate\"` the API shows the scheduler's certificate of `cluster_certificates`: leave \
+                 `api_certificate` empty",
+            ));
+        }
+        let ring = Arc::new(keyring(settings, CertificateRole::Scheduler)?);
+        return Ok((Shown::ToRoles(ring, &[CertificateRole::Client]), Asks::Certificate));
+    }
+    let shows = match settings.api_certificate.as_str() {
+        "" => Shown::Nothing,
+        certificate => shown(Path::new(certificate), Path::new(&settings.api_key))?,
     };
+    Ok((shows, token.map_or(Asks::Nothing, Asks::Token)))
+}
+
+async fn listen(settings: &Settings, asks: &Asks) -> Result<TcpListener> {
+    let host = api_host(settings);
     let port = settings.api_port;
     let taken = |e: std::io::Error| {
         Error::invalid(format!("api_port {port} on {host} cannot be used: {e}; set another")).with_source(e)
     };
     let listener = TcpListener::bind((host, port)).await.map_err(taken)?;
     let address = listener.local_addr().map_err(taken)?;
-    if !has_token && !address.ip().is_loopback() {
-        log::warn!("whoever reaches {address} may submit jobs: set `api_token_source`");
+    if address.ip().is_loopback() {
+        return Ok(listener);
     }
-    Ok(listener)
+    let is_set = |word: &str| word == "true";
+    match asks {
+        Asks::Nothing if !is_set(&settings.insecure_cluster_anyone_can_run_code) => Err(Error::invalid(format!(
+            "every client that reaches {address} could submit jobs: set `api_token_source` or `api_clients = \"certificate\"`, or let \
+             the API listen on this machine only (`api_host = \"127.0.0.1\"`)"
+        ))),
+        Asks::Token(_) if settings.api_certificate.is_empty() && !is_set(&settings.insecure_api_token_in_the_clear) => {
+            Err(Error::invalid(format!(
+                "clients would send the token to {address} over plain HTTP, where the network reads it: set `api_certificate` and \
+                 `api_key`, or `api_clients = \"certificate\"`, or let the API listen on this machine only (`api_host = \"127.0.0.1\"`)"
+            )))
+        }
+        Asks::Nothing | Asks::Token(_) | Asks::Certificate => Ok(listener),
+    }
 }
 
 /// Places in this process and on its cluster.

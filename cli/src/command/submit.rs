@@ -1,6 +1,7 @@
 //! `pulse submit`: hand jobs to a scheduler.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -12,6 +13,8 @@ use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::store::folder_url;
 use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse, Token};
 use pulse_scheduler::ledger::Key;
+use pulse_transport::{Role, is_this_machine, keyring};
+use reqwest::ClientBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -147,24 +150,21 @@ fn finish(global: &Global, mut records: Vec<RunRecord>, elapsed: Duration) -> Re
 /// A scheduler's API.
 struct Scheduler {
     base: String,
+    /// Its address in messages.
+    at: String,
     client: reqwest::Client,
 }
 
 impl Scheduler {
     async fn new(settings: &Settings) -> Result<Self> {
         let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy();
-        let client = match setup::api_token(settings).await? {
-            Some(token) => client.default_headers(bearer(&token)?),
-            None => client,
+        let (base, client) = match setup::asks_for_certificates(settings) {
+            true => with_certificate(settings, client).await?,
+            false => with_token(settings, client).await?,
         };
-        let (scheme, client) = match settings.api_authority.as_str() {
-            "" => ("http", client),
-            "system" => ("https", client),
-            path => ("https", client.add_root_certificate(authority(path)?).tls_built_in_root_certs(false)),
-        };
-        let client = client.build();
-        let client = client.map_err(|e| Error::internal("no HTTP client").with_source(e))?;
-        Ok(Self { base: format!("{scheme}://{}:{}", settings.scheduler_host, settings.api_port), client })
+        let client = client.build().map_err(|e| Error::internal("no HTTP client").with_source(e))?;
+        let at = base.replacen(Role::Scheduler.host(), &settings.scheduler_host, 1);
+        Ok(Self { base, at, client })
     }
 
     /// One look, after a while; through any outage of the scheduler that is not too long.
@@ -238,22 +238,74 @@ impl Scheduler {
         let response = request.send().await.map_err(|e| {
             Error::unavailable(format!(
                 "no scheduler answers at {}; start one with `pulse serve scheduler`, or set scheduler_host and api_port",
-                self.base
+                self.at
             ))
             .with_source(e.without_url())
         })?;
         let broken =
-            |e: reqwest::Error| Error::unavailable(format!("the scheduler at {} broke off", self.base)).with_source(e);
+            |e: reqwest::Error| Error::unavailable(format!("the scheduler at {} broke off", self.at)).with_source(e);
         if response.status().is_success() {
             return response.json().await.map_err(broken);
         }
         let status = response.status();
         let refusal = response.json::<Refusal>().await.unwrap_or_else(|_| Refusal {
             kind: ErrorKind::Unavailable,
-            message: format!("the scheduler at {} answered {status}", self.base),
+            message: format!("the scheduler at {} answered {status}", self.at),
         });
         Err(Error::new(refusal.kind, refusal.message.trim_start_matches("error: ")))
     }
+}
+
+async fn with_token(settings: &Settings, client: ClientBuilder) -> Result<(String, ClientBuilder)> {
+    let (host, port) = (settings.scheduler_host.as_str(), settings.api_port);
+    let client = match setup::api_token(settings, is_this_machine(host, port)).await? {
+        Some(token) => {
+            not_in_the_clear(settings)?;
+            client.default_headers(bearer(&token)?)
+        }
+        None => client,
+    };
+    let (scheme, client) = match settings.api_authority.as_str() {
+        "" => ("http", client),
+        "system" => ("https", client),
+        path => ("https", client.add_root_certificate(authority(path)?).tls_built_in_root_certs(false)),
+    };
+    Ok((format!("{scheme}://{host}:{port}"), client))
+}
+
+/// Shows a certificate of role client, and accepts the scheduler's alone, whatever its host is called.
+async fn with_certificate(settings: &Settings, client: ClientBuilder) -> Result<(String, ClientBuilder)> {
+    let (host, port) = (settings.scheduler_host.as_str(), settings.api_port);
+    let unusable =
+        |e: reqwest::Error| Error::invalid("`cluster_certificates`: a certificate cannot be used").with_source(e);
+    let keys = keyring(settings, Role::Client)?.keys();
+    let identity = reqwest::Identity::from_pem(keys.pem().as_bytes()).map_err(unusable)?;
+    let authorities = reqwest::Certificate::from_pem_bundle(keys.trusted().as_bytes()).map_err(unusable)?;
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|e| {
+            Error::unavailable(format!("the scheduler's host `{host}` is not known; check `scheduler_host`"))
+                .with_source(e)
+        })?
+        .collect();
+    let name = Role::Scheduler.host();
+    let client = client.identity(identity).tls_built_in_root_certs(false).resolve_to_addrs(name, &addresses);
+    let client = authorities.into_iter().fold(client, ClientBuilder::add_root_certificate);
+    Ok((format!("https://{name}:{port}"), client))
+}
+
+/// # Errors
+/// `Invalid` when the token would pass where others can read it.
+fn not_in_the_clear(settings: &Settings) -> Result<()> {
+    let host = settings.scheduler_host.as_str();
+    let is_secret = !settings.api_authority.is_empty() || is_this_machine(host, settings.api_port);
+    if is_secret || settings.insecure_api_token_in_the_clear == "true" {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the token would be sent to {host} over plain HTTP, where the network reads it: let the scheduler speak TLS \
+         (`api_certificate`) and set `api_authority` here; or set `insecure_api_token_in_the_clear = \"true\"`"
+    )))
 }
 
 fn absolute(path: &str, here: &Path) -> Result<String> {

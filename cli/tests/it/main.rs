@@ -30,6 +30,7 @@ mod quarantine;
 mod rules;
 mod schedules;
 mod sources;
+mod strangers;
 mod streaming;
 mod structure;
 mod submissions;

@@ -21,6 +21,32 @@ impl Cluster {
         Self::start_with(scene, &[])
     }
 
+    /// With variables of all its processes.
+    pub(crate) fn start_for_all(scene: &Scene, variables: &[(&str, &str)]) -> Self {
+        let mut cluster = Self { processes: Vec::new(), scheduler_port: free_port(), api_port: free_port() };
+        cluster.serve(scene, "scheduler", "work-scheduler", variables);
+        for number in 0..EXECUTORS {
+            cluster.serve(scene, "executor", &format!("work-{number}"), variables);
+        }
+        cluster.wait_for_executors();
+        cluster
+    }
+
+    /// Those of the scheduler.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        [self.scheduler_port, self.api_port]
+    }
+
+    /// The status that the API answers a request with.
+    pub(crate) fn asked(&self, request: &str) -> String {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.api_port)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+
     /// With variables of the scheduler alone.
     pub(crate) fn start_with(scene: &Scene, variables: &[(&str, &str)]) -> Self {
         let mut cluster = Self { processes: Vec::new(), scheduler_port: free_port(), api_port: free_port() };
@@ -61,7 +87,7 @@ impl Cluster {
         }
     }
 
-    fn registered(&self) -> Option<usize> {
+    pub(crate) fn registered(&self) -> Option<usize> {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.api_port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;

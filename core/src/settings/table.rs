@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::access::ACCESS;
 use super::setting::{Setting, choice, number, port, text};
 
 /// `docs/reference/settings.md`.
@@ -27,7 +28,20 @@ const SECONDS: (u64, u64) = (1, 604_800);
 const MIB: u64 = 16 * 1024 * 1024;
 
 /// All settings, in the order of the reference.
-pub const SETTINGS: &[Setting] = &[
+pub const SETTINGS: &[Setting] = &joined();
+
+const fn joined() -> [Setting; WORK.len() + ACCESS.len()] {
+    let mut all = [WORK[0]; WORK.len() + ACCESS.len()];
+    let mut at = 1;
+    while at < all.len() {
+        all[at] = if at < WORK.len() { WORK[at] } else { ACCESS[at - WORK.len()] };
+        at += 1;
+    }
+    all
+}
+
+/// How work is done, and where.
+const WORK: &[Setting] = &[
     number("slots", |s| &mut s.slots, 0, (0, 1024), "Tasks at once in one process; 0 is one per core."),
     number(
         "target_partition_mib",
@@ -328,78 +342,5 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "File that the scheduler touches every 10 s while a run is queued or runs: `/emr/metricscollector/isbusy` keeps EMR from \
          taking the cluster for idle; empty touches nothing.",
-    ),
-    text(
-        "api_host",
-        |s| &mut s.api_host,
-        "",
-        "Address at which the scheduler listens for clients; empty is `scheduler_host`.",
-    ),
-    text(
-        "api_certificate",
-        |s| &mut s.api_certificate,
-        "",
-        "PEM file with the certificate that the scheduler shows to clients, its chain after it; empty speaks plain HTTP.",
-    ),
-    text("api_key", |s| &mut s.api_key, "", "PEM file with the private key of `api_certificate`."),
-    text(
-        "api_authority",
-        |s| &mut s.api_authority,
-        "",
-        "What clients trust when they speak TLS to the scheduler: a PEM file, or `system`; empty speaks plain HTTP.",
-    ),
-    text(
-        "api_token_source",
-        |s| &mut s.api_token_source,
-        "",
-        "Where scheduler and clients find the token that the API asks for: `env:NAME`, `file:/path` or `ssm:/path`; empty asks for none.",
-    ),
-    text(
-        "allowed_lakes",
-        |s| &mut s.allowed_lakes,
-        "",
-        "Lakes that submissions may name beside the scheduler's own: URLs of folders, with commas; what lies below is allowed too. `*` is all.",
-    ),
-    text(
-        "allowed_roots",
-        |s| &mut s.allowed_roots,
-        "",
-        "Folders that sources of submissions may lie in, as `allowed_lakes`. Always allowed are the lakes, and the bucket of the scheduler's \
-         own; of the machine's files, none but what is named.",
-    ),
-    choice(
-        "ledger_seal",
-        |s| &mut s.ledger_seal,
-        &["auto", "off"],
-        "auto",
-        "With `auto`, a scheduler with a token drives only submissions that one with the same token took in; `off` drives all that lie in the ledger.",
-    ),
-    number(
-        "driven_triggers",
-        |s| &mut s.driven_triggers,
-        100,
-        (1, 100_000),
-        "Triggers that a scheduler drives at once; further ones are queued, oldest first.",
-    ),
-    number(
-        "queued_triggers",
-        |s| &mut s.queued_triggers,
-        10_000,
-        (1, 1_000_000),
-        "Triggers that a scheduler queues; further submissions are refused until one starts (503).",
-    ),
-    number(
-        "scheduler_runs",
-        |s| &mut s.scheduler_runs,
-        8,
-        (1, 10_000),
-        "Runs at once of all triggers of a scheduler. They share its memory; triggers with more runs take turns.",
-    ),
-    number(
-        "driver_attempts",
-        |s| &mut s.driver_attempts,
-        5,
-        (1, 1000),
-        "Schedulers that may die while they drive a submission; then it is refused.",
     ),
 ];

@@ -164,6 +164,12 @@ data "aws_iam_policy_document" "node" {
     actions   = ["s3:GetObject", "s3:GetObjectVersion"]
     resources = ["${var.buckets.raw}/*", "${var.buckets.artifacts}/*"]
   }
+  # What a cluster's certificates are issued from, and the token of its API: primary nodes write them, nodes alone read them.
+  statement {
+    sid       = "ShareSecretsOfClusters"
+    actions   = ["s3:PutObject"]
+    resources = ["${var.buckets.artifacts}/nodes/*"]
+  }
   # Executors write files of tables, the scheduler commits them, vacuum deletes what no version needs.
   statement {
     sid       = "ReadAndWriteTables"

@@ -1,31 +1,22 @@
 //! Which places the submissions of others may name. The scheduler reads and writes with its own rights: without limits, whoever may submit
 //! has all of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::settings::Settings;
 use pulse_core::sql::EXTERNAL;
 use pulse_core::{Error, Result};
-use pulse_engine::store::folder_url;
+use pulse_engine::store::{Places, folder_url};
 use pulse_engine::table::Lake;
 use url::Url;
 
-/// Means every place.
-const ANY: &str = "*";
-
-/// Places and all that lies below them.
+/// Places for lakes, and for sources.
 #[derive(Debug, Clone)]
 pub(super) struct Allowed {
     lakes: Places,
     roots: Places,
-}
-
-#[derive(Debug, Clone)]
-enum Places {
-    Any,
-    Below(Vec<Url>),
 }
 
 impl Allowed {
@@ -96,77 +87,6 @@ fn refused(what: &str, place: &Url, setting: &str) -> Error {
     Error::invalid(format!(
         "{what}: `{place}` is no place that this scheduler may use for submissions; whoever runs it names such places in `{setting}`"
     ))
-}
-
-impl Places {
-    fn parse(setting: &str, text: &str) -> Result<Self> {
-        if text.trim() == ANY {
-            return Ok(Self::Any);
-        }
-        let places = text.split(',').map(str::trim).filter(|place| !place.is_empty());
-        let url = |place: &str| {
-            match Url::parse(place) {
-            Ok(_) => folder_url(place, Path::new("/")),
-            Err(e) => Err(Error::invalid(format!(
-                "`{setting}`: `{place}` is no URL: write `file:///folder/` or `s3://bucket/`, several with commas, or `{ANY}`"
-            ))
-            .with_source(e)),
-        }
-        };
-        places.map(url).collect::<Result<_>>().map(Self::Below)
-    }
-
-    fn with(self, place: Url) -> Self {
-        match self {
-            Self::Any => Self::Any,
-            Self::Below(mut places) => {
-                places.push(place);
-                Self::Below(places)
-            }
-        }
-    }
-
-    fn hold(&self, place: &Url) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Below(places) => places.iter().any(|allowed| is_below(place, allowed)),
-        }
-    }
-}
-
-fn is_below(place: &Url, allowed: &Url) -> bool {
-    let scheme = |url: &Url| if url.scheme() == "s3a" { "s3".to_owned() } else { url.scheme().to_owned() };
-    if scheme(place) != scheme(allowed) || place.host_str() != allowed.host_str() {
-        return false;
-    }
-    if place.scheme() == "file" {
-        return match (place.to_file_path(), allowed.to_file_path()) {
-            (Ok(place), Ok(allowed)) => resolved(&place).starts_with(resolved(&allowed)),
-            _ => false,
-        };
-    }
-    let parts = |url: &Url| -> Vec<String> {
-        url.path().split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
-    };
-    parts(place).starts_with(&parts(allowed))
-}
-
-/// Without links, as far as the folder is there.
-fn resolved(folder: &Path) -> PathBuf {
-    let mut rest = Vec::new();
-    let mut above = folder;
-    loop {
-        if let Ok(found) = above.canonicalize() {
-            return rest.iter().rev().fold(found, |path, part| path.join(part));
-        }
-        match (above.parent(), above.file_name()) {
-            (Some(parent), Some(name)) => {
-                rest.push(name);
-                above = parent;
-            }
-            _ => return folder.to_owned(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,28 @@
-//! Who may use the API: whoever knows a token. Without one configured, everybody who can reach the address.
+//! Who may use the API, and how often: callers who know a token, or whose connection has shown a certificate.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use pulse_core::{Error, ErrorKind, Result};
+use pulse_transport::Known;
 
+use super::RETRY_AFTER_SECONDS;
 use super::Refusal;
+use super::audit::Caller;
+use super::rates::{Rates, Who};
+use super::serve::whole;
 
 /// Shorter ones can be guessed.
 const LEAST_CHARACTERS: usize = 16;
 /// Answers whether the scheduler is alive; says nothing of lakes and runs.
-const OPEN: &str = "/healthz";
+pub(super) const OPEN: &str = "/healthz";
 
 /// A secret. It is never shown.
 #[derive(Clone)]
@@ -55,27 +62,85 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Everything but `GET /healthz` asks for the token.
-pub fn protect(router: Router, token: Option<Token>) -> Router {
-    match token {
-        Some(token) => router.layer(from_fn_with_state(token, check)),
-        None => router,
+/// Notes that the caller of a connection has shown the token.
+#[derive(Clone, Default)]
+pub(super) struct Proven(Option<Known>);
+
+impl Proven {
+    pub(super) fn noted_in(known: Known) -> Self {
+        Self(Some(known))
     }
 }
 
-async fn check(State(token): State<Token>, request: Request, next: Next) -> Response {
+/// What callers have to show.
+#[derive(Debug, Clone)]
+pub enum Asks {
+    /// Nothing: every client that can reach the address may do everything.
+    Nothing,
+    Token(Token),
+    /// A certificate, which the connection has checked already (`transport`).
+    Certificate,
+}
+
+#[derive(Clone)]
+struct Gate {
+    asks: Asks,
+    rates: Arc<Rates>,
+}
+
+impl Gate {
+    /// How the caller is known, if he is.
+    fn known(&self, given: Option<&str>) -> Option<Caller> {
+        match &self.asks {
+            Asks::Nothing => None,
+            Asks::Token(token) => given.is_some_and(|given| token.is(given)).then_some(Caller("token")),
+            Asks::Certificate => Some(Caller("certificate")),
+        }
+    }
+}
+
+/// Everything but `GET /healthz` requires what `asks` says. Each caller may make `per_minute` calls in a minute.
+pub fn protect(router: Router, asks: Asks, per_minute: u32) -> Router {
+    let gate = Gate { asks, rates: Arc::new(Rates::new(per_minute)) };
+    // Below the check: the body of a refused request is not read.
+    whole(router).layer(from_fn_with_state(gate, check))
+}
+
+async fn check(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
-    if request.uri().path() == OPEN || given.is_some_and(|given| token.is(given)) {
-        return next.run(request).await;
+    let caller = gate.known(given);
+    if caller.is_some()
+        && let Some(Proven(Some(known))) = request.extensions().get::<Proven>()
+    {
+        known.note();
     }
-    let message = match given {
-        None => "the scheduler asks for a token; set `api_token_source` as it is set for the scheduler",
-        Some(_) => {
-            "the scheduler does not know this token; `api_token_source` must lead to the same one as the scheduler's"
-        }
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip());
+    let who = Who::new(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), caller.is_some());
+    let is_allowed = caller.is_some() || matches!(gate.asks, Asks::Nothing) || request.uri().path() == OPEN;
+    let mut answer = if !gate.rates.admit(who, Instant::now()) {
+        let message = "too many calls in a minute (`api_calls_per_minute`); call again later";
+        let refusal = refused(StatusCode::TOO_MANY_REQUESTS, ErrorKind::Unavailable, message);
+        ([(RETRY_AFTER, RETRY_AFTER_SECONDS)], refusal).into_response()
+    } else if is_allowed {
+        next.run(request).await
+    } else {
+        let message = match given {
+            None => "the scheduler asks for a token; set `api_token_source` as it is set for the scheduler",
+            Some(_) => {
+                "the scheduler does not know this token; `api_token_source` must lead to the same one as the scheduler's"
+            }
+        };
+        refused(StatusCode::UNAUTHORIZED, ErrorKind::Invalid, message)
     };
-    (StatusCode::UNAUTHORIZED, Json(Refusal { kind: ErrorKind::Invalid, message: message.to_owned() })).into_response()
+    if let Some(caller) = caller {
+        answer.extensions_mut().insert(caller);
+    }
+    answer
+}
+
+fn refused(status: StatusCode, kind: ErrorKind, message: &str) -> Response {
+    (status, Json(Refusal { kind, message: message.to_owned() })).into_response()
 }
 
 #[cfg(test)]
@@ -100,7 +165,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_but_health_is_open() {
         let router = Router::new().route("/runs", get(|| async { "runs" })).route("/healthz", get(|| async { "1" }));
-        let router = protect(router, Some(Token::new(TOKEN).unwrap()));
+        let router = protect(router, Asks::Token(Token::new(TOKEN).unwrap()), 1000);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
@@ -113,6 +178,42 @@ mod tests {
         assert_eq!(status(address, "/runs", &format!("Authorization: Basic {TOKEN}\r\n")).await, "401");
         assert_eq!(status(address, "/runs", &bearer(TOKEN)).await, "200");
         assert_eq!(status(address, "/healthz", "").await, "200");
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn guesses_are_limited_and_cost_the_holder_of_the_token_nothing() {
+        let router = Router::new().route("/runs", get(|| async { "runs" }));
+        let router = protect(router, Asks::Token(Token::new(TOKEN).unwrap()), 20);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        let mut answers = Vec::new();
+        for _ in 0..30 {
+            answers.push(status(address, "/runs", "Authorization: Bearer 0123456789abcdee\r\n").await);
+        }
+        assert_eq!(&answers[..20], vec!["401"; 20]);
+        assert!(answers.iter().any(|answer| answer == "429"), "{answers:?}");
+        let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+        let mut answers = Vec::new();
+        for _ in 0..30 {
+            answers.push(status(address, "/runs", &bearer).await);
+        }
+        assert_eq!(&answers[..20], vec!["200"; 20]);
+        assert!(answers.iter().any(|answer| answer == "429"), "{answers:?}");
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn without_a_token_calls_are_limited_too() {
+        let router = Router::new().route("/runs", get(|| async { "runs" }));
+        let router = protect(router, Asks::Nothing, 2);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        assert_eq!(status(address, "/runs", "").await, "200");
+        assert_eq!(status(address, "/runs", "").await, "200");
+        assert_eq!(status(address, "/runs", "").await, "429");
         serving.abort();
     }
 

@@ -56,7 +56,7 @@ struct Known {
 }
 
 impl Api {
-    /// `home` is the lake that the scheduler was started with, `token` what its API asks for.
+    /// `home` is the lake that the scheduler was started with, `token` what submissions in ledgers are sealed with.
     ///
     /// # Errors
     /// `Invalid` when the lake cannot be opened or a setting of places is wrong, `Unavailable` when threads cannot be made.

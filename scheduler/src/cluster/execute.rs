@@ -18,11 +18,12 @@ use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 use pulse_engine::cluster::with_ballista;
 use pulse_engine::execute::{Execute, Progress, Reached};
+use pulse_transport::Door;
 
 use super::Server;
 use super::attempts::done;
 use super::failure::{failure, no_executor};
-use super::fetch::fetch;
+use super::fetch::{By, fetch};
 use super::members::Members;
 use super::stages::{Prepared, prepare};
 
@@ -43,11 +44,13 @@ pub struct OnCluster {
     pub(super) server: Server,
     pub(super) members: Arc<Members>,
     settings: Settings,
+    by: By,
 }
 
 impl OnCluster {
-    pub(super) fn new(server: Server, members: Arc<Members>, settings: Settings) -> Self {
-        Self { server, members, settings }
+    pub(super) fn new(server: Server, members: Arc<Members>, settings: Settings, door: &Door) -> Self {
+        let by = By::new(&settings, door);
+        Self { server, members, settings, by }
     }
 
     /// Executors that take tasks.
@@ -68,7 +71,7 @@ impl OnCluster {
         let mut job = Job { server: self.server.clone(), id, ended: false };
         let locations = self.wait(name, &job.id, progress).await?;
         job.ended = true;
-        fetch(name, locations, prepared.partitions, &self.settings, &self.members).await.map_err(Failed::Fetch)
+        fetch(name, locations, prepared.partitions, &self.by, &self.members).await.map_err(Failed::Fetch)
     }
 
     async fn wait(&self, name: &str, job: &JobId, progress: Progress<'_>) -> Result<Vec<PartitionLocation>> {

@@ -1,14 +1,17 @@
 //! The answer of a finished plan, from the executors that hold it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use ballista_core::client::BallistaClient;
+use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::serde::protobuf::{ExecutorMetadata, PartitionId, PartitionLocation};
 use futures::{StreamExt, TryStreamExt};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, Result};
 use pulse_engine::cluster::grpc_bytes;
+use pulse_transport::{Door, Role};
 
 use super::members::Members;
 
@@ -17,6 +20,23 @@ const FETCHES: usize = 16;
 /// Attempts at one place, and the wait between them: an executor that is gone does not come back.
 const ATTEMPTS: u8 = 3;
 const WAIT_MS: u64 = 200;
+
+/// How executors are asked.
+#[derive(Clone)]
+pub(super) struct By {
+    message_bytes: usize,
+    way: Arc<BallistaConfigGrpcEndpoint>,
+}
+
+impl By {
+    pub(super) fn new(settings: &Settings, door: &Door) -> Self {
+        let door = door.clone();
+        let way = BallistaConfigGrpcEndpoint::new(Arc::new(move |endpoint| {
+            door.way(endpoint, Role::Executor, None).map_err(Into::into)
+        }));
+        Self { message_bytes: grpc_bytes(settings), way: Arc::new(way) }
+    }
+}
 
 /// Exactly one attempt of each of `partitions` partitions, in their order. An executor that was lost late leaves places of the
 /// same partition behind; the newest that answers is taken.
@@ -27,13 +47,12 @@ pub(super) async fn fetch(
     name: &str,
     locations: Vec<PartitionLocation>,
     partitions: usize,
-    settings: &Settings,
+    by: &By,
     members: &Members,
 ) -> Result<Vec<Vec<RecordBatch>>> {
     let places = by_partition(name, locations, partitions)?;
-    let message_bytes = grpc_bytes(settings);
     futures::stream::iter(places)
-        .map(|places| fetch_any(name, places, message_bytes, members))
+        .map(|places| fetch_any(name, places, by, members))
         .buffered(FETCHES)
         .try_collect()
         .await
@@ -60,18 +79,13 @@ fn by_partition(
     Ok(places.into_values().collect())
 }
 
-async fn fetch_any(
-    name: &str,
-    places: Vec<PartitionLocation>,
-    message_bytes: usize,
-    members: &Members,
-) -> Result<Vec<RecordBatch>> {
+async fn fetch_any(name: &str, places: Vec<PartitionLocation>, by: &By, members: &Members) -> Result<Vec<RecordBatch>> {
     let mut last = None;
     for place in places {
         if place.partition_stats.as_ref().is_some_and(|stats| stats.num_rows == 0) {
             return Ok(Vec::new());
         }
-        match fetch_one(name, &place, message_bytes, members).await {
+        match fetch_one(name, &place, by, members).await {
             Ok(batches) => return Ok(batches),
             Err(error) => last = Some(error),
         }
@@ -79,12 +93,7 @@ async fn fetch_any(
     Err(last.unwrap_or_else(|| Error::internal(format!("{name}: a partition has no place"))))
 }
 
-async fn fetch_one(
-    name: &str,
-    place: &PartitionLocation,
-    message_bytes: usize,
-    members: &Members,
-) -> Result<Vec<RecordBatch>> {
+async fn fetch_one(name: &str, place: &PartitionLocation, by: &By, members: &Members) -> Result<Vec<RecordBatch>> {
     let (Some(executor), Some(partition)) = (&place.executor_meta, &place.partition_id) else {
         return Err(Error::internal(format!("{name}: a place names no executor")));
     };
@@ -95,7 +104,7 @@ async fn fetch_one(
         ))
     };
     tokio::select! {
-        rows = read(executor, partition, place, message_bytes) => rows.map_err(|error| failed(&error)),
+        rows = read(executor, partition, place, by) => rows.map_err(|error| failed(&error)),
         // One that stands still would be waited for much longer.
         () = members.lost(&executor.id) => Err(failed(&"it was lost")),
     }
@@ -105,11 +114,13 @@ async fn read(
     executor: &ExecutorMetadata,
     partition: &PartitionId,
     place: &PartitionLocation,
-    message_bytes: usize,
+    by: &By,
 ) -> std::result::Result<Vec<RecordBatch>, Box<dyn std::error::Error + Send + Sync>> {
     let port = u16::try_from(executor.port)?;
     let host = executor.host.as_str();
-    let mut client = BallistaClient::try_new(host, port, message_bytes, false, None, ATTEMPTS, WAIT_MS, 0, 0).await?;
+    // The way itself has TLS.
+    let way = Some(Arc::clone(&by.way));
+    let mut client = BallistaClient::try_new(host, port, by.message_bytes, false, way, ATTEMPTS, WAIT_MS, 0, 0).await?;
     let id = partition.clone().into();
     let rows = client.fetch_partition(&executor.id, &id, place.file_id, place.layout(), true).await?;
     Ok(rows.try_collect().await?)

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
+use ballista_core::error::BallistaError;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
     CancelJobParams, CancelJobResult, CleanJobDataParams, CleanJobDataResult, CreateUpdateSessionParams,
@@ -13,7 +14,9 @@ use ballista_core::serde::protobuf::{
     RemoveSessionResult, TaskStatus, UpdateTaskStatusParams, UpdateTaskStatusResult,
 };
 use futures::stream::BoxStream;
+use pulse_engine::cluster::SCHEDULER_KEY;
 use tokio::sync::Mutex;
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 
 use super::Server;
@@ -22,23 +25,35 @@ type Answer<T> = Result<Response<T>, Status>;
 
 pub(super) struct Service {
     server: Server,
+    /// Made at this start. Executors accept only tasks that carry it.
+    key: MetadataValue<Ascii>,
     taken: Mutex<Taken>,
 }
 
 impl Service {
-    pub(super) fn new(server: Server) -> Self {
-        Self { server, taken: Mutex::default() }
+    /// # Errors
+    /// When `key` is no text of a header.
+    pub(super) fn new(server: Server, key: &str) -> Result<Self, BallistaError> {
+        let mut key: MetadataValue<Ascii> =
+            key.parse().map_err(|_| BallistaError::Configuration("the scheduler's key is no header".to_owned()))?;
+        key.set_sensitive(true);
+        Ok(Self { server, key, taken: Mutex::default() })
+    }
+
+    fn with_key<T>(&self, mut answer: Response<T>) -> Response<T> {
+        answer.metadata_mut().insert(SCHEDULER_KEY, self.key.clone());
+        answer
     }
 }
 
 #[async_trait]
 impl SchedulerGrpc for Service {
     async fn register_executor(&self, request: Request<RegisterExecutorParams>) -> Answer<RegisterExecutorResult> {
-        SchedulerGrpc::register_executor(&self.server, request).await
+        SchedulerGrpc::register_executor(&self.server, request).await.map(|answer| self.with_key(answer))
     }
 
     async fn heart_beat_from_executor(&self, request: Request<HeartBeatParams>) -> Answer<HeartBeatResult> {
-        SchedulerGrpc::heart_beat_from_executor(&self.server, request).await
+        SchedulerGrpc::heart_beat_from_executor(&self.server, request).await.map(|answer| self.with_key(answer))
     }
 
     async fn executor_stopped(&self, request: Request<ExecutorStoppedParams>) -> Answer<ExecutorStoppedResult> {
@@ -156,18 +171,66 @@ impl Taken {
 mod tests {
     use std::sync::Arc;
 
+    use ballista_core::BALLISTA_PROTOCOL_VERSION;
     use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
+    use ballista_core::serde::protobuf::{
+        ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorSpecification,
+    };
     use pulse_core::settings::Settings;
+    use pulse_engine::build::build;
+    use pulse_transport::{Authority, Door, Keyring, Keys, Role};
     use tonic::Code;
+    use tonic::transport::{Channel, Endpoint};
 
     use super::super::Cluster;
     use super::*;
+
+    async fn client(cluster: &Cluster, door: &Door) -> Result<SchedulerGrpcClient<Channel>, tonic::transport::Error> {
+        let plain = Endpoint::from_shared(format!("http://{}", cluster.address()))?;
+        Ok(SchedulerGrpcClient::new(door.way(plain, Role::Scheduler, None)?.connect().await?))
+    }
+
+    /// The scheduler looks whether somebody listens at `port`.
+    fn registration(build: &str, port: u16) -> RegisterExecutorParams {
+        let metadata = ExecutorRegistration {
+            id: format!("{build}.x"),
+            host: Some("127.0.0.1".to_owned()),
+            grpc_port: port.into(),
+            specification: Some(ExecutorSpecification::default()),
+            os_info: Some(ExecutorOperatingSystemSpecification::default()),
+            ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
+            ..ExecutorRegistration::default()
+        };
+        RegisterExecutorParams { metadata: Some(metadata) }
+    }
+
+    #[tokio::test]
+    async fn a_stranger_cannot_join() {
+        let settings = Settings { scheduler_port: 0, ..Settings::default() };
+        let cluster = Cluster::start(&settings, Arc::default()).await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let strangers = Authority::new(1).unwrap();
+        let of = |role| Door::Locked(Arc::new(Keyring::fixed(Keys::issued(&strangers, role, 1).unwrap())));
+        let scheduler = Door::of(&settings, Role::Scheduler).unwrap();
+        for door in [Door::Open, of(Role::Executor), of(Role::Scheduler), scheduler] {
+            let joined = async {
+                client(&cluster, &door).await.ok()?.register_executor(registration(&build(), port)).await.ok()
+            };
+            assert!(joined.await.is_none(), "{door:?}");
+        }
+        assert_eq!(cluster.executors(), 0);
+        let own = Door::of(&settings, Role::Executor).unwrap();
+        let other_build = client(&cluster, &own).await.unwrap().register_executor(registration("other", port)).await;
+        let refusal = other_build.unwrap_err().to_string();
+        assert!(refusal.contains("same binary") && !refusal.contains(&build()), "{refusal}");
+    }
 
     #[tokio::test]
     async fn executors_are_answered_and_plans_of_others_refused() {
         let settings = Settings { scheduler_port: 0, ..Settings::default() };
         let cluster = Cluster::start(&settings, Arc::default()).await.unwrap();
-        let mut client = SchedulerGrpcClient::connect(format!("http://{}", cluster.address())).await.unwrap();
+        let mut client = client(&cluster, &Door::of(&settings, Role::Executor).unwrap()).await.unwrap();
         let question = GetJobStatusParams { job_id: "unknown".to_owned() };
         assert_eq!(client.get_job_status(question).await.unwrap().get_ref().status, None);
         let refused = client.execute_query(ExecuteQueryParams::default()).await.unwrap_err();

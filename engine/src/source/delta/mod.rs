@@ -40,7 +40,7 @@ use crate::table::{DataFile, Mapping, Physical, Snapshot, Table};
 use grouping::{Extent, Grouping};
 use mapped::{MappedFile, MappedSource, MappedTable};
 
-pub use mapped::{try_decode, try_encode};
+pub use mapped::{is_own, try_decode, try_encode};
 
 /// Name of the column that [`DeltaScan::with_file_column`] adds: the file's path below the table's root.
 pub const FILE_COLUMN: &str = "__file";

@@ -48,7 +48,7 @@ mod whole;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{try_decode, try_encode};
+pub use codec::{is_own, try_decode, try_encode};
 pub use damage::is_decoding;
 pub use digest::digests;
 pub use fingerprint::{Fingerprint, Known, has_digest};

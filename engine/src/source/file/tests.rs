@@ -15,6 +15,7 @@ mod json_rules;
 mod json_shapes;
 mod malformed;
 mod malformed_json;
+mod page_checksums;
 mod plans;
 mod property;
 mod repeated;

@@ -68,17 +68,74 @@ role=executor
 host="$(field "$info/extraInstanceData.json" masterHost masterPrivateDnsName)"
 [ -n "$host" ] || host="$(field "$info/job-flow.json" masterPrivateDnsName)"
 [ -n "$host" ] || fail "$info does not say where the primary node is"
+cluster="$(field "$info/extraInstanceData.json" jobFlowId)"
+certs="$etc/certs"
 sudo tee -a "$etc/pulse.env" >/dev/null <<ENV
 PULSE_SCHEDULER_HOST=$host
+PULSE_CLUSTER_CERTIFICATES=/etc/pulse/certs
 PULSE_WORK_DIR=/mnt/pulse/work
 PULSE_SPILL_DIR=/mnt/pulse/spill
 PULSE_BUSY_FILE=/mnt/pulse/busy
 PULSE_NODE_ROLE=$role
 PULSE_NODE_KIND=$(field "$info/extraInstanceData.json" instanceRole | tr '[:upper:]' '[:lower:]')
-PULSE_CLUSTER_ID=$(field "$info/extraInstanceData.json" jobFlowId)
+PULSE_CLUSTER_ID=$cluster
 ENV
 sudo chmod 0644 "$etc/pulse.env"
 sudo chown -R pulse "$data"
+
+# The processes of a cluster know each other by certificates of its own authority. The primary node makes it and leaves it where only nodes
+# may read; the others wait for it. Each node issues its own certificate, and keeps no key that signs. S3 is what nodes reach in any network.
+shared="s3://$(cut -d/ -f3 <<<"$settings")/nodes/$(sed -n 's/^PULSE_NAME=//p' "$etc/pulse.env")"
+known() { sudo sh -c 'umask 077; exec aws s3 cp --only-show-errors "$1" "$2"' sh "$1" "$2" 2>/dev/null; }
+share() { sudo aws s3 cp --only-show-errors "$1" "$2" || fail "$2 cannot be written: does the node's role admit it?"; }
+secret() { sudo sh -c 'umask 077; cat >"$1"' sh "$1"; }
+between() { sudo sed -n "/-BEGIN $1-/,/-END $1-/p" "$etc/authority"; }
+certificates() {
+    local url="$shared/$cluster/authority" attempt
+    if [ "$role" = scheduler ] && ! known "$url" "$etc/authority"; then
+        sudo "$opt/pulse" certs init "$certs"
+        sudo cat "$certs/authority.pem" "$certs/authority.key" | secret "$etc/authority"
+        share "$etc/authority" "$url"
+        sudo rm "$etc/authority" "$certs/authority.key" "$certs/authority.signs.pem" "$certs/executor.pem" "$certs/client.pem"
+        return
+    fi
+    for attempt in $(seq 60); do
+        if sudo test -s "$etc/authority" || known "$url" "$etc/authority"; then break; fi
+        sleep "${PULSE_FETCH_WAIT:-10}"
+    done
+    sudo test -s "$etc/authority" || fail "$url is not there: did the primary node start, does the node's role admit it?"
+    sudo mkdir -p "$certs"
+    sudo chmod 0700 "$certs"
+    between CERTIFICATE | secret "$certs/authority.pem"
+    between CERTIFICATE | secret "$certs/authority.signs.pem"
+    between "PRIVATE KEY" | secret "$certs/authority.key"
+    sudo "$opt/pulse" certs issue "$certs" "$role"
+    sudo rm "$etc/authority" "$certs/authority.key" "$certs/authority.signs.pem"
+}
+certificates
+sudo test -s "$certs/$role.pem" || fail "$opt/pulse has made no certificate"
+sudo chown -R pulse "$certs"
+# Steps run on the primary node, so nothing else needs its API. They run as hadoop, and the scheduler as pulse. The token seals submissions in
+# the ledger as well, so the next cluster of this environment needs the same one to resume them: the first to start shares it.
+set_already() { grep -q "^$1=" "$etc/pulse.env"; }
+token() {
+    local url="$shared/api-token"
+    if known "$url" "$etc/api-token"; then return; fi
+    od -An -N32 -tx1 /dev/urandom | tr -d ' \n' | secret "$etc/api-token"
+    share "$etc/api-token" "$url"
+    # Of two clusters that start at once, both use the token that was written last.
+    sleep "${PULSE_FETCH_WAIT:-5}"
+    known "$url" "$etc/api-token" || fail "$url cannot be read: does the node's role admit it?"
+}
+if [ "$role" = scheduler ]; then
+    set_already PULSE_API_HOST || echo PULSE_API_HOST=127.0.0.1 | sudo tee -a "$etc/pulse.env" >/dev/null
+    if ! set_already PULSE_API_TOKEN_SOURCE; then
+        token
+        sudo chown pulse:hadoop "$etc/api-token"
+        sudo chmod 0440 "$etc/api-token"
+        echo PULSE_API_TOKEN_SOURCE=file:/etc/pulse/api-token | sudo tee -a "$etc/pulse.env" >/dev/null
+    fi
+fi
 
 unit() { sudo tee "$units/$1" >/dev/null; }
 # Restarts without end: nodes boot in any order, an executor waits for its scheduler. With -v the log tells what the scaler does.

@@ -23,6 +23,10 @@ from pathlib import Path
 FILES = Path(__file__).resolve().parents[1] / "files"
 PULSE = """#!/bin/sh
 case "$*" in
+    "certs init "*) mkdir -p "$3"; for name in scheduler executor client; do echo "own $name" >"$3/$name.pem"; done
+        printf -- '-----BEGIN CERTIFICATE-----\nCA\n-----END CERTIFICATE-----\n' | tee "$3/authority.pem" >"$3/authority.signs.pem"
+        printf -- '-----BEGIN PRIVATE KEY-----\nKEY\n-----END PRIVATE KEY-----\n' >"$3/authority.key" ;;
+    "certs issue "*) cat "$3/authority.signs.pem" "$3/authority.key" >"$3/$4.pem" ;;
     *"runs list --open") echo "pulse $*" >>"$PULSE_ROOT/calls"; cat "$PULSE_ROOT/runs.json" 2>/dev/null || exit 1 ;;
     *) echo "pulse $*" ;;
 esac
@@ -99,7 +103,8 @@ class Bootstrap(Node):
         super().setUp()
         self.write("s3/artifacts/pulse", PULSE)
         shutil.copy(FILES / "pulse-node", self.root / "s3/artifacts/pulse-node")
-        self.write("s3/artifacts/pulse.env", "PULSE_LAKE=s3://silver/lake\n")
+        self.write("s3/artifacts/pulse.env", "PULSE_NAME=pulse-dev\nPULSE_LAKE=s3://silver/lake\n")
+        self.share()
         self.describe(primary=False)
 
     def describe(self, primary):
@@ -115,6 +120,10 @@ class Bootstrap(Node):
                 }
             ),
         )
+
+    def share(self):
+        pem = "-----BEGIN CERTIFICATE-----\nCA\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\nKEY\n-----END PRIVATE KEY-----\n"
+        self.write("s3/artifacts/nodes/pulse-dev/j-1/authority", pem)
 
     def boot(self, sha256=hashlib.sha256(PULSE.encode()).hexdigest(), release="s3://artifacts/pulse"):
         arguments = [
@@ -134,6 +143,52 @@ class Bootstrap(Node):
             text=True,
             timeout=60,
         )
+
+    def authority(self):
+        return self.root / "s3/artifacts/nodes/pulse-dev/j-1/authority"
+
+    def test_nodes_share_an_authority_and_keep_no_key_that_signs(self):
+        self.authority().unlink()
+        self.describe(primary=True)
+        self.assertEqual(self.boot().returncode, 0)
+        shared = self.authority().read_text()
+        self.assertIn("\nCA\n", shared)
+        self.assertIn("\nKEY\n", shared)
+        kept = {file.name for file in (self.root / "etc/pulse/certs").iterdir()}
+        self.assertEqual(kept, {"authority.pem", "scheduler.pem"})
+        self.assertFalse((self.root / "etc/pulse/authority").exists())
+        self.assertFalse(any("KEY" in call for call in self.calls()), "seen in the list of processes")
+        settings = self.read("etc/pulse/pulse.env")
+        self.assertIn("PULSE_CLUSTER_CERTIFICATES=/etc/pulse/certs\n", settings)
+        self.assertIn("PULSE_API_HOST=127.0.0.1\nPULSE_API_TOKEN_SOURCE=file:/etc/pulse/api-token\n", settings)
+        self.assertRegex(self.read("etc/pulse/api-token"), "^[0-9a-f]{64}$")
+        shutil.rmtree(self.root / "etc/pulse")
+        self.describe(primary=False)
+        self.assertEqual(self.boot().returncode, 0)
+        certs = self.root / "etc/pulse/certs"
+        self.assertEqual({file.name for file in certs.iterdir()}, {"authority.pem", "executor.pem"})
+        self.assertEqual((certs / "executor.pem").read_text(), shared)
+        self.assertEqual((certs / "authority.pem").stat().st_mode & 0o777, 0o600)
+        self.assertEqual(certs.stat().st_mode & 0o777, 0o700)
+        self.assertNotIn("PULSE_API", self.read("etc/pulse/pulse.env"))
+
+    def test_the_next_cluster_has_the_token_that_seals_submissions(self):
+        self.describe(primary=True)
+        tokens = []
+        for cluster in ("j-1", "j-2"):
+            shutil.rmtree(self.root / "etc/pulse", ignore_errors=True)
+            self.assertEqual(self.boot().returncode, 0, cluster)
+            tokens.append(self.read("etc/pulse/api-token").strip())
+        self.assertRegex(tokens[0], "^[0-9a-f]{64}$")
+        self.assertEqual(tokens[0], tokens[1])
+        self.assertEqual((self.root / "etc/pulse/api-token").stat().st_mode & 0o777, 0o440)
+        self.assertFalse(any(tokens[0] in call for call in self.calls()), "seen in the list of processes")
+
+    def test_an_executor_without_an_authority_does_not_stay(self):
+        self.authority().unlink()
+        done = self.boot()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("did the primary node start", done.stderr)
 
     def test_a_task_node_becomes_an_executor_of_the_primary(self):
         done = self.boot()

@@ -34,6 +34,11 @@ pub fn try_encode(plan: &Arc<dyn ExecutionPlan>) -> Option<Result<Vec<u8>>> {
     Some(encode(config, source))
 }
 
+#[must_use]
+pub fn is_own(scan: &FileScanConfig) -> bool {
+    scan.file_source.downcast_ref::<MappedSource>().is_some()
+}
+
 /// # Errors
 /// `Internal` when the bytes are not of `try_encode`.
 pub fn try_decode(bytes: &[u8]) -> Result<Arc<dyn ExecutionPlan>> {

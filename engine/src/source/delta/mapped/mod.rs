@@ -32,7 +32,7 @@ use crate::source::projected::{Projected, Projection};
 use crate::table::{DataFile, DeletionVector, Mapping, plain};
 
 pub(super) use codec::config;
-pub use codec::{try_decode, try_encode};
+pub use codec::{is_own, try_decode, try_encode};
 
 /// Rows of a batch where nobody says otherwise.
 const BATCH_ROWS: usize = 8192;
