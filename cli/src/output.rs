@@ -83,6 +83,11 @@ pub(crate) fn data(text: &str) {
 
 /// Text to stderr. Nothing can be said of an error.
 pub(crate) fn words(text: std::fmt::Arguments<'_>) {
+    // Tests capture what the standard library's macro prints.
+    if cfg!(test) {
+        std::eprint!("{text}");
+        return;
+    }
     let _ = std::io::stderr().lock().write_fmt(text);
 }
 

@@ -41,6 +41,23 @@ impl Selected {
         Ok(Self { parsed, graph, good })
     }
 
+    /// A source whose place has no value stops the jobs that read it, and those that need them.
+    fn add_missing_values(&self, checked: &mut Inferred) {
+        let project = &self.parsed.project;
+        let mut wrong: BTreeSet<TableName> = checked.mistakes.iter().map(|(name, _)| name.clone()).collect();
+        for name in self.graph.order().iter().filter(|name| self.good.contains(name)) {
+            if let (false, Err(error)) = (wrong.contains(name), project.check_values(std::slice::from_ref(name))) {
+                wrong.insert(name.clone());
+                checked.mistakes.push((name.clone(), error));
+            }
+            let upstream = project.jobs.get(name).map(|job| job.query.tables()).unwrap_or_default();
+            let cause = upstream.into_iter().find(|table| wrong.contains(table) || checked.blocked.contains_key(table));
+            if let (false, Some(cause)) = (wrong.contains(name), cause) {
+                checked.blocked.entry(name.clone()).or_insert(cause);
+            }
+        }
+    }
+
     /// What can run, as planning found it.
     fn runnable(self, checked: Inferred) -> Result<Runnable> {
         let Self { mut parsed, graph: selected, good } = self;
@@ -171,7 +188,8 @@ impl Runnable {
     pub(crate) async fn new(global: &Global, settings: &Settings, selection: &Selection) -> Result<Self> {
         let selected = Selected::new(home(global)?.parsed()?, selection)?;
         let state = setup::state(settings, &setup::stores(settings))?;
-        let checked = check_each(&state, &selected.parsed.project, &ExternalSchemas::new(), &selected.good).await?;
+        let mut checked = check_each(&state, &selected.parsed.project, &ExternalSchemas::new(), &selected.good).await?;
+        selected.add_missing_values(&mut checked);
         selected.runnable(checked)
     }
 

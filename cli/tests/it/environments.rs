@@ -127,3 +127,23 @@ fn a_value_in_the_url_of_a_database_is_no_folder() {
         assert!(words.contains(expected), "{options:?}: {words}");
     }
 }
+
+#[test]
+fn a_place_without_a_value_stops_only_the_jobs_that_need_it() {
+    let mut scene = Scene::empty();
+    scene.sources(
+        "[files.s]\nroot = \"$elsewhere\"\ncolumns = [{ name = \"id\", type = \"string\" }]\n[files.s.feed.all]\npath = \"*.csv\"\nformat = { csv = {} }\n",
+    );
+    let manifest = "grain = [\"id\"]\n[sink.overwrite]\n";
+    scene.job("bronze.s", manifest, "select id from raw.s");
+    scene.job("silver.t", manifest, "select id from bronze.s");
+    scene.job("gold.one", manifest, "select 1 as id");
+    let said = ["needs the variable `elsewhere`", "not run: silver.t reads bronze.s", "succeeded  gold.one"];
+    scene.pulse(&["run", "--all"]).fails(2, &said);
+    assert_eq!(scene.rows("gold.one"), ["1"]);
+    scene.pulse(&["run", "silver.t"]).fails(2, &["needs the variable `elsewhere`"]);
+    scene.put("a.csv", "id\nx\n");
+    let elsewhere = format!("elsewhere={}", scene.raw.display());
+    scene.pulse(&["--var", &elsewhere, "run", "--all"]).ok();
+    assert_eq!(scene.rows("silver.t"), ["x"]);
+}
