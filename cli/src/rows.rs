@@ -146,7 +146,8 @@ async fn table(rows: SendableRecordBatchStream, shown: Shown, out: &mut impl Wri
 /// Cells of a batch as text, by row; none for no value.
 fn texts(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>> {
     let unprintable = |e| Error::data("the answer cannot be printed").with_source(e);
-    let options = FormatOptions::default();
+    // Of items of lists and fields of structs; an empty text shows nothing.
+    let options = FormatOptions::default().with_null(NULL);
     let columns = batch.columns().iter();
     let formatters = columns.map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
     let formatters = formatters.collect::<std::result::Result<Vec<_>, _>>().map_err(unprintable)?;

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::Scene;
+
 const PROJECT: &str = r#"name = "shop"
 lake = "tables"
 

@@ -78,10 +78,11 @@ pub(super) fn guess(name: &str, texts: &[&str], marks: Marks) -> Guess {
     let (nulls, kept): (Vec<&str>, Vec<&str>) =
         nulls.into_iter().partition(|text| found.is_some() || *text == NEVER_TEXT);
     let known = values.len() + kept.len();
+    let such = format!("{known} value{} such as {first}", if known == 1 { "" } else { "s" });
     let seen = match texts.len() - known - nulls.len() {
-        0 if nulls.is_empty() => format!("{known} values such as {first}, never empty"),
-        0 => format!("{known} values such as {first}{}", counted(&nulls)),
-        empty => format!("{known} values such as {first}, {empty} empty{}", counted(&nulls)),
+        0 if nulls.is_empty() => format!("{such}, never empty"),
+        0 => format!("{such}{}", counted(&nulls)),
+        empty => format!("{such}, {empty} empty{}", counted(&nulls)),
     };
     match found {
         Some((data_type, pattern, note)) => {
