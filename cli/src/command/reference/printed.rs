@@ -51,7 +51,8 @@ const INTRODUCTION: &str = "# Output for programs\n\n\
     versions may add keys.\n\n\
     With `--output csv`, the first line names the columns, which are keys of the objects, and fields are quoted by RFC 4180; lines end with a line feed. `run` and `submit` print no CSV. Of `query`, lists and structs are texts in JSON, and null\n\
     is an empty field.\n\n\
-    The rows of `query` and of `source preview` have the columns of the query and of the source; `query` with several statements prints their answers one after another, in CSV with an\n\
+    The rows of `query` and of `source preview` have the columns of the query and of the source. In JSON, NaN and infinity are null, because JSON has neither, and a decimal is a number with all of its\n\
+    digits, which a reader must not take for a double; CSV has `NaN`, `inf` and the digits. `query` with several statements prints their answers one after another, in CSV with an\n\
     empty line between. `source infer` prints a contract in TOML. Commands that are not named here print nothing for programs. [cli.md](cli.md) lists exit codes.\n";
 
 /// docs/reference/output.md.

@@ -101,11 +101,11 @@ fn read_files(known: &Bookmarks, show: ShowFiles) -> Vec<shape::ReadFiles> {
 
 fn size(table: &Table, detail: &shape::TableDetail) {
     eprintln!(
-        "{} version {}: {} rows in {} files, {}; at {}",
+        "{} version {}: {} rows in {}, {}; at {}",
         table.name(),
         detail.version,
         detail.rows.map_or_else(|| "unknown".to_owned(), output::count),
-        detail.files,
+        output::plural(detail.files, "file"),
         output::size(detail.bytes),
         detail.location
     );
