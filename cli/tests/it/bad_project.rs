@@ -268,3 +268,18 @@ fn a_mistake_stops_only_the_tests_of_its_own_job() {
     scene.pulse(&["test", "silver.a"]).ok();
     scene.pulse(&["test", "*.a"]).ok();
 }
+
+#[test]
+fn all_wrong_checks_of_a_job_are_reported() {
+    let scene = Scene::empty();
+    let checks = [("a", "id + 1"), ("b", "idd > 1"), ("c", "id > 0"), ("d", "random() > id")];
+    let checks =
+        checks.map(|(name, check)| format!("[[expect]]\nname = \"{name}\"\ncheck = \"{check}\"\non_fail = \"drop\"\n"));
+    scene.job("gold.t", &format!("grain = [\"id\"]\n[sink.overwrite]\n{}", checks.concat()), "select 1 as id");
+    let texts = [
+        "expectation \"a\": its `check` is a value",
+        "expectation \"b\": there is no column `idd`",
+        "expectation \"d\": `random`",
+    ];
+    scene.pulse(&["check"]).fails(2, &texts);
+}

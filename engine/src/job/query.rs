@@ -145,28 +145,17 @@ fn bind_one(plan: LogicalPlan, interval: Interval) -> datafusion::error::Result<
 /// Adds a column for each condition, so that it is evaluated in the same pass and serialized with the plan.
 fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result<(LogicalPlan, Vec<RowCheck>)> {
     let mut expressions: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let mut checks = Vec::new();
+    let (mut checks, mut wrong) = (Vec::new(), Vec::new());
     for expectation in &job.manifest.expect {
         let Some(condition) = &expectation.check else { continue };
         let column = format!("__check_{}", checks.len());
-        let expression = context
-            .state()
-            .create_logical_expr(condition, plan.schema())
-            .map_err(|e| wrong_check(job, &expectation.name, e))?;
-        refuse_value(job, &expectation.name, &expression, plan.schema())?;
-        refuse_casts_of(&expression, plan.schema()).map_err(|e| wrong_check(job, &expectation.name, e))?;
-        if let Some(function) = volatile_function(&expression) {
-            return Err(Error::invalid(format!(
-                "{}: expectation \"{}\": `{function}` has another value in each run: compare columns of the row",
-                job.manifest_path(),
-                expectation.name
-            )));
+        match check_of_row(context, job, &expectation.name, condition, plan.schema()) {
+            Ok(expression) => expressions.push(expression.alias(&column)),
+            Err(error) => wrong.push(error),
         }
-        let expression =
-            nan_is_greatest(expression, plan.schema()).map_err(|e| wrong_check(job, &expectation.name, e))?;
-        expressions.push(expression.alias(&column));
         checks.push(RowCheck { name: expectation.name.clone(), column, on_fail: expectation.on_fail.into() });
     }
+    refuse_all(job, wrong)?;
     if checks.is_empty() {
         return Ok((plan, checks));
     }
@@ -175,6 +164,39 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
         .and_then(LogicalPlanBuilder::build)
         .map_err(|e| wrong_check(job, "expectations", e))?;
     Ok((plan, checks))
+}
+
+/// # Errors
+/// `Invalid` for what is no condition on a row, or has another value in each run.
+fn check_of_row(context: &SessionContext, job: &Job, name: &str, condition: &str, schema: &DFSchema) -> Result<Expr> {
+    let failed = |e| wrong_check(job, name, e);
+    let expression = context.state().create_logical_expr(condition, schema).map_err(failed)?;
+    refuse_value(job, name, &expression, schema)?;
+    refuse_casts_of(&expression, schema).map_err(failed)?;
+    if let Some(function) = volatile_function(&expression) {
+        return Err(Error::invalid(format!(
+            "{}: expectation \"{name}\": `{function}` has another value in each run: compare columns of the row",
+            job.manifest_path()
+        )));
+    }
+    nan_is_greatest(expression, schema).map_err(failed)
+}
+
+/// One error with all that is wrong.
+fn refuse_all(job: &Job, mut wrong: Vec<Error>) -> Result<()> {
+    let path = job.manifest_path();
+    let diagnostics = |error: &Error| match error.diagnostics() {
+        [] => {
+            let message = error.message().strip_prefix(&format!("{path}: ")).unwrap_or(error.message()).to_owned();
+            vec![Diagnostic::of_file(&path, message)]
+        }
+        all => all.to_vec(),
+    };
+    match (wrong.len(), wrong.pop()) {
+        (_, None) => Ok(()),
+        (1, Some(error)) => Err(error),
+        (_, Some(last)) => Err(Error::from_diagnostics(wrong.iter().chain([&last]).flat_map(diagnostics).collect())),
+    }
 }
 
 /// A check must be boolean.
