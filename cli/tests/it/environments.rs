@@ -133,8 +133,9 @@ fn a_value_in_the_url_of_a_database_is_no_folder() {
 #[test]
 fn a_place_without_a_value_stops_only_the_jobs_that_need_it() {
     let mut scene = Scene::empty();
+    // The scene names a place for `raw`.
     scene.sources(
-        "[files.s]\nroot = \"$elsewhere\"\ncolumns = [{ name = \"id\", type = \"string\" }]\n[files.s.feed.all]\npath = \"*.csv\"\nformat = { csv = {} }\n",
+        "[files.r]\nroot = \"$raw\"\ncolumns = [{ name = \"id\", type = \"string\" }]\n[files.r.feed.all]\npath = \"*.csv\"\nformat = { csv = {} }\n[files.s]\nroot = \"$elsewhere\"\ncolumns = [{ name = \"id\", type = \"string\" }]\n[files.s.feed.all]\npath = \"*.csv\"\nformat = { csv = {} }\n",
     );
     let manifest = "grain = [\"id\"]\n[sink.overwrite]\n";
     scene.job("bronze.s", manifest, "select id from raw.s");
@@ -143,7 +144,9 @@ fn a_place_without_a_value_stops_only_the_jobs_that_need_it() {
     let said = ["needs the variable `elsewhere`", "not run: silver.t reads bronze.s", "succeeded  gold.one"];
     scene.pulse(&["run", "--all"]).fails(2, &said);
     assert_eq!(scene.rows("gold.one"), ["1"]);
-    scene.pulse(&["run", "silver.t"]).fails(2, &["needs the variable `elsewhere`"]);
+    scene.pulse(&["run", "bronze.s"]).fails(2, &["needs the variable `elsewhere`"]);
+    // It reads a table, whose job is not asked for.
+    scene.pulse(&["run", "silver.t"]).fails(1, &["run its job first"]);
     scene.put("a.csv", "id\nx\n");
     let elsewhere = format!("elsewhere={}", scene.raw.display());
     scene.pulse(&["--var", &elsewhere, "run", "--all"]).ok();

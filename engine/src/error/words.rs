@@ -85,7 +85,7 @@ fn functions(text: &str) -> Option<String> {
         };
         return Some(format!("there is no function `{name}`{help}"));
     }
-    if text.starts_with("unsupported ast node in sqltorel: RLike") {
+    if text.starts_with("Unsupported ast node in sqltorel: RLike") {
         return Some("`rlike` between two texts is not read: write `rlike(text, pattern)`".to_owned());
     }
     if let Some(name) = between(text, "Function '", "' failed to match any signature") {
