@@ -255,7 +255,7 @@ fn a_table_is_shown_in_every_form() {
     let columns = shown.json()[0]["columns"].as_array().unwrap().clone();
     let columns: Vec<String> = columns.iter().map(|column| crate::support::text(&column["name"])).collect();
     assert_eq!(columns, ["at", "v", "source_file", "line"]);
-    shown.says(&["bronze.events version 0: 2 rows in 1 files"]);
+    shown.says(&["bronze.events version 0: 2 rows in 1 file"]);
     let history = scene.history("bronze.events");
     assert_eq!(history.len(), 1);
     assert_eq!((&history[0]["files_added"], &history[0]["files_removed"]), (&1.into(), &0.into()));
