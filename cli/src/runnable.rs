@@ -169,6 +169,15 @@ pub(crate) struct Planned {
     pub(crate) not_run: NotRunJobs,
 }
 
+/// Who knows the values of the variables in sources.toml.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Places {
+    /// This process.
+    Known,
+    /// The cluster that gets the project.
+    OfCluster,
+}
+
 /// What of a selection can run, and why the rest cannot.
 pub(crate) struct Runnable {
     /// Without the jobs that cannot run.
@@ -185,11 +194,18 @@ pub(crate) struct Runnable {
 impl Runnable {
     /// # Errors
     /// `Invalid` with a mistake that is not of a single job, or of what was asked for.
-    pub(crate) async fn new(global: &Global, settings: &Settings, selection: &Selection) -> Result<Self> {
+    pub(crate) async fn new(
+        global: &Global,
+        settings: &Settings,
+        selection: &Selection,
+        places: Places,
+    ) -> Result<Self> {
         let selected = Selected::new(home(global)?.parsed()?, selection)?;
         let state = setup::state(settings, &setup::stores(settings))?;
         let mut checked = check_each(&state, &selected.parsed.project, &ExternalSchemas::new(), &selected.good).await?;
-        selected.add_missing_values(&mut checked);
+        if places == Places::Known {
+            selected.add_missing_values(&mut checked);
+        }
         selected.runnable(checked)
     }
 

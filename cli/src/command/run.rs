@@ -17,13 +17,13 @@ use pulse_scheduler::ledger::Origin;
 use super::submit::run_on_cluster;
 use crate::args::{Global, RunOptions, Where};
 use crate::interrupt::interrupted;
-use crate::runnable::{Planned, Runnable};
+use crate::runnable::{Places, Planned, Runnable};
 use crate::watch::{Watched, summary, watch};
 use crate::{output, setup, shape};
 
 pub(crate) async fn run(global: &Global, options: &RunOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let runnable = Runnable::new(global, &settings, &options.selection).await?;
+    let runnable = Runnable::new(global, &settings, &options.selection, Places::Known).await?;
     runnable.report();
     let asked = setup::asked(&options.selection)?;
     if options.on == Where::Cluster && !runnable.is_empty() {

@@ -18,7 +18,7 @@ use super::run::{drive_as, print_records};
 use super::submit::run_on_cluster;
 use crate::args::{Global, ScheduleAction, Selection, Where};
 use crate::home::home;
-use crate::runnable::Runnable;
+use crate::runnable::{Places, Runnable};
 use crate::watch::summary;
 use crate::{output, setup, shape};
 
@@ -93,7 +93,7 @@ async fn run_time(
     let global = &at_day(global, table.day(time));
     let settings = setup::settings(global)?;
     let selection = selection(schedule);
-    let runnable = Runnable::new(global, &settings, &selection).await?;
+    let runnable = Runnable::new(global, &settings, &selection, Places::Known).await?;
     runnable.report();
     if on == Where::Cluster && !runnable.is_empty() {
         let key = format!("schedule-{name}-{}", time.format("%Y%m%dT%H%M%S")).parse()?;

@@ -24,7 +24,7 @@ use crate::args::{Global, Selection, SubmitOptions};
 use crate::home::home;
 use crate::interrupt::interrupted;
 use crate::live::Live;
-use crate::runnable::Runnable;
+use crate::runnable::{Places, Runnable};
 use crate::watch::{Watched, lines, summary};
 use crate::{aws, output, setup, shape};
 
@@ -50,13 +50,16 @@ enum Interrupt {
 
 pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let runnable = Runnable::new(global, &settings, &options.selection).await?;
+    let places = if options.cluster.is_some() { Places::OfCluster } else { Places::Known };
+    let runnable = Runnable::new(global, &settings, &options.selection, places).await?;
     runnable.report();
     if runnable.is_empty() {
         return Ok(ExitCode::from(runnable.exit_code(0)));
     }
     if let Some(cluster) = &options.cluster {
-        return aws::step(global, &settings, cluster, options, &runnable).await;
+        let code = aws::step(global, &settings, cluster, options, &runnable).await?;
+        // A step that did all it was given did not do what could not be given to it.
+        return Ok(if code == ExitCode::SUCCESS { ExitCode::from(runnable.exit_code(0)) } else { code });
     }
     let scheduler = Scheduler::new(&settings).await?;
     let key = options.key.as_deref().map(str::parse).transpose()?;
