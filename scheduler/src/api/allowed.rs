@@ -6,11 +6,15 @@ use std::path::Path;
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::settings::Settings;
+use pulse_core::sources::FileSource;
 use pulse_core::sql::EXTERNAL;
 use pulse_core::{Error, Result};
 use pulse_engine::store::{Places, folder_url};
 use pulse_engine::table::Lake;
 use url::Url;
+
+/// Folders of a lake that are pulse's own.
+const OWN: [&str; 2] = ["_pulse", "_delta_log"];
 
 /// Places for lakes, and for sources.
 #[derive(Debug, Clone)]
@@ -39,6 +43,12 @@ impl Allowed {
     /// `Invalid` when it is no URL, or at no place that is allowed.
     pub(super) fn check_url(&self, lake: &str) -> Result<()> {
         let place = folder_url(lake, Path::new("/"))?;
+        // Logs of tables and the ledger are no places for tables.
+        if let Some(own) = place.path_segments().and_then(|mut parts| parts.find(|part| OWN.contains(part))) {
+            return Err(Error::invalid(format!(
+                "lake: `{place}` is within a `{own}` of a lake: name the lake's own folder"
+            )));
+        }
         if self.lakes.hold(&place) { Ok(()) } else { Err(refused("lake", &place, "allowed_lakes")) }
     }
 
@@ -62,7 +72,9 @@ impl Allowed {
             for name in query.files() {
                 let is_landed = project.sources.database_of(name).is_some();
                 let Some(source) = project.sources.files.get(name).filter(|_| !is_landed) else { continue };
-                self.check_root(&format!("raw.{name}"), &folder_url(&source.root, &base)?)?;
+                let root = folder_url(&source.root, &base)?;
+                self.check_root(&format!("raw.{name}"), &root)?;
+                self.check_links(name, source, &root)?;
             }
             for name in query.tables().into_iter().filter(|name| name.layer() == EXTERNAL) {
                 // Where Glue's tables lie, the account's own rights say.
@@ -73,6 +85,18 @@ impl Allowed {
             }
         }
         Ok(())
+    }
+
+    /// A link leads to wherever its maker wants, with the scheduler's rights.
+    fn check_links(&self, name: &str, source: &FileSource, root: &Url) -> Result<()> {
+        let is_everywhere = Url::parse("file:///").is_ok_and(|all| self.roots.hold(&all));
+        match source.follow_links && root.scheme() == "file" && !is_everywhere {
+            true => Err(Error::invalid(format!(
+                "raw.{name}: `follow_links` may lead a submission out of the places that it may use: take it out, or let the scheduler \
+                 allow every place (`allowed_roots = \"*\"`)"
+            ))),
+            false => Ok(()),
+        }
     }
 
     fn check_root(&self, what: &str, place: &Url) -> Result<()> {

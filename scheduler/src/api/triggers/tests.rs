@@ -302,6 +302,23 @@ async fn what_a_submission_may_not_name_is_refused() {
     let error = api.submit(request).await.unwrap_err();
     assert!(error.to_string().contains("allowed_lakes"), "{error}");
 
+    let url = scene.request("own", "select 1 as a").lake;
+    for own in ["_pulse", "_pulse/x", "silver/t/_delta_log"] {
+        let mut request = scene.request("own", "select 1 as a");
+        request.lake = format!("{url}{own}/");
+        let error = api.submit(request).await.unwrap_err();
+        assert!(error.to_string().contains("name the lake's own folder"), "{own}: {error}");
+    }
+    let mut request = scene.request("links", "select a from raw.x");
+    let sources = format!(
+        "[files.x]\nroot = \"{url}raw\"\nfollow_links = true\ncolumns = [{{ name = \"a\", type = \"string\" }}]\n\
+         [files.x.feed.all]\npath = \"*.csv\"\nformat = {{ csv = {{}} }}\n"
+    );
+    std::fs::create_dir(scene.lake.path().join("raw")).unwrap();
+    request.files.insert("sources.toml".to_owned(), sources);
+    let error = api.submit(request).await.unwrap_err();
+    assert!(error.to_string().contains("follow_links"), "{error}");
+
     let mut request = scene.request("raw", "select a from raw.x");
     let sources = "[files.x]\nroot = \"file:///etc\"\ncolumns = [{ name = \"a\", type = \"string\" }]\n\
                    [files.x.feed.all]\npath = \"shadow\"\nformat = { csv = {} }\n";
