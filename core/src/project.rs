@@ -3,6 +3,7 @@
 mod declared;
 mod draft;
 mod environment;
+mod folders;
 mod functions;
 mod job_checks;
 mod json_checks;
@@ -31,6 +32,7 @@ use crate::sql::{EXTERNAL, Query, RAW};
 
 use declared::Declared;
 pub use environment::{Environment, Place, Profile};
+use folders::{Folder, folders, misplaced};
 pub(crate) use job_checks::referred_tables;
 pub use job_checks::unknown_description;
 pub use parsed::Parsed;
@@ -257,58 +259,6 @@ fn listed(names: &[String]) -> String {
         true => "none".to_owned(),
         false => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
     }
-}
-
-/// What lies in one job's folder.
-struct Folder<'a> {
-    layer: &'a str,
-    table: &'a str,
-    manifest: Option<&'a str>,
-    query: Option<&'a str>,
-    /// Path and text.
-    tests: Vec<(&'a str, &'a str)>,
-}
-
-fn folders(files: &ProjectFiles) -> BTreeMap<String, Folder<'_>> {
-    let mut folders: BTreeMap<String, Folder<'_>> = BTreeMap::new();
-    for (path, text) in files {
-        let parts: Vec<&str> = path.split('/').collect();
-        let (layer, table, rest) = match parts[..] {
-            [layer, table, ref rest @ ..] => (layer, table, rest),
-            _ => continue,
-        };
-        let is_test = matches!(rest, ["tests", file] if file.ends_with(".toml"));
-        if !is_test && !matches!(rest, ["job.toml" | "query.sql"]) {
-            continue;
-        }
-        let folder = folders.entry(format!("{layer}/{table}")).or_insert_with(|| Folder {
-            layer,
-            table,
-            manifest: None,
-            query: None,
-            tests: Vec::new(),
-        });
-        match rest {
-            ["job.toml"] => folder.manifest = Some(text),
-            ["query.sql"] => folder.query = Some(text),
-            _ => folder.tests.push((path, text)),
-        }
-    }
-    folders
-}
-
-/// Files of jobs that do not lie in `<layer>/<table>/`.
-fn misplaced(files: &ProjectFiles) -> Vec<Diagnostic> {
-    let is_misplaced = |path: &&String| {
-        let parts: Vec<&str> = path.split('/').collect();
-        matches!(parts[..], [.., "job.toml" | "query.sql"]) && parts.len() != 3 && parts.get(2) != Some(&"tests")
-    };
-    let problem = |path: &String| {
-        Diagnostic::of_file(path, "a job does not lie here").with_help(
-            "its files are `<layer>/<table>/job.toml` and `<layer>/<table>/query.sql`: move or rename the file",
-        )
-    };
-    files.keys().filter(is_misplaced).map(problem).collect()
 }
 
 fn parse_settings(

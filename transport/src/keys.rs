@@ -73,7 +73,7 @@ impl Keys {
         &self.own
     }
 
-    /// PEM of whom this process trusts.
+    /// Certificates of the authorities that this process trusts, as PEM.
     pub fn trusted(&self) -> &str {
         &self.authority
     }

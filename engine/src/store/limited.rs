@@ -1,4 +1,4 @@
-//! A store of which only some places may be used.
+//! An object store that allows only some prefixes.
 
 use std::fmt;
 use std::ops::Range;

@@ -91,7 +91,7 @@ impl Api {
         self.places.executors()
     }
 
-    /// Takes a trigger in; it runs on when whoever asked is gone, and when this process is.
+    /// Takes a trigger in; it continues after the client has left, and after this process has ended.
     pub(super) async fn submit(self: &Arc<Self>, request: SubmitRequest) -> Result<TriggerId> {
         if self.lock().queue.is_full() {
             return Err(Error::unavailable(format!(

@@ -4,8 +4,7 @@ use super::absent::read_parquet;
 use super::support::columns;
 use serde_json::json;
 
-/// A file and its bytes, any bit of which pyarrow 26 reports as a wrong checksum when it is flipped: the bodies of
-/// pages. Both files have 40 rows `i: 0.., d: i / 3, s: t0 t1 t2 t0 ..`, written by
+/// A file, and the ranges of its page bodies. If any bit there is flipped, pyarrow 26 reports a wrong checksum. Both files have 40 rows `i: 0.., d: i / 3, s: t0 t1 t2 t0 ..`, written by
 /// `pq.write_table(table, file, write_page_checksum=True, store_schema=False, write_statistics=False, ..)`.
 type Checked = (&'static [u8], &'static [std::ops::Range<usize>]);
 
