@@ -181,6 +181,7 @@ async fn compare(folder: &std::path::Path) {
     errors_keep_their_kind(&tables, &on_cluster).await;
     a_drained_executor_gets_no_tasks(&tables, &on_cluster, &running.cluster).await;
     a_dropped_run_is_cancelled(&tables, &on_cluster).await;
+    a_run_dropped_while_it_is_submitted_is_cancelled(&tables, &on_cluster, &running.cluster).await;
     running.stop().await;
     without_executors_it_says_so(&tables, &on_cluster).await;
 }
@@ -227,6 +228,19 @@ async fn a_dropped_run_is_cancelled(tables: &Tables, on_cluster: &OnCluster) {
     let plan: Arc<dyn ExecutionPlan> = tables.plan("select symbol, count(*) n from bars group by symbol").await;
     let rows = tokio::time::timeout(Duration::from_secs(60), tables.rows(on_cluster, plan)).await.unwrap().unwrap();
     assert_eq!(rows.len(), tables::SYMBOLS);
+}
+
+/// Ballista queues a plan, plans it and only then runs it; a cancel that comes before has no effect on it.
+async fn a_run_dropped_while_it_is_submitted_is_cancelled(tables: &Tables, on_cluster: &OnCluster, cluster: &Cluster) {
+    for after in [0, 1, 2, 3, 5, 8, 13, 21] {
+        let slow = tables.plan("select count(*) from bars a, bars b, bars c where a.price + b.price > c.price + 1e9").await;
+        let run = tables.rows(on_cluster, slow).boxed();
+        assert!(tokio::time::timeout(Duration::from_millis(after), run).await.is_err(), "it is not slow");
+        // Long enough for the plan to be planned and its tasks to be given out.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let load = cluster.load().await;
+        assert!(load.executors.iter().all(|executor| !executor.is_needed), "dropped after {after} ms: {load:?}");
+    }
 }
 
 /// What the scaler goes by.

@@ -1,11 +1,13 @@
 //! One plan on the cluster: submit, watch, fetch; cancelled when nobody waits for it any more.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use ballista_core::JobId;
+use ballista_core::error::BallistaError;
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::PartitionLocation;
 use ballista_core::serde::protobuf::job_status::Status;
@@ -31,6 +33,8 @@ use super::stages::{Prepared, prepare};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Ballista takes a plan in by a queue; one that is not there after this never will be.
 const QUEUE_LIMIT: Duration = Duration::from_secs(60);
+/// Interval between cancels of a plan that nobody waits for, until it has ended.
+const CANCEL_EVERY: Duration = Duration::from_millis(100);
 
 /// Waits before executors are reported that a plan's files may go: a cancelled task writes until its batch ends, which takes longer on a
 /// machine with too much to do.
@@ -66,12 +70,21 @@ impl OnCluster {
         prepared: &Prepared,
         progress: Progress<'_>,
     ) -> std::result::Result<Vec<Vec<RecordBatch>>, Failed> {
-        let submitted = self.server.submit_physical_plan(name, context, Arc::clone(&prepared.plan), None).await;
-        let id = submitted.map_err(|e| Error::internal(format!("{name}: Ballista does not take the plan: {e}")))?;
-        let mut job = Job { server: self.server.clone(), id, ended: false };
+        let mut job = self.submit(name, context, Arc::clone(&prepared.plan)).await?;
         let locations = self.wait(name, &job.id, progress).await?;
         job.ended = true;
         fetch(name, locations, prepared.partitions, &self.by, &self.members).await.map_err(Failed::Fetch)
+    }
+
+    /// Sends a plan in a task of its own: a caller that stops waiting during the call has the plan cancelled like any other.
+    async fn submit(&self, name: &str, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>) -> Result<Job> {
+        let (server, of) = (self.server.clone(), name.to_owned());
+        let submitting = tokio::spawn(async move {
+            let id = server.submit_physical_plan(&of, context, plan, None).await?;
+            Ok::<_, BallistaError>(Job { server, id, ended: false })
+        });
+        let refused = |why: &dyn Display| Error::internal(format!("{name}: Ballista does not take the plan: {why}"));
+        submitting.await.map_err(|e| refused(&e))?.map_err(|e| refused(&e))
     }
 
     async fn wait(&self, name: &str, job: &JobId, progress: Progress<'_>) -> Result<Vec<PartitionLocation>> {
@@ -185,7 +198,7 @@ impl Drop for Job {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (server, id, ended) = (self.server.clone(), self.id.clone(), self.ended);
         runtime.spawn(async move {
-            if !ended && let Err(error) = server.cancel_job(id.clone()).await {
+            if !ended && let Err(error) = cancel(&server, &id).await {
                 log::warn!("Ballista job {id} cannot be cancelled: {error}");
             }
             // The answer is fetched, or nobody wants it. Ballista would keep it for a while, and does not look after tasks
@@ -196,6 +209,21 @@ impl Drop for Job {
             }
         });
     }
+}
+
+/// Cancels a plan and returns once it no longer runs. Ballista plans beside its queue of events: a cancel that arrives before the
+/// plan is planned has no effect, and the plan would run with nobody to wait for it.
+async fn cancel(server: &Server, id: &JobId) -> std::result::Result<(), BallistaError> {
+    for _ in 0..QUEUE_LIMIT.as_millis() / CANCEL_EVERY.as_millis() {
+        let status = server.state.task_manager.get_job_status(id).await?;
+        match status.and_then(|status| status.status) {
+            Some(Status::Failed(_) | Status::Successful(_)) => return Ok(()),
+            Some(Status::Running(_)) => server.cancel_job(id.clone()).await?,
+            Some(Status::Queued(_)) | None => {}
+        }
+        tokio::time::sleep(CANCEL_EVERY).await;
+    }
+    Err(BallistaError::Internal(format!("it has not ended after {} s", QUEUE_LIMIT.as_secs())))
 }
 
 fn inputs(plan: &Arc<dyn ExecutionPlan>) -> usize {
