@@ -5,6 +5,7 @@
 //! [`RunPlan::Rebuild`] holds [`AllInputs`], which only this module creates, from all observed inputs.
 
 mod bookmarks;
+mod file_marks;
 mod gone;
 mod loss;
 mod sinks;
@@ -23,6 +24,7 @@ use crate::sources::OnMissing;
 use crate::{Error, Result};
 
 pub use bookmarks::{Bookmarks, TableMark};
+pub use file_marks::{Fold, Marks, Segment, Stored, meant, named_segment, segments};
 pub use gone::forget;
 
 use gone::Gone;

@@ -12,7 +12,7 @@ use crate::name::TableName;
 
 /// Prefix of all `txn` ids of pulse.
 const OURS: &str = "pulse/";
-const FILE: &str = "pulse/file/";
+pub(super) const FILE: &str = "pulse/file/";
 const TABLE: &str = "pulse/table/";
 const TABLE_ID: &str = "pulse/table-id/";
 /// Followed by the start of an interval, in microseconds; the number is its end. An interval that ends where it starts
@@ -24,7 +24,7 @@ const CONSUMED_UNTIL: &str = "pulse/interval";
 const RECORDED: &str = "pulse/recorded";
 
 /// Stored instead of a fingerprint for a file whose rows were removed. Fingerprints are not negative.
-const GONE: i64 = -1;
+pub(super) const GONE: i64 = -1;
 
 /// One version of one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +99,11 @@ impl Bookmarks {
     /// The bookmark of a file whose rows the table holds.
     pub fn file(&self, source: &str, path: &str) -> Option<i64> {
         self.numbers.get(&Self::file_id(source, path)).copied().filter(|known| *known != GONE)
+    }
+
+    /// Whether the log has this number at this id.
+    pub fn has(&self, id: &str, number: i64) -> bool {
+        self.numbers.get(id) == Some(&number)
     }
 
     /// The id of a file's bookmark.

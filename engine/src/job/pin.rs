@@ -129,6 +129,8 @@ pub struct Pinned {
     pub(super) increment: Increment,
     /// Whether one evaluation of the query may compute several intervals.
     pub(super) decomposes: bool,
+    /// Bookmarks of the last run.
+    pub(super) known: Bookmarks,
     /// Bookmarks that the commit sets; bookmarks of files are added by [`Pinned::with_bookmarks_of_files`].
     pub transactions: Vec<(String, i64)>,
     /// Only for a preview: sources whose databases may have changed, which a run would land first.
@@ -158,9 +160,7 @@ impl Pinned {
             for (name, pinned) in &self.files {
                 let bookmarks = pinned.bookmarks(bench, name).await?;
                 self.transactions.retain(|(id, _)| !bookmarks.contains_key(id));
-                let known = self.target.as_ref().map(|target| &target.transactions);
-                let is_new = |(id, number): &(String, i64)| known.is_none_or(|known| known.get(id) != Some(number));
-                self.transactions.extend(bookmarks.into_iter().filter(is_new));
+                self.transactions.extend(bookmarks.into_iter().filter(|(id, mark)| !self.known.has(id, *mark)));
             }
         }
         Ok(self)
@@ -188,7 +188,7 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
     let own = OwnTables::pinned(bench, job).await?;
     let unit = job.manifest.interval.filter(|_| job.query.uses_interval());
     let start = job.manifest.start.as_deref().map(parse_stamp).transpose()?.unwrap_or_default();
-    let known = own.bookmarks(unit.map(|_| start));
+    let known = own.bookmarks(unit.map(|_| start)).await?;
     let mut inputs = Inputs::pinned(bench, job, &known).await?;
     let facts = match unit {
         Some(unit) => interval_facts(bench, job, unit, &inputs).await?,
@@ -221,7 +221,10 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
                 .and_then(|files| pulse_core::decide::forget(&known, &observed, &files))
         }
     };
-    let plan = plan.map_err(|e| of_job(job, e))?;
+    let plan = match plan {
+        Err(refusal) => Err(of_job(job, gone::counted(bench, &own, &known.gone(&observed), refusal).await)),
+        plan => plan,
+    }?;
     let transactions = match wanted {
         Wanted::Run(_) if plan == RunPlan::Nothing => known.after(&plan, &meaning, &observed),
         Wanted::Run(_) => {
@@ -253,6 +256,7 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
         mode,
         increment,
         decomposes,
+        known,
         transactions,
         databases: Vec::new(),
     };
@@ -380,13 +384,16 @@ impl PinnedTable {
 }
 
 /// The bookmarks in a table's log. `start` is that of the job's first interval, which older builds did not store.
-pub fn bookmarks(snapshot: &Snapshot, start: Option<DateTime<Utc>>) -> Bookmarks {
-    Bookmarks::new(snapshot.transactions.clone(), start)
+///
+/// # Errors
+/// As [`Table::bookmarks`].
+pub async fn bookmarks(table: &Table, snapshot: &Snapshot, start: Option<DateTime<Utc>>) -> Result<Bookmarks> {
+    Ok(Bookmarks::new(table.bookmarks(snapshot).await?, start))
 }
 
 /// The intervals of [`bookmarks`].
 pub fn computed_intervals(snapshot: &Snapshot, start: Option<DateTime<Utc>>) -> IntervalSet {
-    bookmarks(snapshot, start).intervals
+    Bookmarks::new(snapshot.transactions.clone(), start).intervals
 }
 
 pub(super) fn same_columns(left: &[String], right: &[String]) -> bool {

@@ -1,6 +1,6 @@
 //! Restores an earlier version of a table as its newest: files, columns, bookmarks and rejected rows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +8,7 @@ use deltalake_core::kernel::Add;
 use pulse_core::commit::pair::{Named, SETTLES_ID};
 use pulse_core::decide::Bookmarks;
 use pulse_core::name::TableName;
-use pulse_core::{Error, Result};
+use pulse_core::{Error, ErrorKind, Result};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -57,7 +57,8 @@ pub async fn restore(
         };
         let then = earlier(&table, &newest, version).await?;
         let rejects = Rejects::of(&quarantine, &then).await?;
-        let transactions = Bookmarks::restored(&newest.transactions, &then.transactions);
+        let (known, wanted) = (table.bookmarks(&newest).await?, bookmarks_of(&table, &then).await?);
+        let transactions = Bookmarks::restored(&known, &wanted);
         let is_same = |(id, _): &(String, i64)| id == SEQUENCE_ID;
         let step = Step::between(&table, &newest, &then).await?;
         if step.is_empty() && transactions.iter().all(is_same) && newest.metadata() == then.metadata() {
@@ -104,6 +105,18 @@ async fn earlier(table: &Table, newest: &Snapshot, version: u64) -> Result<Snaps
         Error::invalid(format!(
             "the log of table {name} does not reach back to version {version}; `pulse table history {name}` shows those that it has"
         ))
+    })
+}
+
+async fn bookmarks_of(table: &Table, then: &Snapshot) -> Result<HashMap<String, i64>> {
+    table.bookmarks(then).await.map_err(|error| match error.kind() {
+        ErrorKind::Data => Error::invalid(format!(
+            "version {} of table {} cannot be restored: {}; nothing was changed",
+            then.version,
+            table.name(),
+            error.message()
+        )),
+        _ => error,
     })
 }
 

@@ -39,7 +39,7 @@ pub struct Commit {
     pub removes: Vec<DataFile>,
     /// Whether the rows were computed from the table's own rows, as a merge's are.
     pub read_table: Removal,
-    /// Bookmarks and consumed files: application id to version.
+    /// Bookmarks and consumed files, by id; [`Table::bookmarks`] returns them.
     pub transactions: Vec<(String, i64)>,
     /// Further keys of `commitInfo`.
     pub details: BTreeMap<String, Value>,
@@ -108,9 +108,25 @@ impl Table {
             self.refuse_unwritable(snapshot, commit.row_change())?;
         }
         let attempt = Uuid::new_v4().to_string();
-        let bytes = self.commit_bytes(read, commit, &attempt)?;
+        let (transactions, segment) = self.store_marks(read, commit.transactions.clone()).await?;
+        let bytes = self.commit_bytes(read, commit, &transactions, &attempt)?;
+        let outcome = self.write_entry(read, intent(commit, &transactions, attempt), bytes, options).await;
+        // After an error the entry may still appear.
+        if let (Ok(CommitOutcome::Conflict { .. }), Some(segment)) = (&outcome, segment) {
+            self.discard_segment(&segment).await;
+        }
+        outcome
+    }
+
+    async fn write_entry(
+        &self,
+        read: Option<&Snapshot>,
+        intent: CommitIntent,
+        bytes: bytes::Bytes,
+        options: &CommitOptions,
+    ) -> Result<CommitOutcome> {
         let first = read.map_or(0, |snapshot| snapshot.version + 1);
-        let mut protocol = CommitProtocol::new(intent(commit, attempt), first, options.attempts);
+        let mut protocol = CommitProtocol::new(intent, first, options.attempts);
         let mut action = protocol.start();
         let mut failure = None;
         loop {
@@ -170,7 +186,13 @@ impl Table {
         get_actions(version, &bytes).map(Some).map_err(|e| self.broken(&doing, e))
     }
 
-    fn commit_bytes(&self, read: Option<&Snapshot>, commit: &Commit, attempt: &str) -> Result<bytes::Bytes> {
+    fn commit_bytes(
+        &self,
+        read: Option<&Snapshot>,
+        commit: &Commit,
+        transactions: &[(String, i64)],
+        attempt: &str,
+    ) -> Result<bytes::Bytes> {
         let mut actions = Vec::new();
         match read {
             None => actions.extend(self.creation(commit)?),
@@ -200,8 +222,7 @@ impl Table {
                 DeltaOperation::Optimize { predicate: None, target_size }
             }
         };
-        let transactions = commit
-            .transactions
+        let transactions = transactions
             .iter()
             .map(|(id, version)| Transaction { app_id: id.clone(), version: *version, last_updated: Some(commit.at) })
             .collect();
@@ -400,11 +421,11 @@ fn info<'a>(actions: &'a [Action], key: &str) -> Option<&'a str> {
     })
 }
 
-fn intent(commit: &Commit, attempt: String) -> CommitIntent {
+fn intent(commit: &Commit, transactions: &[(String, i64)], attempt: String) -> CommitIntent {
     CommitIntent {
         run: commit.run_id.clone(),
         attempt,
-        transactions: commit.transactions.iter().map(|(id, _)| id.clone()).collect(),
+        transactions: transactions.iter().map(|(id, _)| id.clone()).collect(),
         removes: commit.removes.iter().map(|file| file.path.clone()).collect(),
         removal: commit.read_table,
     }

@@ -5,6 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::file::{Unneeded, is_hidden};
+use super::file_marks::FOLDER as SEGMENTS;
+
+const LOG: &str = "_delta_log";
 
 /// Those at and below the table's `folder`, of any age.
 pub(super) fn half_written(folder: &Path) -> io::Result<Vec<Unneeded>> {
@@ -18,7 +21,7 @@ pub(super) fn half_written(folder: &Path) -> io::Result<Vec<Unneeded>> {
             let Some(below) = path.strip_prefix(folder).ok().and_then(Path::to_str).map(str::to_owned) else {
                 continue;
             };
-            if is_hidden(below.strip_prefix("_delta_log").unwrap_or(&below)) {
+            if is_hidden([LOG, SEGMENTS].iter().find_map(|ours| below.strip_prefix(ours)).unwrap_or(&below)) {
                 continue;
             }
             let facts = match entry.metadata() {

@@ -5,6 +5,7 @@ mod commit;
 mod deletion;
 mod drop;
 mod file;
+mod file_marks;
 #[cfg(test)]
 mod fuzz;
 mod half_written;

@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub partition_by: Vec<String>,
     pub configuration: BTreeMap<String, String>,
     pub files: Vec<DataFile>,
-    /// Newest version of every `txn` application id: bookmarks and consumed files.
+    /// Newest version of every `txn` application id. [`Table::bookmarks`] has what they mean.
     pub transactions: HashMap<String, i64>,
     pub(super) metadata: Metadata,
     pub(super) protocol: Protocol,

@@ -11,6 +11,7 @@ use object_store::{ObjectMeta, ObjectStoreExt as _};
 use pulse_core::{Error, Result};
 
 use super::file::{Unneeded, is_hidden};
+use super::file_marks::{FOLDER as SEGMENTS, segment_path};
 use super::half_written::{half_written, is_half_written};
 use super::log_files::LogFiles;
 use super::snapshot::is_absolute;
@@ -25,7 +26,8 @@ impl Table {
     /// Data files that were last written before `since` and belong to no version that was current at `since` or later: those
     /// that commits removed, those that were never committed, and on this machine those that were not written to their end.
     ///
-    /// What is in folders or has a name that begins with `_` or `.` is never among them, but for begun entries of the log.
+    /// Files in folders or with a name that begins with `_` or `.` are never among them, except bookmarks of files and begun
+    /// entries of the log.
     ///
     /// # Errors
     /// `Invalid` when the table does not exist or has a feature that we do not know, as it may need other files; `Data` when
@@ -38,7 +40,7 @@ impl Table {
             self.store().list(None).try_collect().await.map_err(|e| from_store(&doing, &e))?;
         let old: Vec<&ObjectMeta> = objects
             .iter()
-            .filter(|object| !is_hidden(object.location.as_ref()) && object.last_modified < since)
+            .filter(|object| !is_kept(object.location.as_ref()) && object.last_modified < since)
             .collect();
         let needed = self.needed(since, &objects).await?;
         let mut unneeded: Vec<Unneeded> = old
@@ -118,12 +120,14 @@ impl Table {
         for file in &snapshot.files {
             needed.insert(self.plain(&file.path)?);
         }
+        needed.extend(snapshot.transactions.iter().filter_map(|(id, number)| segment_path(id, *number)));
         let mut version = first + 1;
         loop {
             while let Some(actions) = self.entry(version).await? {
                 for action in &actions {
                     match action {
                         Action::Add(add) => drop(needed.insert(self.plain(&add.path)?)),
+                        Action::Txn(txn) => needed.extend(segment_path(&txn.app_id, txn.version)),
                         // Whether it is a file of this folder that still counts, only its writer knows.
                         Action::Remove(remove) => drop(self.plain(&remove.path)?),
                         _ => {}
@@ -163,6 +167,11 @@ impl Table {
     fn missing(&self) -> Error {
         Error::invalid(format!("no table lies at {}; `pulse table list` shows what does", self.url()))
     }
+}
+
+/// Whether its name says that vacuum leaves it alone.
+fn is_kept(path: &str) -> bool {
+    is_hidden(path.strip_prefix(SEGMENTS).and_then(|path| path.strip_prefix('/')).unwrap_or(path))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const COMMITS: usize = 5;
 pub(super) async fn show(global: &Global, lake: &Lake, name: &str, files: ShowFiles) -> Result<()> {
     let (table, snapshot) = open(lake, name).await?;
     let calendar = calendar(global, table.name())?;
-    let known = bookmarks(&snapshot, calendar.map(|(_, start)| start));
+    let known = bookmarks(&table, &snapshot, calendar.map(|(_, start)| start)).await?;
     let missing = calendar.map(|(unit, start)| {
         let due = Interval::new(unit.floor(start), unit.floor(Utc::now())).ok();
         IntervalSet::from(due).without(&known.intervals)

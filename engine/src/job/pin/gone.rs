@@ -13,16 +13,17 @@ use pulse_core::decide::{Asked, Bookmarks, Observed, RunPlan};
 use pulse_core::graph::is_like;
 use pulse_core::project::Job;
 use pulse_core::sources::OnMissing;
-use pulse_core::{Error, Result};
+use pulse_core::{Error, ErrorKind, Result};
 
 use super::Pinned;
 use super::files::ListedFiles;
+use super::own::OwnTables;
 use crate::error::from_datafusion;
 use crate::job::Workbench;
 use crate::job::replace::{collect, text_rows};
 use crate::source::delta::DeltaScan;
 use crate::source::file::SOURCE_FILE;
-use crate::table::{DataFile, Snapshot};
+use crate::table::{DataFile, Snapshot, Table};
 
 /// Number of files that a warning names.
 const NAMED: usize = 3;
@@ -115,6 +116,22 @@ pub(super) fn named(job: &Job, known: &Bookmarks, names: &[String], gone: &[Stri
     Ok(files.into_iter().collect())
 }
 
+/// Adds to a refusal how many rows of the table would be lost with the files that are gone.
+pub(super) async fn counted(bench: &Workbench, own: &OwnTables, gone: &[String], refusal: Error) -> Error {
+    let paths: Vec<String> =
+        gone.iter().filter_map(|file| file.split_once('/')).map(|(_, path)| path.to_owned()).collect();
+    if paths.is_empty() || refusal.kind() != ErrorKind::Data {
+        return refusal;
+    }
+    let rows = match count_rows(bench, &own.table, own.target.as_ref(), &paths, MOST_BYTES).await {
+        Ok(RowsOfFiles::Counted(1)) => "1 row".to_owned(),
+        Ok(RowsOfFiles::Counted(rows)) => format!("{rows} rows"),
+        Ok(RowsOfFiles::AtLeast(rows)) => format!("at least {rows} rows"),
+        Ok(RowsOfFiles::Unknown) | Err(_) => return refusal,
+    };
+    Error::new(refusal.kind(), format!("{}; the table has {rows} of files that are gone", refusal.message()))
+}
+
 /// Adds warnings about deleted files to those of their sources.
 ///
 /// # Errors
@@ -125,7 +142,7 @@ pub(super) async fn warn(bench: &Workbench, pinned: &mut Pinned) -> Result<()> {
     let is_of_database = |name: &str| bench.project.sources.database_of(name).is_some();
     let of_files = pinned.files.iter().filter(|(name, files)| !files.gone.is_empty() && !is_of_database(name));
     for (name, files) in of_files {
-        let rows = count_rows(bench, pinned, &files.gone, MOST_BYTES).await?;
+        let rows = count_rows(bench, &pinned.table, pinned.target.as_ref(), &files.gone, MOST_BYTES).await?;
         let fate = match &pinned.plan {
             RunPlan::Rebuild { .. } => Fate::Replaced,
             RunPlan::Observe { .. } => Fate::Closed,
@@ -191,12 +208,13 @@ fn some(paths: &[String]) -> String {
 /// When files of the table cannot be read.
 pub(in crate::job) async fn count_rows(
     bench: &Workbench,
-    pinned: &Pinned,
+    table: &Table,
+    target: Option<&Snapshot>,
     paths: &[String],
     most_bytes: u64,
 ) -> Result<RowsOfFiles> {
     let has_column = |snapshot: &&Snapshot| snapshot.schema.field_with_name(SOURCE_FILE).is_ok();
-    let Some(snapshot) = pinned.target.as_ref().filter(has_column) else { return Ok(RowsOfFiles::Unknown) };
+    let Some(snapshot) = target.filter(has_column) else { return Ok(RowsOfFiles::Unknown) };
     let wanted: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
     let mut rows = 0;
     let mut unclear = Vec::new();
@@ -211,7 +229,7 @@ pub(in crate::job) async fn count_rows(
         return Ok(RowsOfFiles::AtLeast(rows));
     }
     let target = bench.options.target_partition_bytes;
-    let scan = DeltaScan::of_files(pinned.table.clone(), &snapshot.schema, &snapshot.partition_by, unclear, target);
+    let scan = DeltaScan::of_files(table.clone(), &snapshot.schema, &snapshot.partition_by, unclear, target);
     Ok(RowsOfFiles::Counted(rows + search(bench, scan, paths).await?))
 }
 

@@ -1,6 +1,7 @@
 //! A job's own tables at the time of pinning: its target and its quarantine.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use pulse_core::commit::pair::{NAMED_ID, Named, SETTLES_ID};
@@ -36,11 +37,17 @@ impl OwnTables {
     }
 
     /// The bookmarks in the table's log. `start` is that of a job with intervals.
-    pub(super) fn bookmarks(&self, start: Option<DateTime<Utc>>) -> Bookmarks {
-        let numbers = self.target.as_ref().map(|target| target.transactions.clone()).unwrap_or_default();
+    ///
+    /// # Errors
+    /// As [`Table::bookmarks`].
+    pub(super) async fn bookmarks(&self, start: Option<DateTime<Utc>>) -> Result<Bookmarks> {
+        let numbers = match &self.target {
+            Some(target) => self.table.bookmarks(target).await?,
+            None => HashMap::new(),
+        };
         let mut bookmarks = Bookmarks::new(numbers, start);
         bookmarks.rows = self.target.as_ref().and_then(Snapshot::rows);
-        bookmarks
+        Ok(bookmarks)
     }
 
     pub(super) fn has_quarantine(&self) -> bool {

@@ -33,7 +33,7 @@ pub async fn forgettable(bench: &Workbench, job: &Job, names: &[String], now: Da
     let files = files.flat_map(|(name, files)| files.removed.iter().map(move |path| format!("raw.{name}/{path}")));
     let files: Vec<String> = files.collect();
     let paths: Vec<String> = pinned.files.values().flat_map(|files| files.removed.clone()).collect();
-    match count_rows(bench, &pinned, &paths, u64::MAX).await? {
+    match count_rows(bench, &pinned.table, pinned.target.as_ref(), &paths, u64::MAX).await? {
         RowsOfFiles::Counted(rows) | RowsOfFiles::AtLeast(rows) => Ok(Forgettable { files, rows }),
         RowsOfFiles::Unknown => Err(Error::invalid(format!(
             "job {}: its table has no column `{SOURCE_FILE}` to find rows of a file by; {REBUILD}",
