@@ -1,6 +1,7 @@
 //! What a user types.
 
 mod certs;
+mod hoist;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -29,7 +30,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Ends the process when they cannot be understood, as with `--help`.
     pub(crate) fn of_command_line() -> Self {
-        let matches = Self::command().get_matches();
+        let words = hoist::global_first(std::env::args_os(), &Self::command());
+        let matches = Self::command().get_matches_from(words);
         let source = matches.subcommand().and_then(|(_, matches)| matches.value_source("lake"));
         let mut arguments = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         arguments.global.names_lake = source == Some(ValueSource::CommandLine);

@@ -210,8 +210,8 @@ pub enum Sink {
         /// Columns of the key.
         keys: Vec<String>,
         /// Which of several rows of a key stays: the greatest by these columns, compared one after the other, such as
-        /// `["ts", "line"]`; the least by one with `desc`. A null counts as less than all values. Rows that agree in all of
-        /// these columns must be equal. Without it, a key with several rows is an error.
+        /// `["ts", "line"]`; the least by one with `desc`. A row with a null
+        /// stays only if no other has a value there. Rows that agree in all of these columns must be equal. Without it, a key with several rows is an error.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         latest_by: Vec<String>,
     },
@@ -317,7 +317,8 @@ pub enum OnFail {
 pub struct Unique {
     /// Columns that together occur once.
     pub columns: Vec<String>,
-    /// With `drop` and `quarantine`: which of the repeated rows stays, such as `["source_file desc", "line"]`.
+    /// With `drop` and `quarantine`: which of the repeated rows stays, such as `["source_file desc", "line"]`. Rows that agree
+    /// in all of these columns must be equal.
     #[serde(default)]
     pub keep_first_by: Vec<String>,
 }

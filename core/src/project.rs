@@ -103,6 +103,8 @@ pub struct Job {
     pub tests: Vec<Fixture>,
     /// Its folder below the project's, `<layer>/<table>`.
     pub path: String,
+    /// Columns that identify a row of each table that it reads, as the grain of that table's job says.
+    pub keys_of_inputs: BTreeMap<TableName, Vec<String>>,
     /// Text of `job.toml`, for diagnostics.
     pub(crate) manifest_text: Arc<str>,
 }
@@ -222,6 +224,7 @@ fn parse_parts(files: &ProjectFiles, unrendered: &BTreeMap<String, Diagnostic>) 
             _ => nameless.extend(wrong),
         }
     }
+    name_keys(jobs.values_mut().chain(drafts.values_mut()).collect());
     match settings {
         Some(settings) if problems.is_empty() && misplaced.is_empty() && nameless.is_empty() => {
             let project = Project { settings, sources: declared.sources.clone(), jobs };
@@ -231,6 +234,17 @@ fn parse_parts(files: &ProjectFiles, unrendered: &BTreeMap<String, Diagnostic>) 
             let others = [problems, declared.mistakes(), misplaced, nameless];
             Err(all_of(others.into_iter().chain(mistakes.into_values())))
         }
+    }
+}
+
+/// Gives each job the keys of the tables that it reads.
+fn name_keys(jobs: Vec<&mut Job>) {
+    let grain = |job: &Job| (job.name.clone(), job.manifest.grain.clone());
+    let keys: BTreeMap<TableName, Vec<String>> =
+        jobs.iter().map(|job| grain(job)).filter(|(_, grain)| !grain.is_empty()).collect();
+    for job in jobs {
+        let tables = job.query.tables().into_iter();
+        job.keys_of_inputs = tables.filter_map(|table| Some((table.clone(), keys.get(&table)?.clone()))).collect();
     }
 }
 
@@ -341,7 +355,15 @@ fn parse_job(
             Err(wrong) => problems.extend(wrong),
         }
     }
-    Some(Job { name: name?, manifest, query, tests, path: path.to_owned(), manifest_text: Arc::from(text) })
+    Some(Job {
+        name: name?,
+        manifest,
+        query,
+        tests,
+        path: path.to_owned(),
+        keys_of_inputs: BTreeMap::new(),
+        manifest_text: Arc::from(text),
+    })
 }
 
 fn job_name(folder: &Folder<'_>) -> std::result::Result<TableName, String> {

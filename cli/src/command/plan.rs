@@ -9,8 +9,8 @@ use pulse_core::manifest::{Read, Sink};
 use pulse_core::name::TableName;
 use pulse_core::project::Job;
 use pulse_core::sql::EXTERNAL;
-use pulse_core::{Error, Result};
-use pulse_engine::job::{Mode, Pinned, Workbench, check_each, check_roots, external_schemas, preview};
+use pulse_core::{Error, ErrorKind, Result};
+use pulse_engine::job::{Inferred, Mode, Pinned, Workbench, check_each, check_roots, external_schemas, preview};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -73,7 +73,7 @@ pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitC
     let external = external_schemas(bench.lake.stores(), &bench.project, &good).await?;
     let mut checked = check_each(&bench.state, &bench.project, &external, &good).await?;
     checked.blocked.extend(parsed.blocked);
-    let mut errors: BTreeMap<TableName, Error> = checked.mistakes.into_iter().collect();
+    let mut errors: BTreeMap<TableName, Error> = std::mem::take(&mut checked.mistakes).into_iter().collect();
     errors.extend(parsed.mistakes.into_iter().filter(|(name, _)| graph.contains(name)));
     let mut lines: Vec<Line> = Vec::new();
     for name in graph.order() {
@@ -81,10 +81,12 @@ pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitC
         let line = match (errors.get(name), stopped) {
             (Some(error), _) => Line::new(name, Does::Error, in_a_line(error)),
             (None, Some(up)) => Line::new(name, Does::Blocked, format!("after {up}, which cannot be planned")),
-            (None, None) => match line(&bench, name, &asked, limit, &runs(&lines, graph.upstream(name))).await {
-                Ok(line) => line,
-                Err(error) => Line::new(name, Does::Error, in_a_line(errors.entry(name.clone()).or_insert(error))),
-            },
+            (None, None) => {
+                match line(&bench, name, &asked, limit, &runs(&lines, graph.upstream(name)), &checked).await {
+                    Ok(line) => line,
+                    Err(error) => Line::new(name, Does::Error, in_a_line(errors.entry(name.clone()).or_insert(error))),
+                }
+            }
         };
         lines.push(line);
     }
@@ -126,17 +128,46 @@ fn print(lines: &[Line], global: &Global) -> Result<()> {
     output::listing((&["job", "does", "files", "reads", "where", "why"], &keys), &rows, lines, global.output)
 }
 
-async fn line(bench: &Workbench, name: &TableName, asked: &Asked, limit: u64, waits: &[&TableName]) -> Result<Line> {
+async fn line(
+    bench: &Workbench,
+    name: &TableName,
+    asked: &Asked,
+    limit: u64,
+    waits: &[&TableName],
+    checked: &Inferred,
+) -> Result<Line> {
     check_roots(&bench.project, std::slice::from_ref(name))?;
     let job = bench.project.job(name)?;
     match (preview(bench, job, asked, Utc::now()).await, waits) {
         (Ok(pinned), _) => Ok(known(job, &pinned, limit, waits)),
         // What it reads is made by a job that this plan runs first.
-        (Err(error), [first, ..]) if error.kind() == pulse_core::ErrorKind::Invalid && missing_source(&error) => {
+        (Err(error), [first, ..]) if error.kind() == ErrorKind::Invalid && missing_source(&error) => {
             Ok(Line::new(name, Does::Everything, format!("after {first}, whose table does not exist yet")))
         }
+        (Err(error), _) if error.kind() == ErrorKind::Invalid => match changes_columns(bench, waits, checked).await? {
+            Some(first) => Ok(Line::new(name, Does::Everything, format!("after {first}, whose columns change"))),
+            None => Err(error),
+        },
         (Err(error), _) => Err(error),
     }
+}
+
+/// The first of some jobs whose next run changes the columns of its table.
+async fn changes_columns<'a>(
+    bench: &Workbench,
+    jobs: &[&'a TableName],
+    checked: &Inferred,
+) -> Result<Option<&'a TableName>> {
+    for &name in jobs {
+        let (Some(wanted), Some(now)) = (checked.schemas.get(name), bench.lake.table(name)?.snapshot(None).await?)
+        else {
+            continue;
+        };
+        if wanted.fields().iter().any(|field| now.schema.field_with_name(field.name()).is_err()) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn missing_source(error: &Error) -> bool {

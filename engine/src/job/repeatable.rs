@@ -1,7 +1,7 @@
-//! Finds queries that are not repeatable: they use random or time-dependent functions, or limits that cut through ties
-//! in their order.
+//! Finds queries that are not repeatable: they use random or time-dependent functions, functions of rows in an order that
+//! nothing gives, or limits that cut through ties in their order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
     Distinct, Expr, Limit, LogicalPlan, Projection, SortExpr, Volatility, WindowFunctionDefinition,
 };
 use pulse_core::diagnostic::Diagnostic;
-use pulse_core::manifest::OnFail;
+use pulse_core::name::TableName;
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
@@ -21,13 +21,15 @@ use crate::error::from_datafusion;
 /// Declared as time-dependent, although they depend only on options that are the same in each run.
 const STEADY: [&str; 1] = ["spark_cast"];
 
+/// Aggregates whose result depends on the order of their rows.
+const ORDERED: [&str; 5] = ["array_agg", "first_value", "last_value", "nth_value", "string_agg"];
+/// Window functions that number rows or look at their neighbours.
+const ORDERED_OVER: [&str; 4] = ["lag", "lead", "ntile", "row_number"];
+
 /// # Errors
 /// `Invalid` with a function or limit that may make a repeated run write different rows.
 pub(super) fn refuse_unrepeatable(plan: &LogicalPlan, job: &Job) -> Result<()> {
-    let mut keys = vec![job.manifest.grain.clone()];
-    let guarded = job.manifest.expect.iter().filter(|expectation| expectation.on_fail == OnFail::Fail);
-    keys.extend(guarded.filter_map(|expectation| expectation.unique.as_ref()).map(|unique| unique.columns.clone()));
-    let problems = problems(plan, &keys).map_err(|e| from_datafusion(&job.query_path(), e))?;
+    let problems = problems(plan, &job.keys_of_inputs).map_err(|e| from_datafusion(&job.query_path(), e))?;
     if problems.is_empty() {
         return Ok(());
     }
@@ -68,23 +70,23 @@ impl Problem {
     }
 }
 
-/// `keys` are column sets that identify a row of the whole query.
-fn problems(plan: &LogicalPlan, keys: &[Vec<String>]) -> datafusion::error::Result<Vec<Problem>> {
+/// Columns that identify a row of a table, by table.
+type Keys = BTreeMap<TableName, Vec<String>>;
+
+fn problems(plan: &LogicalPlan, keys: &Keys) -> datafusion::error::Result<Vec<Problem>> {
     let mut problems: Vec<Problem> = Vec::new();
     plan.apply_with_subqueries(|node| {
         let mut found = Vec::new();
         node.apply_expressions(|expression| {
             expression.apply(|expression| {
                 found.extend(function_problem(expression));
+                found.extend(order_problem(expression));
                 Ok(TreeNodeRecursion::Continue)
             })
         })?;
         match node {
-            LogicalPlan::Limit(limit) => {
-                let keys = if std::ptr::eq(node, plan) { keys } else { &[] };
-                found.extend(limit_problem(limit, keys));
-            }
-            LogicalPlan::Distinct(Distinct::On(distinct)) => found.extend(distinct_problem(distinct)),
+            LogicalPlan::Limit(limit) => found.extend(limit_problem(limit, keys)),
+            LogicalPlan::Distinct(Distinct::On(distinct)) => found.extend(distinct_problem(distinct, keys)),
             _ => {}
         }
         problems.extend(found);
@@ -134,35 +136,50 @@ fn function_problem(expression: &Expr) -> Option<Problem> {
     })
 }
 
+fn order_problem(expression: &Expr) -> Option<Problem> {
+    let (is_ordered, order_by, help) = match expression {
+        Expr::AggregateFunction(call) => {
+            (ORDERED.contains(&call.func.name()), &call.params.order_by, "write `order by` behind its argument")
+        }
+        Expr::WindowFunction(call) => {
+            let name = call.fun.name();
+            let is_ordered = ORDERED.contains(&name) || ORDERED_OVER.contains(&name);
+            (is_ordered, &call.params.order_by, "write `order by` within `over (..)`")
+        }
+        _ => return None,
+    };
+    let function = function_of(expression).filter(|_| is_ordered && order_by.is_empty())?;
+    Some(Problem {
+        words: std::iter::once(function.name.to_owned()).chain(function.aliases.iter().cloned()).collect(),
+        message: "may see its rows in another order in each run: nothing says which come first".to_owned(),
+        help: format!("a run that is repeated must yield the same rows: {help}"),
+    })
+}
+
 /// Columns by their index in a schema.
 type Places = BTreeSet<usize>;
 
-fn limit_problem(limit: &Limit, keys: &[Vec<String>]) -> Option<Problem> {
+fn limit_problem(limit: &Limit, keys: &Keys) -> Option<Problem> {
     if cuts_nothing(limit) {
         return None;
     }
-    let schema = limit.input.schema();
-    let place = |name: &String| schema.index_of_column_by_name(None, name);
     // Rows that are equal in all columns are interchangeable.
-    let whole = (0..schema.fields().len()).collect();
-    let keys =
-        keys.iter().filter(|key| !key.is_empty()).filter_map(|key| key.iter().map(place).collect::<Option<Places>>());
-    let mut orders: Vec<Order> = keys.chain([whole]).map(|wanted| order_below(&limit.input, wanted)).collect();
-    if orders.iter().any(|order| order.missing.is_empty()) {
+    let whole = (0..limit.input.schema().fields().len()).collect();
+    let order = order_below(&limit.input, whole, keys);
+    if order.missing.is_empty() {
         return None;
     }
     let words = if limit.fetch.is_some() { ["limit", "fetch"].as_slice() } else { &["offset"] };
-    Some(orders.swap_remove(0).problem(words))
+    Some(order.problem(words))
 }
 
-/// The choice of a row within each group matters here, so a key of the table does not help.
-fn distinct_problem(distinct: &DistinctOn) -> Option<Problem> {
+fn distinct_problem(distinct: &DistinctOn, known: &Keys) -> Option<Problem> {
     let schema = distinct.input.schema();
     let wanted = distinct.select_expr.iter().flat_map(|expression| places_in(expression, schema)).collect();
     let order: Vec<SortExpr> = distinct.sort_expr.clone().unwrap_or_default();
     let plain = order.iter().map(|sort| &sort.expr).chain(&distinct.on_expr);
     let keys: Places = plain.filter_map(|expression| plain_place(expression, schema)).collect();
-    if determines(&distinct.input, &keys, &wanted) {
+    if determines(&distinct.input, &keys, &wanted, known) {
         return None;
     }
     let order = match order.is_empty() {
@@ -220,7 +237,7 @@ impl Order {
 }
 
 /// The order of the rows that a limit cuts: a sort below projections only.
-fn order_below(input: &LogicalPlan, mut wanted: Places) -> Order {
+fn order_below(input: &LogicalPlan, mut wanted: Places, known: &Keys) -> Order {
     let mut node = input;
     while let LogicalPlan::Projection(projection) = node {
         wanted = through(projection, &wanted);
@@ -231,15 +248,15 @@ fn order_below(input: &LogicalPlan, mut wanted: Places) -> Order {
     };
     let schema = sort.input.schema();
     let keys: Places = sort.expr.iter().filter_map(|sort| plain_place(&sort.expr, schema)).collect();
-    let missing = match determines(&sort.input, &keys, &wanted) {
+    let missing = match determines(&sort.input, &keys, &wanted, known) {
         true => Vec::new(),
         false => names(schema, wanted.difference(&keys)),
     };
     Order { sorts: sort.expr.clone(), missing }
 }
 
-/// Whether equal `keys` imply equal `wanted` in the rows of `plan`.
-fn determines(plan: &LogicalPlan, keys: &Places, wanted: &Places) -> bool {
+/// Whether equal `keys` imply equal `wanted` in the rows of `plan`. `known` are keys of tables.
+fn determines(plan: &LogicalPlan, keys: &Places, wanted: &Places, known: &Keys) -> bool {
     let open: Places = wanted.difference(keys).copied().collect();
     if open.is_empty() {
         return true;
@@ -248,12 +265,18 @@ fn determines(plan: &LogicalPlan, keys: &Places, wanted: &Places) -> bool {
         LogicalPlan::Projection(projection) => {
             let schema = projection.input.schema();
             let keys = keys.iter().filter_map(|key| plain_place(&projection.expr[*key], schema)).collect();
-            determines(&projection.input, &keys, &through(projection, &open))
+            determines(&projection.input, &keys, &through(projection, &open), known)
         }
-        LogicalPlan::SubqueryAlias(node) => determines(&node.input, keys, &open),
-        LogicalPlan::Filter(node) => determines(&node.input, keys, &open),
-        LogicalPlan::Sort(node) => determines(&node.input, keys, &open),
-        LogicalPlan::Distinct(Distinct::All(input)) => determines(input, keys, &open),
+        LogicalPlan::SubqueryAlias(node) => determines(&node.input, keys, &open, known),
+        LogicalPlan::Filter(node) => determines(&node.input, keys, &open, known),
+        LogicalPlan::Sort(node) => determines(&node.input, keys, &open, known),
+        LogicalPlan::Distinct(Distinct::All(input)) => determines(input, keys, &open, known),
+        LogicalPlan::TableScan(scan) => {
+            let name = TableName::new(scan.table_name.schema().unwrap_or_default(), scan.table_name.table());
+            let key = name.ok().and_then(|name| known.get(&name)).filter(|key| !key.is_empty());
+            let place = |name: &String| plan.schema().index_of_column_by_name(None, name);
+            key.is_some_and(|key| key.iter().all(|name| place(name).is_some_and(|place| keys.contains(&place))))
+        }
         LogicalPlan::Aggregate(node) => {
             let sets = node.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_)));
             !sets && (0..node.group_expr.len()).all(|place| keys.contains(&place))

@@ -90,8 +90,7 @@ pub enum FailAction {
     Count,
     Drop,
     Quarantine,
-    /// Drops a repeated row, unless it differs from the kept one and ties with it in the order. Then it is kept too,
-    /// and the run fails.
+    /// Drops a repeated row in favour of a later one.
     Supersede,
 }
 

@@ -84,7 +84,7 @@ impl SinkTask {
 
     async fn without_repeats(&mut self, batch: RecordBatch, unique: &UniqueCheck) -> Result<RecordBatch> {
         let mut repeated = self.repeats.find(&batch, unique)?;
-        if unique.on_fail == FailAction::Supersede {
+        if unique.on_fail != FailAction::Count {
             let tied = self.ties.find(&batch, &repeated, unique, &self.spec.columns)?;
             self.result.tied |= tied.count_set_bits() > 0;
             repeated = &repeated & &!&tied;

@@ -33,9 +33,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// `key` is that of `t.rows`.
 fn found(sql: &str, key: &[&str]) -> Vec<Problem> {
     let plan = block_on(context(&[]).state().create_logical_plan(sql)).unwrap_or_else(|error| panic!("{sql}: {error}"));
-    problems(&plan, &[key.iter().map(|name| (*name).to_owned()).collect()]).unwrap()
+    let key = key.iter().map(|name| (*name).to_owned()).collect();
+    problems(&plan, &BTreeMap::from([("t.rows".parse().unwrap(), key)])).unwrap()
 }
 
 #[test]
@@ -72,13 +74,14 @@ fn functions_of_chance_and_of_the_time_are_refused_wherever_they_stand() {
 #[test]
 fn a_limit_needs_an_order_that_tells_rows_apart() {
     for (sql, order) in [
-        ("select k, a from t.rows limit 3", "k"),
+        ("select k, a from t.rows limit 3", "k, a"),
+        ("select k, a from t.rows order by k limit 3", "k, a"),
         ("select k, a from t.rows order by a limit 3", "a, k"),
         ("select k, a from t.rows order by a desc nulls last limit 3", "a desc nulls last, k"),
-        ("select k, a from t.rows order by abs(k) limit 3", "abs(t.rows.k), k"),
-        ("select a, k from t.rows order by b limit 3", "b, k"),
+        ("select k, a from t.rows order by abs(k) limit 3", "abs(t.rows.k), k, a"),
+        ("select a, k from t.rows order by b limit 3", "b, a, k"),
         ("select k, a from t.rows order by a offset 3", "a, k"),
-        ("select k, a from (select k, a from t.rows order by k) limit 3", "k"),
+        ("select k, a from (select k, a from t.rows order by k) limit 3", "k, a"),
         ("select k, a from (select k, a from t.rows order by k limit 3)", "k, a"),
         ("with x as (select k, a from t.rows limit 3) select k from x", "k, a"),
         ("select k from t.rows where a in (select a from t.rows order by b limit 3)", "b, a"),
@@ -90,8 +93,7 @@ fn a_limit_needs_an_order_that_tells_rows_apart() {
         ("select distinct on (k) k, a from t.rows", "k, a"),
         ("select distinct on (k) k, a from t.rows order by k, b desc", "k, b desc, a"),
     ] {
-        let key: &[&str] = if sql.contains("group by") { &["k", "a"] } else { &["k"] };
-        let problems = found(sql, key);
+        let problems = found(sql, &[]);
         assert_eq!(problems.len(), 1, "{sql}: {problems:?}");
         assert!(problems[0].help.ends_with(&format!("`order by {order}`")), "{sql}: {}", problems[0].help);
     }
@@ -111,8 +113,48 @@ fn a_limit_needs_an_order_that_tells_rows_apart() {
         "select k, a from (select k, a, row_number() over (partition by k order by a, b) as n from t.rows) where n <= 3",
         "select distinct on (k) k, a from t.rows order by k, a desc",
         "select distinct k from t.rows order by k limit 2",
+        "select k, b from (select k, a, b from t.rows where a > 1 order by k limit 3)",
+        "with x as (select k, a + b as s from t.rows) select * from x order by k desc offset 2",
+        "select distinct on (k) k, a from t.rows",
     ] {
         assert_eq!(found(sql, &["k"]), [], "{sql}");
+    }
+    for sql in [
+        "select r.a from t.rows r join t.rows s on r.k = s.k order by r.k limit 3",
+        "select k, a from (select * from t.rows union all select * from t.rows) order by k limit 3",
+        "select k % 3 as k, a from t.rows order by k limit 3",
+        "select k, a from t.rows order by k limit 3",
+    ] {
+        assert_eq!(found(sql, &["k", "b"]).len(), 1, "{sql}");
+    }
+}
+
+#[test]
+fn functions_of_rows_in_an_order_need_one() {
+    for (sql, word) in [
+        ("select k, first_value(a) as f from t.rows group by k", "first_value"),
+        ("select k, last_value(a) as f from t.rows group by k", "last_value"),
+        ("select k, array_agg(a) as f from t.rows group by k", "array_agg"),
+        ("select k, array_agg(distinct a) as f from t.rows group by k", "array_agg"),
+        ("select k, cardinality(array_agg(a)) as f from t.rows group by k", "array_agg"),
+        ("select k, string_agg(a::text, ',') as f from t.rows group by k", "string_agg"),
+        ("select k from t.rows group by k having first_value(a) > 1", "first_value"),
+        ("select k, row_number() over (partition by k) as n from t.rows", "row_number"),
+        ("select k, lag(a) over () as n from t.rows", "lag"),
+        ("select k from (select k, lead(a) over (partition by k) as n from t.rows) where n > 1", "lead"),
+        ("select k, ntile(2) over () as n from t.rows", "ntile"),
+        ("select k, first_value(a) over (partition by k) as n from t.rows", "first_value"),
+    ] {
+        let problems = found(sql, &[]);
+        assert_eq!(problems.len(), 1, "{sql}: {problems:?}");
+        assert_eq!(problems[0].words[0], word, "{sql}");
+    }
+    for sql in [
+        "select k, first_value(a order by b) as f, array_agg(a order by a) as l from t.rows group by k",
+        "select k, row_number() over (partition by k order by a, b) as n, rank() over () as r from t.rows",
+        "select k, sum(a) over (partition by k) as s, count(distinct a) as n from t.rows group by k, a",
+    ] {
+        assert_eq!(found(sql, &[]), [], "{sql}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! `latest_by`: of several rows of a key, keeps the greatest, whether it is new or existing.
+//! `latest_by`: of several rows of a key, keeps the greatest, whether it is new or existing. Refuses rows that tie, also for
+//! `keep_first_by`.
 
 use std::sync::Arc;
 
@@ -65,12 +66,18 @@ impl Run<'_> {
     }
 
     /// # Errors
-    /// `Data` when different rows of a key tie for the greatest.
+    /// `Data` when different rows of a key tie for the one that stays.
     pub(super) async fn refuse_ties(&self, query: &JobQuery, staged: &Staged, scan: &DeltaScan) -> Result<()> {
-        let Sink::Merge { keys, latest_by } = &self.job.manifest.sink else { return Ok(()) };
-        if staged.total.tied {
-            let groups = Groups::repeated(format!("{}: rows that tie", self.job.name), scan, keys)?;
-            self.refuse(&groups, latest_by).await?;
+        let manifest = &self.job.manifest;
+        let name = || format!("{}: rows that tie", self.job.name);
+        let unique = manifest.unique_in_sink().and_then(|place| manifest.expect[place].unique.as_ref());
+        if let Some(unique) = unique.filter(|_| staged.total.tied) {
+            let groups = Groups::repeated(name(), scan, &unique.columns)?;
+            self.refuse(&groups, "keep_first_by", &unique.keep_first_by).await?;
+        }
+        let Sink::Merge { keys, latest_by } = &manifest.sink else { return Ok(()) };
+        if unique.is_none() && staged.total.tied {
+            self.refuse(&Groups::repeated(name(), scan, keys)?, "latest_by", latest_by).await?;
         }
         let Some(target) = self.pinned.target.as_ref().filter(|_| self.compares()) else { return Ok(()) };
         let files = overlapping(&target.files, scan, keys);
@@ -82,10 +89,10 @@ impl Run<'_> {
         let columns = |text: &String| sort_key(text).column;
         let order: Vec<String> = latest_by.iter().map(columns).filter(|column| !keys.contains(column)).collect();
         let groups = Groups::differing(name, scan, &kept, keys, &order, &query.columns)?;
-        self.refuse(&groups, latest_by).await
+        self.refuse(&groups, "latest_by", latest_by).await
     }
 
-    async fn refuse(&self, groups: &Groups, latest_by: &[String]) -> Result<()> {
+    async fn refuse(&self, groups: &Groups, option: &str, order: &[String]) -> Result<()> {
         let count = groups.count(self.bench).await?;
         if count == 0 {
             return Ok(());
@@ -94,10 +101,10 @@ impl Run<'_> {
         let keys = if count == 1 { "1 key has".to_owned() } else { format!("{count} keys have") };
         let such = if count > EXAMPLES as u64 { "such as " } else { "" };
         Err(Error::data(format!(
-            "{}: `latest_by` ({}) says which row of a key stays, and {keys} several rows that agree in it and differ: \
-             {such}{examples}; name further columns in `latest_by`; the table stays as it was",
+            "{}: `{option}` ({}) says which row of a key stays, and {keys} several rows that agree in it and differ: \
+             {such}{examples}; name further columns in `{option}`; the table stays as it was",
             self.job.manifest_path(),
-            latest_by.join(", ")
+            order.join(", ")
         )))
     }
 }

@@ -1,4 +1,5 @@
-//! `latest_by` against a model: the greatest of the current rows of each key, in whatever order they arrived.
+//! `latest_by`, and `keep_first_by` of a table that is overwritten, against a model: the greatest of the current rows of each key, in
+//! whatever order they arrived.
 
 use super::*;
 
@@ -16,16 +17,23 @@ fn rows_of(files: &Step) -> Vec<Row> {
 /// Job name, `latest_by`, its comparison of two rows, and whether the query yields columns that distinguish lines.
 type Order = (&'static str, &'static str, fn(&Row, &Row) -> std::cmp::Ordering, bool);
 
-const ORDERS: [Order; 4] = [
+const ORDERS: [Order; 6] = [
     // `None` is less than `Some`, as a null is less than all values.
     ("silver.day", "[\"d\", \"v\"]", |a, b| (a.1, a.2).cmp(&(b.1, b.2)), false),
     ("silver.first", "[\"d desc\", \"v\", \"source_file\", \"line\"]", first, true),
     ("silver.value", "[\"v\", \"source_file desc\", \"line desc\"]", value, true),
     ("silver.tied", "[\"v\"]", |a, b| a.2.cmp(&b.2), true),
+    // `keep_first_by`.
+    ("silver.once", "[\"d desc\"]", |a, b| a.1.cmp(&b.1), true),
+    ("silver.one", "[\"d\", \"source_file desc\", \"line\"]", earliest, true),
 ];
 
 fn first(a: &Row, b: &Row) -> std::cmp::Ordering {
     b.1.cmp(&a.1).then((a.2, a.3, a.4).cmp(&(b.2, b.3, b.4)))
+}
+
+fn earliest(a: &Row, b: &Row) -> std::cmp::Ordering {
+    b.1.cmp(&a.1).then((a.3, b.4).cmp(&(b.3, a.4)))
 }
 
 fn value(a: &Row, b: &Row) -> std::cmp::Ordering {
@@ -65,8 +73,15 @@ fn jobs(source: &str) -> Vec<JobText> {
             ["select k, d, v, source_file, line from bronze.lines", "select k, d, v from bronze.lines"]
         };
         let head = "grain = [\"k\"]\nmax_rejected = 1.0\n";
-        let source = if source.contains("raw") { "" } else { source };
-        let sink = format!("[sink.merge]\nkeys = [\"k\"]\nlatest_by = {order}\n");
+        let overwrites = name.starts_with("silver.on");
+        let source = if overwrites || source.contains("raw") { "" } else { source };
+        let sink = match overwrites {
+            true => {
+                let unique = format!("unique = {{ columns = [\"k\"], keep_first_by = {order} }}");
+                format!("[sink.overwrite]\n{}", expect("once", &unique, "drop"))
+            }
+            false => format!("[sink.merge]\nkeys = [\"k\"]\nlatest_by = {order}\n"),
+        };
         jobs.push((name, format!("{head}{source}{sink}{small}"), from[usize::from(!lines)]));
     }
     jobs
