@@ -265,7 +265,7 @@ pub struct Expectation {
     /// No two rows agree in these columns.
     #[serde(default)]
     pub unique: Option<Unique>,
-    /// Number of rows of this run.
+    /// Number of rows of the table as the run would leave it.
     #[serde(default)]
     pub rows: Option<Rows>,
     /// The newest value of a column, over the table as it would be committed, is not older than this.
@@ -327,10 +327,10 @@ pub struct Unique {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rows {
-    /// Fewest rows of a run.
+    /// Fewest rows of the table.
     #[serde(default)]
     pub at_least: Option<u64>,
-    /// Most rows of a run.
+    /// Most rows of the table.
     #[serde(default)]
     pub at_most: Option<u64>,
 }

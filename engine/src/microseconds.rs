@@ -1,12 +1,19 @@
 //! Timestamps in SQL have microseconds, as in tables. DataFusion's default is nanoseconds, which end in the year 2262.
 
-use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::DFSchema;
+use std::sync::Arc;
+
+use arrow::array::AsArray as _;
+use arrow::compute::cast as cast_array;
+use arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
 use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, exec_err, internal_err};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility, cast,
+};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
@@ -79,5 +86,52 @@ fn typed(expression: Expr, data_type: Option<&DataType>) -> Transformed<Expr> {
             Transformed::yes(cast(expression, data_type.clone()))
         }
         _ => Transformed::no(expression),
+    }
+}
+
+/// A function for plans, from nanoseconds to microseconds. Queries cannot call it.
+///
+/// Fails for a value that is between two microseconds: without its last digits, two instants would be one.
+pub(crate) fn exact_microseconds() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(ExactMicroseconds { signature: Signature::any(1, Volatility::Immutable) }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ExactMicroseconds {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for ExactMicroseconds {
+    fn name(&self) -> &str {
+        "__exact_microseconds"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types {
+            [DataType::Timestamp(TimeUnit::Nanosecond, zone)] => {
+                Ok(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))
+            }
+            _ => internal_err!("{} takes a timestamp with nanoseconds, and has {types:?}", self.name()),
+        }
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
+        let Some((array, nanos)) =
+            arrays.first().and_then(|array| Some((array, array.as_primitive_opt::<TimestampNanosecondType>()?)))
+        else {
+            return internal_err!("{} takes a timestamp with nanoseconds", self.name());
+        };
+        if let Some(value) = nanos.iter().flatten().find(|nanos| nanos % 1_000 != 0) {
+            let shown = chrono::DateTime::from_timestamp_nanos(value).to_rfc3339();
+            return exec_err!(
+                "{shown} is between two microseconds, and a table holds microseconds; write `date_trunc('microsecond', ..)` in the query"
+            );
+        }
+        Ok(ColumnarValue::Array(cast_array(array, arguments.return_field.data_type())?))
     }
 }

@@ -229,6 +229,39 @@ fn checks_of_the_table_forbid_the_commit() {
 }
 
 #[test]
+fn rows_are_counted_in_the_table_and_not_in_the_run() {
+    let scene = scene();
+    let rows = expect("it", "rows = { at_least = 2, at_most = 3 }", "fail");
+    scene.job("silver.t", &manifest("[sink.append]", CHANGED, &rows), "select k, d from bronze.lines");
+    put(&scene, "a", &["1,2024-01-01,1.0", "2,2024-01-01,1.0"]);
+    scene.run_all();
+    // One row of a run, and the third of the table.
+    put(&scene, "b", &["3,2024-01-02,1.0"]);
+    scene.run_all();
+    put(&scene, "c", &["4,2024-01-02,1.0"]);
+    scene.pulse(&["run", "--all"]).fails(3, &["\"it\" failed", "4 rows; 2 to 3 are allowed"]);
+    assert_eq!(scene.count("silver.t"), 3);
+}
+
+#[test]
+fn instants_between_two_microseconds_are_not_cut_off() {
+    let scene = scene();
+    let query = |micros: &str| {
+        format!(
+            "select k, {micros}to_timestamp(concat('2024-01-01T00:00:00.12345670', cast(k as varchar)))) as z from bronze.lines"
+        )
+    };
+    let text = manifest("[sink.overwrite]", "read = \"all\"", "");
+    scene.job("silver.t", &text, &query("("));
+    put(&scene, "a", &["1,2024-01-01,1.0", "2,2024-01-01,1.0"]);
+    scene.pulse(&["run", "--all"]).fails(1, &["is between two microseconds", "date_trunc('microsecond', ..)"]);
+    assert!(!scene.versions().contains_key("silver.t"));
+    scene.job("silver.t", &text, &query("date_trunc('microsecond', "));
+    scene.run_all();
+    assert_eq!(scene.rows("(select distinct z from silver.t)").len(), 1);
+}
+
+#[test]
 fn rows_that_stay_refer_to_something_too() {
     let scene = scene();
     scene.job("silver.known", "grain = [\"id\"]\n[sink.overwrite]\n", "select 1 as id union all select 2");

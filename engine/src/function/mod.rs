@@ -60,6 +60,7 @@ use datafusion::logical_expr::{ScalarUDF, WindowUDF};
 
 use crate::bounded;
 use crate::checked;
+use crate::microseconds::exact_microseconds;
 use crate::one_nan::one_nan;
 
 pub(crate) use spark::SparkValues;
@@ -104,6 +105,7 @@ pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
     registered.extend(scalars.into_iter().filter(|function| is_free(function.name(), function.aliases())));
     registered.extend(scalar_functions());
     registered.push(one_nan());
+    registered.push(exact_microseconds());
     registered.extend(bounded::functions());
     let replacing = replacing_functions();
     registered.extend(replacing.iter().cloned());

@@ -1,6 +1,10 @@
 //! Evaluates expectations: from the sink's counts, and by checks of the table on the staged files.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::LogicalPlanBuilder;
 use pulse_core::manifest::{OnFail, Rows, Unique};
 use pulse_core::project::Job;
 use pulse_core::run::ExpectationOutcome;
@@ -8,10 +12,11 @@ use pulse_core::{Error, Result};
 
 use super::refers::Referred;
 use super::repeats::Groups;
-use super::replace::overlapping;
+use super::replace::{counted, overlapping};
 use super::report::Staged;
 use super::{Workbench, evidence, fresh, refers};
 use crate::source::delta::DeltaScan;
+use crate::table::DataFile;
 
 /// The data that a run is about to commit.
 pub(super) struct Written<'a> {
@@ -51,7 +56,8 @@ pub(super) async fn outcomes(
         } else if let Some(fresh) = &expectation.fresh {
             (1, u64::from(!fresh::holds(bench, job, fresh, written, now).await?))
         } else {
-            (1, u64::from(!expectation.rows.as_ref().is_none_or(|bounds| enough(bounds, staged.total.rows_written))))
+            let rows = rows_after(bench, job, written).await?;
+            (1, u64::from(!expectation.rows.as_ref().is_none_or(|bounds| enough(bounds, rows))))
         };
         let evidence = match failed {
             0 => Vec::new(),
@@ -118,6 +124,25 @@ pub(super) fn refusal(job: &Job, outcomes: &[ExpectationOutcome]) -> Option<Stri
         }
     }
     Some(message)
+}
+
+/// Rows of the table as it would be committed.
+pub(super) async fn rows_after(bench: &Workbench, job: &Job, written: &Written<'_>) -> Result<u64> {
+    let (counted, open): (Vec<DataFile>, Vec<DataFile>) =
+        written.kept.files().iter().cloned().partition(|file| file.rows().is_some());
+    let known: u64 = counted.iter().filter_map(DataFile::rows).sum();
+    Ok(known
+        + count(bench, &job.name.to_string(), &written.kept.with_files(open)).await?
+        + written.staged.total.rows_written)
+}
+
+/// Reads the rows of files whose statistics do not count them.
+async fn count(bench: &Workbench, name: &str, scan: &DeltaScan) -> Result<u64> {
+    if scan.files().is_empty() {
+        return Ok(0);
+    }
+    let doing = format!("{name}: count the rows of the table");
+    counted(bench, &doing, LogicalPlanBuilder::scan("kept", provider_as_source(Arc::new(scan.clone())), None)).await
 }
 
 fn enough(bounds: &Rows, rows: u64) -> bool {

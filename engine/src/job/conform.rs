@@ -12,6 +12,7 @@ use pulse_core::{Error, Result};
 
 use super::wall_clock::wall_clocks;
 use crate::error::from_datafusion;
+use crate::microseconds::exact_microseconds;
 use crate::source::file::is_of_rejected_lines;
 
 /// The meaning of a timestamp without a zone.
@@ -108,7 +109,12 @@ pub(super) fn conformed(plan: LogicalPlan, job: &Job) -> Result<LogicalPlan> {
         let name = field.name().clone();
         let expression = Expr::Column(column);
         let unchanged = wanted == *field.data_type() || is_of_rejected_lines(&name);
-        expressions.push(if unchanged { expression } else { cast(expression, wanted) }.alias(name));
+        let expression = match field.data_type() {
+            _ if unchanged => expression,
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => cast(exact_microseconds().call(vec![expression]), wanted),
+            _ => cast(expression, wanted),
+        };
+        expressions.push(expression.alias(name));
     }
     if same {
         return Ok(plan);

@@ -9,7 +9,7 @@ use pulse_core::Result;
 use pulse_core::manifest::{Expectation, Fresh, OnFail, Rows};
 use pulse_core::project::Job;
 
-use super::check::Written;
+use super::check::{Written, rows_after};
 use super::repeats::{Groups, shown};
 use super::replace::collect;
 use super::{Workbench, fresh};
@@ -33,7 +33,9 @@ pub(super) async fn of(
         Expectation { check: Some(check), .. } => rows(bench, job, check, written).await,
         Expectation { unique: Some(unique), .. } => repeated(bench, job, &unique.columns, written).await,
         Expectation { fresh: Some(fresh), .. } => newest(bench, job, fresh, written, now).await,
-        Expectation { rows: Some(rows), .. } => Ok(vec![bounds(rows, written.staged.total.rows_written)]),
+        Expectation { rows: Some(rows), .. } => {
+            rows_after(bench, job, written).await.map(|count| vec![bounds(rows, count)])
+        }
         _ => Ok(Vec::new()),
     };
     // The expectation failed, even if its rows cannot be shown.

@@ -50,8 +50,7 @@ fn is_text_and_back(data_type: &DataType) -> bool {
     )
 }
 
-/// Delta cannot store an empty string in a partition column: readers take it for null. `overwrite_partitions` has
-/// always written it that way, and jobs rely on that; with `partition_by`, it is an error.
+/// Delta cannot store an empty string in a partition column: readers take it for null.
 ///
 /// # Errors
 /// `Data` with the column.
@@ -59,7 +58,7 @@ pub(super) fn refuse_empty_texts(job: &Job, written: &[Add]) -> Result<()> {
     let is_empty = |column: &&String| {
         written.iter().any(|add| add.partition_values.get(*column).is_some_and(|text| text.as_deref() == Some("")))
     };
-    match job.manifest.partition_by.iter().find(is_empty) {
+    match job.manifest.partition_by().iter().find(is_empty) {
         None => Ok(()),
         Some(column) => Err(Error::data(format!(
             "{}: an empty text in `{column}`, which the table is partitioned by: Delta reads it as null; let the query yield \

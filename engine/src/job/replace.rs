@@ -10,10 +10,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident, lit};
+use datafusion::functions_aggregate::count::count_all;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use deltalake_core::kernel::Add;
 use pulse_core::manifest::{History, Sink};
 use pulse_core::project::Job;
@@ -226,6 +228,21 @@ pub(super) async fn collect(bench: &Workbench, name: &str, plan: &LogicalPlan) -
     let physical = physical.map_err(|e| from_datafusion(name, e))?;
     let partitions = bench.execute.execute(name, &bench.state, physical, &|_| ()).await?;
     Ok(partitions.into_iter().flatten().collect())
+}
+
+/// The number of rows that a plan yields.
+pub(super) async fn counted(
+    bench: &Workbench,
+    name: &str,
+    rows: datafusion::error::Result<LogicalPlanBuilder>,
+) -> Result<u64> {
+    let plan = rows
+        .and_then(|rows| rows.aggregate(Vec::<Expr>::new(), [count_all().alias("rows")]))
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(|e| from_datafusion(name, e))?;
+    let batches = collect(bench, name, &plan).await?;
+    let counts = batches.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
+    Ok(counts.flat_map(|counts| counts.iter().flatten()).map(|count| u64::try_from(count).unwrap_or_default()).sum())
 }
 
 fn optimized(bench: &Workbench, plan: &LogicalPlan) -> Result<LogicalPlan> {

@@ -3,11 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::provider_as_source;
-use datafusion::functions_aggregate::count::count_all;
 use datafusion::logical_expr::{LogicalPlanBuilder, ident};
 use pulse_core::decide::{Asked, Bookmarks, Observed, RunPlan};
 use pulse_core::graph::is_like;
@@ -18,9 +15,8 @@ use pulse_core::{Error, ErrorKind, Result};
 use super::Pinned;
 use super::files::ListedFiles;
 use super::own::OwnTables;
-use crate::error::from_datafusion;
 use crate::job::Workbench;
-use crate::job::replace::{collect, text_rows};
+use crate::job::replace::{counted as count_of, text_rows};
 use crate::source::delta::DeltaScan;
 use crate::source::file::SOURCE_FILE;
 use crate::table::{DataFile, Snapshot, Table};
@@ -46,7 +42,8 @@ pub(super) fn on_missing(bench: &Workbench, listings: &BTreeMap<String, ListedFi
     listings.keys().filter_map(source).collect()
 }
 
-/// In an object store, a misspelled root looks like one whose files were all deleted. This must not remove their rows.
+/// A misspelled root of an object store, and a disk that is not mounted, look like a root whose files were all deleted. This must not
+/// remove their rows.
 ///
 /// # Errors
 /// `Data` when all files of a source with `on_missing = "remove"` are gone.
@@ -58,14 +55,8 @@ pub(super) fn refuse_empty_root(
 ) -> Result<()> {
     for (name, listing) in listings {
         let removes = observed.on_missing.get(name) == Some(&OnMissing::Remove);
-        let is_local = listing.root.scheme() == "file";
         let reads = |file: &String| file.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
-        if removes
-            && !is_local
-            && !asked.allow_loss
-            && listing.marks.is_empty()
-            && known.gone(observed).iter().any(reads)
-        {
+        if removes && !asked.allow_loss && listing.marks.is_empty() && known.gone(observed).iter().any(reads) {
             return Err(Error::data(format!(
                 "raw.{name}: nothing is left below {}, and `on_missing = \"remove\"` would remove all rows of its files; correct the root, \
                  or give --allow-loss if its files are gone",
@@ -261,19 +252,13 @@ async fn search(bench: &Workbench, scan: DeltaScan, paths: &[String]) -> Result<
     let doing = "count rows of files that are gone";
     let gone =
         LogicalPlanBuilder::from(text_rows(SOURCE_FILE, paths)?).alias("gone").and_then(LogicalPlanBuilder::build);
-    let failed = |e| from_datafusion(doing, e);
     let keys = || vec![Column::from_name(SOURCE_FILE)];
     let plan = LogicalPlanBuilder::scan("target", provider_as_source(Arc::new(scan)), None)
         .and_then(|plan| plan.project([ident(SOURCE_FILE)]))
         .and_then(|plan| {
             plan.join_detailed(gone?, JoinType::LeftSemi, (keys(), keys()), None, NullEquality::NullEqualsNothing)
-        })
-        .and_then(|plan| plan.aggregate(Vec::<datafusion::logical_expr::Expr>::new(), [count_all().alias("rows")]))
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(failed)?;
-    let batches = collect(bench, doing, &plan).await?;
-    let counts = batches.iter().filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
-    Ok(counts.flat_map(|counts| counts.iter().flatten()).map(|count| u64::try_from(count).unwrap_or_default()).sum())
+        });
+    count_of(bench, doing, plan).await
 }
 
 #[cfg(test)]

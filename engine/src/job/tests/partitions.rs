@@ -171,9 +171,9 @@ fn another_partitioning_rebuilds_the_table_in_one_commit() {
 
 #[test]
 fn what_cannot_be_a_partition_column_is_an_error() {
-    let message = |columns: &str, query: &'static str| {
+    let refused = |manifest: &str, query: &'static str| {
         block_on(async {
-            let mut world = World::new(&one_job(&format!("partition_by = [{columns}]\n{ONE}"), query));
+            let mut world = World::new(&one_job(manifest, query));
             world.write(&Step::from([(0, vec![(Some(1), 0, Some(1))])]));
             let outcome = world.run_all().await.remove(&"silver.one".parse().unwrap()).unwrap();
             let error = outcome.unwrap_err();
@@ -181,6 +181,7 @@ fn what_cannot_be_a_partition_column_is_an_error() {
             (error.kind(), error.to_string())
         })
     };
+    let message = |columns: &str, query| refused(&format!("partition_by = [{columns}]\n{ONE}"), query);
     let query = "select k, cast(max(v) as double) as f, '' as e from bronze.lines group by k";
     let invalid = pulse_core::ErrorKind::Invalid;
     for (columns, kind, part) in [
@@ -192,6 +193,9 @@ fn what_cannot_be_a_partition_column_is_an_error() {
         assert_eq!(found, kind, "{message}");
         assert!(message.contains(part), "{message}");
     }
+    let (kind, empty) = refused("grain = [\"k\"]\n[sink.overwrite_partitions]\nby = [\"e\"]\n", query);
+    assert_eq!(kind, pulse_core::ErrorKind::Data, "{empty}");
+    assert!(empty.contains("an empty text in `e`"), "{empty}");
     let (_, all) = message("\"k\"", "select k from bronze.lines group by k");
     assert!(all.contains("partitioned by all of its columns"), "{all}");
 }
