@@ -364,7 +364,7 @@ fn what_decides_rows_is_in_the_meaning() {
         ("interval = \"day\"", "interval = \"month\""),
         ("grain = [\"day\"]", "grain = [\"day\", \"v\"]"),
         ("[sink.merge]\nkeys = [\"day\"]", "[sink.merge]\nkeys = [\"day\", \"v\"]"),
-        ("[sink.merge]\nkeys = [\"day\"]", "[sink.overwrite]"),
+        ("read = \"changed\"\n[sink.merge]\nkeys = [\"day\"]", "read = \"all\"\n[sink.overwrite]"),
         ("[sink.merge]\nkeys = [\"day\"]", "[sink.overwrite_partitions]\nby = [\"day\"]"),
         ("read = \"changed\"", "read = \"changed\"\nby = [\"day\"]"),
         ("read = \"changed\"", "read = \"all\""),

@@ -211,6 +211,10 @@ impl Checks<'_> {
             if source.lookback.as_ref().is_some_and(|lookback| lookback.days == 0) {
                 self.value(&at("lookback"), "`lookback` of 0 days reads nothing more", "remove it or use 1 and more");
             }
+            if manifest.sink == (Sink::Overwrite {}) && source.read == Read::Changed {
+                let help = "remove it, or use `merge`";
+                self.value(&at("read"), "`overwrite` computes the table from all rows of its sources", help);
+            }
             if manifest.sink == (Sink::Append {}) && source.read == Read::Changed {
                 let help = "use `merge`, or remove it: rows that were added are read without it, and where rows were changed or \
                             removed the table is computed again";

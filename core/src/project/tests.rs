@@ -253,6 +253,10 @@ fn the_head_of_a_manifest_is_checked() {
     silver/bars/job.toml:11:1: `lookback` is of no use when all rows are read (remove it, or set `read = "changed"`)
     silver/bars/job.toml:11:12: `lookback` of 0 days reads nothing more (remove it or use 1 and more)
     "#);
+    insta::assert_snapshot!(
+        short("bronze/bars/job.toml", "[sink.append]", "[sink.overwrite]"),
+        @"bronze/bars/job.toml:5:8: `overwrite` computes the table from all rows of its sources (remove it, or use `merge`)"
+    );
 }
 
 #[test]
@@ -347,7 +351,8 @@ fn an_expectation_is_one_check() {
         (refers, "warn"),
     ] {
         let mut files = files();
-        let text = BRONZE.replace(check, right).replace("sink.append", "sink.overwrite").replace("quarantine", on_fail);
+        let text = BRONZE.replace(check, right).replace("quarantine", on_fail);
+        let text = text.replace("read = \"changed\"\n\n[sink.append]", "read = \"all\"\n\n[sink.overwrite]");
         files.insert(job.into(), text);
         Project::parse(&files).unwrap();
     }
