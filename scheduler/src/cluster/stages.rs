@@ -13,6 +13,7 @@ use datafusion::physical_expr::OrderingRequirements;
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
@@ -38,8 +39,9 @@ pub(super) struct Prepared {
 pub(super) fn prepare(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Prepared> {
     let failed = |e| from_datafusion("prepare a plan for executors", e);
     let plan = plan.transform_up(runnable).data().map_err(failed)?;
-    let plan = sort_after_shuffles(plan).map_err(failed)?;
+    // This optimizes again, and leaves out sorts that the next step adds.
     let plan = pin_joins(plan, options).map_err(failed)?;
+    let plan = sort_after_shuffles(plan).map_err(failed)?;
     validate(plan.as_ref())?;
     // Planned only to be looked at: Ballista plans again, the same way.
     let stages = DefaultDistributedPlanner::new()
@@ -92,6 +94,14 @@ fn sort_after_shuffles(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn
                 let inputs = node.children().into_iter().map(|input| hide(&mut hidden, Arc::clone(input))).collect();
                 return Ok(Transformed::yes(replace_children_if_necessary(node, inputs)?));
             }
+            // What one side of a join is collected from is a stage of its own too, whose rows every task reads.
+            if collects_left(node.as_ref()) {
+                let mut inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
+                if let Some(left) = inputs.first_mut() {
+                    *left = hide(&mut hidden, Arc::clone(left));
+                }
+                return Ok(Transformed::yes(replace_children_if_necessary(node, inputs)?));
+            }
             Ok(Transformed::yes(node))
         })
         .data()?;
@@ -100,6 +110,12 @@ fn sort_after_shuffles(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn
         Ok(shown.map_or(Transformed::no(node), Transformed::yes))
     })
     .data()
+}
+
+fn collects_left(node: &dyn ExecutionPlan) -> bool {
+    let hashes =
+        node.downcast_ref::<HashJoinExec>().is_some_and(|join| *join.partition_mode() == PartitionMode::CollectLeft);
+    hashes || node.is::<NestedLoopJoinExec>() || node.is::<CrossJoinExec>()
 }
 
 /// Keeps `node` aside, and returns a leaf in its place of which no more is known than of a shuffle.
@@ -197,6 +213,30 @@ mod tests {
         context.sql(rows).await.unwrap().collect().await.unwrap();
         let plan = context.sql(query).await.unwrap().create_physical_plan().await.unwrap();
         prepare(plan, context.copied_config().options())
+    }
+
+    /// Windows above a join whose inputs have keys that are constant or equal to each other.
+    const JOINS: [&str; 6] = [
+        "select b.k, row_number() over (partition by b.k order by b.n) from t b join (select distinct k from t where n < 9) a \
+         on a.k = b.k",
+        "select a.k, row_number() over (partition by a.k, a.c order by b.n) from (select k, 1 as c, count(*) as m from t where k = 3 \
+         group by k) a join t b on a.k = b.k",
+        "select b.k, lead(b.n) over (partition by b.k order by b.n, a.m) from (select k, m from t where m = 3 and k = 1) a \
+         join t b on a.k = b.k and a.m = b.m",
+        "select b.k, lead(b.n) over (partition by b.k order by b.n) from t b where b.k in (select k from t where n = 7)",
+        "select k, row_number() over (partition by k order by n) from (select b.k, b.n from t b join (select distinct k from t \
+         where n < 9) a on a.k = b.k union all select k, n from t where k = 2)",
+        "select b.k, sum(b.n) over (partition by a.m, b.k order by b.n) from t b left join (select k, max(m) as m from t group by k) a \
+         on a.k = b.k where b.m = 1",
+    ];
+
+    #[tokio::test]
+    async fn orders_are_spelled_out_above_a_join() {
+        for partitions in [1, 2, 3] {
+            for query in JOINS {
+                prepared_in(query, partitions).await.unwrap_or_else(|error| panic!("{partitions}: {query}: {error}"));
+            }
+        }
     }
 
     /// Sorted inputs of a union, of which Ballista makes stages.
