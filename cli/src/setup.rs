@@ -25,7 +25,6 @@ use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
 use pulse_engine::table::{CommitOptions, Lake};
 use pulse_scheduler::api::Token;
-use pulse_transport::own_token;
 use url::Url;
 
 use crate::args::{Global, Selection};
@@ -179,13 +178,12 @@ pub(crate) async fn workbench_of(project: Project, global: &Global, settings: &S
     })
 }
 
-/// The token that the API asks for; none when it asks for none. On this machine that of this account, so that others are kept out.
-pub(crate) async fn api_token(settings: &Settings, is_local: bool) -> Result<Option<Token>> {
+/// The token that `api_token_source` leads to.
+pub(crate) async fn api_token(settings: &Settings) -> Result<Option<Token>> {
     let source = settings.api_token_source.as_str();
     // Somebody may have written the token itself where its place belongs, so nothing of it is shown.
     let unreadable = |what: &str| Error::invalid(format!("the API's token: {what} (`api_token_source`)"));
     let text = match source.split_once(':') {
-        None if source.is_empty() && is_local && !asks_for_certificates(settings) => own_token()?,
         None if source.is_empty() => return Ok(None),
         Some(("env", name)) => {
             std::env::var(name).map_err(|e| unreadable(&format!("variable {}: {e}", name_only(name))))?
@@ -276,7 +274,7 @@ mod tests {
     async fn a_token_in_the_wrong_place_is_not_shown() {
         for source in ["CANARY0123456789abcdef", "CANARY0123:456789abcdef", "env:CANARY0123456789", "token:CANARY"] {
             let settings = Settings { api_token_source: source.to_owned(), ..Settings::default() };
-            let error = api_token(&settings, false).await.unwrap_err();
+            let error = api_token(&settings).await.unwrap_err();
             assert!(!error.render().contains("CANARY"), "{}", error.render());
             assert!(error.message().contains("api_token_source"), "{}", error.message());
         }

@@ -150,7 +150,7 @@ fn a_scheduler_that_is_not_there_and_ports_that_are_taken_are_named() {
         scene
             .start(command)
             .wait()
-            .fails(1, &[&format!("no scheduler answers at http://127.0.0.1:{port}"), "start one"]);
+            .fails(1, &[&format!("no scheduler answers at https://127.0.0.1:{port}"), "start one"]);
     }
     assert!(!scene.lake.exists(), "nothing was begun");
 
