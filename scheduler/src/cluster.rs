@@ -6,6 +6,7 @@ mod failure;
 mod fetch;
 mod load;
 mod members;
+mod registration;
 mod service;
 mod shuffles;
 mod speculation;
