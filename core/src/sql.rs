@@ -12,7 +12,7 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
-use crate::diagnostic::{self, Diagnostic};
+use crate::diagnostic::{Diagnostic, Lines};
 use crate::name::TableName;
 
 /// The layer of sources of files in SQL: `raw.<name>`.
@@ -69,7 +69,7 @@ impl Query {
     /// What is wrong and where: a syntax error, more or less than one statement, a statement that is no query, a table
     /// without a layer, an unknown parameter.
     pub fn parse(path: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
-        let source = SqlText { path, text: Arc::from(text) };
+        let source = SqlText::new(path, text);
         let tokens = source.tokens().map_err(|problem| vec![problem])?;
         let query = source.only_query(&tokens).map_err(|problem| vec![problem])?;
         let (parameters, mut problems) = source.parameters(&tokens);
@@ -139,7 +139,7 @@ fn limited(text: &str) -> Result<Parser<'static>, String> {
 /// # Errors
 /// What the tokenizer says.
 pub(crate) fn spanned_tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, String> {
-    let source = SqlText { path: "", text: Arc::from(text) };
+    let source = SqlText::new("", text);
     let tokens = source.tokens().map_err(|problem| problem.message)?;
     Ok(tokens.into_iter().map(|token| (token.token, source.bytes(token.span))).collect())
 }
@@ -150,7 +150,7 @@ pub(crate) fn spanned_tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, S
 /// # Errors
 /// What the tokenizer says, with the place.
 pub fn split(path: &str, text: &str) -> Result<Vec<String>, Diagnostic> {
-    let source = SqlText { path, text: Arc::from(text) };
+    let source = SqlText::new(path, text);
     let (mut parts, mut start, mut is_empty) = (Vec::new(), 0, true);
     let part = |span: Range<usize>| format!("{}{}", blanked(&text[..span.start]), text[span].trim_end());
     for token in source.tokens()? {
@@ -181,7 +181,7 @@ fn blanked(text: &str) -> String {
 /// # Errors
 /// Its place, where it does not parse, where it would change something, and where the parser reads it in another way than SQL says.
 pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
-    let source = SqlText { path, text: Arc::from(text) };
+    let source = SqlText::new(path, text);
     let tokens = source.tokens()?;
     source.check_size(&tokens)?;
     // `explain analyze` and what else only DataFusion's dialect has is left to it.
@@ -206,6 +206,7 @@ pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
             ));
         }
         visitor::reading(&source, statement)?;
+        visitor::cost(&source, statement)?;
     }
     Ok(())
 }
@@ -213,6 +214,13 @@ pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
 struct SqlText<'a> {
     path: &'a str,
     text: Arc<str>,
+    lines: Lines,
+}
+
+impl<'a> SqlText<'a> {
+    fn new(path: &'a str, text: &str) -> Self {
+        Self { path, text: Arc::from(text), lines: Lines::of(text) }
+    }
 }
 
 impl SqlText<'_> {
@@ -271,7 +279,7 @@ impl SqlText<'_> {
 
     fn syntax(&self, error: &ParserError) -> Diagnostic {
         let (message, location) = syntax_message(error);
-        let start = location.map_or(self.text.len(), |(line, column)| diagnostic::offset(&self.text, line, column));
+        let start = location.map_or(self.text.len(), |(line, column)| self.lines.offset(&self.text, line, column));
         let word =
             self.text[start..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.text.len() - start);
         Diagnostic::new(self.path, &self.text, start..start + word.max(usize::from(start < self.text.len())), message)
@@ -287,7 +295,7 @@ impl SqlText<'_> {
 
     fn byte(&self, location: Location) -> usize {
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        diagnostic::offset(&self.text, whole(location.line), whole(location.column))
+        self.lines.offset(&self.text, whole(location.line), whole(location.column))
     }
 }
 
