@@ -45,6 +45,28 @@ fn a_query_comes_from_the_line_a_file_or_stdin() {
 }
 
 #[test]
+fn a_question_has_the_limits_of_a_job() {
+    let scene = scene();
+    let doubled = |steps: u32| {
+        let step = |step| format!("a{step} as (select * from a{0} union all select * from a{0})", step - 1);
+        let steps: Vec<String> = (1..=steps).map(step).collect();
+        format!("with a0 as (select n from silver.numbers), {} select count(*) from a{}", steps.join(", "), steps.len())
+    };
+    scene.pulse(&["query", &doubled(5)]).ok();
+    for asked in [doubled(30), format!("explain {}", doubled(30))] {
+        scene.pulse(&["query", &asked]).fails(2, &["more than 2000 tables, counted each time"]);
+    }
+    let many = vec!["(1)"; 5_000].join(", ");
+    scene.pulse(&["query", &format!("select sum(a) as n from (values {many}) t(a)")]).ok();
+    scene
+        .pulse(&[
+            "query",
+            "select count(distinct a) from (select repeat('a', 1000000) as a from generate_series(1, 3000))",
+        ])
+        .fails(1, &["would make more than", "batch_rows"]);
+}
+
+#[test]
 fn rows_beyond_the_limit_are_counted() {
     let scene = scene();
     let limited = scene.pulse(&["query", "select n from silver.numbers order by n", "--limit", "2"]).ok();
