@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Query as Ast, Statement};
 use sqlparser::dialect::GenericDialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
@@ -142,6 +143,52 @@ pub(crate) fn spanned_tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, S
     let source = SqlText::new("", text);
     let tokens = source.tokens().map_err(|problem| problem.message)?;
     Ok(tokens.into_iter().map(|token| (token.token, source.bytes(token.span))).collect())
+}
+
+/// Names in a text that are joined by dots, such as `x.y` or `round`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// Without quotes, each with its bytes in the text.
+    pub parts: Vec<(String, Range<usize>)>,
+    /// A parenthesis follows.
+    pub is_called: bool,
+    /// `as` comes before.
+    pub is_alias: bool,
+}
+
+/// All of them in the order of the text, keywords among them; none when the text is not SQL.
+pub fn chains(text: &str) -> Vec<Chain> {
+    let source = SqlText::new("", text);
+    let tokens = source.tokens().unwrap_or_default();
+    let mut chains: Vec<Chain> = Vec::new();
+    // After `x.`; what a dot behind a parenthesis begins is no part of it.
+    let (mut goes_on, mut is_alias, mut is_name) = (false, false, false);
+    let meaningful = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    for token in meaningful {
+        let last = chains.last_mut();
+        match (&token.token, last) {
+            (Token::Word(word), last) => {
+                let part = (word.value.clone(), source.bytes(token.span));
+                match last {
+                    Some(last) if goes_on => last.parts.push(part),
+                    _ => chains.push(Chain { parts: vec![part], is_called: false, is_alias }),
+                }
+            }
+            (Token::LParen, Some(last)) if last.parts.last().is_some_and(|part| ends_at(&source, &part.1, token)) => {
+                last.is_called = true;
+            }
+            _ => {}
+        }
+        goes_on = is_name && token.token == Token::Period;
+        is_name = matches!(token.token, Token::Word(_));
+        is_alias = matches!(&token.token, Token::Word(word) if word.keyword == Keyword::AS);
+    }
+    chains
+}
+
+/// Only blanks lie between a part and a token.
+fn ends_at(source: &SqlText<'_>, part: &Range<usize>, token: &TokenWithSpan) -> bool {
+    source.text[part.end..source.bytes(token.span).start].trim().is_empty()
 }
 
 /// The statements of a text as they are written, each without its `;`. Blanks stand for the text before, so that places are those of
