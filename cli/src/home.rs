@@ -54,7 +54,11 @@ pub(crate) fn project_text(global: &Global) -> Result<ProjectFiles> {
     text_below(&folder_of(global)?)
 }
 
-fn folder_of(global: &Global) -> Result<PathBuf> {
+/// The project's folder, whether there is one or not.
+///
+/// # Errors
+/// `Unavailable` where there is no current folder.
+pub(crate) fn folder_of(global: &Global) -> Result<PathBuf> {
     match &global.project {
         Some(folder) => Ok(folder.clone()),
         None => Ok(nearest_project(&here()?)),
