@@ -157,6 +157,26 @@ impl Home {
         self.places_of(&Parsed::with_unrendered(self.files()?, &self.unrendered)?.project)
     }
 
+    /// The project's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether project.toml declares a variable, or something gives it a value.
+    pub(crate) fn declares(&self, name: &str) -> bool {
+        self.environment.declares(name)
+    }
+
+    /// Folders of this machine to which variables lead, without links.
+    pub(crate) fn folders(&self) -> BTreeMap<String, PathBuf> {
+        let values = self.environment.values().iter();
+        let folders = values.filter_map(|(name, place)| {
+            let path = Path::new(&resolved(place, &self.folder).ok()?).canonicalize().ok()?;
+            path.is_dir().then(|| (name.clone(), path))
+        });
+        folders.collect()
+    }
+
     fn places_of(&self, project: &Project) -> Result<BTreeMap<String, String>> {
         let mut places = BTreeMap::new();
         let of_databases = project.variables_of_databases();
