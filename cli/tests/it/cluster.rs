@@ -233,7 +233,8 @@ async fn a_dropped_run_is_cancelled(tables: &Tables, on_cluster: &OnCluster) {
 /// Ballista queues a plan, plans it and only then runs it; a cancel that comes before has no effect on it.
 async fn a_run_dropped_while_it_is_submitted_is_cancelled(tables: &Tables, on_cluster: &OnCluster, cluster: &Cluster) {
     for after in [0, 1, 2, 3, 5, 8, 13, 21] {
-        let slow = tables.plan("select count(*) from bars a, bars b, bars c where a.price + b.price > c.price + 1e9").await;
+        let slow =
+            tables.plan("select count(*) from bars a, bars b, bars c where a.price + b.price > c.price + 1e9").await;
         let run = tables.rows(on_cluster, slow).boxed();
         assert!(tokio::time::timeout(Duration::from_millis(after), run).await.is_err(), "it is not slow");
         // Long enough for the plan to be planned and its tasks to be given out.
