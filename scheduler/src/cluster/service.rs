@@ -23,11 +23,13 @@ use tonic::{Request, Response, Status};
 
 use super::Server;
 use super::registration::{judge_heartbeat, judge_registration, judge_report};
+use super::rows_read::RowsRead;
 
 type Answer<T> = Result<Response<T>, Status>;
 
 pub(super) struct Service {
     server: Server,
+    read: RowsRead,
     /// Made at this start. Executors accept only tasks that carry it.
     key: MetadataValue<Ascii>,
     taken: Mutex<Taken>,
@@ -36,11 +38,11 @@ pub(super) struct Service {
 impl Service {
     /// # Errors
     /// When `key` is no text of a header.
-    pub(super) fn new(server: Server, key: &str) -> Result<Self, BallistaError> {
+    pub(super) fn new(server: Server, read: RowsRead, key: &str) -> Result<Self, BallistaError> {
         let mut key: MetadataValue<Ascii> =
             key.parse().map_err(|_| BallistaError::Configuration("the scheduler's key is no header".to_owned()))?;
         key.set_sensitive(true);
-        Ok(Self { server, key, taken: Mutex::default() })
+        Ok(Self { server, read, key, taken: Mutex::default() })
     }
 
     fn with_key<T>(&self, mut answer: Response<T>) -> Response<T> {
@@ -99,6 +101,10 @@ impl SchedulerGrpc for Service {
         let mut taken = self.taken.lock().await;
         let task_status = self.of_known_tasks(task_status).await;
         let (news, reports) = taken.news(&executor_id, task_status);
+        let running = self.server.state.task_manager.get_running_job_cache();
+        let is_running = |job: &str| running.keys().any(|running| running.as_str() == job);
+        // Before Ballista knows that the plan has ended.
+        self.read.note(&news, is_running);
         let report = UpdateTaskStatusParams { executor_id, task_status: news };
         // Nothing waits between Ballista's word and the note of it: a connection that breaks meanwhile leaves neither or both.
         let answer = SchedulerGrpc::update_task_status(&self.server, Request::new(report)).await?;
