@@ -46,7 +46,7 @@ pub(super) const ACCESS: &[Setting] = &[
         "audit_log",
         |s| &mut s.audit_log,
         "",
-        "File to which the scheduler adds a line of JSON for each call of the API: from where, by whom, what, and the answer's status; empty writes none.",
+        "File to which the scheduler adds a line of JSON for each call of the API but `GET /healthz`: from where, by whom, what, and the answer's status; empty writes none.",
     ),
     text(
         "cluster_certificates",
