@@ -257,7 +257,11 @@ impl Scheduler {
 
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T> {
         let response = request.send().await.map_err(|e| match self.stranger {
-            Some(what) if has_failed_to_prove(&e) => Error::invalid(format!("{}: {what}", self.at)).with_source(e.without_url()),
+            Some(what) if has_failed_to_prove(&e) => {
+                // How its certificate is wrong says nothing of what to do.
+                log::debug!("{}: {e:?}", self.at);
+                Error::invalid(format!("{}: {what}", self.at))
+            }
             _ => Error::unavailable(format!(
                 "no scheduler answers at {}; start one with `pulse serve scheduler`, or set scheduler_host and api_port",
                 self.at
