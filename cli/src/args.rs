@@ -63,7 +63,7 @@ pub(crate) struct Global {
     /// Colours: on a terminal unless `NO_COLOR` is set, always or never.
     #[arg(long = "color", global = true, default_value = "auto", value_name = "WHEN")]
     pub(crate) colour: Colour,
-    /// Config file with settings; `pulse.toml` in this folder when it is there.
+    /// Config file with settings. Without it, the nearest `pulse.toml` at or above the project's folder, else at or above the current one.
     #[arg(long, global = true, env = "PULSE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// A setting, such as `memory_mib=512`; may be repeated. docs/reference/settings.md lists them.

@@ -54,7 +54,11 @@ pub(crate) fn project_text(global: &Global) -> Result<ProjectFiles> {
     text_below(&folder_of(global)?)
 }
 
-fn folder_of(global: &Global) -> Result<PathBuf> {
+/// The project's folder, whether there is one or not.
+///
+/// # Errors
+/// `Unavailable` where there is no current folder.
+pub(crate) fn folder_of(global: &Global) -> Result<PathBuf> {
     match &global.project {
         Some(folder) => Ok(folder.clone()),
         None => Ok(nearest_project(&here()?)),
@@ -151,6 +155,26 @@ impl Home {
     /// Values of the variables in sources.toml: folders and URLs, and parts of the URLs of databases.
     pub(crate) fn places(&self) -> Result<BTreeMap<String, String>> {
         self.places_of(&Parsed::with_unrendered(self.files()?, &self.unrendered)?.project)
+    }
+
+    /// The project's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether project.toml declares a variable, or something gives it a value.
+    pub(crate) fn declares(&self, name: &str) -> bool {
+        self.environment.declares(name)
+    }
+
+    /// Folders of this machine to which variables lead, without links.
+    pub(crate) fn folders(&self) -> BTreeMap<String, PathBuf> {
+        let values = self.environment.values().iter();
+        let folders = values.filter_map(|(name, place)| {
+            let path = Path::new(&resolved(place, &self.folder).ok()?).canonicalize().ok()?;
+            path.is_dir().then(|| (name.clone(), path))
+        });
+        folders.collect()
     }
 
     fn places_of(&self, project: &Project) -> Result<BTreeMap<String, String>> {

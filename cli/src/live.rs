@@ -8,10 +8,12 @@ use pulse_core::name::TableName;
 use pulse_core::run::RunState;
 use pulse_engine::execute::Reached;
 
-use crate::output::{count, size};
+use crate::output::{count, size, width};
 
 /// Running jobs that have a line.
 const MOST_LINES: usize = 8;
+/// Columns of the spinner and of a job's name, and the blanks behind them.
+const BEFORE: usize = 1 + 1 + 28 + 1;
 const TICK: Duration = Duration::from_millis(120);
 /// Before this, an estimate of the time left is a guess.
 const FIRST_ESTIMATE: Duration = Duration::from_secs(2);
@@ -112,7 +114,7 @@ impl Block {
         let Some(line) = self.running.get_mut(job) else { return };
         line.reached = reached;
         if let Some(bar) = &line.bar {
-            bar.set_message(words(reached, line.began.elapsed()));
+            bar.set_message(words(reached, line.began.elapsed(), room()));
         }
         self.estimate();
     }
@@ -158,14 +160,20 @@ fn left(part: f64, elapsed: Duration) -> Option<u64> {
     Duration::try_from_secs_f64(elapsed.as_secs_f64() * (1.0 - part) / part).ok().map(|left| left.as_secs().max(1))
 }
 
-/// What a running job has done so far.
-fn words(reached: Reached, elapsed: Duration) -> String {
-    let mut parts = vec![format!("{}/{} tasks", reached.done, reached.tasks)];
+/// Columns for what a job has done, behind the spinner and its name.
+fn room() -> usize {
+    width().unwrap_or(usize::MAX).saturating_sub(BEFORE)
+}
+
+/// What a running job has done so far, as far as there is room: what matters least is left out first.
+fn words(reached: Reached, elapsed: Duration, room: usize) -> String {
+    // With the order in which they are left out; the first one stays.
+    let mut parts = vec![(0, format!("{}/{} tasks", reached.done, reached.tasks))];
     if reached.rows > 0 {
-        parts.push(format!("{} rows read", count(reached.rows)));
+        parts.push((2, format!("{} rows read", count(reached.rows))));
     }
     if reached.bytes > 0 {
-        parts.push(size(reached.bytes));
+        parts.push((3, size(reached.bytes)));
     }
     let seconds = elapsed.as_secs_f64();
     if reached.bytes > 0 && seconds >= 1.0 {
@@ -176,9 +184,17 @@ fn words(reached: Reached, elapsed: Duration) -> String {
             reason = "for people"
         )]
         let rate = (reached.bytes as f64 / seconds) as u64;
-        parts.push(format!("{}/s", size(rate)));
+        parts.push((1, format!("{}/s", size(rate))));
     }
-    parts.join("  ")
+    let mut most = 3;
+    loop {
+        let shown: Vec<&str> = parts.iter().filter(|(rank, _)| *rank <= most).map(|(_, part)| part.as_str()).collect();
+        let text = shown.join("  ");
+        if most == 0 || text.chars().count() <= room {
+            return text;
+        }
+        most -= 1;
+    }
 }
 
 #[cfg(test)]
@@ -188,10 +204,25 @@ mod tests {
     #[test]
     fn a_running_job_says_what_is_known() {
         let reached = Reached { done: 3, tasks: 8, rows: 0, bytes: 0 };
-        assert_eq!(words(reached, Duration::from_secs(9)), "3/8 tasks");
+        assert_eq!(words(reached, Duration::from_secs(9), 169), "3/8 tasks");
         let reached = Reached { rows: 1_234_567, bytes: 40 << 20, ..reached };
-        assert_eq!(words(reached, Duration::from_millis(500)), "3/8 tasks  1,234,567 rows read  40.0 MiB");
-        assert_eq!(words(reached, Duration::from_secs(4)), "3/8 tasks  1,234,567 rows read  40.0 MiB  10.0 MiB/s");
+        assert_eq!(words(reached, Duration::from_millis(500), 169), "3/8 tasks  1,234,567 rows read  40.0 MiB");
+        assert_eq!(words(reached, Duration::from_secs(4), 169), "3/8 tasks  1,234,567 rows read  40.0 MiB  10.0 MiB/s");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_what_matters_most() {
+        let reached = Reached { done: 12, tasks: 16, rows: 123_456_789, bytes: 40 << 20 };
+        for (columns, expected) in [
+            (200, "12/16 tasks  123,456,789 rows read  40.0 MiB  10.0 MiB/s"),
+            (80, "12/16 tasks  123,456,789 rows read  10.0 MiB/s"),
+            (60, "12/16 tasks  10.0 MiB/s"),
+            (40, "12/16 tasks"),
+        ] {
+            let text = words(reached, Duration::from_secs(4), columns - BEFORE);
+            assert_eq!(text, expected);
+            assert!(columns == 40 || text.len() + BEFORE <= columns, "{columns}");
+        }
     }
 
     #[test]

@@ -29,8 +29,14 @@ impl Selected {
     pub(crate) fn new(mut parsed: Parsed, selection: &Selection) -> Result<Self> {
         let graph = setup::graph(&parsed.graph()?, selection)?;
         // No job reports the mistakes of its sources.
-        if let (true, Some(mistakes)) = (graph.order().is_empty(), parsed.sources.take()) {
+        if graph.order().is_empty()
+            && let Some(mistakes) = beside(parsed.sources.take(), parsed.strays.take())
+        {
             return Err(mistakes);
+        }
+        if !selection.all {
+            // None of them was asked for.
+            parsed.strays = None;
         }
         let is_good = |name: &&TableName| parsed.project.jobs.contains_key(*name);
         let good: Vec<TableName> = graph.order().iter().filter(is_good).cloned().collect();
@@ -82,10 +88,19 @@ impl Selected {
                 name = blocked.get(next);
             }
         }
-        let mistakes = distinct(wrong.into_iter().filter(|(name, _)| reasons.contains(name)).map(|(_, error)| error));
+        let of_jobs = wrong.into_iter().filter(|(name, _)| reasons.contains(name)).map(|(_, error)| error);
+        let strays = parsed.strays.as_ref().map(|strays| Error::from_diagnostics(strays.diagnostics().to_vec()));
+        let mistakes = distinct(strays.into_iter().chain(of_jobs));
         let graph = selected.select(&runs)?;
         Ok(Runnable { graph, parsed, mistakes, not_run, good })
     }
+}
+
+/// Mistakes of no single job as one error.
+pub(crate) fn beside(sources: Option<Error>, strays: Option<Error>) -> Option<Error> {
+    let all: Vec<Diagnostic> =
+        sources.iter().chain(&strays).flat_map(|error| error.diagnostics().iter().cloned()).collect();
+    (!all.is_empty()).then(|| Error::from_diagnostics(all))
 }
 
 /// Jobs to look at, of which some may have mistakes: those that patterns name, or all.

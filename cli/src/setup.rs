@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
@@ -25,12 +26,14 @@ use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{StoreOptions, Stores, folder_url};
 use pulse_engine::table::{CommitOptions, Lake};
 use pulse_scheduler::api::Token;
-use pulse_transport::own_token;
 use url::Url;
 
 use crate::args::{Global, Selection};
 use crate::aws;
-use crate::home::home;
+use crate::home::{folder_of, home};
+
+/// Settings of a person or a machine, beside those of a project.
+const CONFIG: &str = "pulse.toml";
 
 /// Config file, project, profile, environment, command line.
 pub(crate) fn settings(global: &Global) -> Result<Settings> {
@@ -49,13 +52,48 @@ pub(crate) fn settings(global: &Global) -> Result<Settings> {
 fn config_file(global: &Global) -> Result<Option<(String, String)>> {
     let (path, required) = match &global.config {
         Some(path) => (path.clone(), true),
-        None => (PathBuf::from("pulse.toml"), false),
+        None => match nearest(&folder_of(global)?, &here()?)? {
+            Some(path) => (path, true),
+            None => return Ok(None),
+        },
     };
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path.display().to_string(), text))),
         Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::invalid(format!("config file {}: {error}", path.display()))),
     }
+}
+
+/// The `pulse.toml` at or above the project's folder, or else at or above the current one. Further up than these folders, only files of
+/// this account and of root count: others could put one there, and it names secrets and folders.
+///
+/// # Errors
+/// `Unavailable` where the own account is not known.
+fn nearest(project: &Path, here: &Path) -> Result<Option<PathBuf>> {
+    let own = std::fs::metadata("/proc/self")
+        .map_err(|e| Error::unavailable("the own account is unknown").with_source(e))?
+        .uid();
+    let project = here.join(project);
+    for start in [project.as_path(), here] {
+        // Without `..`, behind which the folders above would be others.
+        let Ok(start) = start.canonicalize() else { continue };
+        for folder in start.ancestors() {
+            let file = folder.join(CONFIG);
+            let is_near = folder == start || folder == here;
+            let is_trusted = |about: &std::fs::Metadata| is_near || [0, own].contains(&about.uid());
+            match std::fs::symlink_metadata(&file) {
+                Ok(about) if is_trusted(&about) => {
+                    return Ok(Some(file.strip_prefix(here).map(Path::to_owned).unwrap_or(file)));
+                }
+                Ok(_) => eprintln!(
+                    "warning: {} is not read, as it belongs to another account: name it with --config, or move it",
+                    file.display()
+                ),
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(None)
 }
 
 pub(crate) fn pairs(texts: &[String], option: &str) -> Result<BTreeMap<String, String>> {
@@ -179,13 +217,12 @@ pub(crate) async fn workbench_of(project: Project, global: &Global, settings: &S
     })
 }
 
-/// The token that the API asks for; none when it asks for none. On this machine that of this account, so that others are kept out.
-pub(crate) async fn api_token(settings: &Settings, is_local: bool) -> Result<Option<Token>> {
+/// The token that `api_token_source` leads to.
+pub(crate) async fn api_token(settings: &Settings) -> Result<Option<Token>> {
     let source = settings.api_token_source.as_str();
     // Somebody may have written the token itself where its place belongs, so nothing of it is shown.
     let unreadable = |what: &str| Error::invalid(format!("the API's token: {what} (`api_token_source`)"));
     let text = match source.split_once(':') {
-        None if source.is_empty() && is_local && !asks_for_certificates(settings) => own_token()?,
         None if source.is_empty() => return Ok(None),
         Some(("env", name)) => {
             std::env::var(name).map_err(|e| unreadable(&format!("variable {}: {e}", name_only(name))))?
@@ -272,11 +309,40 @@ pub(crate) fn asked(selection: &Selection) -> Result<Asked> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_nearest_config_file_of_the_project_counts_then_that_of_the_current_folder() {
+        let top = tempfile::tempdir().unwrap();
+        let top = top.path().canonicalize().unwrap();
+        let [project, here] = ["repository/jobs", "elsewhere/below"].map(|path| top.join(path));
+        for folder in [&project, &here] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        let found = || nearest(&project, &here).unwrap();
+        let put = |path: &str| std::fs::write(top.join(path), "").unwrap();
+        assert_eq!(found(), None);
+        put("elsewhere/pulse.toml");
+        assert_eq!(found(), Some(top.join("elsewhere/pulse.toml")));
+        put("elsewhere/below/pulse.toml");
+        assert_eq!(found(), Some("pulse.toml".into()));
+        put("repository/pulse.toml");
+        assert_eq!(found(), Some(top.join("repository/pulse.toml")));
+        assert_eq!(nearest(Path::new("../../repository/jobs"), &here).unwrap(), found());
+        put("repository/jobs/pulse.toml");
+        assert_eq!(found(), Some(project.join("pulse.toml")));
+        assert_eq!(nearest(Path::new("no/such/folder"), &here).unwrap(), Some("pulse.toml".into()));
+        // Of another account, which only root can make.
+        let foreign = top.join("repository/pulse.toml");
+        std::fs::remove_file(project.join("pulse.toml")).unwrap();
+        if std::os::unix::fs::lchown(&foreign, Some(65_534), None).is_ok() {
+            assert_eq!(found(), Some("pulse.toml".into()));
+        }
+    }
+
     #[tokio::test]
     async fn a_token_in_the_wrong_place_is_not_shown() {
         for source in ["CANARY0123456789abcdef", "CANARY0123:456789abcdef", "env:CANARY0123456789", "token:CANARY"] {
             let settings = Settings { api_token_source: source.to_owned(), ..Settings::default() };
-            let error = api_token(&settings, false).await.unwrap_err();
+            let error = api_token(&settings).await.unwrap_err();
             assert!(!error.render().contains("CANARY"), "{}", error.render());
             assert!(error.message().contains("api_token_source"), "{}", error.message());
         }

@@ -245,7 +245,8 @@ pub(crate) struct Run {
     pub(crate) inputs: Vec<InputRecord>,
     /// Version of the table that it committed.
     pub(crate) version: Option<u64>,
-    /// Rows that the query yielded, with the records that the reader rejected. They are written, quarantined or dropped.
+    /// Rows that were read from the sources, with the records that the reader rejected: a source that the query names twice counts twice,
+    /// and so does what was read again after the loss of an executor.
     pub(crate) rows_in: u64,
     /// Rows of the query in the table's new files.
     pub(crate) rows_out: u64,
@@ -253,7 +254,7 @@ pub(crate) struct Run {
     pub(crate) rows_quarantined: u64,
     /// Taken out by an expectation with `on_fail = "drop"`.
     pub(crate) rows_dropped: u64,
-    /// Size of the files of all sources that were read, whole; files of its own table that a merge looks into do not count.
+    /// Size of the files of all sources that were read, whole, and of the table's own files that were read again to replace rows in them.
     pub(crate) bytes_read: u64,
     pub(crate) bytes_written: u64,
     pub(crate) files_added: u64,

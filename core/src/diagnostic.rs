@@ -102,17 +102,47 @@ pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// Byte of the character at a line and column, both from 1; the text's end when there is none.
-pub(crate) fn offset(text: &str, line: usize, column: usize) -> usize {
-    let line_start = match line {
-        0 | 1 => 0,
-        _ => match text.match_indices('\n').nth(line - 2) {
-            Some((newline, _)) => newline + 1,
-            None => return text.len(),
-        },
-    };
-    let rest = &text[line_start..];
-    rest.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(index, _)| line_start + index)
+/// Characters of a line from one whose byte is known to the next.
+const STRIDE: usize = 64;
+
+/// Where the lines of a text and their characters begin: each place is found without reading the text from its start.
+#[derive(Debug)]
+pub(crate) struct Lines(Vec<Line>);
+
+#[derive(Debug)]
+struct Line {
+    bytes: Range<usize>,
+    /// Bytes at which each [`STRIDE`]th character begins; none where each character is a byte.
+    marks: Vec<usize>,
+}
+
+impl Lines {
+    pub(crate) fn of(text: &str) -> Self {
+        let mut start = 0;
+        let lines = text.split_inclusive('\n').map(|line| {
+            let bytes = start..start + line.len();
+            let marks = match line.is_ascii() {
+                true => Vec::new(),
+                false => line.char_indices().step_by(STRIDE).map(|(index, _)| start + index).collect(),
+            };
+            start = bytes.end;
+            Line { bytes, marks }
+        });
+        Self(lines.collect())
+    }
+
+    /// Byte of the character at a line and column of `text`, both from 1; the end of the line, or of the text, when there is none.
+    pub(crate) fn offset(&self, text: &str, line: usize, column: usize) -> usize {
+        let (Some(line), column) = (self.0.get(line.saturating_sub(1)), column.saturating_sub(1)) else {
+            return text.len();
+        };
+        if line.marks.is_empty() {
+            return (line.bytes.start + column).min(line.bytes.end);
+        }
+        let Some(mark) = line.marks.get(column / STRIDE) else { return line.bytes.end };
+        let near = text[*mark..line.bytes.end].char_indices().nth(column % STRIDE);
+        near.map_or(line.bytes.end, |(index, _)| mark + index)
+    }
 }
 
 /// The name of `known` that a person most likely meant by `wrong`.
@@ -193,12 +223,17 @@ mod tests {
     #[test]
     fn positions_and_offsets_agree_at_every_character() {
         let text = "aé\n\nüb€x\nlast";
-        for (index, _) in text.char_indices() {
-            let (line, column) = position(text, index);
-            assert_eq!(offset(text, line, column), index, "{line}:{column}");
+        for text in [text.to_owned(), text.repeat(99), "ä".repeat(200) + "\n" + &"b".repeat(200), String::new()] {
+            let lines = Lines::of(&text);
+            for (index, _) in text.char_indices() {
+                let (line, column) = position(&text, index);
+                assert_eq!(lines.offset(&text, line, column), index, "{line}:{column}");
+            }
+            let (line, column) = position(&text, text.len());
+            assert_eq!(lines.offset(&text, line, column), text.len());
+            assert_eq!(lines.offset(&text, 9999, 1), text.len());
         }
         assert_eq!(position(text, 4), (2, 1));
-        assert_eq!(offset(text, 99, 1), text.len());
     }
 
     #[test]

@@ -124,9 +124,9 @@ impl Project {
     /// `Invalid` with a diagnostic for each mistake in each file, all of them at once.
     pub fn parse(files: &ProjectFiles) -> Result<Self> {
         let parts = parse_parts(files, &BTreeMap::new())?;
-        match parts.sources.is_empty() && parts.mistakes.is_empty() {
+        match parts.sources.is_empty() && parts.strays.is_empty() && parts.mistakes.is_empty() {
             true => Ok(parts.project),
-            false => Err(all_of([parts.sources].into_iter().chain(parts.mistakes.into_values()))),
+            false => Err(all_of([parts.sources, parts.strays].into_iter().chain(parts.mistakes.into_values()))),
         }
     }
 
@@ -184,12 +184,14 @@ struct Parts {
     drafts: BTreeMap<TableName, Job>,
     /// All mistakes of sources.toml.
     sources: Vec<Diagnostic>,
+    /// Files of jobs that lie where no job is, or in a folder that no job can be called after.
+    strays: Vec<Diagnostic>,
 }
 
 /// `unrendered` are files whose variables have no value: path and mistake.
 ///
 /// # Errors
-/// `Invalid` with all mistakes in all files, where one is in project.toml, or of no job that has a name.
+/// `Invalid` with all mistakes in all files, where one is in project.toml.
 fn parse_parts(files: &ProjectFiles, unrendered: &BTreeMap<String, Diagnostic>) -> Result<Parts> {
     let mut problems = Vec::new();
     let folders = folders(files);
@@ -198,9 +200,8 @@ fn parse_parts(files: &ProjectFiles, unrendered: &BTreeMap<String, Diagnostic>) 
     let settings = parse_settings(files, &known, &mut problems);
     let declared = Declared::of(files);
     problems.extend(unrendered.iter().filter(|(path, _)| !path.contains('/')).map(|(_, problem)| problem.clone()));
-    let misplaced = misplaced(files);
+    let mut strays = misplaced(files);
     let (mut jobs, mut mistakes, mut drafts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut nameless = Vec::new();
     for (path, folder) in &folders {
         let of_folder = |at: &str| at.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'));
         let mut wrong: Vec<Diagnostic> =
@@ -221,17 +222,17 @@ fn parse_parts(files: &ProjectFiles, unrendered: &BTreeMap<String, Diagnostic>) 
                 drafts.extend(draft.filter(|_| can_be_planned).map(|job| (name.clone(), job)));
                 mistakes.insert(name, wrong);
             }
-            _ => nameless.extend(wrong),
+            _ => strays.extend(wrong),
         }
     }
     name_keys(jobs.values_mut().chain(drafts.values_mut()).collect());
     match settings {
-        Some(settings) if problems.is_empty() && misplaced.is_empty() && nameless.is_empty() => {
+        Some(settings) if problems.is_empty() => {
             let project = Project { settings, sources: declared.sources.clone(), jobs };
-            Ok(Parts { project, mistakes, drafts, sources: declared.mistakes() })
+            Ok(Parts { project, mistakes, drafts, sources: declared.mistakes(), strays })
         }
         _ => {
-            let others = [problems, declared.mistakes(), misplaced, nameless];
+            let others = [problems, declared.mistakes(), strays];
             Err(all_of(others.into_iter().chain(mistakes.into_values())))
         }
     }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use sqlparser::ast::{Query as Ast, Statement};
 use sqlparser::dialect::GenericDialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
-use crate::diagnostic::{self, Diagnostic};
+use crate::diagnostic::{Diagnostic, Lines};
 use crate::name::TableName;
 
 /// The layer of sources of files in SQL: `raw.<name>`.
@@ -69,7 +70,7 @@ impl Query {
     /// What is wrong and where: a syntax error, more or less than one statement, a statement that is no query, a table
     /// without a layer, an unknown parameter.
     pub fn parse(path: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
-        let source = SqlText { path, text: Arc::from(text) };
+        let source = SqlText::new(path, text);
         let tokens = source.tokens().map_err(|problem| vec![problem])?;
         let query = source.only_query(&tokens).map_err(|problem| vec![problem])?;
         let (parameters, mut problems) = source.parameters(&tokens);
@@ -139,9 +140,55 @@ fn limited(text: &str) -> Result<Parser<'static>, String> {
 /// # Errors
 /// What the tokenizer says.
 pub(crate) fn spanned_tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, String> {
-    let source = SqlText { path: "", text: Arc::from(text) };
+    let source = SqlText::new("", text);
     let tokens = source.tokens().map_err(|problem| problem.message)?;
     Ok(tokens.into_iter().map(|token| (token.token, source.bytes(token.span))).collect())
+}
+
+/// Names in a text that are joined by dots, such as `x.y` or `round`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// Without quotes, each with its bytes in the text.
+    pub parts: Vec<(String, Range<usize>)>,
+    /// A parenthesis follows.
+    pub is_called: bool,
+    /// `as` comes before.
+    pub is_alias: bool,
+}
+
+/// All of them in the order of the text, keywords among them; none when the text is not SQL.
+pub fn chains(text: &str) -> Vec<Chain> {
+    let source = SqlText::new("", text);
+    let tokens = source.tokens().unwrap_or_default();
+    let mut chains: Vec<Chain> = Vec::new();
+    // After `x.`; what a dot behind a parenthesis begins is no part of it.
+    let (mut goes_on, mut is_alias, mut is_name) = (false, false, false);
+    let meaningful = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    for token in meaningful {
+        let last = chains.last_mut();
+        match (&token.token, last) {
+            (Token::Word(word), last) => {
+                let part = (word.value.clone(), source.bytes(token.span));
+                match last {
+                    Some(last) if goes_on => last.parts.push(part),
+                    _ => chains.push(Chain { parts: vec![part], is_called: false, is_alias }),
+                }
+            }
+            (Token::LParen, Some(last)) if last.parts.last().is_some_and(|part| ends_at(&source, &part.1, token)) => {
+                last.is_called = true;
+            }
+            _ => {}
+        }
+        goes_on = is_name && token.token == Token::Period;
+        is_name = matches!(token.token, Token::Word(_));
+        is_alias = matches!(&token.token, Token::Word(word) if word.keyword == Keyword::AS);
+    }
+    chains
+}
+
+/// Only blanks lie between a part and a token.
+fn ends_at(source: &SqlText<'_>, part: &Range<usize>, token: &TokenWithSpan) -> bool {
+    source.text[part.end..source.bytes(token.span).start].trim().is_empty()
 }
 
 /// The statements of a text as they are written, each without its `;`. Blanks stand for the text before, so that places are those of
@@ -150,7 +197,7 @@ pub(crate) fn spanned_tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, S
 /// # Errors
 /// What the tokenizer says, with the place.
 pub fn split(path: &str, text: &str) -> Result<Vec<String>, Diagnostic> {
-    let source = SqlText { path, text: Arc::from(text) };
+    let source = SqlText::new(path, text);
     let (mut parts, mut start, mut is_empty) = (Vec::new(), 0, true);
     let part = |span: Range<usize>| format!("{}{}", blanked(&text[..span.start]), text[span].trim_end());
     for token in source.tokens()? {
@@ -181,7 +228,7 @@ fn blanked(text: &str) -> String {
 /// # Errors
 /// Its place, where it does not parse, where it would change something, and where the parser reads it in another way than SQL says.
 pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
-    let source = SqlText { path, text: Arc::from(text) };
+    let source = SqlText::new(path, text);
     let tokens = source.tokens()?;
     source.check_size(&tokens)?;
     // `explain analyze` and what else only DataFusion's dialect has is left to it.
@@ -206,6 +253,7 @@ pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
             ));
         }
         visitor::reading(&source, statement)?;
+        visitor::cost(&source, statement)?;
     }
     Ok(())
 }
@@ -213,6 +261,13 @@ pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
 struct SqlText<'a> {
     path: &'a str,
     text: Arc<str>,
+    lines: Lines,
+}
+
+impl<'a> SqlText<'a> {
+    fn new(path: &'a str, text: &str) -> Self {
+        Self { path, text: Arc::from(text), lines: Lines::of(text) }
+    }
 }
 
 impl SqlText<'_> {
@@ -271,7 +326,7 @@ impl SqlText<'_> {
 
     fn syntax(&self, error: &ParserError) -> Diagnostic {
         let (message, location) = syntax_message(error);
-        let start = location.map_or(self.text.len(), |(line, column)| diagnostic::offset(&self.text, line, column));
+        let start = location.map_or(self.text.len(), |(line, column)| self.lines.offset(&self.text, line, column));
         let word =
             self.text[start..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.text.len() - start);
         Diagnostic::new(self.path, &self.text, start..start + word.max(usize::from(start < self.text.len())), message)
@@ -287,7 +342,7 @@ impl SqlText<'_> {
 
     fn byte(&self, location: Location) -> usize {
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        diagnostic::offset(&self.text, whole(location.line), whole(location.column))
+        self.lines.offset(&self.text, whole(location.line), whole(location.column))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Functions whose result may be much larger than their arguments. Memory of functions is not counted by the pool, and an allocation that
 //! fails ends the process: so the size of what they would make is judged before they make it.
 
+mod constant;
 mod growth;
 mod wrapper;
 
@@ -14,6 +15,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, ScalarUD
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::expressions::rewritten;
+pub(crate) use constant::BoundedConstants;
 use growth::Growth;
 use wrapper::{Bounded, TextConcat};
 
@@ -24,9 +26,9 @@ const MAX_BATCH_BYTES: u64 = 256 << 20;
 /// Types within a type: `struct(a, a)` doubles them.
 const MAX_TYPE_NODES: usize = 5_000;
 
-/// What executors look up by the name of our own function.
+/// What executors look up by the names of our own functions.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::new(text_concat())]
+    vec![Arc::new(text_concat()), Arc::new(constant::constant())]
 }
 
 /// The function with limits; itself when its result cannot grow, or when it has them.

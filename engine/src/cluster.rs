@@ -26,6 +26,9 @@ const FETCH_WAIT_MS: usize = 500;
 /// Metadata of a scheduler's answers to registrations and heartbeats: the key that its tasks carry.
 pub const SCHEDULER_KEY: &str = "pulse-scheduler-key";
 
+/// Name of a task's count of the rows that it read from sources.
+pub const ROWS_READ: &str = "pulse_rows_read";
+
 /// An executor's id: its build and a globally unique part.
 #[must_use]
 pub fn executor_id(build: &str, unique: &str) -> String {

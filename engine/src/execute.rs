@@ -22,7 +22,7 @@ pub struct Reached {
     /// Finished tasks.
     pub done: usize,
     pub tasks: usize,
-    /// Rows read by the scans; 0 if tasks run elsewhere.
+    /// Rows read by the scans; of tasks that run elsewhere, once they have ended.
     pub rows: u64,
     /// Bytes read by the scans; 0 if tasks run elsewhere.
     pub bytes: u64,
@@ -112,8 +112,8 @@ impl Execute for InProcess {
     }
 }
 
-/// Rows and bytes read so far by the scans of a plan.
-fn read_so_far(plan: &dyn ExecutionPlan) -> (u64, u64) {
+/// Rows and bytes read so far by the scans of a plan. A task of a cluster asks it of its own part, whose other leaves read shuffles.
+pub fn read_so_far(plan: &dyn ExecutionPlan) -> (u64, u64) {
     let children = plan.children();
     if !children.is_empty() {
         let read = children.into_iter().map(|child| read_so_far(child.as_ref()));

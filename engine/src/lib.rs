@@ -29,6 +29,7 @@ pub mod session;
 pub mod sink;
 pub mod source;
 pub mod step;
+mod stoppable;
 pub mod store;
 pub mod streaming;
 pub mod table;

@@ -14,7 +14,7 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use pulse_core::Result;
 
-use crate::bounded::BoundedFunctions;
+use crate::bounded::{BoundedConstants, BoundedFunctions};
 use crate::checked::CheckedIntegers;
 use crate::decimals::DecimalLiterals;
 use crate::error::{from_datafusion, from_io};
@@ -123,6 +123,7 @@ pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_optimizer_rule(Arc::new(BoundedConstants))
         .with_physical_optimizer_rules(rules(memory_bytes))
         .with_query_planner(Arc::new(SinkPlanner))
         .with_type_planner(Arc::new(MicrosecondTypes))

@@ -3,6 +3,7 @@
 mod limited;
 mod local;
 mod places;
+mod private;
 mod table_files;
 mod walk;
 

@@ -8,15 +8,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ballista_core::JobId;
 use ballista_core::error::BallistaError;
+use ballista_core::execution_plans::{RangeShuffleReaderExec, ShuffleReaderExec};
 use ballista_core::serde::protobuf::{RuntimeStatsReport, ShuffleWritePartition, TaskColumnStats, WindowStateReport};
 use ballista_executor::execution_engine::{ExecutionEngine, QueryStageExecutor};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::metrics::{Count, Metric, MetricValue, MetricsSet};
 use datafusion::prelude::SessionConfig;
 use pulse_core::ErrorKind;
+use pulse_engine::cluster::ROWS_READ;
 use pulse_engine::error::{from_datafusion, is_storage_full};
+use pulse_engine::execute::read_so_far;
 use pulse_engine::step::{Step, reached};
 use pulse_engine::streaming::streaming;
 use pulse_engine::wire::to_wire;
@@ -58,16 +61,29 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         let plan = GuardExec::below_writer(plan, cancelled)?;
         self.owner.take(job_id.as_str(), &cancel, Path::new(work_dir));
         let place = self.places.of(job_id.as_str(), stage_id, task_id);
+        // Scans stay the same nodes in the plan that is executed.
+        let scans = scans(&plan);
         self.inner
             .create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)
-            .map(|inner| Arc::new(Attempt { inner, cancel, place }) as _)
+            .map(|inner| Arc::new(Attempt { inner, scans, cancel, place }) as _)
     }
 }
 
 struct Attempt {
     inner: Arc<dyn QueryStageExecutor>,
+    scans: Vec<Arc<dyn ExecutionPlan>>,
     cancel: watch::Sender<bool>,
     place: FilePlace,
+}
+
+/// The leaves of a plan that read no shuffle of an earlier stage.
+fn scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
+    let children = plan.children();
+    if !children.is_empty() {
+        return children.into_iter().flat_map(scans).collect();
+    }
+    let reads_shuffle = plan.is::<ShuffleReaderExec>() || plan.is::<RangeShuffleReaderExec>();
+    if reads_shuffle { Vec::new() } else { vec![Arc::clone(plan)] }
 }
 
 /// Cancels the task's work when it has ended or nothing waits for it any more.
@@ -100,9 +116,17 @@ impl QueryStageExecutor for Attempt {
     }
 
     /// Returns only the root's metrics: if tasks of one stage have different plans, as below a union, Ballista cannot
-    /// aggregate their metrics, drops the report of the finished task, and waits for it forever.
+    /// aggregate their metrics, drops the report of the finished task, and waits for it forever. With them go the rows that were read.
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
-        self.inner.collect_plan_metrics().into_iter().take(1).collect()
+        let read: u64 = self.scans.iter().map(|scan| read_so_far(scan.as_ref()).0).sum();
+        let rows = Count::new();
+        rows.add(usize::try_from(read).unwrap_or(usize::MAX));
+        let mut root: Vec<MetricsSet> = self.inner.collect_plan_metrics().into_iter().take(1).collect();
+        if let Some(metrics) = root.first_mut() {
+            // Of a partition: Ballista then puts it in the place of that of a former attempt.
+            metrics.push(Arc::new(Metric::new(MetricValue::Count { name: ROWS_READ.into(), count: rows }, Some(0))));
+        }
+        root
     }
 
     fn collect_runtime_stats_reports(&self) -> Vec<RuntimeStatsReport> {

@@ -6,6 +6,8 @@ mod failure;
 mod fetch;
 mod load;
 mod members;
+mod registration;
+mod rows_read;
 mod service;
 mod shuffles;
 mod speculation;
@@ -38,6 +40,7 @@ use pulse_transport::{Door, Role};
 use tokio::net::{TcpListener, lookup_host};
 
 use members::Members;
+use rows_read::RowsRead;
 use service::Service;
 
 pub use execute::OnCluster;
@@ -89,7 +92,8 @@ impl Cluster {
         let members = Arc::new(Members::new(build(), settings.executor_timeout(), settings.speculation_factor));
         let cluster = BallistaCluster::new(Arc::clone(&members) as _, memory.job_state());
         let server: Server = create_scheduler(cluster, config).await.map_err(|e| failed("start the scheduler", e))?;
-        let service = Service::new(server.clone(), &key).map_err(|e| failed("start the scheduler", e))?;
+        let read = RowsRead::default();
+        let service = Service::new(server.clone(), read.clone(), &key).map_err(|e| failed("start the scheduler", e))?;
         let service = SchedulerGrpcServer::new(service)
             .max_decoding_message_size(grpc_bytes(settings))
             .max_encoding_message_size(grpc_bytes(settings));
@@ -109,7 +113,7 @@ impl Cluster {
         let speculating = (factor > 0).then(watch);
         log::info!("scheduler at {address}");
         Ok(Self {
-            on_cluster: OnCluster::new(server, members, settings.clone(), &door),
+            on_cluster: OnCluster::new(server, members, read, settings.clone(), &door),
             address,
             listening,
             speculating,

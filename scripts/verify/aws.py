@@ -369,7 +369,7 @@ def check_scheduler(report, pulse, aws, folder):
         health = urllib.request.urlopen(f"http://127.0.0.1:{ports['PULSE_API_PORT']}/healthz", timeout=10).read()
         report.equal("health needs no token", b"0", health)
         code, _, words = pulse.run("submit", "--on", "local", "silver.sessions", **ports)
-        # On this machine, the account's own token is sent where none is set.
+        # On this machine, the account's own certificate is shown where none is set, which such a scheduler does not know.
         report.equal("a submission without the token", (2, True), (code, "`api_token_source` must lead to" in words))
         code, _, words = pulse.run("submit", "--on", "local", "silver.sessions", X="f" * 32, PULSE_API_TOKEN_SOURCE="env:X", **ports)
         report.equal("a submission with another token", (2, True), (code, "does not know this token" in words))
@@ -404,9 +404,11 @@ def check_tls(report, pulse, folder):
         with socket.create_connection(("127.0.0.1", int(ports["PULSE_API_PORT"]))):
             code = pulse.run(*submit, PULSE_API_AUTHORITY="own.pem", **ports, **token)[0]
         report.equal("a submission over TLS", 0, code)
-        for name, authority in (("with another authority", "other.pem"), ("with the system's authorities", "system"), ("without TLS", "")):
+        for name, authority in (("with another authority", "other.pem"), ("with the system's authorities", "system")):
             code, _, words = pulse.run(*submit, PULSE_API_AUTHORITY=authority, **ports, **token)
             report.equal(f"a submission {name}", (1, True), (code, "no scheduler answers" in words))
+        code, _, words = pulse.run(*submit, PULSE_API_AUTHORITY="", **ports, **token)
+        report.equal("a submission without an authority", (2, True), (code, "set `api_authority`" in words))
     finally:
         scheduler.terminate()
         _, words = scheduler.communicate(timeout=PATIENCE_S)

@@ -10,7 +10,8 @@ use pulse_core::{Error, Result};
 use tokio::net::TcpListener;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use crate::keys::Keyring;
+use crate::authority::Authority;
+use crate::keys::{Keyring, Keys};
 use crate::own;
 use crate::role::Role;
 use crate::tls::{Incoming, Shown, incoming};
@@ -112,6 +113,19 @@ pub fn keyring(settings: &Settings, role: Role) -> Result<Keyring> {
     }
 }
 
+/// Certificates by which the API and its clients know each other where nothing else protects it: of all who know `token`, or of this account.
+/// A listener that has neither the token nor the account's key cannot show one, and a caller who shows one sends no secret.
+///
+/// # Errors
+/// `Invalid` when the account's own cannot be read.
+pub fn callers(token: Option<&str>, role: Role) -> Result<Keyring> {
+    let keys = match token {
+        Some(token) => Keys::issued(&Authority::of_token(token, own::DAYS)?, role, own::PROCESS_DAYS)?,
+        None => own::keys(role)?,
+    };
+    Ok(Keyring::fixed(keys))
+}
+
 fn protection(settings: &Settings, is_local: bool) -> Result<Protection> {
     match (settings.cluster_certificates.is_empty(), is_local) {
         (false, _) => Ok(Protection::Given),
@@ -132,6 +146,8 @@ pub fn is_this_machine(host: &str, port: u16) -> bool {
     !addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback())
 }
 
+#[cfg(test)]
+mod between;
 #[cfg(test)]
 mod handshakes;
 

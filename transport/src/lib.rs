@@ -12,10 +12,9 @@ mod role;
 mod tls;
 
 pub use authority::{Authority, Issued};
-pub use door::{Door, is_this_machine, keyring};
+pub use door::{Door, callers, is_this_machine, keyring};
 pub use files::{Step, init, issue, rotate};
 pub use keys::{Keyring, Keys};
-pub use own::token as own_token;
 pub use pending::{Known, Pending};
 pub use role::Role;
 pub use tls::{Connection, Incoming, Shown, incoming, shown};

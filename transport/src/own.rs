@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pulse_core::{Error, Result};
-use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 
 use crate::authority::Authority;
 use crate::files::replace;
@@ -15,12 +14,10 @@ use crate::keys::{Keys, text};
 use crate::role::Role;
 
 /// It is never sent anywhere, and made again when it is removed.
-const DAYS: u32 = 20 * 365;
+pub(crate) const DAYS: u32 = 20 * 365;
 /// Issued at each start and kept in memory: as long as any process lives.
-const PROCESS_DAYS: u32 = 10 * 365;
+pub(crate) const PROCESS_DAYS: u32 = 10 * 365;
 const FILE: &str = "authority";
-const TOKEN: &str = "token";
-const TOKEN_BYTES: usize = 32;
 /// Between the certificate and the key.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----";
 
@@ -30,26 +27,6 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----";
 /// `Invalid` when the account's folder belongs to another one, or cannot be written.
 pub(crate) fn keys(role: Role) -> Result<Keys> {
     Keys::issued(&authority(&folder()?)?, role, PROCESS_DAYS)
-}
-
-/// What the API asks callers for on this machine, and clients of this account send by themselves.
-///
-/// # Errors
-/// `Invalid` when the account's folder belongs to another one, or cannot be written.
-pub fn token() -> Result<String> {
-    token_in(&folder()?)
-}
-
-fn token_in(folder: &Path) -> Result<String> {
-    private(folder)?;
-    let file = folder.join(TOKEN);
-    if !file.exists() {
-        let mut random = [0; TOKEN_BYTES];
-        let filled = default_provider().secure_random.fill(&mut random);
-        filled.map_err(|_| Error::unavailable("the machine has no random numbers"))?;
-        make(folder, &file, &random.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?;
-    }
-    text(&file, true)
 }
 
 fn folder() -> Result<PathBuf> {
@@ -127,9 +104,6 @@ mod tests {
         let file = std::fs::metadata(folder.join(FILE)).unwrap();
         assert_eq!((file.mode() & 0o777, std::fs::metadata(&folder).unwrap().mode() & 0o777), (0o600, 0o700));
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
-        let token = token_in(&folder).unwrap();
-        assert_eq!((token.len(), token_in(&folder).unwrap()), (2 * TOKEN_BYTES, token.clone()));
-        assert_ne!(token_in(&parent.path().join("c")).unwrap(), token);
     }
 
     #[test]

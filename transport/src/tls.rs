@@ -45,6 +45,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const HTTP2: &[u8] = b"h2";
 /// What the API speaks.
 const HTTP1: &[u8] = b"http/1.1";
+/// The first byte of a client that speaks TLS: the record of a handshake. No request of HTTP begins with it.
+const HANDSHAKE: u8 = 0x16;
 
 /// What a door shows, and whom it asks for a certificate.
 #[derive(Clone)]
@@ -55,6 +57,8 @@ pub enum Shown {
     ToAll(Arc<ServerConfig>),
     /// A certificate of the cluster, to those who show one of these roles.
     ToRoles(Arc<Keyring>, &'static [Role]),
+    /// As [`Shown::ToRoles`]; callers that do not speak TLS are let in too, and have shown nothing.
+    ToRolesOrPlain(Arc<Keyring>, &'static [Role]),
 }
 
 /// `certificate` holds the chain and `key` its private key, both PEM.
@@ -153,7 +157,16 @@ impl ClientCertVerifier for OfRole {
 enum Acceptor {
     Plain,
     Tls(Arc<ServerConfig>),
-    Keys { ring: Arc<Keyring>, roles: &'static [Role], last: Mutex<Option<(Arc<Keys>, Arc<ServerConfig>)>> },
+    Keys { ring: Arc<Keyring>, roles: &'static [Role], others: Others, last: Last },
+}
+
+type Last = Mutex<Option<(Arc<Keys>, Arc<ServerConfig>)>>;
+
+/// What becomes of callers that do not speak TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    Refused,
+    LetIn,
 }
 
 impl Acceptor {
@@ -161,7 +174,10 @@ impl Acceptor {
         match shown {
             Shown::Nothing => Self::Plain,
             Shown::ToAll(config) => Self::Tls(config),
-            Shown::ToRoles(ring, roles) => Self::Keys { ring, roles, last: Mutex::default() },
+            Shown::ToRoles(ring, roles) => Self::Keys { ring, roles, others: Others::Refused, last: Mutex::default() },
+            Shown::ToRolesOrPlain(ring, roles) => {
+                Self::Keys { ring, roles, others: Others::LetIn, last: Mutex::default() }
+            }
         }
     }
 
@@ -170,7 +186,7 @@ impl Acceptor {
         let (ring, roles, last) = match self {
             Self::Plain => return Ok(None),
             Self::Tls(config) => return Ok(Some(Arc::clone(config))),
-            Self::Keys { ring, roles, last } => (ring, roles, last),
+            Self::Keys { ring, roles, last, .. } => (ring, roles, last),
         };
         let keys = ring.keys();
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +202,9 @@ impl Acceptor {
 
     async fn accept(&self, stream: TcpStream) -> std::result::Result<Wire, String> {
         stream.set_nodelay(true).map_err(|e| e.to_string())?;
+        if matches!(self, Self::Keys { others: Others::LetIn, .. }) && !speaks_tls(&stream).await? {
+            return Ok(Wire::Plain(stream));
+        }
         match self.config()? {
             None => Ok(Wire::Plain(stream)),
             Some(config) => {
@@ -194,6 +213,13 @@ impl Acceptor {
             }
         }
     }
+}
+
+/// Waits for its first byte, and leaves it where it is.
+async fn speaks_tls(stream: &TcpStream) -> std::result::Result<bool, String> {
+    let mut first = [0];
+    let bytes = stream.peek(&mut first).await.map_err(|e| e.to_string())?;
+    Ok(bytes > 0 && first == [HANDSHAKE])
 }
 
 enum Wire {
@@ -295,6 +321,17 @@ impl Stream for Incoming {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll(cx).map(|(connection, _)| Some(Ok(connection)))
+    }
+}
+
+impl Connection {
+    /// Whether the caller has shown a certificate of a role that is let in.
+    pub fn is_certified(&self) -> bool {
+        match &self.wire {
+            Wire::Plain(_) => false,
+            // A door that asks for one lets nobody in without.
+            Wire::Tls(stream) => stream.get_ref().1.peer_certificates().is_some(),
+        }
     }
 }
 

@@ -3,19 +3,19 @@
 use std::process::ExitCode;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use pulse_core::Result;
 use pulse_core::name::TableName;
-use pulse_core::{Error, Result};
 use pulse_engine::job::{check_each, check_tables, unproven_increments};
 
 use crate::args::Global;
 use crate::home::home;
-use crate::runnable::{Looked, distinct};
+use crate::runnable::{Looked, beside, distinct};
 use crate::{output, setup, shape};
 
 /// Every mistake of every job, or of the named ones and those that they read; the exit code is that of the first.
 pub(crate) async fn check(global: &Global, jobs: &[String]) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
-    let looked = Looked::new(home(global)?.parsed()?, jobs)?;
+    let mut looked = Looked::new(home(global)?.parsed()?, jobs)?;
     let project = &looked.whole;
     let stores = setup::stores(&settings);
     let state = setup::state(&settings, &stores)?;
@@ -25,10 +25,10 @@ pub(crate) async fn check(global: &Global, jobs: &[String]) -> Result<ExitCode> 
         reasons.iter().for_each(|reason| eprintln!("warning: {name}: {reason}"));
     }
     let wrong = looked.mistakes(std::mem::take(&mut inferred.mistakes));
-    // Those of sources that no job reads, too.
-    let sources = looked.parsed.sources.as_ref().filter(|_| jobs.is_empty());
-    let sources = sources.map(|error| Error::from_diagnostics(error.diagnostics().to_vec()));
-    let mut mistakes = distinct(sources.into_iter().chain(wrong.into_values()));
+    // Those of sources that no job reads, and of files that belong to no job, too.
+    let (sources, strays) = (looked.parsed.sources.take(), looked.parsed.strays.take());
+    let of_none = beside(sources, strays).filter(|_| jobs.is_empty());
+    let mut mistakes = distinct(of_none.into_iter().chain(wrong.into_values()));
     if global.names_lake {
         let lake = setup::lake(global, &settings).await?;
         mistakes.extend(check_tables(&lake, project, &inferred.schemas).await?);

@@ -106,7 +106,7 @@ fn empty(folder: &Path) -> Result<Files> {
 
 /// A source for one file, a bronze job that types its records, and a gold job over that.
 fn from_file(folder: &Path, file: &Path) -> Result<(Files, Option<String>)> {
-    let Proposed { name, folder: raw, text } = propose(file, None, "$raw")?;
+    let Proposed { name, folder: raw, text } = propose(file, None, &|_| "$raw".to_owned())?;
     let project = project_toml(folder, Some(&relative(&raw, folder)))?;
     let parsed = Project::parse(
         &[("project.toml", &project), ("sources.toml", &text)].map(|(p, t)| (p.to_owned(), t.clone())).into(),
@@ -212,7 +212,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A folder as the project names it: relative where it lies in or directly around the project's folder.
-fn relative(place: &Path, folder: &Path) -> String {
+pub(super) fn relative(place: &Path, folder: &Path) -> String {
     let project = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let relative = match (place.strip_prefix(&project), project.parent()) {
         (Ok(below), _) if below.as_os_str().is_empty() => PathBuf::from("."),

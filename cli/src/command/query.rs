@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::args::{Global, Output, QueryOptions};
 use crate::home::home;
-use crate::interrupt::interrupted;
+use crate::interrupt::{interrupted, watch_for_signals};
 use crate::prompt::{Prompt, Typed};
 use crate::rows::{Shown, print};
 use crate::{output, setup};
@@ -159,6 +159,7 @@ impl Questions<'_> {
     async fn converse(&self) -> Result<()> {
         let names = self.names().await?.into_iter().map(|(name, _)| name).collect();
         let mut prompt = Prompt::new(names)?;
+        watch_for_signals();
         eprintln!("pulse {}: a statement ends with `;`, `help` shows more", env!("CARGO_PKG_VERSION"));
         loop {
             match tokio::task::block_in_place(|| prompt.next())? {

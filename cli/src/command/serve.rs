@@ -20,7 +20,7 @@ use pulse_scheduler::api::{Api, Asks, Audit, On, Places, Token, audited, protect
 use pulse_scheduler::busy::touch_while_busy;
 use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::driver::Placement;
-use pulse_transport::{Role as CertificateRole, Shown, incoming, is_this_machine, keyring, shown};
+use pulse_transport::{Role as CertificateRole, Shown, callers, incoming, is_this_machine, keyring, shown};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -39,7 +39,7 @@ pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
 }
 
 async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
-    let token = setup::api_token(settings, is_this_machine(api_host(settings), settings.api_port)).await?;
+    let token = setup::api_token(settings).await?;
     let home = setup::lake(global, settings).await?;
     let stores = Arc::clone(home.stores());
     let runtime = runtime(&setup::runtime_options(settings), &stores)?;
@@ -51,9 +51,7 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
         runtime,
         catalog: setup::catalog(settings)?,
     };
-    // The account's own token is no seal: it is another one on another machine, and in a new container.
-    let seals = token.as_ref().filter(|_| !settings.api_token_source.is_empty());
-    let api = Api::new(Arc::new(places), &home, settings.clone(), seals)?;
+    let api = Api::new(Arc::new(places), &home, settings.clone(), token.as_ref())?;
     let (shows, asks) = gate(settings, token)?;
     let listener = listen(settings, &asks).await?;
     let bound = listener.local_addr().map_err(|e| Error::unavailable("the API's address is unknown").with_source(e))?;
@@ -99,11 +97,26 @@ fn gate(settings: &Settings, token: Option<Token>) -> Result<(Shown, Asks)> {
         let ring = Arc::new(keyring(settings, CertificateRole::Scheduler)?);
         return Ok((Shown::ToRoles(ring, &[CertificateRole::Client]), Asks::Certificate));
     }
-    let shows = match settings.api_certificate.as_str() {
-        "" => Shown::Nothing,
-        certificate => shown(Path::new(certificate), Path::new(&settings.api_key))?,
-    };
-    Ok((shows, token.map_or(Asks::Nothing, Asks::Token)))
+    let is_local = is_this_machine(api_host(settings), settings.api_port);
+    if !settings.api_certificate.is_empty() {
+        let shows = shown(Path::new(&settings.api_certificate), Path::new(&settings.api_key))?;
+        return match token {
+            None if is_local => Err(Error::invalid(
+                "`api_certificate` shows who the scheduler is, and nothing says who may call: set `api_token_source`, or leave \
+                 `api_certificate` out, so that callers of this account alone are let in",
+            )),
+            token => Ok((shows, token.map_or(Asks::Nothing, Asks::Token))),
+        };
+    }
+    // Clients of this machine ask for a proof before they say anything. Others, such as curl, may speak plain HTTP.
+    let ring = callers(token.as_ref().map(Token::reveal), CertificateRole::Scheduler);
+    let shows = |ring| Shown::ToRolesOrPlain(Arc::new(ring), &[CertificateRole::Client]);
+    Ok(match token {
+        Some(token) => (shows(ring?), Asks::Token(token)),
+        None if is_local => (shows(ring?), Asks::Certificate),
+        // Others reach it; an account may have no folder for its secrets.
+        None => (ring.map_or(Shown::Nothing, shows), Asks::Nothing),
+    })
 }
 
 async fn listen(settings: &Settings, asks: &Asks) -> Result<TcpListener> {
@@ -129,7 +142,20 @@ async fn listen(settings: &Settings, asks: &Asks) -> Result<TcpListener> {
                  `api_key`, or `api_clients = \"certificate\"`, or let the API listen on this machine only (`api_host = \"127.0.0.1\"`)"
             )))
         }
-        Asks::Nothing | Asks::Token(_) | Asks::Certificate => Ok(listener),
+        Asks::Nothing => {
+            log::warn!(
+                "every client that reaches {address} can submit jobs, which read and write all that this scheduler can \
+                 (`insecure_cluster_anyone_can_run_code`)"
+            );
+            Ok(listener)
+        }
+        Asks::Token(_) if settings.api_certificate.is_empty() => {
+            log::warn!(
+                "clients send the token to {address} over plain HTTP, where the network reads it (`insecure_api_token_in_the_clear`)"
+            );
+            Ok(listener)
+        }
+        Asks::Token(_) | Asks::Certificate => Ok(listener),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `pulse source`
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +10,9 @@ use pulse_core::{Error, Result};
 use pulse_engine::job::{Sample, SampleSize, sample};
 use pulse_engine::source::file::{SAMPLE_BYTES, infer};
 
+use super::init::relative;
 use crate::args::{Global, SourceAction};
+use crate::home::{Home, home};
 use crate::rows::print_batches;
 use crate::{output, setup, shape};
 
@@ -43,11 +46,11 @@ pub(super) struct Proposed {
     pub(super) text: String,
 }
 
-/// Describes a file, or a folder of Hive's layout. `root` stands for its folder in the text, unless it is empty.
+/// Describes a file, or a folder of Hive's layout. `root` says what stands for its folder in the text.
 ///
 /// # Errors
 /// `Invalid` for a file that cannot be read, or whose format is not recognised.
-pub(super) fn propose(path: &Path, name: Option<String>, root: &str) -> Result<Proposed> {
+pub(super) fn propose(path: &Path, name: Option<String>, root: &dyn Fn(&Path) -> String) -> Result<Proposed> {
     let named = path.display().to_string();
     let unreadable = |e| {
         let what = "name one file of this machine, or a folder of Hive's layout";
@@ -76,24 +79,62 @@ pub(super) fn propose(path: &Path, name: Option<String>, root: &str) -> Result<P
         eprintln!("warning: {named}: line {line} is no record and will be rejected: {why}");
     }
     let name = name.unwrap_or_else(|| proposal.source_name(&called));
-    let root = if root.is_empty() { folder.to_string_lossy() } else { root.into() };
-    Ok(Proposed { text: proposal.to_toml(&name, &root, pattern), name, folder: folder.to_owned() })
+    Ok(Proposed { text: proposal.to_toml(&name, &root(folder), pattern), name, folder: folder.to_owned() })
 }
 
 /// Shows a proposal, and reads a file by it.
 async fn show_proposal(global: &Global, path: &Path, name: Option<String>) -> Result<()> {
-    let Proposed { name, text, .. } = propose(path, name, "")?;
+    let root = |folder: &Path| Ok::<_, Error>(Root::of(home(global)?, folder));
+    let wanted = |folder: &Path| root(folder).map_or_else(|_| folder.to_string_lossy().into_owned(), |root| root.text);
+    let Proposed { name, text, folder } = propose(path, name, &wanted)?;
+    let root = root(&folder)?;
     output::data(&text);
+    root.advice.iter().for_each(|advice| eprintln!("{advice}"));
     let files = ProjectFiles::from([
         ("project.toml".to_owned(), "name = \"proposal\"\n[defaults]\nowner = \"nobody\"\n".to_owned()),
         ("sources.toml".to_owned(), text),
     ]);
-    let project = Project::parse(&files)?;
+    let project = Project::parse(&files)?.with_variables(&root.values);
     let settings = setup::settings(global)?;
     let bench = setup::workbench_of(project, global, &settings).await?;
     let sample = sample(&bench, &name, SampleSize { files: 1, rows: 0 }).await?;
     eprint!("{}", summary(&name, &sample));
     Ok(())
+}
+
+/// How sources.toml says where files lie: by a variable of the project, so that both may move and differ between environments.
+struct Root {
+    text: String,
+    /// Of the variable in the text.
+    values: BTreeMap<String, String>,
+    /// What to add to project.toml.
+    advice: Option<String>,
+}
+
+impl Root {
+    fn of(home: &Home, folder: &Path) -> Self {
+        let absolute = folder.to_string_lossy().into_owned();
+        if !home.has_project() {
+            return Self { text: absolute, values: BTreeMap::new(), advice: None };
+        }
+        let variables = home.folders();
+        let above = variables.iter().filter(|(_, path)| folder.starts_with(path));
+        if let Some((name, path)) = above.max_by_key(|(_, path)| path.components().count()) {
+            let below = folder.strip_prefix(path).map(|rest| rest.to_string_lossy().into_owned()).unwrap_or_default();
+            let text = if below.is_empty() { format!("${name}") } else { format!("${name}/{below}") };
+            let value = path.to_string_lossy().into_owned();
+            return Self { text, values: BTreeMap::from([(name.clone(), value)]), advice: None };
+        }
+        let free = |name: &String| !variables.contains_key(name) && !home.declares(name);
+        let numbered = (2..).map(|number| format!("raw{number}"));
+        let name = std::iter::once("raw".to_owned()).chain(numbered).find(free).unwrap_or_default();
+        let default = toml::Value::String(relative(folder, home.folder()));
+        let advice = format!(
+            "note: no variable of the project leads to {absolute}: add to project.toml, below [variables]\n\
+             {name} = {{ type = \"path\", default = {default} }}"
+        );
+        Self { text: format!("${name}"), values: BTreeMap::from([(name, absolute)]), advice: Some(advice) }
+    }
 }
 
 /// A folder of Hive's layout.

@@ -13,7 +13,7 @@ use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::store::folder_url;
 use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse, Token};
 use pulse_scheduler::ledger::Key;
-use pulse_transport::{Role, is_this_machine, keyring};
+use pulse_transport::{Keyring, Role, callers, is_this_machine, keyring};
 use reqwest::ClientBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
@@ -156,18 +156,36 @@ struct Scheduler {
     /// Its address in messages.
     at: String,
     client: reqwest::Client,
+    /// What to say of a listener that does not prove to be this scheduler; none where its host's certificate says who it is.
+    stranger: Option<&'static str>,
 }
+
+/// A listener without the token of `api_token_source`.
+const WITHOUT_TOKEN: &str = "what listens there does not know this token, so nothing was sent to it: `api_token_source` must lead to the same one as \
+                             the scheduler's; if the scheduler shows a certificate of its own, set `api_authority`";
+/// A listener of another account.
+const WITHOUT_ACCOUNT: &str = "what listens there is no scheduler of this account, so nothing was sent to it: start one as this account with \
+                               `pulse serve scheduler`; if the scheduler asks for a token, `api_token_source` must lead to the same one";
 
 impl Scheduler {
     async fn new(settings: &Settings) -> Result<Self> {
         let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy();
-        let (base, client) = match setup::asks_for_certificates(settings) {
-            true => with_certificate(settings, client).await?,
-            false => with_token(settings, client).await?,
+        let token = setup::api_token(settings).await?;
+        let is_local = is_this_machine(&settings.scheduler_host, settings.api_port);
+        let (base, client, stranger) = if setup::asks_for_certificates(settings) {
+            let (base, client) = with_certificate(settings, &keyring(settings, Role::Client)?, client).await?;
+            (base, client, None)
+        } else if is_local && settings.api_authority.is_empty() {
+            let ring = callers(token.as_ref().map(Token::reveal), Role::Client)?;
+            let (base, client) = with_certificate(settings, &ring, client).await?;
+            (base, client, Some(if token.is_some() { WITHOUT_TOKEN } else { WITHOUT_ACCOUNT }))
+        } else {
+            let (base, client) = with_token(settings, token, client)?;
+            (base, client, None)
         };
         let client = client.build().map_err(|e| Error::internal("no HTTP client").with_source(e))?;
         let at = base.replacen(Role::Scheduler.host(), &settings.scheduler_host, 1);
-        Ok(Self { base, at, client })
+        Ok(Self { base, at, client, stranger })
     }
 
     /// One look, after a while; through any outage of the scheduler that is not too long.
@@ -238,12 +256,17 @@ impl Scheduler {
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T> {
-        let response = request.send().await.map_err(|e| {
-            Error::unavailable(format!(
+        let response = request.send().await.map_err(|e| match self.stranger {
+            Some(what) if has_failed_to_prove(&e) => {
+                // How its certificate is wrong says nothing of what to do.
+                log::debug!("{}: {e:?}", self.at);
+                Error::invalid(format!("{}: {what}", self.at))
+            }
+            _ => Error::unavailable(format!(
                 "no scheduler answers at {}; start one with `pulse serve scheduler`, or set scheduler_host and api_port",
                 self.at
             ))
-            .with_source(e.without_url())
+            .with_source(e.without_url()),
         })?;
         let broken =
             |e: reqwest::Error| Error::unavailable(format!("the scheduler at {} broke off", self.at)).with_source(e);
@@ -259,9 +282,17 @@ impl Scheduler {
     }
 }
 
-async fn with_token(settings: &Settings, client: ClientBuilder) -> Result<(String, ClientBuilder)> {
+/// Whether a handshake of TLS failed, and not the connection.
+fn has_failed_to_prove(error: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    // Without its bounds of threads, as the others have none.
+    let inner = inner.is_some_and(|inner| has_failed_to_prove(inner));
+    error.is::<rustls::Error>() || inner || error.source().is_some_and(has_failed_to_prove)
+}
+
+fn with_token(settings: &Settings, token: Option<Token>, client: ClientBuilder) -> Result<(String, ClientBuilder)> {
     let (host, port) = (settings.scheduler_host.as_str(), settings.api_port);
-    let client = match setup::api_token(settings, is_this_machine(host, port)).await? {
+    let client = match token {
         Some(token) => {
             not_in_the_clear(settings)?;
             client.default_headers(bearer(&token)?)
@@ -277,11 +308,15 @@ async fn with_token(settings: &Settings, client: ClientBuilder) -> Result<(Strin
 }
 
 /// Shows a certificate of role client, and accepts the scheduler's alone, whatever its host is called.
-async fn with_certificate(settings: &Settings, client: ClientBuilder) -> Result<(String, ClientBuilder)> {
+async fn with_certificate(
+    settings: &Settings,
+    ring: &Keyring,
+    client: ClientBuilder,
+) -> Result<(String, ClientBuilder)> {
     let (host, port) = (settings.scheduler_host.as_str(), settings.api_port);
     let unusable =
         |e: reqwest::Error| Error::invalid("`cluster_certificates`: a certificate cannot be used").with_source(e);
-    let keys = keyring(settings, Role::Client)?.keys();
+    let keys = ring.keys();
     let identity = reqwest::Identity::from_pem(keys.pem().as_bytes()).map_err(unusable)?;
     let authorities = reqwest::Certificate::from_pem_bundle(keys.trusted().as_bytes()).map_err(unusable)?;
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port))
@@ -301,8 +336,7 @@ async fn with_certificate(settings: &Settings, client: ClientBuilder) -> Result<
 /// `Invalid` when the token would pass where others can read it.
 fn not_in_the_clear(settings: &Settings) -> Result<()> {
     let host = settings.scheduler_host.as_str();
-    let is_secret = !settings.api_authority.is_empty() || is_this_machine(host, settings.api_port);
-    if is_secret || settings.insecure_api_token_in_the_clear == "true" {
+    if !settings.api_authority.is_empty() || settings.insecure_api_token_in_the_clear == "true" {
         return Ok(());
     }
     Err(Error::invalid(format!(

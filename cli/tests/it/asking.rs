@@ -1,7 +1,8 @@
 //! `pulse query`: what it prints, where a query comes from, and what it says of a wrong one.
 
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::Scene;
 
@@ -42,6 +43,28 @@ fn a_query_comes_from_the_line_a_file_or_stdin() {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
     assert_eq!(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap(), "rows\n3\n");
+}
+
+#[test]
+fn a_question_has_the_limits_of_a_job() {
+    let scene = scene();
+    let doubled = |steps: u32| {
+        let step = |step| format!("a{step} as (select * from a{0} union all select * from a{0})", step - 1);
+        let steps: Vec<String> = (1..=steps).map(step).collect();
+        format!("with a0 as (select n from silver.numbers), {} select count(*) from a{}", steps.join(", "), steps.len())
+    };
+    scene.pulse(&["query", &doubled(5)]).ok();
+    for asked in [doubled(30), format!("explain {}", doubled(30))] {
+        scene.pulse(&["query", &asked]).fails(2, &["more than 2000 tables, counted each time"]);
+    }
+    let many = vec!["(1)"; 5_000].join(", ");
+    scene.pulse(&["query", &format!("select sum(a) as n from (values {many}) t(a)")]).ok();
+    scene
+        .pulse(&[
+            "query",
+            "select count(distinct a) from (select repeat('a', 1000000) as a from generate_series(1, 3000))",
+        ])
+        .fails(1, &["would make more than", "batch_rows"]);
 }
 
 #[test]
@@ -149,4 +172,50 @@ fn an_answer_that_cannot_be_written_is_an_error() {
     let status =
         scene.command(&["--output", "csv", "query", text]).stdout(writer).stderr(Stdio::null()).status().unwrap();
     assert_eq!(status.code(), Some(0));
+}
+
+/// Ends with the test; its program then gets the end of the terminal.
+struct Terminal(Child);
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until a terminal shows a text.
+#[track_caller]
+fn shows(screen: &std::path::Path, text: &str) {
+    let began = Instant::now();
+    while !std::fs::read_to_string(screen).is_ok_and(|shown| shown.contains(text)) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{text}: {:?}", std::fs::read_to_string(screen));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn ctrl_c_at_the_prompt_stops_a_join_that_yields_nothing() {
+    let scene = scene();
+    let screen = scene.path("screen");
+    let mut command = Command::new("script");
+    command.args(["-qec", &format!("{} query", env!("CARGO_BIN_EXE_pulse")), "/dev/null"]);
+    command.env("PULSE_PROJECT", &scene.project).env("PULSE_LAKE", &scene.lake).env("TERM", "dumb");
+    command.env("XDG_STATE_HOME", scene.path("state")).current_dir(&scene.raw);
+    command.stdin(Stdio::piped()).stdout(std::fs::File::create(&screen).unwrap()).stderr(Stdio::null());
+    // The program gives the query a terminal; not every machine has it.
+    let Ok(child) = command.spawn() else { return };
+    let mut terminal = Terminal(child);
+    let mut keys = terminal.0.stdin.take().unwrap();
+    let mut types = |text: &str| keys.write_all(text.as_bytes()).unwrap();
+    shows(&screen, "pulse> ");
+    let series = "(select cast(value as bigint) as v from generate_series(1, 3000000))";
+    types(&format!("select count(*) from {series} a join {series} b on a.v * 2 > b.v + 100000000;\r"));
+    std::thread::sleep(Duration::from_secs(2));
+    types("\x03");
+    shows(&screen, "the query was stopped");
+    types("select n + 41 as answer from silver.numbers where n = 1;\r");
+    shows(&screen, "42");
+    types("quit\r");
+    assert!(terminal.0.wait().unwrap().success());
 }

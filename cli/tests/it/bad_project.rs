@@ -55,6 +55,20 @@ fn an_unknown_column_or_function_has_a_caret() {
 }
 
 #[test]
+fn a_job_that_lies_elsewhere_hides_no_mistake_and_stops_no_other() {
+    let scene = project(MANIFEST, "select x\nfrom silver.b\n");
+    scene.job("silver.b", "grain = [\"y\"]\n[sink.overwrite]\n", "select 1 as y");
+    let deep = scene.project.join("silver/deep/er");
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("job.toml"), MANIFEST).unwrap();
+    let all = ["silver/a/query.sql:1:8", "there is no column `x`", "silver/deep/er/job.toml", "does not lie here"];
+    scene.pulse(&["check"]).fails(2, &all);
+    scene.pulse(&["run", "--all"]).fails(2, &all).says(&["succeeded  silver.b"]);
+    let named = scene.pulse(&["run", "silver.b"]).ok();
+    assert!(!named.stderr.contains("does not lie here"), "{}", named.stderr);
+}
+
+#[test]
 fn a_query_that_may_yield_other_rows_is_refused() {
     for (query, texts) in [
         (

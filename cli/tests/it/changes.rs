@@ -168,7 +168,7 @@ fn only_one_of_two_sources_changes_and_the_other_shows_the_same_groups() {
     scene.put("right/2.csv", "k,w\n2,7\n");
     scene.run_all();
     assert_eq!(scene.rows("silver.both"), ["1,1.0,1.0", "2,2.0,7.0", "3,3.0,3.0"]);
-    assert_eq!(scene.history("silver.both")[0]["details"]["pulse.counts"]["rows_in"], 1);
+    assert_eq!(scene.history("silver.both")[0]["details"]["pulse.counts"]["rows_out"], 1);
     assert_like_built_anew(scene);
 }
 

@@ -18,6 +18,24 @@ check = "number < 10 * $least"
 on_fail = "quarantine"
 "#;
 
+#[test]
+fn settings_are_found_from_the_projects_folder() {
+    let scene = Scene::empty();
+    scene.job("silver.a", "grain = [\"x\"]\n[sink.overwrite]\n", "select 1 as x");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let check = || {
+        let mut command = scene.command(&["check"]);
+        command.current_dir(elsewhere.path());
+        scene.start(command).wait()
+    };
+    check().ok();
+    for folder in [scene.project.parent().unwrap(), scene.project.as_path()] {
+        let file = folder.join("pulse.toml");
+        std::fs::write(&file, "no_such_setting = 1\n").unwrap();
+        check().fails(2, &["no_such_setting", file.canonicalize().unwrap().to_str().unwrap()]);
+    }
+}
+
 const SOURCES: &str = r#"[files.orders]
 root = "$raw"
 columns = [{ name = "number", type = "bigint" }]

@@ -157,7 +157,7 @@ fn a_column_that_is_not_used_asks_for_nothing() {
     scene.run_all().says(&["the job changed"]);
     let newest = &scene.history("gold.next")[0];
     assert_eq!(newest["details"]["pulse.mode"], "incremental");
-    assert_eq!(newest["details"]["pulse.counts"]["rows_in"], 1, "the row that is new");
+    assert_eq!(newest["details"]["pulse.counts"]["rows_out"], 1, "the row that is new");
     assert_eq!(scene.rows("gold.next"), ["1,2.0", "2,4.0", "3,6.0"]);
 }
 

@@ -68,3 +68,39 @@ fn a_project_from_a_file_runs() {
     assert_eq!(unknown.status.code(), Some(2));
     assert!(!scene.path().join("none").exists());
 }
+
+#[test]
+fn a_proposed_source_lies_where_a_variable_leads() {
+    let scene = tempfile::tempdir().unwrap();
+    let top = scene.path().canonicalize().unwrap();
+    for file in ["data/orders.csv", "data/more/items.csv", "away/prices.csv"] {
+        let file = top.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "a,b\n1,x\n2,y\n").unwrap();
+    }
+    ok(&top, &["init", "shop", "--from", "data/orders.csv"]);
+    let shop = top.join("shop");
+    let infer = |file: &str| {
+        let output = pulse(&shop, &["source", "infer", file]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (file, root) in [("../data/orders.csv", "$raw"), ("../data/more/items.csv", "$raw/more")] {
+        let (text, said) = infer(file);
+        assert!(text.contains(&format!("root = \"{root}\"\n")), "{text}");
+        assert!(!text.contains(top.to_str().unwrap()) && said.contains("2 rows kept, 0 rejected"), "{text}{said}");
+    }
+    // Where none leads there, one is proposed; both parts together are a project that is in order.
+    let (text, said) = infer("../away/prices.csv");
+    let line = "raw2 = { type = \"path\", default = \"../away\" }";
+    assert!(text.contains("root = \"$raw2\"\n") && said.contains(line), "{text}{said}");
+    let append = |file: &str, more: &str| {
+        let before = std::fs::read_to_string(shop.join(file)).unwrap();
+        std::fs::write(shop.join(file), format!("{before}\n{more}\n")).unwrap();
+    };
+    append("sources.toml", &text);
+    append("project.toml", line);
+    assert_eq!(query(&shop, "select sum(a) as n from raw.prices where _reason is null"), "n\n3\n");
+    // Outside of a project there is nothing that it could be relative to.
+    assert!(ok(&top, &["source", "infer", "away/prices.csv"]).contains(&format!("root = \"{}/away\"", top.display())));
+}

@@ -26,6 +26,30 @@ pub(crate) fn manifest(sink: &str, read: &str, rest: &str) -> String {
 pub(crate) const CHANGED: &str = "read = \"changed\"";
 
 #[test]
+fn what_a_merge_reads_again_is_read() {
+    let scene = scene();
+    let read = "read = \"changed\"\nby = [\"k\"]";
+    scene.job("silver.t", &manifest("[sink.merge]\nkeys = [\"k\"]", read, ""), "select k, v from bronze.lines");
+    put(&scene, "a", &["1,2024-01-01,1.0"]);
+    put(&scene, "b", &["2,2024-01-01,2.0"]);
+    scene.run_all();
+    put(&scene, "a", &["1,2024-01-01,9.0"]);
+    scene.run_all();
+    assert_eq!(scene.rows("silver.t"), ["1,9.0", "2,2.0"]);
+    let details = &scene.history("silver.t")[0]["details"];
+    let of_sources: u64 =
+        details["pulse.inputs"].as_array().unwrap().iter().map(|input| input["bytes"].as_u64().unwrap()).sum();
+    let log = std::fs::read_to_string(scene.lake.join("silver/t/_delta_log/00000000000000000001.json")).unwrap();
+    let actions = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let removed = actions.filter_map(|action| action["remove"]["path"].as_str().map(str::to_owned));
+    let rewritten: u64 =
+        removed.map(|path| std::fs::metadata(scene.lake.join("silver/t").join(path)).unwrap().len()).sum();
+    assert_eq!(details["pulse.mode"], "incremental");
+    assert!(of_sources > 0 && rewritten > 0);
+    assert_eq!(details["pulse.counts"]["bytes_read"], of_sources + rewritten);
+}
+
+#[test]
 fn append_reads_only_the_rows_that_were_added() {
     let scene = scene();
     scene.job("silver.log", &manifest("[sink.append]", CHANGED, ""), "select k, v from bronze.lines");

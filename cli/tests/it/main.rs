@@ -36,4 +36,5 @@ mod structure;
 mod submissions;
 mod support;
 mod survival;
+mod taken_port;
 mod together;

@@ -74,7 +74,8 @@ fn the_ledger_knows_every_run() {
     assert_eq!(record, silver(&told));
     assert_eq!(record["state"], "succeeded");
     assert_eq!(record["version"], 0);
-    assert_eq!(record["rows_in"], sum(&["intraday", "week"], "bronze_kept"));
+    let bars = sum(&["intraday", "week"], "bronze_kept");
+    assert_eq!(record["rows_in"], bars + scene.rows("silver.sessions").len() as u64);
     assert_eq!(record["rows_out"], sum(&["intraday", "week"], "silver_kept"));
     assert_eq!(record["rows_quarantined"], sum(&["intraday", "week"], "silver_quarantined"));
     assert_eq!(record["expectations"].as_array().unwrap().len(), 7);

@@ -355,10 +355,12 @@ fn folders_of_hives_layout_are_proposed_read_and_queried() {
     scene.put("t/day=2024-01-31/venue=X%2FY/a.csv", "px\n1.5\nx\n");
     scene.put("t/day=2024-02-01/venue=__HIVE_DEFAULT_PARTITION__/b.csv", "px\n2.5\n");
     scene.put("t/day=2024-02-01/venue=Z/_SUCCESS", "");
-    let proposal = scene.pulse(&["source", "infer", scene.raw.join("t").to_str().unwrap()]).ok();
+    let raw = format!("raw={}", scene.raw.display());
+    let proposal = scene.pulse(&["--var", &raw, "source", "infer", scene.raw.join("t").to_str().unwrap()]).ok();
     let proposal = proposal.says(&["1 of 2 files read"]);
     let proposal = proposal.stdout.replace("name = \"px\", type = \"string\"", "name = \"px\", type = \"double\"");
-    scene.sources(&proposal.replace(scene.raw.to_str().unwrap(), "$raw"));
+    assert!(proposal.contains("root = \"$raw/t\""), "{proposal}");
+    scene.sources(&proposal);
     let manifest = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";
     scene.job("bronze.t", manifest, "select px, day, venue, source_file, line from raw.t");
     scene.pulse(&["check"]).ok();

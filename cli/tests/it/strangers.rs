@@ -35,7 +35,7 @@ fn another_account_of_the_machine_achieves_nothing() {
     let cluster = Cluster::start_for_all(&scene, &variables);
     let secrets = state.join("pulse/this-machine");
     assert_eq!(std::fs::metadata(&secrets).unwrap().permissions().mode() & 0o777, 0o700);
-    // Whatever the account: without the token nothing is answered but the number of executors.
+    // Whatever the account: without its certificate nothing is answered but the number of executors.
     assert_eq!(
         cluster.asked("GET /runs/20260101T000000-00000000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
         "401"
@@ -45,7 +45,7 @@ fn another_account_of_the_machine_achieves_nothing() {
         "401"
     );
     let Some(mut reader) = as_nobody(Path::new("/usr/bin/cat")) else { return };
-    let read = reader.arg(secrets.join("token")).output().unwrap();
+    let read = reader.arg(secrets.join("authority")).output().unwrap();
     assert!(!read.status.success() && read.stdout.is_empty());
     let Some(mut executor) = as_nobody(&pulse) else { return };
     let theirs = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
 //! A scheduler and executors as processes of this machine, and what several clients ask of them at once.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -140,6 +141,26 @@ fn two_submissions_of_everything_at_once_leave_the_rows_of_one() {
     scene.start(elsewhere).wait().fails(2, &["raw.bars", "/tpyo", "does not exist", "`--var raw`"]);
 }
 
+/// `rows_in` by job.
+fn rows_read(scene: &Scene) -> BTreeMap<String, u64> {
+    let runs = scene.pulse(&["--output", "json", "runs", "list"]).ok().json();
+    runs.iter().map(|run| (run["job"].as_str().unwrap().to_owned(), run["rows_in"].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn executors_count_the_rows_that_they_read() {
+    let (local, scene) = (Scene::shipped(), Scene::shipped());
+    let jobs = ["run", "+gold.daily_summary"];
+    local.pulse(&jobs).ok();
+    let cluster = Cluster::start(&scene);
+    let mut submit = scene.command(&[&["submit", "--on", "cluster", "--wait"], &jobs[1..]].concat());
+    cluster.reach(&mut submit);
+    scene.start(submit).wait().ok();
+    let read = rows_read(&scene);
+    assert_eq!(read, rows_read(&local));
+    assert!(read.values().filter(|rows| **rows > 0).count() > 2, "{read:?}");
+}
+
 #[test]
 fn a_scheduler_that_is_not_there_and_ports_that_are_taken_are_named() {
     let scene = Scene::shipped();
@@ -150,7 +171,7 @@ fn a_scheduler_that_is_not_there_and_ports_that_are_taken_are_named() {
         scene
             .start(command)
             .wait()
-            .fails(1, &[&format!("no scheduler answers at http://127.0.0.1:{port}"), "start one"]);
+            .fails(1, &[&format!("no scheduler answers at https://127.0.0.1:{port}"), "start one"]);
     }
     assert!(!scene.lake.exists(), "nothing was begun");
 

@@ -164,6 +164,11 @@ impl Environment {
         &self.values
     }
 
+    /// Whether project.toml declares the variable, or something gives it a value.
+    pub fn declares(&self, name: &str) -> bool {
+        self.declared.contains_key(name) || self.values.contains_key(name)
+    }
+
     /// # Errors
     /// `Invalid` with a value for a variable that neither project.toml declares nor a source uses.
     pub fn check_names(&self, of_sources: &BTreeSet<String>) -> Result<()> {

@@ -19,6 +19,8 @@ pub struct Parsed {
     pub mistakes: BTreeMap<TableName, Error>,
     /// Mistakes of sources.toml, also of sources that no job reads; none when it has none.
     pub sources: Option<Error>,
+    /// Files of jobs that lie where no job is, or in a folder that no job can be called after; none when there are none.
+    pub strays: Option<Error>,
     /// Each job that reads the table of one with a mistake, or of another job here, and that one.
     pub blocked: BTreeMap<TableName, TableName>,
     /// Jobs with a mistake and jobs that are blocked, as far as their queries can be planned: planning may find more mistakes.
@@ -29,7 +31,7 @@ pub struct Parsed {
 
 impl Parsed {
     /// # Errors
-    /// `Invalid` with all mistakes in all files where one is in project.toml, or of no job that has a name.
+    /// `Invalid` with all mistakes in all files where one is in project.toml.
     pub fn new(files: &ProjectFiles) -> Result<Self> {
         Self::with_unrendered(files, &BTreeMap::new())
     }
@@ -60,8 +62,9 @@ impl Parsed {
             drafts.extend(project.jobs.remove_entry(name));
         }
         let mistakes = mistakes.into_iter().map(|(name, wrong)| (name, Error::from_diagnostics(wrong))).collect();
-        let sources = (!parts.sources.is_empty()).then(|| Error::from_diagnostics(parts.sources));
-        Ok(Self { project, mistakes, sources, blocked, drafts, upstream })
+        let of_all = |problems: Vec<Diagnostic>| (!problems.is_empty()).then(|| Error::from_diagnostics(problems));
+        let (sources, strays) = (of_all(parts.sources), of_all(parts.strays));
+        Ok(Self { project, mistakes, sources, strays, blocked, drafts, upstream })
     }
 
     /// All jobs, also those that cannot run.
@@ -80,12 +83,15 @@ impl Parsed {
         whole
     }
 
-    /// The files of a project that is in order: `files` without the jobs that cannot run and without the sources that have a mistake.
+    /// The files of a project that is in order: `files` without the jobs that cannot run, without files of jobs that lie elsewhere, and
+    /// without the sources that have a mistake.
     ///
     /// # Errors
     /// `Internal`, when sources have no TOML.
     pub fn good_files(&self, files: &ProjectFiles, keep: &BTreeSet<TableName>) -> Result<ProjectFiles> {
         let mut files = Self::files(files, keep);
+        let strays = self.strays.iter().flat_map(Error::diagnostics).map(|stray| stray.path.as_str());
+        strays.for_each(|path| drop(files.remove(path)));
         if self.sources.is_some()
             && let Some(text) = files.get_mut(declared::PATH)
         {
@@ -191,6 +197,25 @@ mod tests {
         let kept = parsed.good_files(&files, &[name("gold.d")].into()).unwrap();
         assert_eq!(Project::parse(&kept).unwrap(), parsed.project);
         assert!(Project::parse(&files).unwrap_err().to_string().contains("rot"));
+    }
+
+    #[test]
+    fn a_job_that_lies_elsewhere_stops_no_other_and_hides_no_mistake() {
+        let mut files = files("silver/b");
+        let job = "owner = \"o\"\ngrain = [\"x\"]\n[sink.overwrite]\n".to_owned();
+        let strays = ["job.toml", "silver/query.sql", "gold/d/deeper/job.toml", "gold/no name/job.toml"];
+        files.extend(strays.map(|path| (path.to_owned(), job.clone())));
+        let parsed = Parsed::new(&files).unwrap();
+        let words = |names: &mut dyn Iterator<Item = &TableName>| names.map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(words(&mut parsed.project.jobs.keys()), ["gold.d", "silver.a"]);
+        assert_eq!(words(&mut parsed.mistakes.keys()), ["silver.b"]);
+        let said = parsed.strays.as_ref().unwrap().to_string();
+        assert!(strays.iter().all(|path| said.contains(path.trim_end_matches("/job.toml"))), "{said}");
+        // What a scheduler gets parses there, and means the same.
+        let kept = parsed.good_files(&files, &[name("gold.d"), name("silver.a")].into()).unwrap();
+        assert_eq!(Project::parse(&kept).unwrap(), parsed.project);
+        let all = Project::parse(&files).unwrap_err().to_string();
+        assert!(all.contains("silver/b") && all.contains("does not lie here"), "{all}");
     }
 
     #[test]

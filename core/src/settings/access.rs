@@ -13,20 +13,20 @@ pub(super) const ACCESS: &[Setting] = &[
         "api_certificate",
         |s| &mut s.api_certificate,
         "",
-        "PEM file with the certificate that the scheduler shows to clients, its chain after it; empty speaks plain HTTP.",
+        "PEM file with the certificate that the scheduler shows to clients, its chain after it. Without it, clients of this machine are shown one that is made for them, and the port speaks plain HTTP as well.",
     ),
     text("api_key", |s| &mut s.api_key, "", "PEM file with the private key of `api_certificate`."),
     text(
         "api_authority",
         |s| &mut s.api_authority,
         "",
-        "What clients trust when they speak TLS to the scheduler: a PEM file, or `system`; empty speaks plain HTTP.",
+        "What clients trust when they speak TLS to the scheduler: a PEM file, or `system`. Empty asks a scheduler of this machine to prove that it is of this account, or knows the token, and speaks plain HTTP to others.",
     ),
     text(
         "api_token_source",
         |s| &mut s.api_token_source,
         "",
-        "Where scheduler and clients find the token that the API asks for: `env:NAME`, `file:/path` or `ssm:/path`; empty is the account's own token on loopback, and none elsewhere.",
+        "Where scheduler and clients find the token that the API asks for: `env:NAME`, `file:/path` or `ssm:/path`; with none, the API on loopback takes calls of its own account only.",
     ),
     choice(
         "api_clients",
@@ -46,7 +46,7 @@ pub(super) const ACCESS: &[Setting] = &[
         "audit_log",
         |s| &mut s.audit_log,
         "",
-        "File to which the scheduler adds a line of JSON for each call of the API: from where, by whom, what, and the answer's status; empty writes none.",
+        "File to which the scheduler adds a line of JSON for each call of the API but `GET /healthz`: from where, by whom, what, and the answer's status; empty writes none.",
     ),
     text(
         "cluster_certificates",

@@ -157,6 +157,22 @@ fn syntax_errors_point_at_the_word() {
 }
 
 #[test]
+fn names_are_joined_by_their_dots() {
+    let shown = |text: &str| {
+        let shown = chains(text).into_iter().map(|chain| {
+            let parts: Vec<String> = chain.parts.iter().map(|(name, at)| format!("{name}@{}", at.start)).collect();
+            let marks = [(chain.is_called, "()"), (chain.is_alias, " alias")];
+            let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
+            parts.join(".") + &marks
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(shown("x . \"Y\" as z, f (x.y.z).w -- a.b"), "x@0.Y@4, as@8, z@11 alias, f@14(), x@17.y@19.z@21, w@24");
+    assert_eq!(shown("'a.b' ä.b"), "ä@6.b@9");
+    assert_eq!(shown("'no end"), "");
+}
+
+#[test]
 fn only_one_query_and_nothing_that_writes() {
     insta::assert_snapshot!(problems("  -- nothing\n;"), @r"
     error: the query is empty

@@ -14,20 +14,9 @@ use crate::diagnostic::{self, Diagnostic};
 
 /// Table names of the query in the order of the text, and what is wrong with it.
 pub(super) fn references(source: &SqlText<'_>, query: &Ast) -> (Vec<TableReference>, Vec<Diagnostic>) {
-    let mut visitor = QueryVisitor {
-        source,
-        scopes: Vec::new(),
-        references: Vec::new(),
-        problems: Vec::new(),
-        cost: Cost::default(),
-    };
+    let mut visitor = QueryVisitor::new(source);
     let ControlFlow::Continue(()) = query.visit(&mut visitor);
-    if let Some(problem) = visitor.cost.problem() {
-        let help = "split the query into jobs: a table is computed once, and a step as often as it is named";
-        visitor
-            .problems
-            .push(Diagnostic::new(source.path, &source.text, 0..source.text.len(), problem).with_help(help));
-    }
+    visitor.problems.extend(visitor.too_much());
     visitor.references.sort_by_key(|reference| reference.span.start);
     (visitor.references, visitor.problems)
 }
@@ -48,6 +37,14 @@ pub(super) fn reading(source: &SqlText<'_>, statement: &Statement) -> Result<(),
         ControlFlow::Break(problem) => Err(problem),
         ControlFlow::Continue(()) => Ok(()),
     }
+}
+
+/// # Errors
+/// What is too much to plan. A job's query has the same limits ([`references`]).
+pub(super) fn cost(source: &SqlText<'_>, statement: &Statement) -> Result<(), Diagnostic> {
+    let mut visitor = QueryVisitor::new(source);
+    let ControlFlow::Continue(()) = statement.visit(&mut visitor);
+    visitor.too_much().map_or(Ok(()), Err)
 }
 
 struct ReadingVisitor<'a> {
@@ -106,7 +103,17 @@ struct Scope {
     cost: Cost,
 }
 
-impl QueryVisitor<'_> {
+impl<'a> QueryVisitor<'a> {
+    fn new(source: &'a SqlText<'a>) -> Self {
+        Self { source, scopes: Vec::new(), references: Vec::new(), problems: Vec::new(), cost: Cost::default() }
+    }
+
+    fn too_much(&self) -> Option<Diagnostic> {
+        let help = "split the query into jobs: a table is computed once, and a step as often as it is named";
+        let (path, text) = (self.source.path, &self.source.text);
+        self.cost.problem().map(|problem| Diagnostic::new(path, text, 0..text.len(), problem).with_help(help))
+    }
+
     /// What the step costs that a name means here.
     fn cte(&self, name: &str) -> Option<Cost> {
         let mut visible = self.scopes.iter().rev().flat_map(|scope| scope.visible.iter().rev());
@@ -135,6 +142,7 @@ impl QueryVisitor<'_> {
                 self.references.push(TableReference { name, span: bytes, line, column });
             }
             Some(_) | None => {
+                self.spend(Cost::TABLE);
                 let problem =
                     Diagnostic::new(self.source.path, &self.source.text, bytes, format!("`{name}` is not a table"));
                 let help =

@@ -162,7 +162,7 @@ impl Argument {
         }
     }
 
-    fn size(&self, row: usize) -> u64 {
+    pub(super) fn size(&self, row: usize) -> u64 {
         bytes_at(&self.values, self.row(row))
     }
 

@@ -57,6 +57,38 @@ async fn what_would_take_all_memory_is_one_error() {
 }
 
 #[tokio::test]
+async fn a_constant_in_many_rows_is_one_error() {
+    let large = "repeat('a', 1000000)";
+    for sql in [
+        format!("select max(length(a)) from (select {large} as a, n from {ROWS}) where length(a) + n > 1"),
+        format!("select count(distinct a) from (select {large} as a from {ROWS})"),
+        format!("select string_agg({large}, '') from {ROWS}"),
+        format!("select length(string_agg(a, ',')) from (select {large} as a, t from {ROWS}) where t <> ''"),
+        format!("select count(distinct a || t) from (select {large} as a, t from {ROWS})"),
+        format!("select max(length(case when n > 5 then {large} else t end)) from {ROWS}"),
+        format!("select max(length(coalesce(nullif(t, 'ab1'), {large}))) from {ROWS}"),
+        format!(
+            "select max(a) from (select array_agg(n) over (order by n rows 1 preceding) as b, {large} as a from {ROWS})"
+        ),
+        format!(
+            "select max(length(element_at(a, 1))) from (select make_array({large}) as a, n from {ROWS}) where element_at(a, 1) || n <> ''"
+        ),
+        format!("select string_agg(a, '') from (select '{}' as a from {ROWS})", "b".repeat(300_000)),
+    ] {
+        let error = answer(&sql).await.expect_err(&sql[..90]);
+        assert!(error.contains("would make more than"), "{}: {error}", &sql[..90]);
+    }
+    for (sql, expected) in [
+        (format!("select length({large})"), "1000000"),
+        (format!("select max(length(a)) from (select {large} as a from {ROWS} limit 100)"), "1000000"),
+        (format!("select count(*) from {ROWS} where t <> {large}"), "8000"),
+        (format!("select max(length(a)) from (select repeat('a', 30000) as a from {ROWS})"), "30000"),
+    ] {
+        assert_eq!(answer(&sql).await.as_deref(), Ok(expected), "{}", &sql[..40]);
+    }
+}
+
+#[tokio::test]
 async fn what_fits_is_as_ever() {
     for (sql, expected) in [
         ("select repeat('ab', 3)", "ababab"),

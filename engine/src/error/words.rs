@@ -85,6 +85,12 @@ fn functions(text: &str) -> Option<String> {
         };
         return Some(format!("there is no function `{name}`{help}"));
     }
+    if let Some(name) = text.strip_prefix("Dot access not supported for non-string expr: ") {
+        let name = between(name, "value: \"", "\"").unwrap_or("name");
+        return Some(format!(
+            "`.{name}` stands behind a value and not behind a table: write `['{name}']` for the field of a struct"
+        ));
+    }
     if text.starts_with("Unsupported ast node in sqltorel: RLike") {
         return Some("`rlike` between two texts is not read: write `rlike(text, pattern)`".to_owned());
     }

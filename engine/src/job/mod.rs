@@ -19,6 +19,7 @@ pub(crate) mod meant;
 mod optimize;
 mod partitions;
 mod pin;
+mod pointing;
 mod query;
 mod question;
 mod refers;

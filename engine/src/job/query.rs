@@ -24,6 +24,7 @@ use super::distinct::name_their_file;
 use super::history::{Recording, versions};
 use super::meant::{refuse_casts, refuse_casts_of};
 use super::partitions;
+use super::pointing::pointed;
 use super::rejects::carry_rejects;
 use super::repeatable::{refuse_unrepeatable, volatile_function};
 use super::spec::sort_key;
@@ -337,66 +338,6 @@ pub(super) fn without_failures(plan: LogicalPlan, checks: &[RowCheck]) -> Result
 
 fn wrong_query(job: &Job, error: datafusion::error::DataFusionError) -> Error {
     pointed(&job.query_path(), &job.query.text, error)
-}
-
-/// Points at the word in the query that DataFusion's error names, if any.
-pub(super) fn pointed(path: &str, query: &str, error: datafusion::error::DataFusionError) -> Error {
-    let message = error.find_root().strip_backtrace();
-    let text = plain(&message);
-    let source: Arc<str> = Arc::from(query);
-    let words = [culprit(&error), quoted_word(&message), quoted_word(&text)];
-    let span = words.into_iter().flatten().find_map(|word| find_word(query, &word));
-    let diagnostic = match span {
-        Some(span) => Diagnostic::new(path, &source, span, text),
-        None => Diagnostic::new(path, &source, 0..query.trim_end().len().min(1), text),
-    };
-    Error::from_diagnostics(vec![diagnostic])
-}
-
-/// As [`pointed`], of an error of the physical plan, which may be ours or a store's.
-pub(super) fn planned(path: &str, query: &str, error: datafusion::error::DataFusionError) -> Error {
-    use datafusion::error::DataFusionError;
-    match error.find_root() {
-        DataFusionError::ArrowError(..)
-        | DataFusionError::Execution(_)
-        | DataFusionError::Plan(_)
-        | DataFusionError::SchemaError(..)
-        | DataFusionError::NotImplemented(_) => pointed(path, query, error),
-        _ => from_datafusion(path, error),
-    }
-}
-
-fn culprit(error: &datafusion::error::DataFusionError) -> Option<String> {
-    use datafusion::common::SchemaError;
-    use datafusion::error::DataFusionError;
-    match error.find_root() {
-        DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
-            SchemaError::FieldNotFound { field, .. } => Some(field.name.clone()),
-            SchemaError::AmbiguousReference { field } => Some(field.name.clone()),
-            SchemaError::DuplicateUnqualifiedField { name } => Some(name.clone()),
-            SchemaError::DuplicateQualifiedField { name, .. } => Some(name.clone()),
-        },
-        _ => None,
-    }
-}
-
-/// The first quoted word of a message such as `Invalid function 'emma'`.
-fn quoted_word(message: &str) -> Option<String> {
-    let start = message.find(['\'', '`'])? + 1;
-    let end = message[start..].find(['\'', '`'])? + start;
-    let word = message[start..end].rsplit('.').next()?;
-    (!word.is_empty()).then(|| word.to_owned())
-}
-
-/// The position of a word in a query, ignoring case.
-pub(super) fn find_word(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
-    let lower = text.to_lowercase();
-    let word = word.to_lowercase();
-    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    lower
-        .match_indices(&word)
-        .map(|(start, _)| start..start + word.len())
-        .find(|range| !is_word(lower[..range.start].chars().next_back()) && !is_word(lower[range.end..].chars().next()))
 }
 
 fn wrong_check(job: &Job, name: &str, error: datafusion::error::DataFusionError) -> Error {

@@ -7,7 +7,6 @@ use datafusion::common::TableReference;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{DataFrame, SQLOptions};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
@@ -20,11 +19,13 @@ use super::Workbench;
 use super::external::{existing, warning, with_one_nan};
 use super::meant::refuse_casts;
 use super::pin::raw_files;
-use super::query::{Sources, context, find_word, planned, pointed};
+use super::pointing::{find_word, planned, pointed};
+use super::query::{Sources, context};
 use super::roots::{declared_files, listed};
 use crate::error::{from_datafusion, literals};
 use crate::sink::REASON;
 use crate::source::delta::DeltaScan;
+use crate::stoppable;
 use crate::table::{Snapshot, Table};
 
 /// The name of the text in messages.
@@ -139,14 +140,14 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
 }
 
 impl Answer {
-    /// Begins to compute the rows of the question `sql`.
+    /// Begins to compute the rows of the question `sql`. The work ends when the stream is dropped.
     ///
     /// # Errors
     /// `Invalid` with the place of a constant that cannot be computed; otherwise by what went wrong.
     pub async fn stream(self, sql: &str) -> Result<SendableRecordBatchStream> {
         let context = self.rows.task_ctx();
         let plan = self.rows.create_physical_plan().await.map_err(|e| planned(QUERY, sql, e))?;
-        execute_stream(plan, Arc::new(context)).map_err(|e| from_datafusion(QUERY, e))
+        stoppable::stream(plan, Arc::new(context)).map_err(|e| from_datafusion(QUERY, e))
     }
 }
 

@@ -15,7 +15,7 @@ use pulse_core::name::TableName;
 use pulse_core::project::Job;
 use pulse_core::{Error, Result};
 
-use super::query::find_word;
+use super::pointing::find_word;
 use crate::error::from_datafusion;
 
 /// Declared as time-dependent, although they depend only on options that are the same in each run.

@@ -94,6 +94,8 @@ pub(super) struct Dead {
 pub(super) struct Replacement {
     pub(super) removes: Vec<DataFile>,
     pub(super) adds: Vec<Add>,
+    /// Bytes of the removed files whose living rows were read for `adds`.
+    pub(super) reread_bytes: u64,
 }
 
 /// Files among `candidates` with any of the `dead` rows, to be removed from the table.
@@ -167,7 +169,8 @@ pub(super) async fn rewrite(
     .map_err(failed)?;
     let name = format!("{}: rewrite", table.name());
     let staged = write(bench, &name, living, spec, &|_| ()).await?;
-    Ok(Replacement { removes: files, adds: staged.total.files })
+    let reread_bytes = files.iter().map(|file| file.bytes).sum();
+    Ok(Replacement { removes: files, adds: staged.total.files, reread_bytes })
 }
 
 /// Nulls are equal here: a row whose key is null replaces one whose key is null.

@@ -48,6 +48,8 @@ pub struct Report {
 #[derive(Debug, Default)]
 pub(super) struct Staged {
     pub(super) total: PartitionResult,
+    /// Rows that the scans yielded.
+    pub(super) rows_read: u64,
     /// Whether all rows with equal grain reached the same task.
     pub(super) grain_gathered: bool,
 }
@@ -55,7 +57,7 @@ pub(super) struct Staged {
 impl Staged {
     pub(super) fn new(results: Vec<PartitionResult>, checks: usize, grain_gathered: bool) -> Self {
         let total = PartitionResult { failed: vec![0; checks], ..PartitionResult::default() };
-        let mut staged = Self { total, grain_gathered };
+        let mut staged = Self { total, rows_read: 0, grain_gathered };
         results.into_iter().for_each(|result| staged.count(result));
         staged
     }
@@ -72,6 +74,7 @@ impl Staged {
     fn count(&mut self, result: PartitionResult) {
         let total = &mut self.total;
         total.rows_in += result.rows_in;
+        total.note_rows += result.note_rows;
         total.rows_written += result.rows_written;
         total.rows_quarantined += result.rows_quarantined;
         total.rows_dropped += result.rows_dropped;
@@ -89,9 +92,14 @@ impl Staged {
         total.quarantine_files.extend(result.quarantine_files);
     }
 
+    /// Rows that were read from the sources.
+    pub(super) fn rows_in(&self) -> u64 {
+        self.rows_read.saturating_sub(self.total.note_rows)
+    }
+
     pub(super) fn counts(&self) -> RunCounts {
         RunCounts {
-            rows_in: self.total.rows_in,
+            rows_in: self.rows_in(),
             rows_out: self.total.rows_written,
             rows_quarantined: self.total.rows_quarantined,
             rows_dropped: self.total.rows_dropped,

@@ -181,7 +181,7 @@ impl Run<'_> {
         if let Some(message) = refusal(self.job, &expectations) {
             self.discard(&staged, &table).await;
             let mut report = self.report(Outcome::ExpectationFailed { message }, &Staged::default());
-            report.counts.rows_in = staged.total.rows_in;
+            report.counts.rows_in = staged.rows_in();
             report.expectations = expectations;
             return Ok(self.done(report));
         }

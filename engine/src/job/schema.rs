@@ -17,7 +17,8 @@ use pulse_core::{Error, Result};
 
 use super::external::ExternalSchemas;
 use super::increment::unproven;
-use super::query::{Sources, plan_query, planned};
+use super::pointing::planned;
+use super::query::{Sources, plan_query};
 use crate::error::from_datafusion;
 use crate::source::file::file_source_schema;
 use crate::table::Lake;

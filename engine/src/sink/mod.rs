@@ -173,6 +173,9 @@ pub struct PartitionResult {
     /// Notes of the file readers, passed along with the rows.
     #[serde(default, skip_serializing_if = "Notes::is_empty")]
     pub notes: Notes,
+    /// Rows that were such notes.
+    #[serde(default)]
+    pub note_rows: u64,
     pub files: Vec<Add>,
     pub quarantine_files: Vec<Add>,
 }

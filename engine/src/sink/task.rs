@@ -58,7 +58,9 @@ impl SinkTask {
     }
 
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let before = batch.num_rows() as u64;
         let batch = &without_notes(batch, &self.spec.columns, &mut self.result.notes)?;
+        self.result.note_rows += before - batch.num_rows() as u64;
         self.result.rows_in += batch.num_rows() as u64;
         let verdict = judge(batch, &self.spec.checks, &self.spec.columns)?;
         self.result.rows_rejected += verdict.rejected;

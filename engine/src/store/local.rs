@@ -7,6 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 
+use super::private;
 use super::walk::{Found, Links, Walk, change_time, link_below, location, meta, shown_path};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
 /// Entity tag of what lies in a source's folder and is a link that is not followed.
@@ -106,7 +107,29 @@ impl fmt::Display for LocalFiles {
 #[async_trait]
 impl ObjectStore for LocalFiles {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.files.put_opts(location, payload, options).await
+        let present = match options.mode {
+            PutMode::Create => private::Present::Stays,
+            PutMode::Overwrite => private::Present::IsReplaced,
+            // Refused below.
+            PutMode::Update(_) => return self.files.put_opts(location, payload, options).await,
+        };
+        if !private::is_private(location) {
+            return self.files.put_opts(location, payload, options).await;
+        }
+        let file = on_disk(location);
+        let written = tokio::task::spawn_blocking(move || {
+            private::write(&file, payload, present).map_err(|source| match source.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    Error::AlreadyExists { path: shown_path(&file), source: Box::new(source) }
+                }
+                kind => {
+                    let named = io::Error::new(kind, format!("{}: {source}", shown_path(&file)));
+                    Error::Generic { store: "LocalFileSystem", source: Box::new(named) }
+                }
+            })
+        });
+        written.await??;
+        Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn put_multipart_opts(

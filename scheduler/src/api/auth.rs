@@ -62,13 +62,21 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// Notes that the caller of a connection has shown the token.
+/// What the caller of a connection has proven.
 #[derive(Clone, Default)]
-pub(super) struct Proven(Option<Known>);
+pub(super) struct Proven {
+    /// Where it is noted that he has shown the token, or a certificate.
+    known: Known,
+    has_certificate: bool,
+}
 
 impl Proven {
     pub(super) fn noted_in(known: Known) -> Self {
-        Self(Some(known))
+        Self { known, has_certificate: false }
+    }
+
+    pub(super) fn by_certificate(known: Known) -> Self {
+        Self { known, has_certificate: true }
     }
 }
 
@@ -77,8 +85,9 @@ impl Proven {
 pub enum Asks {
     /// Nothing: every client that can reach the address may do everything.
     Nothing,
+    /// Or a certificate that is made from it, which the connection has checked already (`transport`).
     Token(Token),
-    /// A certificate, which the connection has checked already (`transport`).
+    /// A certificate, which the connection has checked already.
     Certificate,
 }
 
@@ -90,11 +99,26 @@ struct Gate {
 
 impl Gate {
     /// How the caller is known, if he is.
-    fn known(&self, given: Option<&str>) -> Option<Caller> {
+    fn known(&self, given: Option<&str>, has_certificate: bool) -> Option<Caller> {
         match &self.asks {
             Asks::Nothing => None,
-            Asks::Token(token) => given.is_some_and(|given| token.is(given)).then_some(Caller("token")),
-            Asks::Certificate => Some(Caller("certificate")),
+            Asks::Token(token) => {
+                (has_certificate || given.is_some_and(|given| token.is(given))).then_some(Caller("token"))
+            }
+            Asks::Certificate => has_certificate.then_some(Caller("certificate")),
+        }
+    }
+
+    fn refusal(&self, given: Option<&str>) -> &'static str {
+        match (&self.asks, given) {
+            (Asks::Certificate, _) => {
+                "the scheduler asks for a certificate: `pulse` of the account that runs the scheduler shows one by itself; give other clients one \
+                 with `api_clients = \"certificate\"`, or set `api_token_source` for the scheduler and for them"
+            }
+            (_, None) => "the scheduler asks for a token; set `api_token_source` as it is set for the scheduler",
+            (_, Some(_)) => {
+                "the scheduler does not know this token; `api_token_source` must lead to the same one as the scheduler's"
+            }
         }
     }
 }
@@ -109,11 +133,12 @@ pub fn protect(router: Router, asks: Asks, per_minute: u32) -> Router {
 async fn check(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let given = given.and_then(|value| value.strip_prefix("Bearer "));
-    let caller = gate.known(given);
+    let proven = request.extensions().get::<Proven>();
+    let caller = gate.known(given, proven.is_some_and(|proven| proven.has_certificate));
     if caller.is_some()
-        && let Some(Proven(Some(known))) = request.extensions().get::<Proven>()
+        && let Some(proven) = proven
     {
-        known.note();
+        proven.known.note();
     }
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip());
     let who = Who::new(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), caller.is_some());
@@ -125,13 +150,7 @@ async fn check(State(gate): State<Gate>, request: Request, next: Next) -> Respon
     } else if is_allowed {
         next.run(request).await
     } else {
-        let message = match given {
-            None => "the scheduler asks for a token; set `api_token_source` as it is set for the scheduler",
-            Some(_) => {
-                "the scheduler does not know this token; `api_token_source` must lead to the same one as the scheduler's"
-            }
-        };
-        refused(StatusCode::UNAUTHORIZED, ErrorKind::Invalid, message)
+        refused(StatusCode::UNAUTHORIZED, ErrorKind::Invalid, gate.refusal(given))
     };
     if let Some(caller) = caller {
         answer.extensions_mut().insert(caller);

@@ -61,7 +61,11 @@ async fn answer(
     known: Known,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let router = router.layer(axum::Extension(ConnectInfo(address))).layer(axum::Extension(Proven::noted_in(known)));
+    let proven = match connection.is_certified() {
+        true => Proven::by_certificate(known),
+        false => Proven::noted_in(known),
+    };
+    let router = router.layer(axum::Extension(ConnectInfo(address))).layer(axum::Extension(proven));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
     let mut serving = pin!(http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router)));

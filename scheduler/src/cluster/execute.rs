@@ -27,6 +27,7 @@ use super::attempts::done;
 use super::failure::{failure, no_executor};
 use super::fetch::{By, fetch};
 use super::members::Members;
+use super::rows_read::RowsRead;
 use super::stages::{Prepared, prepare};
 
 /// From one look at a plan's state to the next: little against a task, and small plans end within it.
@@ -47,14 +48,15 @@ const PLAN_ATTEMPTS: usize = 3;
 pub struct OnCluster {
     pub(super) server: Server,
     pub(super) members: Arc<Members>,
+    read: RowsRead,
     settings: Settings,
     by: By,
 }
 
 impl OnCluster {
-    pub(super) fn new(server: Server, members: Arc<Members>, settings: Settings, door: &Door) -> Self {
+    pub(super) fn new(server: Server, members: Arc<Members>, read: RowsRead, settings: Settings, door: &Door) -> Self {
         let by = By::new(&settings, door);
-        Self { server, members, settings, by }
+        Self { server, members, read, settings, by }
     }
 
     /// Executors that take tasks.
@@ -78,10 +80,10 @@ impl OnCluster {
 
     /// Sends a plan in a task of its own: a caller that stops waiting during the call has the plan cancelled like any other.
     async fn submit(&self, name: &str, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>) -> Result<Job> {
-        let (server, of) = (self.server.clone(), name.to_owned());
+        let (server, read, of) = (self.server.clone(), self.read.clone(), name.to_owned());
         let submitting = tokio::spawn(async move {
             let id = server.submit_physical_plan(&of, context, plan, None).await?;
-            Ok::<_, BallistaError>(Job { server, id, ended: false })
+            Ok::<_, BallistaError>(Job { server, read, id, ended: false })
         });
         let refused = |why: &dyn Display| Error::internal(format!("{name}: Ballista does not take the plan: {why}"));
         submitting.await.map_err(|e| refused(&e))?.map_err(|e| refused(&e))
@@ -95,7 +97,8 @@ impl OnCluster {
             let status = status.map_err(|e| Error::internal(format!("{name}: its state is unknown: {e}")))?;
             match status.and_then(|status| status.status) {
                 Some(Status::Successful(done)) => {
-                    progress(Reached { done: reported.1, tasks: reported.1, ..Reached::default() });
+                    let rows = self.read.of(job.as_str());
+                    progress(Reached { done: reported.1, tasks: reported.1, rows, bytes: 0 });
                     return Ok(done.partition_location);
                 }
                 Some(Status::Failed(failed)) => return Err(failure(name, &failed.error, self.executors())),
@@ -103,7 +106,8 @@ impl OnCluster {
                     let now = self.tasks(job).await.unwrap_or(reported);
                     if now != reported {
                         reported = now;
-                        progress(Reached { done: reported.0, tasks: reported.1, ..Reached::default() });
+                        let rows = self.read.of(job.as_str());
+                        progress(Reached { done: reported.0, tasks: reported.1, rows, bytes: 0 });
                     }
                 }
                 Some(Status::Queued(_)) => {}
@@ -189,12 +193,14 @@ impl From<Error> for Failed {
 /// A plan that was sent. Dropped before its end, it is cancelled; in any case its files on executors go.
 struct Job {
     server: Server,
+    read: RowsRead,
     id: JobId,
     ended: bool,
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
+        self.read.forget(self.id.as_str());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (server, id, ended) = (self.server.clone(), self.id.clone(), self.ended);
         runtime.spawn(async move {

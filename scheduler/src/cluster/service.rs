@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
+use ballista_core::JobId;
 use ballista_core::error::BallistaError;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpc;
 use ballista_core::serde::protobuf::{
@@ -13,6 +14,7 @@ use ballista_core::serde::protobuf::{
     PollWorkParams, PollWorkResult, RegisterExecutorParams, RegisterExecutorResult, RemoveSessionParams,
     RemoveSessionResult, TaskStatus, UpdateTaskStatusParams, UpdateTaskStatusResult,
 };
+use ballista_scheduler::state::execution_stage::ExecutionStage;
 use futures::stream::BoxStream;
 use pulse_engine::cluster::SCHEDULER_KEY;
 use tokio::sync::Mutex;
@@ -20,11 +22,14 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 
 use super::Server;
+use super::registration::{judge_heartbeat, judge_registration, judge_report};
+use super::rows_read::RowsRead;
 
 type Answer<T> = Result<Response<T>, Status>;
 
 pub(super) struct Service {
     server: Server,
+    read: RowsRead,
     /// Made at this start. Executors accept only tasks that carry it.
     key: MetadataValue<Ascii>,
     taken: Mutex<Taken>,
@@ -33,26 +38,52 @@ pub(super) struct Service {
 impl Service {
     /// # Errors
     /// When `key` is no text of a header.
-    pub(super) fn new(server: Server, key: &str) -> Result<Self, BallistaError> {
+    pub(super) fn new(server: Server, read: RowsRead, key: &str) -> Result<Self, BallistaError> {
         let mut key: MetadataValue<Ascii> =
             key.parse().map_err(|_| BallistaError::Configuration("the scheduler's key is no header".to_owned()))?;
         key.set_sensitive(true);
-        Ok(Self { server, key, taken: Mutex::default() })
+        Ok(Self { server, read, key, taken: Mutex::default() })
     }
 
     fn with_key<T>(&self, mut answer: Response<T>) -> Response<T> {
         answer.metadata_mut().insert(SCHEDULER_KEY, self.key.clone());
         answer
     }
+
+    /// Without those at which Ballista would panic. They are not refused, as executors send refused reports again.
+    async fn of_known_tasks(&self, reports: Vec<TaskStatus>) -> Vec<TaskStatus> {
+        let mut known = Vec::with_capacity(reports.len());
+        for report in reports {
+            match judge_report(&report, self.tasks_beside(&report).await) {
+                Ok(()) => known.push(report),
+                Err(why) => log::warn!("the report of task {} of a plan is left out: {why}", report.task_id),
+            }
+        }
+        known
+    }
+
+    /// How many tasks there are in the stage of a report; none when Ballista does not look among them.
+    async fn tasks_beside(&self, report: &TaskStatus) -> Option<usize> {
+        let (stage, attempt) =
+            (usize::try_from(report.stage_id).ok()?, usize::try_from(report.stage_attempt_num).ok()?);
+        let running = self.server.state.task_manager.get_running_job_cache();
+        let graph = running.get(&JobId::from(report.job_id.clone()))?.execution_graph.read().await;
+        match graph.stages().get(&stage)? {
+            ExecutionStage::Running(stage) if attempt >= stage.stage_attempt_num => Some(stage.task_infos.len()),
+            _ => None,
+        }
+    }
 }
 
 #[async_trait]
 impl SchedulerGrpc for Service {
     async fn register_executor(&self, request: Request<RegisterExecutorParams>) -> Answer<RegisterExecutorResult> {
+        judge_registration(request.get_ref().metadata.as_ref()).map_err(Status::invalid_argument)?;
         SchedulerGrpc::register_executor(&self.server, request).await.map(|answer| self.with_key(answer))
     }
 
     async fn heart_beat_from_executor(&self, request: Request<HeartBeatParams>) -> Answer<HeartBeatResult> {
+        judge_heartbeat(request.get_ref()).map_err(Status::invalid_argument)?;
         SchedulerGrpc::heart_beat_from_executor(&self.server, request).await.map(|answer| self.with_key(answer))
     }
 
@@ -68,7 +99,12 @@ impl SchedulerGrpc for Service {
     async fn update_task_status(&self, request: Request<UpdateTaskStatusParams>) -> Answer<UpdateTaskStatusResult> {
         let UpdateTaskStatusParams { executor_id, task_status } = request.into_inner();
         let mut taken = self.taken.lock().await;
+        let task_status = self.of_known_tasks(task_status).await;
         let (news, reports) = taken.news(&executor_id, task_status);
+        let running = self.server.state.task_manager.get_running_job_cache();
+        let is_running = |job: &str| running.keys().any(|running| running.as_str() == job);
+        // Before Ballista knows that the plan has ended.
+        self.read.note(&news, is_running);
         let report = UpdateTaskStatusParams { executor_id, task_status: news };
         // Nothing waits between Ballista's word and the note of it: a connection that breaks meanwhile leaves neither or both.
         let answer = SchedulerGrpc::update_task_status(&self.server, Request::new(report)).await?;
@@ -224,6 +260,21 @@ mod tests {
         let other_build = client(&cluster, &own).await.unwrap().register_executor(registration("other", port)).await;
         let refusal = other_build.unwrap_err().to_string();
         assert!(refusal.contains("same binary") && !refusal.contains(&build()), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_whole_is_refused_and_ends_no_task() {
+        let settings = Settings { scheduler_port: 0, ..Settings::default() };
+        let cluster = Cluster::start(&settings, Arc::default()).await.unwrap();
+        let mut client = client(&cluster, &Door::of(&settings, Role::Executor).unwrap()).await.unwrap();
+        let RegisterExecutorParams { metadata } = registration(&build(), 1);
+        let without = ExecutorRegistration { specification: None, ..metadata.unwrap() };
+        let registered = RegisterExecutorParams { metadata: Some(without.clone()) };
+        assert_eq!(client.register_executor(registered).await.unwrap_err().code(), Code::InvalidArgument);
+        let beat =
+            HeartBeatParams { executor_id: without.id.clone(), metadata: Some(without), ..HeartBeatParams::default() };
+        assert_eq!(client.heart_beat_from_executor(beat).await.unwrap_err().code(), Code::InvalidArgument);
+        assert_eq!(cluster.executors(), 0);
     }
 
     #[tokio::test]

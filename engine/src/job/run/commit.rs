@@ -31,6 +31,7 @@ impl Run<'_> {
         let Changes { staged, table, quarantine } = changes;
         let mut report = self.report(Outcome::Unchanged, &staged);
         report.expectations = expectations;
+        report.counts.bytes_read += table.reread_bytes + quarantine.reread_bytes;
         let mut commit = self.table_commit(&mut report, &staged, table, schema)?;
         let read = sequence(self.pinned.target.as_ref());
         let (adds, wanted) = self.quarantine_files(&staged, quarantine);

@@ -17,7 +17,7 @@ impl Run<'_> {
         };
         let all_again = matches!(self.pinned.plan, RunPlan::Rebuild { .. } | RunPlan::Observe { .. });
         if all_again {
-            return Ok(Replacement { removes: quarantine.files.clone(), adds: Vec::new() });
+            return Ok(Replacement { removes: quarantine.files.clone(), ..Replacement::default() });
         }
         let table = &self.pinned.quarantine_table;
         let mut dead: Vec<Dead> = self.dead_files(quarantine)?.into_iter().collect();

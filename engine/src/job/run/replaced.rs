@@ -33,7 +33,7 @@ impl Run<'_> {
             Mode::Incremental | Mode::Unchanged => rules(self.job).goes(),
         };
         let (dead, candidates, rest) = match goes {
-            Goes::All => return Ok(Replacement { removes: target.files.clone(), adds: Vec::new() }),
+            Goes::All => return Ok(Replacement { removes: target.files.clone(), ..Replacement::default() }),
             Goes::OfFiles => match self.dead_files(target)? {
                 None => return Ok(Replacement::default()),
                 Some(dead) => (dead, target.files.clone(), Rest::Stays),
@@ -55,7 +55,7 @@ impl Run<'_> {
         let (table, dead) = (&self.pinned.table, [dead]);
         let files = touched(self.bench, table, target, candidates, &dead).await?;
         match rest {
-            Rest::Goes => Ok(Replacement { removes: files, adds: Vec::new() }),
+            Rest::Goes => Ok(Replacement { removes: files, ..Replacement::default() }),
             Rest::Stays => {
                 let order = spec.written_order();
                 let plain = SinkSpec { checks: Vec::new(), unique: None, grain: None, order, ..spec.clone() };

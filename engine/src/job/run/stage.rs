@@ -1,5 +1,7 @@
 //! Writes the rows of a run to files that no reader sees yet, and checks them before anything is replaced.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use chrono::DateTime;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use pulse_core::decide::RunPlan;
@@ -9,7 +11,7 @@ use pulse_core::{Error, Result};
 
 use super::Run;
 use crate::error::from_datafusion;
-use crate::execute::Progress;
+use crate::execute::{Progress, Reached};
 use crate::job::changes::State;
 use crate::job::limit;
 use crate::job::partitions;
@@ -97,13 +99,20 @@ impl Run<'_> {
         let spec = sink_spec(self.job, &compared, self.run_id, &self.pinned.table, &self.pinned.quarantine_table);
         reached(Step::Planned);
         let name = self.job.name.to_string();
-        let mut staged = write(self.bench, &name, compared.plan, spec.clone(), progress).await?;
+        let read = AtomicU64::default();
+        let counting = |reached: Reached| {
+            read.store(reached.rows, Ordering::Relaxed);
+            progress(reached);
+        };
+        let mut staged = write(self.bench, &name, compared.plan, spec.clone(), &counting).await?;
+        staged.rows_read = read.swap(0, Ordering::Relaxed);
         for part in rest {
             let written = match self.query(State::Now, part).await {
-                Ok(query) => write(self.bench, &name, query.plan, spec.clone(), progress).await,
+                Ok(query) => write(self.bench, &name, query.plan, spec.clone(), &counting).await,
                 Err(error) => Err(error),
             };
             staged.add(self.or_discard(written, &staged, &Default::default()).await?);
+            staged.rows_read += read.swap(0, Ordering::Relaxed);
         }
         reached(Step::Staged);
         Ok((self.counted(staged), spec))

@@ -57,6 +57,41 @@ fn pipe(path: &FilePath) {
 }
 
 #[tokio::test]
+async fn others_read_tables_and_not_the_ledger() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scene = scene();
+    let files = LocalFiles::default();
+    let mode = |path: &str| std::fs::metadata(scene.folder.join(path)).unwrap().permissions().mode() & 0o777;
+    std::fs::write(scene.folder.join("as the umask says"), "").unwrap();
+    let by_umask = mode("as the umask says");
+    for path in ["_pulse/runs/1/trigger.json", "_pulse/layers.json", "silver/t/part.parquet"] {
+        files.put(&scene.path(path), "one".into()).await.unwrap();
+        files.put(&scene.path(path), "two".into()).await.unwrap();
+        let again = files.put_opts(&scene.path(path), "three".into(), PutMode::Create.into()).await;
+        assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{path}: {again:?}");
+        let parts = ["fo", "ur"].into_iter().map(Bytes::from).collect::<PutPayload>();
+        files.put_opts(&scene.path(&format!("{path}.new")), parts, PutMode::Create.into()).await.unwrap();
+        assert_eq!(std::fs::read_to_string(scene.folder.join(path)).unwrap(), "two");
+        assert_eq!(std::fs::read_to_string(scene.folder.join(format!("{path}.new"))).unwrap(), "four");
+        let expected = if path.contains("trigger") { 0o600 } else { by_umask };
+        assert_eq!(mode(path), expected, "{path}");
+    }
+    assert_eq!(mode("_pulse/runs/1/trigger.json.new"), 0o600);
+    let listed = names(&files, &scene.folder.join("_pulse/runs")).await;
+    assert_eq!(listed, ["1/trigger.json", "1/trigger.json.new"]);
+    let _ = std::fs::remove_dir_all(scene.folder.join("_pulse"));
+    let many = (0..16).map(|number| {
+        let (place, files) = (scene.path("_pulse/open/x"), LocalFiles::default());
+        tokio::spawn(async move {
+            let text: PutPayload = format!("{number}").repeat(9_999).into();
+            files.put_opts(&place, text, PutMode::Create.into()).await.is_ok()
+        })
+    });
+    let won = futures::future::join_all(many).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
+    assert_eq!((won, names(&files, &scene.folder.join("_pulse")).await), (1, vec!["open/x".to_owned()]));
+}
+
+#[tokio::test]
 async fn what_links_lead_to_is_neither_listed_read_written_nor_deleted() {
     let scene = scene();
     symlink(&scene.outside, scene.folder.join("link")).unwrap();
