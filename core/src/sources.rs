@@ -80,7 +80,8 @@ pub struct FileSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rejected: Option<f64>,
     /// Whether symbolic links below `root`, a folder of this machine, are followed. They are not unless this is `true`: a link may lead to
-    /// files that those who put it there may not read themselves. `plan` and `run` warn of links that are left out.
+    /// files that those who put it there may not read themselves. `plan` and `run` warn of links to folders; a link to a file is one
+    /// rejected row.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follow_links: bool,
     /// Folders or patterns of files, each with its own contract; the name is the row's `feed`.

@@ -21,7 +21,7 @@ const IN_SEGMENTS: i64 = -2;
 /// The hash of the job where marks are in segments.
 const JOB_BESIDE_SEGMENTS: &str = "pulse/job/2";
 
-/// Marks in a segment of level 0; each further level holds eight times as many.
+/// Marks in a segment of level 0. Each further level holds eight times as many, two to the power of [`GROWTH_BITS`].
 const CAPACITY: usize = 1024;
 const GROWTH_BITS: usize = 3;
 
@@ -103,19 +103,9 @@ impl Fold {
     }
 
     fn with_capacity(stored: &HashMap<String, i64>, numbers: Vec<(String, i64)>, capacity: usize) -> Self {
-        let of_file = |(id, number): (String, i64)| match id.strip_prefix(FILE) {
-            Some(file) => Ok((file.to_owned(), number)),
-            None => Err((id, number)),
-        };
-        let mut marks = Marks::new();
-        let mut others = Vec::new();
-        for number in numbers {
-            match of_file(number) {
-                Ok((file, mark)) => drop(marks.insert(file, mark)),
-                Err(number) => others.push(number),
-            }
-        }
-        let mut fold = Self { capacity, numbers: others, marks, live: segments(stored), level: 0 };
+        let (of_files, numbers): (Vec<_>, Vec<_>) = numbers.into_iter().partition(|(id, _)| id.starts_with(FILE));
+        let marks = of_files.into_iter().map(|(id, mark)| (id[FILE.len()..].to_owned(), mark)).collect();
+        let mut fold = Self { capacity, numbers, marks, live: segments(stored), level: 0 };
         match is_in_segments(stored) {
             true => fold.rename_job(),
             false if !fold.marks.is_empty() => fold.migrate(stored),
