@@ -1,4 +1,4 @@
-//! The cluster, seen from the process that plans and commits: Ballista's scheduler, and plans carried out by executors.
+//! The cluster from the point of view of the process that plans and commits: Ballista's scheduler, and executors that run plans.
 
 mod attempts;
 mod execute;
@@ -48,27 +48,27 @@ pub use validate::validate;
 
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
-/// Until a silent executor is looked for again.
+/// Polling interval for silent executors.
 const EXPIRY_CHECK_SECONDS: u64 = 1;
-/// Executors keep the rows of a finished plan this long, should nobody have them removed before.
+/// Time for which executors keep the rows of a finished plan, unless they are deleted before.
 const RESULT_KEPT_SECONDS: u64 = 60;
 /// Attempts at one task before its plan fails; an attempt that ended with its executor does not count.
 const TASK_ATTEMPTS: usize = 4;
-/// Attempts at one stage whose input was lost with executors.
+/// Attempts at one stage if its input is lost with executors.
 const STAGE_ATTEMPTS: usize = 8;
-/// When the last executor is lost, how long running plans wait for another one.
+/// Time for which running plans wait for another executor when the last one is lost.
 const NO_EXECUTOR_SECONDS: u64 = 30;
-/// Executors ask whether a plan is known, and remove its files if not.
+/// Time for which the state of a finished plan is kept. Executors delete the files of plans that the scheduler does not know.
 const PLAN_KEPT_SECONDS: u64 = 2 * RESULT_KEPT_SECONDS;
-/// Longest wait for an executor's answer: a plan of many files takes a while to read.
+/// Time limit of a call to an executor; decoding a plan of many files takes a while.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
-/// Calls of one executor that are answered at once, and those that may wait.
+/// Maximum number of concurrent calls of one executor, and of waiting ones.
 const CALLS: usize = 128;
 const STREAMS: u32 = 256;
-/// From one look for executors to the next.
+/// Polling interval for registered executors.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The scheduler of one cluster, in this process. It ends when this is dropped.
+/// The scheduler of one cluster, in this process. It stops when this is dropped.
 pub struct Cluster {
     on_cluster: OnCluster,
     address: SocketAddr,
@@ -120,12 +120,12 @@ impl Cluster {
         })
     }
 
-    /// Where executors find it.
+    /// The address at which executors reach it.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Executors that take tasks: with a heartbeat that is not older than `executor_timeout_s`, and not about to leave.
+    /// Number of executors that accept tasks: their last heartbeat is not older than `executor_timeout_s`, and they are not leaving.
     pub fn executors(&self) -> usize {
         self.on_cluster.executors()
     }
@@ -149,7 +149,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A way to carry out plans; plans come from a session of `pulse_engine::cluster`.
+    /// Runs plans on this cluster; plans come from a session of `pulse_engine::cluster`.
     pub fn on_cluster(&self) -> OnCluster {
         self.on_cluster.clone()
     }
@@ -162,7 +162,7 @@ impl Drop for Cluster {
     }
 }
 
-/// At the address of its name alone; at all of the machine's only where the name is one of another network.
+/// Binds to the address of the configured name; to all addresses of the machine only if the name belongs to another network.
 async fn listen(settings: &Settings) -> Result<TcpListener> {
     let host = &settings.scheduler_host;
     let named = lookup_host((host.as_str(), settings.scheduler_port)).await;
@@ -226,7 +226,7 @@ fn config(
     }
 }
 
-/// Names that tell executors whether a plan is of this process.
+/// Generates names by which executors recognize the plans of this process.
 #[derive(Debug)]
 struct JobIds {
     scheduler: String,

@@ -1,5 +1,5 @@
-//! Which places the submissions of others may name. The scheduler reads and writes with its own rights: without limits, whoever may submit
-//! has all of them.
+//! Limits the locations that submissions may name. The scheduler reads and writes with its own rights; without limits, everybody who may
+//! submit would have all of them.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ impl Allowed {
         Ok(Self { lakes, roots })
     }
 
-    /// Before anything of the lake is read.
+    /// Checks the lake's URL before anything of the lake is read.
     ///
     /// # Errors
     /// `Invalid` when it is no URL, or at no place that is allowed.
@@ -87,7 +87,7 @@ impl Allowed {
         Ok(())
     }
 
-    /// A link leads to wherever its maker wants, with the scheduler's rights.
+    /// A link could lead anywhere, with the scheduler's rights.
     fn check_links(&self, name: &str, source: &FileSource, root: &Url) -> Result<()> {
         let is_everywhere = Url::parse("file:///").is_ok_and(|all| self.roots.hold(&all));
         match source.follow_links && root.scheme() == "file" && !is_everywhere {
@@ -109,7 +109,7 @@ impl Allowed {
 
 fn refused(what: &str, place: &Url, setting: &str) -> Error {
     Error::invalid(format!(
-        "{what}: `{place}` is no place that this scheduler may use for submissions; whoever runs it names such places in `{setting}`"
+        "{what}: `{place}` is no place that this scheduler may use for submissions; its operator names such places in `{setting}`"
     ))
 }
 

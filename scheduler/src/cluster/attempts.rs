@@ -1,17 +1,17 @@
-//! Several attempts at the same partitions of a stage: which of them hold what, which are slow, and which counts.
+//! Decides between several attempts at the same partitions of a stage: which are slow, and which one counts.
 //!
-//! Ballista never begins a second attempt while a first one runs. Where we do, tasks that live (that run or have ended well) hold either the
-//! same partitions or none in common, and what waits to be given out is held by none of them: then any one of the same tasks can be
-//! taken for all.
+//! Ballista never starts a second attempt while the first one runs; pulse does. Invariant: two live tasks (running or successful) hold
+//! either the same partitions or disjoint ones, and no live task holds a pending partition. So any one of several equal tasks
+//! can stand for all of them.
 
 use std::collections::{HashMap, HashSet};
 
 use ballista_core::serde::protobuf::{FailedTask, ResultLost, TaskKilled, failed_task, task_status};
 use ballista_scheduler::state::execution_stage::{PendingPartitions, RunningStage, TaskInfo};
 
-/// A task is not compared with others before this share of its stage's partitions has ended.
+/// Share of a stage's partitions that must have ended before running tasks are compared with them.
 const ENDED_SHARE: f64 = 0.5;
-/// Younger tasks are not slow: to begin another attempt costs about as much.
+/// Minimum age of a slow task; starting another attempt costs about as much.
 const SLOW_MS: u128 = 1_000;
 
 fn runs(task: &TaskInfo) -> bool {
@@ -22,7 +22,7 @@ fn ended_well(task: &TaskInfo) -> bool {
     matches!(task.task_status, task_status::Status::Successful(_))
 }
 
-/// Tasks that run for more than `factor` times as long as half of the ended ones took, and of which there is no other attempt.
+/// Tasks without another attempt that have run for more than `factor` times the median duration of ended ones.
 pub(super) fn slow(tasks: &[TaskInfo], partitions: usize, now_ms: u128, factor: u64) -> Vec<usize> {
     let ended: Vec<&TaskInfo> = tasks.iter().filter(|task| ended_well(task)).collect();
     let share = done(tasks) as f64 / partitions.max(1) as f64;
@@ -35,14 +35,14 @@ pub(super) fn slow(tasks: &[TaskInfo], partitions: usize, now_ms: u128, factor: 
     tasks.iter().enumerate().filter(|(_, task)| is_slow(task)).map(|(id, _)| id).collect()
 }
 
-/// Tasks that run beside another attempt; those of them that have lost to one that ended come second.
+/// Running tasks with another live attempt: first those that are still racing, then those whose other attempt has ended.
 pub(super) fn racing(tasks: &[TaskInfo]) -> (Vec<usize>, Vec<usize>) {
     let beside = tasks.iter().enumerate().filter(|(_, task)| runs(task) && others(tasks, task).next().is_some());
     let (beaten, racing) = beside.map(|(id, _)| id).partition(|id| others(tasks, &tasks[*id]).any(ended_well));
     (racing, beaten)
 }
 
-/// Other living attempts at the same partitions.
+/// Other live attempts at the same partitions.
 fn others<'a>(tasks: &'a [TaskInfo], of: &'a TaskInfo) -> impl Iterator<Item = &'a TaskInfo> {
     tasks.iter().filter(move |task| {
         task.task_id != of.task_id
@@ -51,7 +51,7 @@ fn others<'a>(tasks: &'a [TaskInfo], of: &'a TaskInfo) -> impl Iterator<Item = &
     })
 }
 
-/// Of a stage that has ended: its tasks that count, with the executors that hold their rows. One of each that hold the same partitions.
+/// The tasks of an ended stage that count, with the executors that hold their rows: one task per set of partitions.
 pub(super) fn counting(tasks: &[TaskInfo]) -> HashMap<usize, String> {
     let mut seen: HashSet<&[usize]> = HashSet::new();
     let ended = tasks.iter().enumerate().filter_map(|(id, task)| match &task.task_status {
@@ -70,7 +70,8 @@ pub(super) fn done(tasks: &[TaskInfo]) -> usize {
     ended.collect::<HashSet<_>>().len()
 }
 
-/// What waits is held by no living task. Ballista lets the partitions of a lost attempt wait although another attempt at them lives.
+/// Removes partitions from the pending ones that a live task holds. Ballista makes the partitions of a lost attempt pending even
+/// if another attempt at them is live.
 pub(super) fn settle(stage: &mut RunningStage) {
     settle_pending(&mut stage.task_infos, &mut stage.pending);
 }

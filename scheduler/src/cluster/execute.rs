@@ -1,4 +1,4 @@
-//! One plan on the cluster: submit, watch, fetch; cancelled when nobody waits for it any more.
+//! Runs one plan on the cluster: submits it, watches it and fetches its result. Cancels it when its caller stops waiting.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -30,20 +30,20 @@ use super::members::Members;
 use super::rows_read::RowsRead;
 use super::stages::{Prepared, prepare};
 
-/// From one look at a plan's state to the next: little against a task, and small plans end within it.
+/// Polling interval of a plan's state; short against the duration of a task.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Ballista takes a plan in by a queue; one that is not there after this never will be.
+/// Time limit for Ballista to take a plan from its queue.
 const QUEUE_LIMIT: Duration = Duration::from_secs(60);
 /// Interval between cancels of a plan that nobody waits for, until it has ended.
 const CANCEL_EVERY: Duration = Duration::from_millis(100);
 
-/// Waits before executors are reported that a plan's files may go: a cancelled task writes until its batch ends, which takes longer on a
-/// machine with too much to do.
+/// Delays before each request to delete a plan's files on executors. A cancelled task writes until its batch ends, which takes longer on a
+/// busy machine.
 const LATE_TASKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(4)];
-/// Attempts at one plan whose answer was lost with the executor that held it.
+/// Attempts at one plan if the executor that held its result was lost.
 const PLAN_ATTEMPTS: usize = 3;
 
-/// Carries out plans on the executors of one cluster. Plans must be made by a session of `pulse_engine::cluster`.
+/// Runs plans on the executors of one cluster. Plans must come from a session of `pulse_engine::cluster`.
 #[derive(Clone)]
 pub struct OnCluster {
     pub(super) server: Server,
@@ -59,12 +59,12 @@ impl OnCluster {
         Self { server, members, read, settings, by }
     }
 
-    /// Executors that take tasks.
+    /// Number of executors that accept tasks.
     pub fn executors(&self) -> usize {
         self.members.count()
     }
 
-    /// Sends a plan, waits for its end and fetches the answer.
+    /// Submits a plan, waits for its end and fetches the result.
     async fn carry_out(
         &self,
         name: &str,
@@ -78,7 +78,7 @@ impl OnCluster {
         fetch(name, locations, prepared.partitions, &self.by, &self.members).await.map_err(Failed::Fetch)
     }
 
-    /// Sends a plan in a task of its own: a caller that stops waiting during the call has the plan cancelled like any other.
+    /// Submits a plan in a task of its own, so that the plan is also cancelled if the caller stops waiting during the call.
     async fn submit(&self, name: &str, context: Arc<SessionContext>, plan: Arc<dyn ExecutionPlan>) -> Result<Job> {
         let (server, read, of) = (self.server.clone(), self.read.clone(), name.to_owned());
         let submitting = tokio::spawn(async move {
@@ -118,7 +118,7 @@ impl OnCluster {
         }
     }
 
-    /// Partitions done and in all, of all stages.
+    /// Ended partitions and total partitions of all stages.
     async fn tasks(&self, job: &JobId) -> Option<(usize, usize)> {
         let running = self.server.state.task_manager.get_running_job_cache();
         let graph = running.get(job)?.execution_graph.read().await;
@@ -155,7 +155,7 @@ impl Execute for OnCluster {
         if self.executors() == 0 {
             return Err(no_executor(name));
         }
-        // Not by a builder: that would put an empty catalog in the place of the one that all clones share.
+        // A builder would replace the catalog that all clones share with an empty one.
         let mut state = state.clone();
         *state.config_mut() = config;
         let context = Arc::new(SessionContext::new_with_state(state));
@@ -170,7 +170,7 @@ impl Execute for OnCluster {
     }
 }
 
-/// What failed: another attempt at the plan helps only when its answer was lost.
+/// The failed part. Another attempt at the plan helps only if its result was lost.
 enum Failed {
     Plan(Error),
     Fetch(Error),
@@ -190,7 +190,7 @@ impl From<Error> for Failed {
     }
 }
 
-/// A plan that was sent. Dropped before its end, it is cancelled; in any case its files on executors go.
+/// A submitted plan. When it is dropped, its files on executors are deleted; if it has not ended, it is cancelled first.
 struct Job {
     server: Server,
     read: RowsRead,
@@ -207,8 +207,8 @@ impl Drop for Job {
             if !ended && let Err(error) = cancel(&server, &id).await {
                 log::warn!("Ballista job {id} cannot be cancelled: {error}");
             }
-            // The answer is fetched, or nobody wants it. Ballista would keep it for a while, and does not look after tasks
-            // that end later than their job.
+            // The result was fetched or is not wanted. Ballista would keep it for a while, and ignores tasks that end after
+            // their job.
             for wait in LATE_TASKS {
                 tokio::time::sleep(wait).await;
                 server.state.executor_manager.clean_up_job_data(id.clone());
@@ -217,8 +217,8 @@ impl Drop for Job {
     }
 }
 
-/// Cancels a plan and returns once it no longer runs. Ballista plans beside its queue of events: a cancel that arrives before the
-/// plan is planned has no effect, and the plan would run with nobody to wait for it.
+/// Cancels a plan and returns when it no longer runs. Ballista plans outside its event queue: a cancel that arrives before planning
+/// has ended has no effect, and the plan would run although nobody waits for it.
 async fn cancel(server: &Server, id: &JobId) -> std::result::Result<(), BallistaError> {
     for _ in 0..QUEUE_LIMIT.as_millis() / CANCEL_EVERY.as_millis() {
         let status = server.state.task_manager.get_job_status(id).await?;

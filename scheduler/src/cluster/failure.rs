@@ -1,14 +1,14 @@
-//! What a job's end says, by remedy.
+//! Maps the failure of a job to an error with its remedy.
 
 use pulse_core::{Error, ErrorKind};
 use pulse_engine::wire::from_wire;
 
-/// Ballista's words for a job that somebody cancelled.
+/// Ballista's text for a cancelled job.
 const CANCELLED: &str = "Cancelled";
-/// Ballista's words for what another attempt may not meet. No name of a table has blanks or capitals.
+/// Ballista's texts for failures that another attempt may not meet. A table's name has no blanks or capitals.
 const PASSING: [&str; 4] =
     ["FetchFailed", "Shuffle fetch partition error", "IO error", "Task failure due to Executor "];
-/// How much of a foreign text goes into a message.
+/// Maximum length of foreign text in a message.
 const TEXT_CHARS: usize = 400;
 
 /// The error of a job that ended with `text` while `executors` were alive.

@@ -1,4 +1,4 @@
-//! The answer of a finished plan, from the executors that hold it.
+//! Fetches the result of a finished plan from the executors that hold it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use pulse_transport::{Door, Role};
 
 use super::members::Members;
 
-/// Partitions that are fetched at once; each is a connection of its own.
+/// Maximum number of partitions fetched at once, each on its own connection.
 const FETCHES: usize = 16;
-/// Attempts at one place, and the wait between them: an executor that is gone does not come back.
+/// Attempts at one location, and the delay between them. A lost executor does not come back.
 const ATTEMPTS: u8 = 3;
 const WAIT_MS: u64 = 200;
 
-/// How executors are asked.
+/// How executors are called.
 #[derive(Clone)]
 pub(super) struct By {
     message_bytes: usize,
@@ -38,11 +38,11 @@ impl By {
     }
 }
 
-/// Exactly one attempt of each of `partitions` partitions, in their order. An executor that was lost late leaves places of the
-/// same partition behind; the newest that answers is taken.
+/// Fetches exactly one attempt of each of `partitions` partitions, in their order. If an executor was lost late, a partition has several
+/// locations; the newest one that answers counts.
 ///
 /// # Errors
-/// `Internal` when a partition is missing or unknown, `Unavailable` when none of its places answers.
+/// `Internal` if a partition is missing or unknown, `Unavailable` if none of its locations answers.
 pub(super) async fn fetch(
     name: &str,
     locations: Vec<PartitionLocation>,
@@ -58,7 +58,7 @@ pub(super) async fn fetch(
         .await
 }
 
-/// Places of each partition, the newest first.
+/// Locations of each partition, the newest first.
 fn by_partition(
     name: &str,
     locations: Vec<PartitionLocation>,

@@ -1,4 +1,4 @@
-//! What a cluster has to do, and who does it.
+//! The load of a cluster: pending and running tasks, and the executors that hold rows.
 
 use std::collections::HashSet;
 

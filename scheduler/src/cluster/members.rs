@@ -1,4 +1,4 @@
-//! The executors of a cluster: who may belong to it, who gets tasks, and how many.
+//! The executors of a cluster: which may join, which get tasks, and how many.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,19 +20,19 @@ use pulse_engine::cluster::build_of;
 use super::shuffles::read_once;
 use super::speculation::{Slots, second_attempts};
 
-/// From one look for a lost executor to the next.
+/// Polling interval for lost executors.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Ballista's members in memory, with other builds refused, leaving ones given no new tasks, and free slots counted from the
-/// tasks that run. Ballista adds up what tasks give back instead, and forgets tasks of a stage that it began anew: after the
-/// loss of one executor the others would have fewer and fewer slots.
+/// Wraps Ballista's in-memory cluster state. Refuses executors of other builds, gives no new tasks to executors that leave, and counts
+/// free slots from running tasks. Ballista adds up returned slots instead, and forgets tasks of a restarted stage: after the loss of
+/// one executor, the others would have fewer and fewer slots.
 pub(super) struct Members {
     inner: InMemoryClusterState,
     build: String,
     leaving: Mutex<HashSet<String>>,
-    /// Heartbeats older than this are no sign of life.
+    /// Maximum age of the last heartbeat of a live executor.
     timeout: Duration,
-    /// Tasks that take this many times as long as others are tried a second time; 0 never.
+    /// Tasks that take this many times as long as others get a second attempt; 0 for never.
     speculation_factor: u64,
 }
 
@@ -41,7 +41,7 @@ impl Members {
         Self { inner: InMemoryClusterState::default(), build, leaving: Mutex::default(), timeout, speculation_factor }
     }
 
-    /// Those that get tasks.
+    /// Executors that get tasks.
     pub(super) fn count(&self) -> usize {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let oldest = now.saturating_sub(self.timeout.as_secs());
@@ -50,12 +50,12 @@ impl Members {
         beats.values().filter(|beat| beat.timestamp >= oldest && !leaving.contains(&beat.executor_id)).count()
     }
 
-    /// This one gets no new tasks; it is still alive to whoever reads its shuffles.
+    /// Gives no new tasks to this executor. Others can still read its shuffles.
     pub(super) fn drain(&self, executor: &str) {
         self.leaving().insert(executor.to_owned());
     }
 
-    /// Ends when an executor is no member any more.
+    /// Returns when the executor is no longer a member.
     pub(super) async fn lost(&self, executor_id: &str) {
         while self.inner.get_executor_heartbeat(executor_id).is_some() {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -96,7 +96,7 @@ impl ClusterState for Members {
         Ok(bound)
     }
 
-    /// Slots are counted, not given back.
+    /// Does nothing: slots are counted from running tasks.
     async fn unbind_tasks(&self, _: Vec<ExecutorSlot>) -> Result<()> {
         Ok(())
     }
@@ -123,7 +123,7 @@ impl ClusterState for Members {
         self.inner.registered_executor_metadata().await
     }
 
-    /// One that leaves is still alive to Ballista: others read its shuffles, and it is told when a job's files may go.
+    /// Includes executors that leave: others read their shuffles, and they receive requests to delete files.
     async fn save_executor_heartbeat(&self, heartbeat: ExecutorHeartbeat) -> Result<()> {
         let status = heartbeat.status.as_ref().and_then(|status| status.status.as_ref());
         if !matches!(status, Some(Status::Terminating(_))) {
@@ -161,7 +161,7 @@ async fn free_slots(members: &[ExecutorMetadata], jobs: &HashMap<JobId, JobInfoC
     members.iter().map(free).collect()
 }
 
-/// Slots that tasks hold now, by executor.
+/// Slots of running tasks, by executor.
 async fn used_slots(jobs: &HashMap<JobId, JobInfoCache>) -> Slots {
     let mut used = Slots::new();
     for job in jobs.values() {

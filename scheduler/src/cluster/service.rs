@@ -1,5 +1,5 @@
-//! What executors may ask of the scheduler. All else that Ballista's service offers is refused: plans come from the driver alone,
-//! which knows who may submit.
+//! The calls of the scheduler's service that executors may make. All other calls of Ballista's service are refused: only the driver,
+//! which knows who may submit, submits plans.
 
 use std::collections::{HashMap, HashSet};
 
@@ -30,14 +30,14 @@ type Answer<T> = Result<Response<T>, Status>;
 pub(super) struct Service {
     server: Server,
     read: RowsRead,
-    /// Made at this start. Executors accept only tasks that carry it.
+    /// Generated at each start. Executors accept only tasks with this key.
     key: MetadataValue<Ascii>,
     taken: Mutex<Taken>,
 }
 
 impl Service {
     /// # Errors
-    /// When `key` is no text of a header.
+    /// If `key` is not a valid header value.
     pub(super) fn new(server: Server, read: RowsRead, key: &str) -> Result<Self, BallistaError> {
         let mut key: MetadataValue<Ascii> =
             key.parse().map_err(|_| BallistaError::Configuration("the scheduler's key is no header".to_owned()))?;
@@ -50,7 +50,7 @@ impl Service {
         answer
     }
 
-    /// Without those at which Ballista would panic. They are not refused, as executors send refused reports again.
+    /// Leaves out reports at which Ballista would panic. They are not refused, because executors send refused reports again.
     async fn of_known_tasks(&self, reports: Vec<TaskStatus>) -> Vec<TaskStatus> {
         let mut known = Vec::with_capacity(reports.len());
         for report in reports {
@@ -62,7 +62,7 @@ impl Service {
         known
     }
 
-    /// How many tasks there are in the stage of a report; none when Ballista does not look among them.
+    /// Number of tasks in the stage of a report; `None` if Ballista does not look among them.
     async fn tasks_beside(&self, report: &TaskStatus) -> Option<usize> {
         let (stage, attempt) =
             (usize::try_from(report.stage_id).ok()?, usize::try_from(report.stage_attempt_num).ok()?);
@@ -95,7 +95,7 @@ impl SchedulerGrpc for Service {
         SchedulerGrpc::get_job_status(&self.server, request).await
     }
 
-    /// Executors send a report again when its answer got lost; Ballista would count the task's output twice.
+    /// Executors send a report again if its answer was lost; Ballista would count the task's output twice.
     async fn update_task_status(&self, request: Request<UpdateTaskStatusParams>) -> Answer<UpdateTaskStatusResult> {
         let UpdateTaskStatusParams { executor_id, task_status } = request.into_inner();
         let mut taken = self.taken.lock().await;
@@ -158,7 +158,7 @@ struct Taken {
     by_job: HashMap<String, HashSet<Report>>,
 }
 
-/// One attempt at one task reports once. Numbers of tasks come again when a stage begins anew; times tell those apart.
+/// Identifies the report of one attempt at one task. A restarted stage uses the same task numbers again, so the time is part of it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Report {
     executor: String,
@@ -170,7 +170,7 @@ struct Report {
 }
 
 impl Taken {
-    /// Those that were not taken yet, and what is to be noted once they are.
+    /// The reports that were not accepted before, and the keys to store once they are.
     fn news(&self, executor: &str, statuses: Vec<TaskStatus>) -> (Vec<TaskStatus>, Vec<(String, Report)>) {
         let named = statuses.into_iter().map(|status| {
             let report = Report {
@@ -194,7 +194,7 @@ impl Taken {
         new.map(noted).unzip()
     }
 
-    /// Plans that ended are forgotten.
+    /// Forgets ended plans.
     fn note(&mut self, reports: Vec<(String, Report)>, is_running: impl Fn(&str) -> bool) {
         for (job, report) in reports {
             self.by_job.entry(job).or_default().insert(report);
@@ -226,7 +226,7 @@ mod tests {
         Ok(SchedulerGrpcClient::new(door.way(plain, Role::Scheduler, None)?.connect().await?))
     }
 
-    /// The scheduler looks whether somebody listens at `port`.
+    /// The scheduler checks whether something listens at `port`.
     fn registration(build: &str, port: u16) -> RegisterExecutorParams {
         let metadata = ExecutorRegistration {
             id: format!("{build}.x"),

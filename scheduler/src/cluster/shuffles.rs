@@ -1,7 +1,7 @@
-//! Every piece of a shuffle is read once, however often it was made.
+//! Makes every piece of a shuffle be read once, even if several attempts wrote it.
 //!
-//! When a stage loses its input while it runs, Ballista begins it anew, and forgets which of its tasks had ended; the stage that reads
-//! it keeps what they had reported. Without the look taken here it would read the rows of those tasks twice.
+//! If a running stage loses its input, Ballista restarts it and forgets which of its tasks had ended. The stage that reads it keeps
+//! the locations that those tasks reported, and would read their rows twice.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::attempts::{counting, settle};
 
-/// Of a stage that has ended: its tasks that count, with the executors that hold their rows.
+/// The tasks of an ended stage that count, with the executors that hold their rows.
 type Made = HashMap<usize, String>;
 
-/// Looks through stages with tasks to give out, and closer at those of which none has been given out yet.
+/// Drops repeated locations from the inputs of running stages that have not started a task yet.
 pub(super) async fn read_once(jobs: &HashMap<JobId, JobInfoCache>) -> Result<()> {
     for (id, job) in jobs {
         let mut graph = job.execution_graph.write().await;
@@ -47,7 +47,7 @@ pub(super) async fn read_once(jobs: &HashMap<JobId, JobInfoCache>) -> Result<()>
     Ok(())
 }
 
-/// How many places were dropped.
+/// Returns the number of dropped locations.
 fn drop_repeats(stage: &mut RunningStage, made: &HashMap<usize, Made>) -> Result<usize> {
     for (id, input) in &mut stage.inputs {
         let Some(made) = made.get(id) else { continue };
@@ -81,8 +81,8 @@ fn replaced(reader: &ShuffleReaderExec, places: Vec<Vec<PartitionLocation>>) -> 
     Ok(Arc::new(ShuffleReaderExec::try_new(reader.stage_id, places, schema, partitioning)?))
 }
 
-/// Of each task that counts, the place told last. Two attempts of a stage may have given the same number to different tasks; where
-/// they also had the same executor, they had the same file, and the later one has overwritten it.
+/// Keeps the last reported location of each task that counts. Two attempts of a stage may give the same number to different tasks. If
+/// both ran on the same executor, they wrote the same file, and the later one overwrote it.
 fn kept(places: &[PartitionLocation], made: &Made) -> Vec<PartitionLocation> {
     let mut seen = HashSet::new();
     let mut kept: Vec<PartitionLocation> = places

@@ -20,16 +20,16 @@ use ballista_scheduler::state::task_manager::JobInfoCache;
 use super::Server;
 use super::attempts::{killed, racing, slow};
 
-/// From one look for slow tasks to the next.
+/// Polling interval for slow tasks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Free slots of executors, by name.
 pub(super) type Slots = HashMap<String, u32>;
 
-/// Second attempts at the slow tasks of all jobs, on executors with free slots.
+/// Starts second attempts at the slow tasks of all jobs, on executors with free slots.
 ///
 /// # Errors
-/// When Ballista does not take a report.
+/// If Ballista does not accept a report.
 pub(super) async fn second_attempts(
     jobs: &HashMap<JobId, JobInfoCache>,
     members: &[ExecutorMetadata],
@@ -64,7 +64,7 @@ fn slow_tasks(graph: &ExecutionGraphBox, factor: u64) -> Vec<(usize, usize)> {
     running.flat_map(|stage| slow(stage).into_iter().map(|task| (stage.stage_id, task))).collect()
 }
 
-/// Takes slots of the executor with the most free ones, if one other than the first attempt's has enough.
+/// Takes slots of the executor with the most free slots, other than the first attempt's, if it has enough.
 fn slot(free: &mut Slots, of_first: &str, vcores: u32) -> Option<String> {
     let others = free.iter_mut().filter(|(id, slots)| *id != of_first && **slots >= vcores);
     let (executor, slots) = others.max_by_key(|(_, slots)| **slots)?;
@@ -72,8 +72,8 @@ fn slot(free: &mut Slots, of_first: &str, vcores: u32) -> Option<String> {
     Some(executor.clone())
 }
 
-/// A running stage, to be written to. Ballista shows only stages with something to give out: the task's partitions are given back by a
-/// report, and taken again, all while nobody else sees the graph.
+/// Returns a running stage for writing. Ballista returns only stages with pending partitions: a report makes the task's partitions pending,
+/// and they are taken again while the graph is locked.
 fn reopened<'a>(
     graph: &'a mut ExecutionGraphBox,
     stage_id: usize,
@@ -142,7 +142,7 @@ fn now_ms() -> u128 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
-/// Looks for slow tasks, and ends those that were beaten, until it is dropped.
+/// Looks for slow tasks and cancels those whose other attempt has ended, until it is dropped.
 pub(super) async fn watch(server: Server, members: Arc<dyn ClusterState>, factor: u64) {
     let mut raced: Vec<RunningTaskInfo> = Vec::new();
     loop {
@@ -177,7 +177,7 @@ async fn cancel(server: &Server, beaten: Vec<RunningTaskInfo>) {
     }
 }
 
-/// Ballista gives out tasks when something was reported; here, nothing was.
+/// Makes Ballista start tasks, which it otherwise does only after a report.
 async fn offer(server: &Server, executor: &str) {
     let nothing = UpdateTaskStatusParams { executor_id: executor.to_owned(), task_status: Vec::new() };
     if let Err(error) = SchedulerGrpc::update_task_status(server, tonic::Request::new(nothing)).await {
@@ -193,7 +193,7 @@ struct Look {
     beaten: Vec<RunningTaskInfo>,
 }
 
-/// Of beaten tasks no report is taken any more.
+/// Makes Ballista ignore reports of tasks whose other attempt has ended.
 async fn look(jobs: &HashMap<JobId, JobInfoCache>, member: &ExecutorMetadata, factor: u64) -> Result<Look> {
     let mut look = Look::default();
     for (id, job) in jobs {

@@ -1,4 +1,4 @@
-//! A plan as Ballista will cut it, looked through before it is sent.
+//! Checks a plan, cut into stages as Ballista will cut it, before it is submitted.
 
 use std::sync::Arc;
 
@@ -27,19 +27,19 @@ use pulse_engine::pinned::pin_joins;
 
 use super::validate::validate;
 
-/// A plan that may be sent.
+/// A plan that may be submitted.
 pub(super) struct Prepared {
     pub(super) plan: Arc<dyn ExecutionPlan>,
-    /// Of the answer.
+    /// Number of partitions of the result.
     pub(super) partitions: usize,
 }
 
 /// # Errors
-/// `Internal` when executors would answer otherwise than this process: that is seen here or never.
+/// `Internal` if executors would compute another result than this process. Nothing later would notice it.
 pub(super) fn prepare(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Prepared> {
     let failed = |e| from_datafusion("prepare a plan for executors", e);
     let plan = plan.transform_up(runnable).data().map_err(failed)?;
-    // This optimizes again, and leaves out sorts that the next step adds.
+    // This optimizes again, and would remove the sorts that the next step adds.
     let plan = pin_joins(plan, options).map_err(failed)?;
     let plan = sort_after_shuffles(plan).map_err(failed)?;
     validate(plan.as_ref())?;
@@ -58,8 +58,8 @@ pub(super) fn prepare(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> 
     Ok(Prepared { plan, partitions })
 }
 
-/// A scan of nothing has no task, and its stage would never end. Rows that are only spread evenly stay where they are, as
-/// Ballista would leave them; said here, so that what lies above is planned for it.
+/// Replaces a scan without partitions, which has no task, so that its stage would never end. Removes round-robin repartitioning, as
+/// Ballista does, so that the operators above are planned without it.
 fn runnable(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Transformed<Arc<dyn ExecutionPlan>>> {
     if plan.is::<DataSourceExec>() && plan.output_partitioning().partition_count() == 0 {
         return Ok(Transformed::yes(Arc::new(EmptyExec::new(plan.schema()))));
@@ -72,10 +72,10 @@ fn runnable(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Transformed<Arc<dy
     Ok(Transformed::no(plan))
 }
 
-/// A plan with every order that its operators require spelled out after the last shuffle.
+/// Adds sorts after shuffles, wherever an operator requires an order that only facts from before the shuffle prove.
 ///
-/// An optimizer leaves constants out of a sort, and takes one of two equal columns for the other. What it knew of them ends at
-/// a shuffle: an executor would find the rows in another order than its operator requires.
+/// The optimizer leaves constants out of a sort, and takes one of two equal columns for the other. It does not know these facts after
+/// a shuffle: the rows would have another order than the operator requires.
 fn sort_after_shuffles(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
     let mut hidden = Vec::new();
     let plan = plan
@@ -89,12 +89,12 @@ fn sort_after_shuffles(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn
                 let input = hide(&mut hidden, Arc::clone(node.children()[0]));
                 return Ok(Transformed::yes(replace_children_if_necessary(node, vec![input])?));
             }
-            // Ballista gives some inputs of a union a stage of their own.
+            // Ballista puts some inputs of a union into a stage of their own.
             if node.is::<UnionExec>() {
                 let inputs = node.children().into_iter().map(|input| hide(&mut hidden, Arc::clone(input))).collect();
                 return Ok(Transformed::yes(replace_children_if_necessary(node, inputs)?));
             }
-            // What one side of a join is collected from is a stage of its own too, whose rows every task reads.
+            // The collected side of a join is a stage of its own, whose rows every task reads.
             if collects_left(node.as_ref()) {
                 let mut inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
                 if let Some(left) = inputs.first_mut() {
@@ -118,7 +118,7 @@ fn collects_left(node: &dyn ExecutionPlan) -> bool {
     hashes || node.is::<NestedLoopJoinExec>() || node.is::<CrossJoinExec>()
 }
 
-/// Keeps `node` aside, and returns a leaf in its place of which no more is known than of a shuffle.
+/// Stores `node` in `hidden` and returns a leaf with no more known properties than a shuffle has.
 fn hide(hidden: &mut Vec<Arc<dyn ExecutionPlan>>, node: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     let partitioning = node.output_partitioning().clone();
     let leaf = UnresolvedShuffleExec::new(hidden.len(), node.schema(), partitioning);
@@ -126,7 +126,7 @@ fn hide(hidden: &mut Vec<Arc<dyn ExecutionPlan>>, node: Arc<dyn ExecutionPlan>) 
     Arc::new(leaf)
 }
 
-/// Sorts the inputs of an operator wherever it is not known that they have the order that it requires.
+/// Sorts the inputs of an operator that are not known to have the required order.
 fn with_required_orders(node: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
     let orders = node.required_input_ordering();
     let mut inputs: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
@@ -143,10 +143,10 @@ fn with_required_orders(node: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dy
     replace_children_if_necessary(node, inputs)
 }
 
-/// Whether every operator of a stage gets its rows in the order and together with those that it relies on.
+/// Checks that every operator of a stage gets its rows in the required order and distribution.
 fn check(node: &Arc<dyn ExecutionPlan>) -> Result<()> {
     if node.is::<RepartitionExec>() {
-        // A task holds some partitions only and would redistribute among those.
+        // A task holds only some partitions, and would redistribute rows among these.
         return Err(broken(node, "moves rows otherwise"));
     }
     let failed = |e| from_datafusion("check a stage", e);
@@ -154,7 +154,7 @@ fn check(node: &Arc<dyn ExecutionPlan>) -> Result<()> {
     let orders = node.required_input_ordering();
     for (index, child) in node.children().into_iter().enumerate() {
         let shuffle = child.downcast_ref::<UnresolvedShuffleExec>();
-        // Every task reads all of a broadcast.
+        // Every task reads a whole broadcast.
         if shuffle.is_none_or(|shuffle| !shuffle.broadcast) {
             let allowed = ChildSatisfactionOptions::new().with_allow_subset(true);
             let together = distributions.child_satisfaction(index, child.as_ref(), allowed).map_err(failed)?;
@@ -162,7 +162,7 @@ fn check(node: &Arc<dyn ExecutionPlan>) -> Result<()> {
                 return Err(broken(node, "needs other rows together"));
             }
         }
-        // What is merged was sorted by the stage before, which a shuffle does not say.
+        // The stage before sorted the merged rows; the properties of a shuffle do not contain that.
         let merged = shuffle.is_some() && node.is::<SortPreservingMergeExec>();
         if let Some(Some(order)) = orders.get(index)
             && !merged

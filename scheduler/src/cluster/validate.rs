@@ -9,8 +9,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec, WindowExpr};
 use pulse_core::{Error, Result};
 
-/// A task runs some partitions of a plan. Of leaves, Ballista knows how to cut scans of files and of rows in memory; any other
-/// would be run in full by every task, and its rows would be there as many times. Invariant I10.
+/// Checks that tasks can run parts of a plan. Ballista can cut scans of files and of rows in memory. Every task would run any other leaf
+/// in full, and its rows would be repeated. Invariant I10.
 ///
 /// # Errors
 /// `Internal`, naming the operator; `Invalid` for a window function whose `IGNORE NULLS` would be lost.
@@ -28,7 +28,7 @@ pub fn validate(plan: &dyn ExecutionPlan) -> Result<()> {
     children.into_iter().try_for_each(|child| validate(child.as_ref()))
 }
 
-/// A window function with `IGNORE NULLS`, which DataFusion leaves out of a plan's bytes. Of aggregates as windows it is sent.
+/// Finds a window function with `IGNORE NULLS`, which DataFusion leaves out when it serializes a plan. It keeps it for aggregates.
 fn ignores_nulls(plan: &dyn ExecutionPlan) -> Option<String> {
     let functions = match (plan.downcast_ref::<WindowAggExec>(), plan.downcast_ref::<BoundedWindowAggExec>()) {
         (Some(window), _) => window.window_expr(),
