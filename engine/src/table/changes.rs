@@ -1,4 +1,4 @@
-//! Which rows came and went from one version to another, in files.
+//! The rows that were added and removed between two versions, as files.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use pulse_core::{Error, Result};
 use super::{DataFile, DeletionPlace, DeletionVector, Snapshot, Table};
 use crate::error::from_store;
 
-/// Questions to the store at once.
+/// Maximum number of concurrent requests to the store.
 const LOOKS: usize = 16;
 
 /// Rows that the newer version holds and the older does not, and the reverse: rows of the older, and of `added`, without
@@ -40,7 +40,7 @@ fn difference(of: &Snapshot, without: &Snapshot) -> Vec<DataFile> {
 
 type Key<'a> = (&'a str, Option<&'a DeletionVector>);
 
-/// What has to be there so that a file can be read.
+/// The objects that a file's rows need.
 fn objects(file: &DataFile) -> impl Iterator<Item = &str> {
     let vector = file.deletion_vector.as_ref().and_then(|vector| match &vector.place {
         DeletionPlace::Below { path, .. } => Some(path.as_str()),
@@ -57,7 +57,7 @@ impl Table {
     /// `Data` for a broken log, `Unavailable` when the store does not answer.
     pub async fn changes(&self, before: &Snapshot, now: &Snapshot) -> Result<Option<Changes>> {
         let plain = Changes::between(before, now);
-        // Whoever only adds files has moved nothing.
+        // Commits that only add files move no rows.
         if plain.removed.is_empty() {
             return Ok(Some(plain));
         }
@@ -72,7 +72,7 @@ impl Table {
         Ok(self.are_there(dead).await?.then_some(changes))
     }
 
-    /// Commit by commit; none when the log does not reach back so far.
+    /// Collects the changes commit by commit; `None` if the log does not reach back so far.
     async fn replay(&self, before: &Snapshot, now: &Snapshot) -> Result<Option<Changes>> {
         let mut live: HashMap<OwnKey, DataFile> =
             before.files.iter().map(|file| (own_key(file), file.clone())).collect();
@@ -113,7 +113,7 @@ impl Table {
         Ok(self.missing_files(paths).await?.is_empty())
     }
 
-    /// Those of the paths at which no object lies, sorted.
+    /// The paths without an object, sorted.
     ///
     /// # Errors
     /// `Unavailable` when the store does not answer.

@@ -1,4 +1,4 @@
-//! One optimistic commit: writes and reads the log's entries as `pulse_core::commit` decides.
+//! Performs one optimistic commit: writes and reads log entries as `pulse_core::commit` decides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ pub use pulse_core::commit::{CommitOutcome, Removal};
 
 /// Key of the run's id in `commitInfo`.
 const RUN_ID_KEY: &str = "pulse.runId";
-/// Names one call of [`Table::commit`] there: two attempts of one run do not take each other's commits for their own.
+/// Key of the id of one call of [`Table::commit`]. Without it, two attempts of one run could mistake each other's commits for their own.
 const ATTEMPT_KEY: &str = "pulse.attempt";
 
-/// What one run does to a table.
+/// The changes that one run makes to a table.
 #[derive(Debug, Clone)]
 pub struct Commit {
     pub run_id: String,
@@ -43,10 +43,10 @@ pub struct Commit {
     pub transactions: Vec<(String, i64)>,
     /// Further keys of `commitInfo`.
     pub details: BTreeMap<String, Value>,
-    /// The table's columns from this commit on. Rows that stay have none but further ones, which are null in them.
+    /// The table's columns from this commit on. Columns that it adds are null in existing rows.
     pub schema: SchemaRef,
     pub partition_by: Vec<String>,
-    /// What it does to the table as a whole, if it is not a matter of rows alone.
+    /// Set if the commit changes the table as a whole, and not only rows.
     pub whole: Option<Whole>,
     /// Milliseconds since the epoch, UTC.
     pub at: i64,
@@ -55,20 +55,20 @@ pub struct Commit {
 /// A commit about the table as a whole.
 #[derive(Debug, Clone)]
 pub enum Whole {
-    /// The table is what it was at this version, which had this definition.
+    /// Restores this version, which had this definition.
     Restored { version: u64, metadata: Box<Metadata> },
-    /// No table is there any more for pulse; others see an empty one until its files are gone.
+    /// For pulse, the table no longer exists. Others see an empty table until its files are deleted.
     Dropped,
 }
 
-/// Property of a table that was dropped, whose files are being deleted.
+/// Property of a dropped table while its files are being deleted.
 pub(super) const DROPPED: &str = "pulse.dropped";
 
 /// Limits of the optimistic loop.
 #[derive(Debug, Clone)]
 pub struct CommitOptions {
     pub attempts: u32,
-    /// Before the second attempt; doubles up to 64 times.
+    /// Delay before the second attempt; doubles up to 64 times.
     pub backoff: Duration,
     /// Commits between two checkpoints.
     pub checkpoint_every: u64,
@@ -93,7 +93,7 @@ pub struct History {
 }
 
 impl Table {
-    /// Writes the commit after `read`, or after what others committed meanwhile if that does not conflict.
+    /// Writes the commit after `read`, or after later commits of others that do not conflict.
     ///
     /// # Errors
     /// `Unavailable` when the store does not answer, `Invalid` when it refuses or the table requires more of a writer than we do,
@@ -159,7 +159,7 @@ impl Table {
         }
     }
 
-    /// Whatever the store refused is not there; of anything else only its log can tell.
+    /// A refused entry does not exist. After any other error, only the log shows whether it exists.
     fn not_written(&self, error: TransactionError, failure: &mut Option<Error>) -> CommitEvent {
         let error = from_delta(&self.doing("commit to"), DeltaTableError::from(error));
         let event = match error.kind() {
@@ -237,7 +237,7 @@ impl Table {
         let doing = self.doing("create");
         let metadata = new_metadata(&schema, &commit.partition_by, Vec::<(String, String)>::new())
             .map_err(|e| from_delta(&doing, e.into()))?;
-        // The least that its columns need, so that as many readers as can be take it.
+        // The lowest protocol that its columns need, so that as many readers as possible support it.
         let protocol = match has_wall_clock(commit) {
             true => with_features(&[TIMESTAMP_NTZ], &[TIMESTAMP_NTZ])?,
             false => protocol(&serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}))?,
@@ -245,7 +245,7 @@ impl Table {
         Ok([Action::Protocol(protocol), Action::Metadata(metadata)])
     }
 
-    /// The table as it is but for its columns and what it is partitioned by; a restored one as it was.
+    /// The table's metadata with the commit's columns and partitioning; for a restore, the earlier metadata.
     fn redefinition(&self, snapshot: &Snapshot, commit: &Commit) -> Result<Action> {
         let broken = |e: serde_json::Error| {
             Error::internal(format!("the metadata of table {} is not JSON", self.name())).with_source(e)
@@ -254,7 +254,7 @@ impl Table {
         match &commit.whole {
             Some(Whole::Restored { metadata: earlier, .. }) => {
                 let mut restored = serde_json::to_value(earlier.as_ref()).map_err(broken)?;
-                // Readers know the table by its id.
+                // Readers identify the table by its id.
                 restored["id"] = metadata["id"].take();
                 return serde_json::from_value(restored).map(Action::Metadata).map_err(broken);
             }
@@ -273,7 +273,7 @@ impl Table {
         })
     }
 
-    /// A checkpoint only shortens the next read of the log, so a failure is told and not raised.
+    /// Logs a failure and goes on: a checkpoint only shortens the next read of the log.
     async fn checkpoint_if_due(&self, version: u64, options: &CommitOptions) {
         if version == 0 || !version.is_multiple_of(options.checkpoint_every.max(1)) {
             return;
@@ -296,7 +296,7 @@ impl Table {
             .map_err(|e| from_delta(&doing, e.into()))
     }
 
-    /// Commits from newest to oldest, as far back as the log reaches and at most `limit`.
+    /// Returns at most `limit` commits from the newest to the oldest, as far back as the log reaches.
     ///
     /// # Errors
     /// `Data` for a broken log.
@@ -311,7 +311,7 @@ impl Table {
         Ok(entries)
     }
 
-    /// The newest commit of a run, looked for back to `since` by the store's clock.
+    /// Finds the newest commit of a run since `since`, by the store's clock.
     ///
     /// # Errors
     /// `Unavailable` when the store does not answer, `Data` for a broken log.
@@ -338,7 +338,7 @@ impl Table {
         Ok(None)
     }
 
-    /// The `txn` actions of an entry of the log; none when no run wrote it.
+    /// The `txn` actions of a log entry; `None` if no run wrote it.
     ///
     /// # Errors
     /// `Data` for a broken log, `Unavailable` when the store does not answer.
@@ -358,10 +358,10 @@ impl Table {
     }
 }
 
-/// The feature of columns that hold stamps without a zone.
+/// The table feature for timestamps without a zone.
 const TIMESTAMP_NTZ: &str = "timestampNtz";
 
-/// What the versions without named features of writers stand for, each with the first of them.
+/// Features that writer versions without named features imply, each with the first version.
 const LEGACY_WRITER_FEATURES: [(i32, &str); 7] = [
     (2, "appendOnly"),
     (2, "invariants"),
@@ -376,7 +376,7 @@ fn has_wall_clock(commit: &Commit) -> bool {
     commit.schema.fields().iter().any(|field| holds_wall_clock(field.data_type()))
 }
 
-/// The table's protocol with what its new columns need; `None` when it has that.
+/// The protocol that the new columns need; `None` if the table has it.
 fn widened(snapshot: &Snapshot, commit: &Commit) -> Result<Option<Protocol>> {
     let protocol = &snapshot.protocol;
     let read = protocol.reader_features().unwrap_or_default().iter();
@@ -406,7 +406,7 @@ fn protocol(json: &Value) -> Result<Protocol> {
     serde_json::from_value(json.clone()).map_err(|e| Error::internal("a protocol is not one").with_source(e))
 }
 
-/// Whether the commit gives the table other columns, another order of them, or other partitions.
+/// Whether the commit changes the table's columns, their order, or its partitioning.
 fn differs(snapshot: &Snapshot, commit: &Commit) -> bool {
     let columns = |schema: &SchemaRef| -> Vec<(String, DataType)> {
         schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()

@@ -1,5 +1,5 @@
-//! The end of a table. One commit removes all rows and says that the table is dropped; from then on there is none for pulse, and
-//! an empty one for others. Then its files go, the log last, so that a process that dies in between leaves one of both.
+//! Drops a table. One commit removes all rows and marks the table as dropped: from then on it does not exist for pulse, and is empty
+//! for others. Then its files are deleted, the log last, so that the drop can be resumed after a crash.
 
 use chrono::{DateTime, Utc};
 use deltalake_core::kernel::Snapshot as DeltaSnapshot;
@@ -16,10 +16,10 @@ use super::{Commit, CommitOptions, CommitOutcome, Removal, Snapshot, Table, Whol
 use crate::error::from_store;
 
 const LOG: &str = "_delta_log/";
-/// Says where the newest checkpoint is.
+/// Names the newest checkpoint.
 const HINT: &str = "_delta_log/_last_checkpoint";
 
-/// Commits of others that a drop may meet.
+/// Attempts against concurrent commits.
 const ATTEMPTS: u32 = 5;
 
 /// What was deleted.
@@ -30,7 +30,7 @@ pub struct Deleted {
 }
 
 impl Table {
-    /// The version that says the table is dropped; none when no table lies there, or one that is whole.
+    /// The version that marks the table as dropped; `None` if the table does not exist or is not dropped.
     ///
     /// # Errors
     /// `Unavailable` when the store does not answer, `Data` for a broken log.
@@ -43,10 +43,10 @@ impl Table {
         Ok(delta.metadata().configuration().contains_key(DROPPED).then(|| delta.version()))
     }
 
-    /// No table may be made where files are still being deleted: its own would be among them.
+    /// Refuses a location where files are still being deleted: those of a new table would be among them.
     ///
     /// # Errors
-    /// `Invalid` when a drop has not come to its end.
+    /// `Invalid` if a drop has not ended.
     pub(crate) async fn refuse_half_dropped(&self) -> Result<()> {
         match self.dropped().await? {
             None => Ok(()),
@@ -58,7 +58,7 @@ impl Table {
         }
     }
 
-    /// Makes the newest version one that says the table is dropped. Runs that have read an earlier one cannot commit any more.
+    /// Commits a version that marks the table as dropped. Runs that pinned an earlier version can no longer commit.
     ///
     /// # Errors
     /// `Invalid` when the table requires more of a writer than we do, `Conflict` when others always commit first.
@@ -78,7 +78,7 @@ impl Table {
         )))
     }
 
-    /// Deletes all files of a table that is marked as dropped, the log last. Called again it goes on where it was cut off.
+    /// Deletes all files of a table that is marked as dropped, the log last. A second call resumes an interrupted one.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid` when the store does not delete one, `Internal` for a table that is not marked.
@@ -97,7 +97,7 @@ impl Table {
         Ok(deleted)
     }
 
-    /// Behind it, the log stays readable until its last file goes.
+    /// Writes a checkpoint, so that the log stays readable until its last file is deleted.
     pub(crate) async fn checkpoint_of_drop(&self, version: u64) -> Result<()> {
         match self.log_files().await?.has_checkpoint(version) {
             true => Ok(()),
@@ -116,7 +116,7 @@ impl Table {
         Ok(steps(all, version))
     }
 
-    /// Of a table on this machine; stores know no folders.
+    /// Only for a table on this machine; object stores have no folders.
     fn delete_empty_folders(&self) {
         fn below(folder: &std::path::Path) {
             for entry in folder.read_dir().into_iter().flatten().flatten() {
@@ -124,7 +124,7 @@ impl Table {
                     below(&entry.path());
                 }
             }
-            // One that holds something stays.
+            // Fails for a folder that is not empty.
             let _ = std::fs::remove_dir(folder);
         }
         if let Some(folder) = self.folder() {
@@ -148,7 +148,8 @@ fn ending(snapshot: &Snapshot, now: DateTime<Utc>) -> Commit {
     }
 }
 
-/// Files that may go at once, step by step: data; the log before the checkpoint of `version`; its entry; the hint; the checkpoint.
+/// Groups files by the order in which they are deleted: data; the log before the checkpoint of `version`; its entry; the hint; the
+/// checkpoint.
 fn steps(files: Vec<Unneeded>, version: u64) -> [Vec<Unneeded>; 5] {
     let mut steps: [Vec<Unneeded>; 5] = Default::default();
     for file in files {

@@ -1,4 +1,4 @@
-//! Files of a table: those of a snapshot, and those of none.
+//! Files of a table.
 
 use std::collections::HashMap;
 
@@ -162,16 +162,16 @@ fn inexact<T: std::fmt::Debug + Clone + PartialEq + Eq + PartialOrd>(value: Opti
     value.map_or(Precision::Absent, Precision::Inexact)
 }
 
-/// One file that nobody needs.
+/// A file that no version needs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Unneeded {
-    /// Below the table's folder.
+    /// Relative to the table's folder.
     pub path: String,
     pub bytes: u64,
     pub modified: DateTime<Utc>,
 }
 
-/// Of a name that readers of tables do not look at.
+/// Whether readers of tables ignore files of this name.
 pub(super) fn is_hidden(path: &str) -> bool {
     path.split('/').any(|part| part.starts_with(['_', '.']))
 }

@@ -1,5 +1,5 @@
-//! What killed processes had begun to write to a local lake. The library for stores writes beside the place, to `name#1`, and
-//! moves that there when it is whole. It neither lists nor deletes such files.
+//! Finds files that killed processes left unfinished in a local lake. The object store library writes to `name#1` and renames the file
+//! when it is complete. It neither lists nor deletes such files.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::file_marks::FOLDER as SEGMENTS;
 
 const LOG: &str = "_delta_log";
 
-/// Those at and below the table's `folder`, of any age.
+/// Unfinished files in and below the table's `folder`, of any age.
 pub(super) fn half_written(folder: &Path) -> io::Result<Vec<Unneeded>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -17,7 +17,7 @@ pub(super) fn half_written(folder: &Path) -> io::Result<Vec<Unneeded>> {
         for entry in next.read_dir()? {
             let entry = entry?;
             let path = entry.path();
-            // No name of ours.
+            // pulse writes no such name.
             let Some(below) = path.strip_prefix(folder).ok().and_then(Path::to_str).map(str::to_owned) else {
                 continue;
             };
@@ -25,7 +25,7 @@ pub(super) fn half_written(folder: &Path) -> io::Result<Vec<Unneeded>> {
                 continue;
             }
             let facts = match entry.metadata() {
-                // Moved to its place.
+                // Renamed meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
             };

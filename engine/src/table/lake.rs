@@ -1,4 +1,4 @@
-//! Where the tables of a lake lie.
+//! The locations of a lake's tables.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Lake {
         Self { root, layers: BTreeMap::new(), stores }
     }
 
-    /// Looks where its layers are.
+    /// Reads the locations of the lake's layers.
     ///
     /// # Errors
     /// `Invalid` when the lake says it in a way that is not understood, otherwise by the kind of the store's error.
@@ -55,7 +55,7 @@ impl Lake {
         &self.root
     }
 
-    /// Folders of layers that do not lie below the root.
+    /// Folders of layers that are not below the root.
     pub fn elsewhere(&self) -> impl Iterator<Item = &Url> {
         self.layers.values()
     }
@@ -113,7 +113,7 @@ impl Lake {
 }
 
 impl Table {
-    /// A table that others write, in any folder.
+    /// An external table, in any folder.
     ///
     /// # Errors
     /// `Invalid` when the URL cannot hold a table.

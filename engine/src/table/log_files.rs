@@ -1,4 +1,4 @@
-//! Which versions of a table its log still tells.
+//! The versions of a table that its log still contains.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ impl LogFiles {
         self.checkpoints.contains(&version)
     }
 
-    /// Whether the files tell what the table held at `version`: all entries up to it, or those after a checkpoint.
+    /// Whether the log can reconstruct `version`: it has all entries up to it, or a checkpoint and those after it.
     pub(super) fn reach(&self, version: u64) -> bool {
         let first = match self.checkpoints.range(..=version).next_back() {
             Some(checkpoint) => checkpoint + 1,
@@ -49,7 +49,7 @@ impl LogFiles {
         (first..=version).all(|version| self.entries.contains_key(&version))
     }
 
-    /// The version that was current at `since`; the oldest that can be read when the log does not reach back so far.
+    /// The version that was current at `since`; the oldest readable version if the log does not reach back so far.
     pub(super) fn first_needed(&self, since: DateTime<Utc>) -> Option<u64> {
         let current = self.entries.iter().rev().find(|(_, written)| **written <= since).map(|(version, _)| *version);
         let readable = if self.entries.contains_key(&0) { Some(0) } else { self.checkpoints.first().copied() };
@@ -75,7 +75,7 @@ enum LogFile {
     Checkpoint(u64),
 }
 
-/// Of a file's name in the log.
+/// The version in the name of a log file.
 pub(super) fn log_version(name: &str) -> Option<u64> {
     name.split_once('.')?.0.parse().ok()
 }
@@ -86,7 +86,7 @@ fn log_file(path: &Path) -> Option<LogFile> {
     let version = version.parse().ok()?;
     match rest {
         "json" => Some(LogFile::Entry(version)),
-        // Those of version 2 may be JSON.
+        // Version 2 checkpoints may be JSON.
         _ if rest.starts_with("checkpoint.") && (rest.ends_with(".parquet") || rest.ends_with(".json")) => {
             Some(LogFile::Checkpoint(version))
         }

@@ -44,12 +44,12 @@ pub use rename::Renamed;
 pub use snapshot::Snapshot;
 pub use writable::RowChange;
 
-/// One table's place in the lake; it need not exist yet.
+/// The location of a table in a lake. The table need not exist.
 #[derive(Debug, Clone)]
 pub struct Table {
     name: TableName,
     url: Url,
-    /// The folder above it that pulse was given: below, links are not followed.
+    /// The lake's folder. Links below it are not followed.
     lake: Url,
     log: LogStoreRef,
     writer: Writer,
@@ -58,7 +58,7 @@ pub struct Table {
 /// Who writes a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writer {
-    /// Jobs do. What they may not write to, they do not read either.
+    /// Jobs. They do not read tables that they may not write.
     Jobs,
     Others,
 }
@@ -81,7 +81,7 @@ impl Table {
         &self.log
     }
 
-    /// Deletes files of a commit that will not be; what cannot be deleted now is left to vacuum.
+    /// Deletes the files of a commit that will not happen. Leaves to vacuum what cannot be deleted now.
     pub(crate) async fn discard(&self, adds: &[Add]) {
         let store = self.store();
         for add in adds {
@@ -92,7 +92,7 @@ impl Table {
         }
     }
 
-    /// Whether a log lies there.
+    /// Whether the table has a log.
     ///
     /// # Errors
     /// `Unavailable` or `Invalid` when the store cannot be listed.

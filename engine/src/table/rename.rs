@@ -1,4 +1,4 @@
-//! Another name for a table: its folder moves as a whole. Only this machine's folders can do that.
+//! Renames a table by moving its folder. Only folders of this machine can be moved.
 
 use std::path::{Path, PathBuf};
 
@@ -9,20 +9,20 @@ use pulse_core::{Error, Result};
 use super::{Lake, Table};
 use crate::error::from_io;
 
-/// What was moved.
+/// Result of a rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renamed {
-    /// Whether the table has a quarantine, which has moved as well.
+    /// Whether the table's quarantine was renamed, too.
     pub quarantine: bool,
 }
 
 impl Lake {
     /// Moves a table and its quarantine to another name. Ids, versions and bookmarks stay as they are.
     ///
-    /// The quarantine goes first: a process that dies in between is called again, and moves the rest.
+    /// The quarantine is moved first, so that a second call completes an interrupted one.
     ///
     /// # Errors
-    /// `Invalid` when there is no such table, something lies where it should go, or the store has no folders.
+    /// `Invalid` if the table does not exist, the target exists, or the store has no folders.
     pub async fn rename(&self, from: &TableName, to: &TableName) -> Result<Renamed> {
         let (table, target) = (self.table(from)?, self.table(to)?);
         if from.quarantined().is_some() || to.quarantined().is_some() {
@@ -43,7 +43,7 @@ impl Lake {
                 move_folder(&rejects, &new_rejects, &from.quarantine())?;
                 true
             }
-            // It went there before a process died.
+            // An interrupted rename moved it.
             (false, true, Named::Version(_)) => true,
             (_, true, _) => {
                 let quarantine = to.quarantine();
@@ -71,7 +71,7 @@ fn folders(from: &Table, to: &Table) -> Result<(PathBuf, PathBuf)> {
     }
 }
 
-/// An empty folder is nothing.
+/// An empty folder is not refused.
 fn refuse_taken(place: &Path, name: &TableName) -> Result<()> {
     let is_empty = place.read_dir().map_or(true, |mut entries| entries.next().is_none());
     match is_empty {

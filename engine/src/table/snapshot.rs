@@ -21,7 +21,7 @@ use super::{DataFile, Table, Writer};
 use crate::error::from_delta;
 use crate::store::{link_below, shown_path};
 
-/// What a table holds at `version`: pinned for a whole run.
+/// The contents of a table at `version`, which a run pins.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub version: u64,
@@ -30,36 +30,36 @@ pub struct Snapshot {
     pub partition_by: Vec<String>,
     pub configuration: BTreeMap<String, String>,
     pub files: Vec<DataFile>,
-    /// Newest version of every `txn` application id. [`Table::bookmarks`] has what they mean.
+    /// Newest version of every `txn` application id, as stored. [`Table::bookmarks`] interprets them.
     pub transactions: HashMap<String, i64>,
     pub(super) metadata: Metadata,
     pub(super) protocol: Protocol,
-    /// As [`Self::schema`], with what the log says of each column beside its type.
+    /// As [`Self::schema`], with the columns' metadata in the log.
     pub(super) columns: Arc<StructType>,
     /// How its columns are found in its files.
     pub(crate) physical: Arc<Physical>,
 }
 
-/// Entries of a log that cannot be read, in which we look for the reason.
+/// Maximum number of log entries searched for the reason why a log cannot be read.
 const LOOKED_AT: usize = 1000;
 
-/// Features of readers that scans of tables of others have.
+/// Reader features that scans of external tables support.
 const READ_FEATURES: [&str; 7] = [
     "columnMapping",
     "deletionVectors",
     "timestampNtz",
     "typeWidening",
     "typeWidening-preview",
-    // Of the log alone, which the Delta kernel reads.
+    // Concerns only the log, which the Delta kernel reads.
     "v2Checkpoint",
-    // Of those who delete files alone.
+    // Concerns only programs that delete files.
     "vacuumProtocolCheck",
 ];
 
-/// Features of readers that tables of jobs may need.
+/// Reader features that tables of jobs may have.
 const OWN_FEATURES: [&str; 1] = ["timestampNtz"];
 
-/// Features of columns of a type that is not read. A table of others may have them and no such column.
+/// Features for a column type that is not read. An external table may have them without such a column.
 const VARIANT_FEATURES: [&str; 4] =
     ["variantType", "variantType-preview", "variantShredding", "variantShredding-preview"];
 
@@ -68,24 +68,24 @@ impl Snapshot {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Id of the table, which one that is made again at the same place does not share.
+    /// Id of the table. A table that is recreated at the same location has another one.
     pub fn id(&self) -> &str {
         self.metadata.id()
     }
 
-    /// What the log says of the table beside its files.
+    /// The table's metadata in the log.
     pub(crate) fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// None when a file's statistics lack the count.
+    /// `None` if the statistics of a file have no row count.
     pub fn rows(&self) -> Option<u64> {
         self.files.iter().map(DataFile::rows).sum()
     }
 }
 
 impl Table {
-    /// The table at `version`, or its newest; none when no table lies there, or one that was dropped.
+    /// Reads the table at `version`, or its newest version. Returns `None` if the table does not exist or was dropped.
     ///
     /// # Errors
     /// `Data` for a broken log, `Invalid` for a table feature that we do not read.
@@ -98,7 +98,7 @@ impl Table {
             Ok(delta) => delta,
             Err(error) => return Err(self.unreadable(&doing, error).await),
         };
-        // Half of it may be deleted.
+        // Some of its files may be deleted.
         if self.writer == Writer::Jobs && delta.metadata().configuration().contains_key(DROPPED) {
             return Ok(None);
         }
@@ -121,11 +121,11 @@ impl Table {
         }))
     }
 
-    /// The table at a version that a run once read. None when the log does not reach that version any more, because it was
-    /// cleaned up or because the table was removed and made again.
+    /// Reads the table at a version that an earlier run read. Returns `None` if the log no longer reaches that version, because it was
+    /// cleaned up or the table was recreated.
     ///
     /// # Errors
-    /// As [`Self::snapshot`]: a log that is there and cannot be read is an error.
+    /// As [`Self::snapshot`]. An existing log that cannot be read is an error.
     pub async fn past_snapshot(&self, version: u64) -> Result<Option<Snapshot>> {
         match self.snapshot(Some(version)).await {
             Err(error) if error.kind() == ErrorKind::Data && !self.log_files().await?.reach(version) => {
@@ -136,7 +136,7 @@ impl Table {
         }
     }
 
-    /// The files of a version as they were added.
+    /// The `add` actions of a version's files.
     ///
     /// # Errors
     /// `Data` for a broken log, `Unavailable` when the store does not answer.
@@ -167,7 +167,7 @@ impl Table {
     }
 
     /// # Errors
-    /// `Invalid` when a link lies on the way from the table's folder to a file: one file would have two names.
+    /// `Invalid` if a path below the table's folder contains a link: one file would have two names.
     fn refuse_links(&self, files: &[DataFile]) -> Result<()> {
         let Some(folder) = self.folder() else { return Ok(()) };
         let mut known = HashSet::new();
@@ -188,7 +188,7 @@ impl Table {
     }
 
     /// # Errors
-    /// `Invalid` for a file that a scan would misread, `Data` for one that the log does not describe.
+    /// `Invalid` for a file that a scan would misread, `Data` if the log describes a file wrongly.
     pub(super) fn data_file(&self, add: &Add, physical: &Physical) -> Result<DataFile> {
         if is_absolute(&add.path) {
             return Err(self.refused(&format!("a file outside its folder (`{}`), as shallow clones do", add.path)));
@@ -204,7 +204,7 @@ impl Table {
         }
     }
 
-    /// Columns as queries see them.
+    /// The columns that queries see.
     fn columns_of(&self, delta: &DeltaSnapshot) -> Result<SchemaRef> {
         match self.writer {
             Writer::Jobs => Ok(delta.arrow_schema()),
@@ -218,7 +218,7 @@ impl Table {
         }
     }
 
-    /// All `txn` actions in one replay; delta-rs offers one replay per application id.
+    /// Reads all `txn` actions in one replay; delta-rs needs one replay for each application id.
     async fn transactions(&self, delta: &DeltaSnapshot) -> Result<HashMap<String, i64>> {
         let doing = self.doing("read the transactions of");
         let engine = self.log().engine(None);
@@ -239,7 +239,10 @@ impl Table {
             .map_err(|e| from_delta(&doing, e.into()))
     }
 
-    /// How columns are found in files, if readers need no more than we know.
+    /// The column mapping.
+    ///
+    /// # Errors
+    /// `Invalid` if the table has a feature that is not supported.
     fn mapping(&self, delta: &DeltaSnapshot) -> Result<Mapping> {
         let protocol = delta.protocol();
         let has_feature = |wanted: &str| features(protocol).iter().any(|feature| feature == wanted);
@@ -274,7 +277,7 @@ impl Table {
         }
     }
 
-    /// Why a log cannot be read. The Delta kernel refuses some tables that need more of their readers in words of its own.
+    /// Explains why a log cannot be read. For some unsupported features, the Delta kernel has messages of its own.
     async fn unreadable(&self, doing: &str, error: DeltaTableError) -> Error {
         let versions = self.log_files().await.map(|files| files.entries()).unwrap_or_default();
         for version in versions.into_iter().rev().take(LOOKED_AT) {
@@ -322,7 +325,7 @@ impl Table {
     }
 }
 
-/// The first column of the type `variant`, with the names of those that it lies in.
+/// The path of the first column of the type `variant`.
 fn variant_in(schema: &StructType) -> Option<String> {
     fn within(data_type: &DeltaType) -> Option<String> {
         match data_type {
@@ -340,7 +343,7 @@ fn features(protocol: &Protocol) -> Vec<String> {
     protocol.reader_features().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
-/// Whether a path of the log is a URL, or begins at a store's root.
+/// Whether a path in the log is a URL or starts at a store's root.
 pub(super) fn is_absolute(path: &str) -> bool {
     let scheme = path.split_once(":/").map(|(scheme, _)| scheme).unwrap_or_default();
     path.starts_with('/')

@@ -1,4 +1,4 @@
-//! Files that no version within the retention needs any more.
+//! Finds and deletes files that no version within the retention needs.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -19,22 +19,21 @@ use super::{RowChange, Table};
 use crate::error::{from_io, from_store};
 use crate::store::{delete_below, link_below, local_path, shown_path};
 
-/// Deletions asked of the store at once.
+/// Maximum number of concurrent deletions.
 const DELETES: usize = 16;
 
 impl Table {
-    /// Data files that were last written before `since` and belong to no version that was current at `since` or later: those
-    /// that commits removed, those that were never committed, and on this machine those that were not written to their end.
+    /// Finds files that were last written before `since` and belong to no version that was current at `since` or later: files that
+    /// commits removed, files that were never committed, and on this machine files that were not written to their end.
     ///
-    /// Files in folders or with a name that begins with `_` or `.` are never among them, except bookmarks of files and begun
-    /// entries of the log.
+    /// Leaves out paths with a part that begins with `_` or `.`, except bookmarks of files and unfinished log entries.
     ///
     /// # Errors
-    /// `Invalid` when the table does not exist or has a feature that we do not know, as it may need other files; `Data` when
-    /// its log does not say what belongs to it, `Unavailable` when the store does not answer.
+    /// `Invalid` if the table does not exist or has an unknown feature, which may need other files; `Data` if its log does not say which
+    /// files belong to it; `Unavailable` if the store does not answer.
     pub async fn unneeded(&self, since: DateTime<Utc>) -> Result<Vec<Unneeded>> {
         self.refuse_linked()?;
-        // Listed first: what is committed later is not among these, or its commit is read below.
+        // Listed first: a file that is committed later is not among these, or its commit is read below.
         let doing = self.doing("list the files of");
         let objects: Vec<ObjectMeta> =
             self.store().list(None).try_collect().await.map_err(|e| from_store(&doing, &e))?;
@@ -53,20 +52,20 @@ impl Table {
             })
             .collect();
         let begun = self.half_written()?.into_iter();
-        // A table of others may have files with such names.
+        // An external table may have files with such names.
         unneeded.extend(begun.filter(|file| file.modified < since && !needed.contains(&file.path)));
         unneeded.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(unneeded)
     }
 
     /// # Errors
-    /// `Unavailable` or `Invalid` when the store does not delete one; others may be gone then.
+    /// `Unavailable` or `Invalid` if the store does not delete a file; others may be deleted.
     pub async fn delete(&self, files: &[Unneeded]) -> Result<()> {
         let deleted = futures::stream::iter(files).map(|file| self.delete_one(&file.path));
         deleted.buffer_unordered(DELETES).try_collect().await
     }
 
-    /// What is gone already is as good.
+    /// A file that does not exist is no error.
     async fn delete_one(&self, path: &str) -> Result<()> {
         let doing = self.doing("delete files of");
         if let Some(folder) = self.folder().filter(|_| is_half_written(path)) {
@@ -83,7 +82,7 @@ impl Table {
     }
 
     /// # Errors
-    /// `Invalid` when a link leads to the table's folder: what lies there may be somebody else's.
+    /// `Invalid` if the path of the table's folder contains a link: the files there may belong to somebody else.
     pub(super) fn refuse_linked(&self) -> Result<()> {
         let Some(folder) = self.folder() else { return Ok(()) };
         match link_below(&self.above(&folder), &folder) {
@@ -97,7 +96,7 @@ impl Table {
         }
     }
 
-    /// Where its folder lies, on this machine.
+    /// The lake's folder on this machine.
     fn above(&self, folder: &std::path::Path) -> PathBuf {
         local_path(&self.lake).unwrap_or_else(|| folder.to_owned())
     }
@@ -107,7 +106,7 @@ impl Table {
         half_written(&folder).map_err(|e| from_io(&self.doing("list the files of"), &e))
     }
 
-    /// Of a table on this machine.
+    /// The folder of a table on this machine.
     pub(super) fn folder(&self) -> Option<PathBuf> {
         local_path(self.url())
     }
@@ -128,7 +127,7 @@ impl Table {
                     match action {
                         Action::Add(add) => drop(needed.insert(self.plain(&add.path)?)),
                         Action::Txn(txn) => needed.extend(segment_path(&txn.app_id, txn.version)),
-                        // Whether it is a file of this folder that still counts, only its writer knows.
+                        // Refuses a path that only its writer can resolve.
                         Action::Remove(remove) => drop(self.plain(&remove.path)?),
                         _ => {}
                     }
@@ -140,7 +139,7 @@ impl Table {
             if newest.version < version {
                 return Ok(needed);
             }
-            // Committed in between, or missing because somebody tidied the log: then nothing is known of what it added.
+            // If the entry was deleted, the files that it added are unknown.
             if self.entry(version).await?.is_none() {
                 return Err(Error::data(format!(
                     "{}: entry {version} of its log is gone, so nobody knows which files are needed; nothing was deleted",
@@ -150,7 +149,7 @@ impl Table {
         }
     }
 
-    /// As the store names it.
+    /// The store's name of a path in the log.
     fn plain(&self, path: &str) -> Result<String> {
         let outside = || {
             Error::data(format!(
@@ -169,7 +168,7 @@ impl Table {
     }
 }
 
-/// Whether its name says that vacuum leaves it alone.
+/// Whether vacuum never deletes a file of this name.
 fn is_kept(path: &str) -> bool {
     is_hidden(path.strip_prefix(SEGMENTS).and_then(|path| path.strip_prefix('/')).unwrap_or(path))
 }
