@@ -35,6 +35,7 @@ impl Arguments {
         let source = matches.subcommand().and_then(|(_, matches)| matches.value_source("lake"));
         let mut arguments = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         arguments.global.names_lake = source == Some(ValueSource::CommandLine);
+        arguments.global.add_environment();
         arguments
     }
 }
@@ -53,8 +54,9 @@ pub(crate) struct Global {
     /// Use lake, variables and settings of `profiles/<NAME>.toml` in the project's folder.
     #[arg(long, global = true, env = "PULSE_PROFILE", value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// Value of a variable of the project, such as `raw=sample`; may be repeated.
-    #[arg(long = "var", global = true, env = "PULSE_VAR", value_name = "NAME=VALUE", value_delimiter = ',')]
+    /// Value of a variable of the project, such as `raw=sample`; may be repeated. The environment variable `PULSE_VAR` holds such
+    /// values too, separated by commas; the command line's count before them.
+    #[arg(long = "var", global = true, value_name = "NAME=VALUE")]
     pub(crate) variables: Vec<String>,
     /// How answers are printed: for people, as one JSON object on each line (`jsonl` is another name for it), or as CSV.
     /// docs/reference/output.md describes them.
@@ -81,6 +83,12 @@ pub(crate) struct Global {
 }
 
 impl Global {
+    /// Adds the values of `PULSE_VAR`, before those of the command line, which replace them.
+    pub(crate) fn add_environment(&mut self) {
+        let text = std::env::var("PULSE_VAR").unwrap_or_default();
+        self.variables.splice(0..0, hoist::listed_values(&text));
+    }
+
     pub(crate) fn log_level(&self) -> log::LevelFilter {
         match self.verbose {
             0 => log::LevelFilter::Warn,

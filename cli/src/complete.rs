@@ -127,7 +127,9 @@ fn global_of(words: &[String], unfinished: usize) -> Option<Global> {
     }
     line.push("check".to_owned());
     let matches = Arguments::command().try_get_matches_from(line).ok()?;
-    Arguments::from_arg_matches(&matches).ok().map(|arguments| arguments.global)
+    let mut global = Arguments::from_arg_matches(&matches).ok()?.global;
+    global.add_environment();
+    Some(global)
 }
 
 type Found = BTreeSet<String>;

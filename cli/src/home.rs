@@ -231,12 +231,26 @@ fn resolved(place: &Place, folder: &Path) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// The text of a file without the mark that some editors write before it.
+fn text_of(path: &Path) -> std::io::Result<String> {
+    let other = |what| Err(std::io::Error::other(what));
+    // To open a pipe would wait for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return other("it is no regular file: remove it, or write it as a file");
+    }
+    match String::from_utf8(std::fs::read(path)?) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
+        Err(_) => other("it is not in UTF-8: save it as UTF-8"),
+    }
+}
+
 /// TOML and SQL below a folder, as deep as a project reaches.
 fn project_files(folder: &Path) -> Result<ProjectFiles> {
     let mut files = ProjectFiles::new();
     let mut folders = vec![(folder.to_owned(), 0)];
     let unreadable = |path: &Path, error: std::io::Error| {
-        Error::invalid(format!("project {}: {error}; name its folder with --project", path.display()))
+        let hint = if path.is_dir() { "; name the project's folder with --project" } else { "" };
+        Error::invalid(format!("{}: {error}{hint}", path.display()))
     };
     while let Some((next, depth)) = folders.pop() {
         for entry in std::fs::read_dir(&next).map_err(|e| unreadable(&next, e))? {
@@ -247,9 +261,8 @@ fn project_files(folder: &Path) -> Result<ProjectFiles> {
                     folders.push((path, depth + 1));
                 }
             } else if path.extension().is_some_and(|extension| extension == "toml" || extension == "sql") {
-                let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
                 let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-                files.insert(name, text);
+                files.insert(name, text_of(&path).map_err(|e| unreadable(&path, e))?);
             }
         }
     }

@@ -145,8 +145,7 @@ impl Settings {
         for (key, text) in layers.command_line.into_iter().flatten() {
             match find(key) {
                 Some(setting) => {
-                    let option = format!("from --{}", key.replace('_', "-"));
-                    problems.extend(settings.apply_text(setting, text, &option));
+                    problems.extend(settings.apply_text(setting, text, &format!("from --set {key}")));
                 }
                 None => problems.push(format!("there is no setting `{key}`: {}", known_keys(key, &[]))),
             }

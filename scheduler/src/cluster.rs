@@ -166,7 +166,13 @@ impl Drop for Cluster {
 async fn listen(settings: &Settings) -> Result<TcpListener> {
     let host = &settings.scheduler_host;
     let named = lookup_host((host.as_str(), settings.scheduler_port)).await;
-    let addresses: Vec<SocketAddr> = named.into_iter().flatten().filter(SocketAddr::is_ipv4).collect();
+    let named: Vec<SocketAddr> = named.into_iter().flatten().collect();
+    let addresses: Vec<SocketAddr> = named.iter().copied().filter(SocketAddr::is_ipv4).collect();
+    if addresses.is_empty() && !named.is_empty() {
+        return Err(Error::invalid(format!(
+            "`scheduler_host` is {host}, which has no IPv4 address, and executors need one: use another, such as 127.0.0.1"
+        )));
+    }
     let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.scheduler_port));
     let bound = match TcpListener::bind(addresses.as_slice()).await {
         Err(error) if addresses.is_empty() || error.kind() == ErrorKind::AddrNotAvailable => {

@@ -146,6 +146,14 @@ pub fn is_this_machine(host: &str, port: u16) -> bool {
     !addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback())
 }
 
+/// Whether a client that calls this host stays on this machine: also where it names all of the machine's addresses.
+pub fn leads_to_this_machine(host: &str, port: u16) -> bool {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().into_iter().flatten().collect();
+    let stays = |address: &SocketAddr| address.ip().is_loopback() || address.ip().is_unspecified();
+    !addresses.is_empty() && addresses.iter().all(stays)
+}
+
 #[cfg(test)]
 mod between;
 #[cfg(test)]
@@ -185,5 +193,10 @@ mod tests {
             assert_eq!(is_this_machine(host, 1), local, "{host}");
         }
         assert!(!is_this_machine("no-such-host.invalid", 1));
+        for (host, stays) in
+            [("127.0.0.1", true), ("[::1]", true), ("0.0.0.0", true), ("::", true), ("[::]", true), ("10.0.0.1", false)]
+        {
+            assert_eq!(leads_to_this_machine(host, 1), stays, "{host}");
+        }
     }
 }

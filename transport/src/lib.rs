@@ -12,7 +12,7 @@ mod role;
 mod tls;
 
 pub use authority::{Authority, Issued};
-pub use door::{Door, callers, is_this_machine, keyring};
+pub use door::{Door, callers, is_this_machine, keyring, leads_to_this_machine};
 pub use files::{Step, init, issue, rotate};
 pub use keys::{Keyring, Keys};
 pub use pending::{Known, Pending};

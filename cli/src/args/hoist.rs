@@ -30,6 +30,26 @@ pub(super) fn global_first(words: impl IntoIterator<Item = OsString>, command: &
     front
 }
 
+/// The values in a list such as `raw=/data,venue=New York, USA`. A comma that no name follows belongs to the value before it.
+pub(super) fn listed_values(text: &str) -> Vec<String> {
+    let begins = |part: &str| part.split_once('=').is_some_and(|(name, _)| is_name(name.trim()));
+    let mut values: Vec<String> = Vec::new();
+    for part in text.split(',').filter(|_| !text.is_empty()) {
+        match values.last_mut() {
+            Some(value) if !begins(part) => {
+                value.push(',');
+                value.push_str(part);
+            }
+            _ => values.push(part.trim_start().to_owned()),
+        }
+    }
+    values
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory as _, FromArgMatches as _};
@@ -64,6 +84,21 @@ mod tests {
         }
         assert_eq!(parsed("pulse run --all --lake b").unwrap().global.lake.as_deref(), Some("b"));
         assert!(parsed("pulse run --lake").is_err());
+    }
+
+    #[test]
+    fn a_comma_is_part_of_a_value() {
+        let global = parsed("pulse run --var venue=a,b=9 --var x=1").unwrap().global;
+        assert_eq!(global.variables, ["venue=a,b=9", "x=1"]);
+        for (text, values) in [
+            ("", [].as_slice()),
+            ("raw=/data", &["raw=/data"]),
+            ("raw=/data,least=2", &["raw=/data", "least=2"]),
+            ("venue=New York, USA, least=2", &["venue=New York, USA", "least=2"]),
+            ("odd", &["odd"]),
+        ] {
+            assert_eq!(listed_values(text), values, "{text}");
+        }
     }
 
     #[test]

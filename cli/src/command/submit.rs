@@ -13,7 +13,7 @@ use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::store::folder_url;
 use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse, Token};
 use pulse_scheduler::ledger::Key;
-use pulse_transport::{Keyring, Role, callers, is_this_machine, keyring};
+use pulse_transport::{Keyring, Role, callers, keyring, leads_to_this_machine};
 use reqwest::ClientBuilder;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
@@ -171,7 +171,7 @@ impl Scheduler {
     async fn new(settings: &Settings) -> Result<Self> {
         let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy();
         let token = setup::api_token(settings).await?;
-        let is_local = is_this_machine(&settings.scheduler_host, settings.api_port);
+        let is_local = leads_to_this_machine(&settings.scheduler_host, settings.api_port);
         let (base, client, stranger) = if setup::asks_for_certificates(settings) {
             let (base, client) = with_certificate(settings, &keyring(settings, Role::Client)?, client).await?;
             (base, client, None)

@@ -69,6 +69,49 @@ fn a_job_that_lies_elsewhere_hides_no_mistake_and_stops_no_other() {
 }
 
 #[test]
+fn a_test_that_would_never_run_is_a_mistake() {
+    for place in ["silver/a/tests/sub/t.toml", "silver/a/test/t.toml", "silver/a/t.toml"] {
+        let scene = project(MANIFEST, "select 1 as x");
+        let file = scene.project.join(place);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
+        scene.pulse(&["check"]).fails(2, &[place, "nothing reads this file", "in its folder `tests`"]);
+    }
+}
+
+#[test]
+fn files_that_are_no_text_are_named() {
+    let scene = project(MANIFEST, "select 1 as x");
+    let query = scene.project.join("silver/a/query.sql");
+    fs::write(&query, "\u{feff}select 1 as x\n").unwrap();
+    scene.pulse(&["check"]).ok();
+    fs::write(&query, b"select 'caf\xe9' as x").unwrap();
+    scene.pulse(&["check"]).fails(2, &["silver/a/query.sql", "save it as UTF-8"]);
+    fs::remove_file(&query).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&query).status().unwrap().success());
+    scene.pulse(&["check"]).fails(2, &["silver/a/query.sql", "no regular file"]);
+}
+
+#[test]
+fn expectations_that_would_fail_every_run_are_mistakes() {
+    for (expect, says) in [
+        ("fresh = { column = \"z\", hours = 24 }", "the table has no column `z`; it has x, s"),
+        ("fresh = { column = \"x\", hours = 24 }", "`x` is bigint, and `fresh` needs a timestamp or a date"),
+        ("refers = { column = \"z\", to = \"silver.b.y\" }", "the table has no column `z`"),
+        ("refers = { column = \"x\", to = \"silver.b.z\" }", "silver.b has no column `z`; it has y"),
+        ("refers = { column = \"s\", to = \"silver.b.y\" }", "`s` is string and `silver.b.y` is bigint"),
+        ("check = \"null\"", "no condition"),
+        ("check = \"sum(x) > 0\"", "is about several rows"),
+        ("check = \"row_number() over () > 1\"", "is about several rows"),
+    ] {
+        let manifest = format!("{MANIFEST}[[expect]]\nname = \"e\"\n{expect}\non_fail = \"fail\"\n");
+        let scene = project(&manifest, "select y as x, 'a' as s from silver.b");
+        scene.job("silver.b", "grain = [\"y\"]\n[sink.overwrite]\n", "select 1 as y");
+        scene.pulse(&["check"]).fails(2, &["silver/a/job.toml", says]);
+    }
+}
+
+#[test]
 fn a_query_that_may_yield_other_rows_is_refused() {
     for (query, texts) in [
         (

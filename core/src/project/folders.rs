@@ -43,7 +43,7 @@ pub(super) fn folders(files: &ProjectFiles) -> BTreeMap<String, Folder<'_>> {
     folders
 }
 
-/// Files of jobs that do not lie in `<layer>/<table>/`.
+/// Files of jobs that do not lie in `<layer>/<table>/`, and further TOML files there, which may be tests that would never run.
 pub(super) fn misplaced(files: &ProjectFiles) -> Vec<Diagnostic> {
     let is_misplaced = |path: &&String| {
         let parts: Vec<&str> = path.split('/').collect();
@@ -54,5 +54,17 @@ pub(super) fn misplaced(files: &ProjectFiles) -> Vec<Diagnostic> {
             "its files are `<layer>/<table>/job.toml` and `<layer>/<table>/query.sql`: move or rename the file",
         )
     };
-    files.keys().filter(is_misplaced).map(problem).collect()
+    let is_unread = |path: &&String| match path.split('/').collect::<Vec<_>>()[..] {
+        [layer, table, .., file] if files.contains_key(&format!("{layer}/{table}/job.toml")) => {
+            let read = [format!("{layer}/{table}/job.toml"), format!("{layer}/{table}/tests/{file}")];
+            file.ends_with(".toml") && !read.contains(path) && file != "job.toml"
+        }
+        _ => false,
+    };
+    let unread = |path: &String| {
+        Diagnostic::of_file(path, "nothing reads this file")
+            .with_help("tests of a job lie in its folder `tests`: move the file there, or remove it")
+    };
+    let misplaced = files.keys().filter(is_misplaced).map(problem);
+    misplaced.chain(files.keys().filter(is_unread).map(unread)).collect()
 }

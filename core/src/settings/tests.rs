@@ -123,7 +123,7 @@ fn a_wrong_value_is_named_with_its_origin_and_its_range() {
     ");
     insta::assert_snapshot!(wrong("", &[("PULSE_GRPC_MIB", "128 MiB")], &[("api_port", "70000"), ("nothing", "1")]), @r"
     error: `grpc_mib` cannot be `128 MiB` (from PULSE_GRPC_MIB): use 4 to 2047
-    `api_port` cannot be `70000` (from --api-port): use 0 to 65535
+    `api_port` cannot be `70000` (from --set api_port): use 0 to 65535
     there is no setting `nothing`: docs/reference/settings.md lists them
     ");
 }

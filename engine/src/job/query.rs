@@ -8,6 +8,7 @@ use datafusion::catalog::{
     CatalogProvider as _, CatalogProviderList as _, MemoryCatalogProvider, MemoryCatalogProviderList,
     MemorySchemaProvider, TableProvider,
 };
+use datafusion::common::tree_node::TreeNode as _;
 use datafusion::common::{DFSchema, ParamValues, TableReference};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, col, ident};
@@ -172,6 +173,14 @@ fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result
 fn check_of_row(context: &SessionContext, job: &Job, name: &str, condition: &str, schema: &DFSchema) -> Result<Expr> {
     let failed = |e| wrong_check(job, name, e);
     let expression = context.state().create_logical_expr(condition, schema).map_err(failed)?;
+    let is_of_rows = |part: &Expr| Ok(matches!(part, Expr::AggregateFunction(_) | Expr::WindowFunction(_)));
+    if expression.exists(is_of_rows).map_err(failed)? {
+        return Err(Error::invalid(format!(
+            "{}: expectation \"{name}\": `{condition}` is about several rows, and a check is about one: compute the value in the query, \
+             or use `rows`, `unique` or `refers`",
+            job.manifest_path()
+        )));
+    }
     refuse_value(job, name, &expression, schema)?;
     refuse_casts_of(&expression, schema).map_err(failed)?;
     if let Some(function) = volatile_function(&expression) {
@@ -204,7 +213,7 @@ fn refuse_all(job: &Job, mut wrong: Vec<Error>) -> Result<()> {
 fn refuse_value(job: &Job, name: &str, expression: &Expr, schema: &DFSchema) -> Result<()> {
     let data_type = expression.get_type(schema).map_err(|e| wrong_check(job, name, e))?;
     match data_type {
-        DataType::Boolean | DataType::Null => Ok(()),
+        DataType::Boolean => Ok(()),
         other => Err(Error::invalid(format!(
             "{}: expectation \"{name}\": its `check` is a value of the type {} and no condition: write a comparison, such as \
              `price > 0`",

@@ -10,7 +10,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
-use pulse_core::manifest::Read;
+use pulse_core::manifest::{Expectation, Read};
 use pulse_core::name::TableName;
 use pulse_core::project::{Job, Project, unknown_description};
 use pulse_core::{Error, Result};
@@ -190,7 +190,49 @@ async fn schema_of(
     physical.map_err(|e| planned(&job.query_path(), &job.query.text, e))?;
     let schema = table_schema(&query.plan, &query.columns)?;
     refuse_unknown_descriptions(job, &schema)?;
+    refuse_idle_expectations(job, &schema, schemas)?;
     Ok(schema)
+}
+
+/// Refuses `fresh` and `refers` over columns that the tables do not have, or of types that cannot be compared: they would fail every
+/// run.
+fn refuse_idle_expectations(job: &Job, schema: &Schema, schemas: &BTreeMap<TableName, SchemaRef>) -> Result<()> {
+    let type_of = |owner: &str, schema: &Schema, column: &str| match schema.field_with_name(column) {
+        Ok(field) => Ok(field.data_type().clone()),
+        Err(_) => {
+            let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            Err(format!("{owner} has no column `{column}`; it has {}", columns.join(", ")))
+        }
+    };
+    let problem = |expectation: &Expectation| -> std::result::Result<(), String> {
+        if let Some(fresh) = &expectation.fresh {
+            let data_type = type_of("the table", schema, &fresh.column)?;
+            if !matches!(data_type, DataType::Timestamp(..) | DataType::Date32) {
+                let name = type_name(&data_type);
+                return Err(format!("`{}` is {name}, and `fresh` needs a timestamp or a date", fresh.column));
+            }
+        }
+        if let Some(refers) = &expectation.refers {
+            let own = type_of("the table", schema, &refers.column)?;
+            let (table, column) = refers.target()?;
+            let Some(target) = schemas.get(&table) else { return Ok(()) };
+            let other = type_of(&table.to_string(), target, column)?;
+            if own.is_string() != other.is_string() {
+                let (own, other) = (type_name(&own), type_name(&other));
+                return Err(format!(
+                    "`{}` is {own} and `{}` is {other}: cast one in a query",
+                    refers.column, refers.to
+                ));
+            }
+        }
+        Ok(())
+    };
+    for expectation in &job.manifest.expect {
+        problem(expectation).map_err(|problem| {
+            Error::invalid(format!("{}: expectation \"{}\": {problem}", job.manifest_path(), expectation.name))
+        })?;
+    }
+    Ok(())
 }
 
 /// Refuses descriptions of columns that the table does not have: renamed or misspelled ones.

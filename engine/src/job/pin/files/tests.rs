@@ -160,7 +160,7 @@ proptest! {
 }
 
 #[test]
-fn an_empty_object_store_removes_no_rows_without_permission() {
+fn an_empty_root_removes_no_rows_without_permission() {
     use super::super::gone::refuse_empty_root;
     let known = Bookmarks::new(bookmarks(&BTreeMap::from([("a".to_owned(), (0, 0, 0))]), false), None);
     for (root, on_missing, listed, allow_loss, refused) in [
@@ -168,7 +168,8 @@ fn an_empty_object_store_removes_no_rows_without_permission() {
         ("s3://bucket/raw/", OnMissing::Remove, vec![], true, false),
         ("s3://bucket/raw/", OnMissing::Remove, vec![file("b", (0, 0, 0))], false, false),
         ("s3://bucket/raw/", OnMissing::Keep, vec![], false, false),
-        ("file:///raw/", OnMissing::Remove, vec![], false, false),
+        ("file:///raw/", OnMissing::Remove, vec![], false, true),
+        ("file:///raw/", OnMissing::Remove, vec![], true, false),
     ] {
         let listing = Listing { files: listed, warnings: Vec::new() };
         let listed = compared(url::Url::parse(root).unwrap(), listing, |_| None, &HashMap::new());
