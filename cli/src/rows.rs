@@ -175,6 +175,8 @@ struct Frame {
     right: Vec<bool>,
     /// Columns that do not fit.
     left_out: usize,
+    /// Whether longer values are cut, with a sign: on a terminal only, as programs would take a part for the value.
+    cuts: bool,
 }
 
 impl Frame {
@@ -190,7 +192,7 @@ impl Frame {
         });
         let (widths, left_out) = fitted(widths.collect(), width);
         let right = schema.fields().iter().map(|field| field.data_type().is_numeric()).collect();
-        let frame = Self { widths, right, left_out };
+        let frame = Self { widths, right, left_out, cuts: width.is_some() };
         frame.line(out);
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         frame.cells(&names, out, |text| text.to_owned());
@@ -218,7 +220,7 @@ impl Frame {
     fn cells(&self, texts: &[String], out: &mut impl Write, mut styled: impl FnMut(&str) -> String) {
         let mut line = String::from("|");
         for ((text, width), right) in texts.iter().zip(&self.widths).zip(&self.right) {
-            let text = cut(text, *width);
+            let text = if self.cuts { cut(text, *width) } else { text.clone() };
             let padding = " ".repeat(width.saturating_sub(text.chars().count()));
             let text = styled(&text);
             line.push_str(&if *right { format!(" {padding}{text} |") } else { format!(" {text}{padding} |") });
@@ -351,6 +353,23 @@ mod tests {
         let (text, all) =
             printed(Output::Table, None, None, (0..30).map(|part| batch(part * 100, 100)).collect()).await;
         assert_eq!((text.lines().count(), all), (3004, 3000));
+    }
+
+    /// The width of a column is that of its first rows.
+    #[tokio::test]
+    async fn values_are_cut_on_a_terminal_only() {
+        console::set_colors_enabled(false);
+        let batches = || {
+            let texts =
+                (0..3_000).map(|n| if n < 2_999 { "short".to_owned() } else { "a much longer text".to_owned() });
+            let column: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
+            let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+            (0..3).map(|part| batch.slice(part * 1_000, 1_000)).collect::<Vec<_>>()
+        };
+        let (text, _) = printed(Output::Table, None, None, batches()).await;
+        assert!(text.contains("| a much longer text |\n"), "{}", &text[text.len() - 100..]);
+        let (text, _) = printed(Output::Table, None, Some(80), batches()).await;
+        assert!(text.contains("…") && !text.contains("a much longer text"), "{}", &text[text.len() - 100..]);
     }
 
     #[test]

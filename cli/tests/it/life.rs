@@ -94,6 +94,7 @@ fn a_table_is_renamed_with_its_quarantine() {
     assert_eq!((scene.rows("bronze.lines"), scene.rows("bronze.lines__quarantine")), rows);
     scene.pulse(&["table", "list"]).ok().says(&["2 tables without a job of the project"]);
     scene.pulse(&["table", "rename", "bronze.rows", "bronze.x"]).fails(2, &["does not exist"]);
+    scene.pulse(&["table", "rename", "bronze.lines", "raw.lines"]).fails(2, &["would not see a table there"]);
 }
 
 #[test]

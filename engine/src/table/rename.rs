@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pulse_core::commit::pair::{NAMED_ID, Named};
 use pulse_core::name::TableName;
+use pulse_core::sql::{EXTERNAL, RAW};
 use pulse_core::{Error, Result};
 
 use super::{Lake, Table};
@@ -27,6 +28,12 @@ impl Lake {
         let (table, target) = (self.table(from)?, self.table(to)?);
         if from.quarantined().is_some() || to.quarantined().is_some() {
             return Err(Error::invalid(format!("{from}: a quarantine goes by the name of its table; rename that")));
+        }
+        if [RAW, EXTERNAL].contains(&to.layer()) {
+            return Err(Error::invalid(format!(
+                "{to}: queries find sources of sources.toml below `{RAW}` and `{EXTERNAL}`, and would not see a table there; choose another \
+                 layer"
+            )));
         }
         let Some(snapshot) = table.snapshot(None).await? else {
             return Err(Error::invalid(format!(
