@@ -6,6 +6,7 @@ mod hoist;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser as _};
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use pulse_core::backfill::Chunk;
@@ -45,14 +46,14 @@ impl Arguments {
 pub(crate) struct Global {
     /// Folder of the project. Without it, the nearest folder at or above the current one that holds `project.toml` or
     /// `jobs/project.toml`.
-    #[arg(long, global = true, env = "PULSE_PROJECT")]
+    #[arg(long, global = true, env = "PULSE_PROJECT", value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     pub(crate) project: Option<PathBuf>,
     /// Folder or s3:// URL of the tables. Without it, `lake` in the profile or in project.toml, else the folder `lake` beside the
     /// project's.
-    #[arg(long, global = true, env = "PULSE_LAKE")]
+    #[arg(long, global = true, env = "PULSE_LAKE", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) lake: Option<String>,
     /// Use lake, variables and settings of `profiles/<NAME>.toml` in the project's folder.
-    #[arg(long, global = true, env = "PULSE_PROFILE", value_name = "NAME")]
+    #[arg(long, global = true, env = "PULSE_PROFILE", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) profile: Option<String>,
     /// Value of a variable of the project, such as `raw=sample`; may be repeated. The environment variable `PULSE_VAR` holds such
     /// values too, separated by commas; the command line's count before them.
@@ -66,7 +67,7 @@ pub(crate) struct Global {
     #[arg(long = "color", global = true, default_value = "auto", value_name = "WHEN")]
     pub(crate) colour: Colour,
     /// Config file with settings. Without it, the nearest `pulse.toml` at or above the project's folder, else at or above the current one.
-    #[arg(long, global = true, env = "PULSE_CONFIG")]
+    #[arg(long, global = true, env = "PULSE_CONFIG", value_parser = NonEmptyStringValueParser::new().map(PathBuf::from))]
     pub(crate) config: Option<PathBuf>,
     /// A setting, such as `memory_mib=512`; may be repeated. docs/reference/settings.md lists them.
     #[arg(long = "set", global = true, value_name = "KEY=VALUE")]

@@ -86,6 +86,16 @@ mod tests {
         assert!(parsed("pulse run --lake").is_err());
     }
 
+    /// An unset variable of a script would otherwise name the current folder.
+    #[test]
+    fn a_place_is_not_empty() {
+        for option in ["--lake", "--project", "--profile", "--config"] {
+            let words = ["pulse", "run", "--all", option, ""].map(OsString::from);
+            let answer = Arguments::command().try_get_matches_from(global_first(words, &Arguments::command()));
+            assert!(answer.unwrap_err().to_string().contains("a value is required"), "{option}");
+        }
+    }
+
     #[test]
     fn a_comma_is_part_of_a_value() {
         let global = parsed("pulse run --var venue=a,b=9 --var x=1").unwrap().global;

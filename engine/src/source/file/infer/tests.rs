@@ -130,13 +130,17 @@ fn folders_of_hive_are_columns_of_their_types() {
 }
 
 #[test]
-fn a_point_beside_semicolons_is_ambiguous_until_a_value_decides() {
+fn a_mark_beside_semicolons_is_ambiguous_until_a_value_decides() {
     let is_ambiguous = |text: &str| toml("x.csv", text.as_bytes()).contains("AMBIGUOUS");
     assert!(is_ambiguous("a;b\n1.000;x\n2.500;y\n"));
     assert!(!is_ambiguous("a;b\n1.000;1,5\n2.500;2,5\n"), "a decimal comma decides");
     assert!(!is_ambiguous("a;b\n1.000;1.5\n2.500;2.5\n"), "a decimal point decides");
     assert!(!is_ambiguous("a;b\n1000;x\n2500;y\n"));
     assert!(!is_ambiguous("a,b\n1.000,x\n2.500,y\n"));
+    assert!(is_ambiguous("a;b\n1,234;x\n2,345;y\n"));
+    assert!(!is_ambiguous("a;b\n1,234;1.5\n2,345;2.5\n"), "a decimal point decides");
+    assert!(!is_ambiguous("a;b\n1,234;1,5\n2,345;2,5\n"), "a decimal comma decides");
+    assert!(!is_ambiguous("a;b\n1,5;x\n2,25;y\n"));
 }
 
 #[test]

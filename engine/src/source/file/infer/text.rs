@@ -107,27 +107,27 @@ fn counted(nulls: &[&str]) -> String {
     if counts.is_empty() { String::new() } else { format!(", null: {}", counts.join(", ")) }
 }
 
-/// Says of which columns the mark is not clear: `1.000` beside `;` is one or a thousand, and no other column of the file decides.
+/// Names the columns whose marks are not clear: `1.000` and `1,234` are about one or a thousand, and no other column of the file decides.
 pub(super) fn name_unclear_marks(guesses: &mut [Guess], values: &[Vec<String>], marks: Marks) {
-    let [point, .., comma_and_point] = Marks::ALL;
+    let [point, point_and_commas, comma, comma_and_points] = Marks::ALL;
+    let (rival, mark, note) = match marks {
+        _ if marks == point => {
+            (comma_and_points, '.', "a point between thousands: `decimal = \",\"` and `thousands = \".\"`")
+        }
+        _ if marks == comma_and_points => (point, '.', "a decimal point: leave out `decimal` and `thousands`"),
+        _ if marks == point_and_commas => (comma, ',', "a decimal comma: `decimal = \",\"` without `thousands`"),
+        _ => (point_and_commas, ',', "a comma between thousands: `thousands = \",\"` without `decimal`"),
+    };
     let reads = |marks: Marks, column: &[String]| {
         let mut known = column.iter().filter(|text| !text.is_empty() && !NULLS.contains(&text.as_str())).peekable();
         known.peek().is_some() && known.all(|text| number(text, marks).is_some())
     };
-    let decides = |column: &Vec<String>| reads(point, column) != reads(comma_and_point, column);
-    let may_be_either = marks == point || marks == comma_and_point;
-    if !may_be_either || values.iter().any(decides) {
+    if values.iter().any(|column| reads(marks, column) != reads(rival, column)) {
         return;
     }
     for (guess, column) in guesses.iter_mut().zip(values).filter(|(guess, _)| guess.is_number()) {
-        if let Some(text) = column.iter().find(|text| text.contains('.')) {
-            let note = match marks == point {
-                true => {
-                    format!("`{text}` may have a point between thousands: `decimal = \",\"` and `thousands = \".\"`")
-                }
-                false => format!("`{text}` may have a decimal point: leave out `decimal` and `thousands`"),
-            };
-            guess.evidence = format!("{}; AMBIGUOUS: {note}", guess.evidence);
+        if let Some(text) = column.iter().find(|text| text.contains(mark)) {
+            guess.evidence = format!("{}; AMBIGUOUS: `{text}` may have {note}", guess.evidence);
         }
     }
 }
