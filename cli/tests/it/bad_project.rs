@@ -232,6 +232,19 @@ fn a_check_that_is_no_condition_is_found_before_a_run() {
 }
 
 #[test]
+fn a_column_whose_name_is_empty_is_refused() {
+    let scene = project(MANIFEST, "select 1 as x, 2 as \"\"");
+    scene.pulse(&["check"]).fails(2, &["silver/a/query.sql", "has no name"]);
+}
+
+#[test]
+fn a_question_without_columns_is_refused() {
+    let scene = project(MANIFEST, "select 1 as x");
+    scene.run_all();
+    scene.pulse(&["query", "from silver.a"]).fails(2, &["selects no column", "write `select *`"]);
+}
+
+#[test]
 fn a_column_without_a_name_is_refused() {
     let scene = project(MANIFEST, "select 1 as x, count(*)");
     assert_refused(&scene, &["silver/a/query.sql:1:16", "`count(*)` has no name", "as orders", "^"]);

@@ -228,7 +228,8 @@ fn refuse_unnamed_columns(job: &Job, columns: &[String], sources: &Sources) -> R
     let is_plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
     let is_quoted = |name: &str| job.query.text.contains(&format!("\"{}\"", name.replace('"', "\"\"")));
     let is_of_source = |name: &str| sources.values().any(|source| source.schema().field_with_name(name).is_ok());
-    let unnamed = columns.iter().find(|name| !is_plain(name) && !is_quoted(name) && !is_of_source(name));
+    let has_name = |name: &str| is_plain(name) || is_quoted(name) || is_of_source(name);
+    let unnamed = columns.iter().find(|name| name.is_empty() || !has_name(name));
     let Some(name) = unnamed else { return Ok(()) };
     let (text, name) = (&job.query.text, literals(name));
     let start = text.to_ascii_lowercase().find(&name.to_ascii_lowercase());

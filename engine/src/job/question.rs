@@ -136,6 +136,9 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
     let rows = rows.and_then(|rows| refuse_casts(rows.logical_plan()).map(|()| rows));
     let rows = rows.map_err(|e| refused(sql, &named, e))?;
     let rows = with_plain_names(rows).map_err(|e| refused(sql, &named, e))?;
+    if rows.schema().fields().is_empty() {
+        return Err(Error::invalid("query: it selects no column: write `select *`, or name the columns"));
+    }
     Ok(Answer { rows, warnings })
 }
 
