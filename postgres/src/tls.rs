@@ -18,6 +18,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::secret::small_file;
+
 /// Verifies the server's certificate and host name.
 #[derive(Clone)]
 pub(crate) struct VerifiedTls {
@@ -54,7 +56,8 @@ impl VerifiedTls {
 
 fn of_file(path: &Path) -> std::result::Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| e.to_string())? {
+    let bytes = small_file(path).map_err(|e| e.to_string())?;
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
         roots.add(certificate.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
     }
     if roots.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(roots) }

@@ -349,7 +349,7 @@ fn a_run_that_is_cancelled_ends_its_queries() {
 fn executors_need_no_way_to_the_database() {
     let shop = whole("[sink.append]");
     shop.server.sql("insert into orders select n, 'item ' || n, n * 1.25 from generate_series(1, 500) n");
-    let cluster = Cluster::start_with(&shop.scene, &[("SHOP", PASSWORD)]);
+    let cluster = Cluster::start_with(&shop.scene, &[("SHOP", PASSWORD), ("PULSE_ALLOWED_DATABASES", "*")]);
     let submit = || {
         // Nor has the client.
         let mut command = shop.scene.command(&["submit", "--all", "--wait", "--on", "cluster"]);

@@ -82,6 +82,13 @@ pub(super) const ACCESS: &[Setting] = &[
          own; of the machine's files, none but what is named.",
     ),
     text(
+        "allowed_databases",
+        |s| &mut s.allowed_databases,
+        "",
+        "Database servers that submissions may read: `host:port`, with commas; `*` is all. Empty allows none: a submission names the file \
+         or the environment variable of the scheduler that holds the password, and where it is sent.",
+    ),
+    text(
         "task_places",
         |s| &mut s.task_places,
         "",

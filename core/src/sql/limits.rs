@@ -10,6 +10,8 @@ pub(super) const MAX_DEPTH: usize = 1_000;
 pub(super) const MAX_TOKENS: usize = 100_000;
 /// Tables that a query reads, each as often as the steps that name it are used.
 pub(super) const MAX_RELATIONS: usize = 2_000;
+/// Types within each other in the text of `arrow_cast`.
+const MAX_TYPE_DEPTH: usize = 64;
 /// `with` steps, one above the other.
 pub(super) const MAX_STEPS: usize = 200;
 
@@ -45,6 +47,13 @@ impl Level {
 pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), (Span, String)> {
     let mut levels = Levels::default();
     let mut counted = 0;
+    let names_types = tokens.iter().any(|token| matches!(&token.token, Token::Word(word) if names_type(&word.value)));
+    if names_types && let Some(token) = tokens.iter().find(|token| is_deep_type(&token.token)) {
+        return Err((
+            token.span,
+            format!("a type within more than {MAX_TYPE_DEPTH} others: name a type that tables have"),
+        ));
+    }
     for token in tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)) {
         counted += 1;
         levels.take(&token.token);
@@ -58,6 +67,25 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<(), (Span, String)> {
         }
     }
     Ok(())
+}
+
+/// Functions that read a type from a text, part by part within each other.
+fn names_type(word: &str) -> bool {
+    ["arrow_cast", "arrow_try_cast"].iter().any(|name| word.eq_ignore_ascii_case(name))
+}
+
+fn is_deep_type(token: &Token) -> bool {
+    let text = match token {
+        Token::SingleQuotedString(text)
+        | Token::EscapedStringLiteral(text)
+        | Token::UnicodeStringLiteral(text)
+        | Token::NationalStringLiteral(text)
+        | Token::TripleSingleQuotedString(text)
+        | Token::DoubleQuotedString(text) => text,
+        Token::DollarQuotedString(text) => &text.value,
+        _ => return false,
+    };
+    text.matches('(').count() > MAX_TYPE_DEPTH
 }
 
 fn too_deep() -> String {
@@ -174,11 +202,29 @@ impl Cost {
 mod tests {
     use super::super::{Query, check_condition, check_question, split};
 
+    #[test]
+    fn the_text_of_a_type_is_not_deep() {
+        let cast = |function: &str, outer: &str, depth: usize| {
+            format!("select {function}(null, '{}Int8{}') as l from s.t", outer.repeat(depth), ")".repeat(depth))
+        };
+        for (function, outer) in
+            [("arrow_cast", "List("), ("ARROW_TRY_CAST", "Struct("), ("arrow_cast", "Dictionary(Int8, ")]
+        {
+            assert!(
+                refused(&cast(function, outer, 100_000)).contains("a type within more than 64"),
+                "{function} {outer}"
+            );
+            Query::parse("query.sql", &cast(function, outer, 60)).unwrap();
+        }
+        Query::parse("query.sql", &cast("length", "(", 1_000)).unwrap();
+        assert!(check_condition(&cast("arrow_cast", "List(", 100_000)).is_err());
+    }
+
     fn refused(text: &str) -> String {
         let problems = Query::parse("query.sql", text).unwrap_err();
         assert_eq!(
             check_question("query", text).is_err(),
-            ["nested here", "words and signs", "counted each time", "one above the other"]
+            ["nested here", "words and signs", "counted each time", "one above the other", "a type within"]
                 .iter()
                 .any(|limit| problems[0].message.contains(limit))
         );

@@ -6,7 +6,7 @@ use std::path::Path;
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::settings::Settings;
-use pulse_core::sources::FileSource;
+use pulse_core::sources::{Address, Database, FileSource};
 use pulse_core::sql::EXTERNAL;
 use pulse_core::{Error, Result};
 use pulse_engine::store::{Places, folder_url};
@@ -21,6 +21,8 @@ const OWN: [&str; 2] = ["_pulse", "_delta_log"];
 pub(super) struct Allowed {
     lakes: Places,
     roots: Places,
+    /// Servers as `host:port`, or `*`.
+    databases: Vec<String>,
 }
 
 impl Allowed {
@@ -34,7 +36,7 @@ impl Allowed {
             store.set_path("/");
         }
         let roots = Places::parse("allowed_roots", &settings.allowed_roots)?.with(store);
-        Ok(Self { lakes, roots })
+        Ok(Self { lakes, roots, databases: servers(&settings.allowed_databases)? })
     }
 
     /// Checks the lake's URL before anything of the lake is read.
@@ -70,8 +72,11 @@ impl Allowed {
         for job in jobs {
             let query = &project.job(job)?.query;
             for name in query.files() {
-                let is_landed = project.sources.database_of(name).is_some();
-                let Some(source) = project.sources.files.get(name).filter(|_| !is_landed) else { continue };
+                if let Some((database, declared, _)) = project.sources.database_of(name) {
+                    self.check_database(database, declared)?;
+                    continue;
+                }
+                let Some(source) = project.sources.files.get(name) else { continue };
                 let root = folder_url(&source.root, &base)?;
                 self.check_root(&format!("raw.{name}"), &root)?;
                 self.check_links(name, source, &root)?;
@@ -99,12 +104,41 @@ impl Allowed {
         }
     }
 
+    fn check_database(&self, name: &str, database: &Database) -> Result<()> {
+        let address =
+            Address::parse(&database.url).map_err(|problem| Error::invalid(format!("databases.{name}: {problem}")))?;
+        let server = format!("{}:{}", address.host, address.port);
+        let holds = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(&server);
+        match self.databases.iter().any(holds) {
+            true => Ok(()),
+            false => Err(Error::invalid(format!(
+                "databases.{name}: `{server}` is no server that this scheduler reads for submissions; its operator names such servers in \
+                 `allowed_databases`"
+            ))),
+        }
+    }
+
     fn check_root(&self, what: &str, place: &Url) -> Result<()> {
         match self.roots.hold(place) || self.lakes.hold(place) {
             true => Ok(()),
             false => Err(refused(what, place, "allowed_roots")),
         }
     }
+}
+
+/// # Errors
+/// `Invalid` for an entry without a port.
+fn servers(text: &str) -> Result<Vec<String>> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| match entry.rsplit_once(':') {
+            Some((_, port)) if port.parse::<u16>().is_ok() => Ok(entry.replace(['[', ']'], "")),
+            _ if entry == "*" => Ok(entry.to_owned()),
+            _ => Err(Error::invalid(format!(
+                "`allowed_databases` holds `{entry}`: write `host:port`, such as `db.internal:5432`, or `*`"
+            ))),
+        })
+        .collect()
 }
 
 fn refused(what: &str, place: &Url, setting: &str) -> Error {
@@ -124,6 +158,35 @@ mod tests {
 
     fn holds(allowed: &Allowed, place: &str) -> bool {
         allowed.check_root("raw.x", &folder_url(place, Path::new("/")).unwrap()).is_ok()
+    }
+
+    /// A submission may name the file of a password, and the server that it is sent to.
+    #[test]
+    fn no_database_unless_its_server_is_named() {
+        let database = |url: &str| -> Database {
+            serde_json::from_value(serde_json::json!({"url": url, "password": "file:/etc/hostname", "tables": {}}))
+                .unwrap()
+        };
+        let answer = |allowed: &str, url: &str| {
+            let settings = Settings { allowed_databases: allowed.to_owned(), ..Settings::default() };
+            let allowed = Allowed::new(&settings, &Url::parse("file:///lake/").unwrap()).unwrap();
+            allowed.check_database("shop", &database(url)).is_ok()
+        };
+        for (allowed, url, holds) in [
+            ("", "postgresql://u@127.0.0.1:5432/x", false),
+            ("db:5432", "postgresql://u@db:5432/x", true),
+            ("db:5432", "postgresql://u@db/x", true),
+            ("other:1, DB:5432", "postgresql://u@db:5432/x", true),
+            ("db:5432", "postgresql://u@db:5433/x", false),
+            ("db:5432", "postgresql://u@db.evil:5432/x", false),
+            ("[::1]:5432", "postgresql://u@[::1]:5432/x", true),
+            ("*", "postgresql://u@anywhere:1/x", true),
+        ] {
+            assert_eq!(answer(allowed, url), holds, "{allowed} {url}");
+        }
+        let wrong = Settings { allowed_databases: "db".to_owned(), ..Settings::default() };
+        let error = Allowed::new(&wrong, &Url::parse("file:///lake/").unwrap()).unwrap_err();
+        assert!(error.message().contains("`db`: write `host:port`"), "{error}");
     }
 
     #[test]
