@@ -97,7 +97,8 @@ def orphans(lake):
             for line in path.read_text().splitlines():
                 action = json.loads(line)
                 known.update(action[kind]["path"] for kind in ("add", "remove") if kind in action)
-        present = {str(path.relative_to(table)) for path in table.rglob("*.parquet*") if "_delta_log" not in path.parts}
+        beside = {"_delta_log", "_pulse_files"}
+        present = {str(path.relative_to(table)) for path in table.rglob("*.parquet*") if not beside & set(path.parts)}
         count += len(present - known)
         missing = {path for path in known if path not in present} - removed(table)
         if missing:

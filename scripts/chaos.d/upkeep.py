@@ -126,15 +126,22 @@ def age(case):
 
 
 def needed(case, table, newest):
-    """Files of the version that was newest when the retention began, and all files added since."""
-    files = set()
+    """Files and bookmarks of the version that was newest when the retention began, and all added since."""
+    files, levels, since = set(), {}, set()
     for path in sorted(compare.folder(case.lake, table).glob("_delta_log/*.json")):
         for action in map(json.loads, path.read_text().splitlines()):
             if "add" in action:
                 files.add(action["add"]["path"])
             elif "remove" in action and int(path.stem) <= newest:
                 files.discard(action["remove"]["path"])
-    return files
+            elif action.get("txn", {}).get("appId", "").startswith("pulse/files/"):
+                number = action["txn"]["version"]
+                levels[action["txn"]["appId"]] = number
+                if int(path.stem) > newest:
+                    since.add(number)
+        if int(path.stem) == newest:
+            since.update(levels.values())
+    return files | {f"_pulse_files/{number:016x}.parquet" for number in since if number >= 0}
 
 
 def vacuumed(case, newest):
