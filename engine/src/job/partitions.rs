@@ -50,15 +50,20 @@ fn is_text_and_back(data_type: &DataType) -> bool {
     )
 }
 
-/// Delta cannot store an empty string in a partition column: readers take it for null.
+/// Delta cannot store an empty string in a partition column: readers take it for null. `overwrite_partitions` has always written it that
+/// way, and jobs rely on that; it is an error there only beside a null, as two keys would become one. With `partition_by`, it is always
+/// an error.
 ///
 /// # Errors
 /// `Data` with the column.
 pub(super) fn refuse_empty_texts(job: &Job, written: &[Add]) -> Result<()> {
-    let is_empty = |column: &&String| {
-        written.iter().any(|add| add.partition_values.get(*column).is_some_and(|text| text.as_deref() == Some("")))
+    let holds = |column: &String, wanted: Option<&str>| {
+        written.iter().any(|add| add.partition_values.get(column).is_some_and(|text| text.as_deref() == wanted))
     };
-    match job.manifest.partition_by().iter().find(is_empty) {
+    let is_lost = |column: &&String| {
+        holds(column, Some("")) && (job.manifest.partition_by.contains(column) || holds(column, None))
+    };
+    match job.manifest.partition_by().iter().find(is_lost) {
         None => Ok(()),
         Some(column) => Err(Error::data(format!(
             "{}: an empty text in `{column}`, which the table is partitioned by: Delta reads it as null; let the query yield \
