@@ -4,6 +4,7 @@
 mod admission;
 mod notice;
 mod records;
+mod runs;
 mod task;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -11,7 +12,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::lease::LeaseOptions;
@@ -22,7 +23,7 @@ use pulse_core::settings::Settings;
 use pulse_core::timeout::{JobHistory, run_timeout};
 use pulse_core::trigger::{RunOutcome, StopReason, Trigger, TriggerAction, TriggerEvent, TriggerExit, TriggerOptions};
 use pulse_core::{Error, ErrorKind, Result};
-use pulse_engine::job::{Report, Workbench, pin};
+use pulse_engine::job::Report;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -32,36 +33,10 @@ use admission::Admission;
 use task::{RunTask, TaskEvent};
 
 pub use notice::Notice;
+pub use runs::{Placement, Runs};
 
 /// Polling interval for cancel requests in the ledger.
 const CANCEL_POLL: Duration = Duration::from_secs(1);
-
-/// Where runs execute.
-#[derive(Clone)]
-pub enum Placement {
-    /// All in the same place.
-    Fixed(Box<Workbench>),
-    /// In process up to this number of bytes to read, otherwise on the cluster.
-    BySize { local: Box<Workbench>, cluster: Box<Workbench>, local_limit_bytes: u64 },
-}
-
-impl Placement {
-    fn any(&self) -> &Workbench {
-        match self {
-            Self::Fixed(bench) | Self::BySize { local: bench, .. } => bench,
-        }
-    }
-
-    async fn choose(&self, job: &TableName, asked: &Asked) -> Result<Workbench> {
-        match self {
-            Self::Fixed(bench) => Ok(bench.as_ref().clone()),
-            Self::BySize { local, cluster, local_limit_bytes } => {
-                let pinned = pin(local, local.project.job(job)?, asked, Utc::now()).await?;
-                Ok(if pinned.bytes() > *local_limit_bytes { cluster.as_ref() } else { local.as_ref() }.clone())
-            }
-        }
-    }
-}
 
 /// Limits of a driver, from the settings.
 #[derive(Debug, Clone, Copy)]
@@ -130,12 +105,12 @@ pub enum Interruption {
 /// # Errors
 /// `Unavailable` or `Invalid` when the ledger cannot be written; failures of runs are only in their records.
 pub async fn drive(
-    placement: Placement,
+    ledger: RunStore,
+    runs: Arc<dyn Runs>,
     submission: Submission,
     notices: mpsc::UnboundedSender<Notice>,
     asked: impl Future<Output = Interruption> + Send,
 ) -> Result<Driven> {
-    let ledger = RunStore::new(&placement.any().lake)?;
     if submission.origin == Origin::Submitted {
         refuse_deadly(&ledger, &submission.trigger, submission.options.driver_attempts).await?;
     }
@@ -155,7 +130,7 @@ pub async fn drive(
         ledger,
         resumed: lease.first_epoch() > 1,
         lease: Arc::new(lease),
-        placement,
+        runs,
         wanted,
         options,
         notices,
@@ -188,7 +163,7 @@ struct Driver {
     lease: Arc<LeaseKeeper>,
     /// Another driver ran it before.
     resumed: bool,
-    placement: Placement,
+    runs: Arc<dyn Runs>,
     wanted: Asked,
     options: DriveOptions,
     notices: mpsc::UnboundedSender<Notice>,
@@ -252,12 +227,13 @@ impl Driver {
         // A trigger that was cancelled while it was queued starts nothing.
         let mut cancelled = cancel_requested(&self.ledger, &self.id).await;
         let first = if cancelled { TriggerEvent::CancelRequested } else { TriggerEvent::Started };
-        let mut actions = trigger.apply(first, Utc::now());
+        let clock = Arc::clone(self.ledger.clock());
+        let mut actions = trigger.apply(first, clock.now());
         let lease = Arc::clone(&self.lease);
         tokio::pin!(asked);
         let mut is_asked = false;
         // Kept across iterations, so that frequent events cannot postpone the poll of the ledger forever.
-        let mut look = tokio::time::Instant::now() + CANCEL_POLL;
+        let mut look = clock.sleep(CANCEL_POLL);
         loop {
             for action in actions {
                 match self.carry_out(action).await? {
@@ -266,8 +242,8 @@ impl Driver {
                     Step::Lost => return Ok(Driven::Elsewhere),
                 }
             }
-            self.admission.want(trigger.wants_admission(Utc::now()));
-            let wake = trigger.wake_at().and_then(|at| (at - Utc::now()).to_std().ok()).unwrap_or(CANCEL_POLL);
+            self.admission.want(trigger.wants_admission(clock.now()));
+            let wake = trigger.wake_at().and_then(|at| (at - clock.now()).to_std().ok()).unwrap_or(CANCEL_POLL);
             let event = tokio::select! {
                 // Runs that report without a pause must not keep the driver from a cancel or a time limit.
                 biased;
@@ -276,17 +252,20 @@ impl Driver {
                     Interruption::Leave => return Ok(Driven::Left),
                 },
                 () = lease.lost() => return Ok(Driven::Elsewhere),
-                () = tokio::time::sleep_until(look.min(tokio::time::Instant::now() + wake)) => {
-                    look = tokio::time::Instant::now() + CANCEL_POLL;
-                    TriggerEvent::Tick
-                }
+                () = &mut look => TriggerEvent::Tick,
+                () = clock.sleep(wake) => TriggerEvent::Tick,
                 Some(event) = received.recv() => self.happened(event),
                 () = self.admission.granted() => TriggerEvent::Admitted,
             };
-            actions = trigger.apply(event.clone(), Utc::now());
-            if event == TriggerEvent::Tick && !cancelled && cancel_requested(&self.ledger, &self.id).await {
+            let is_tick = event == TriggerEvent::Tick;
+            actions = trigger.apply(event, clock.now());
+            if !is_tick {
+                continue;
+            }
+            look = clock.sleep(CANCEL_POLL);
+            if !cancelled && cancel_requested(&self.ledger, &self.id).await {
                 cancelled = true;
-                actions.extend(trigger.apply(TriggerEvent::CancelRequested, Utc::now()));
+                actions.extend(trigger.apply(TriggerEvent::CancelRequested, clock.now()));
             }
         }
     }
@@ -322,7 +301,7 @@ impl Driver {
             }
             TriggerAction::Finish { exit } => {
                 let Some(epoch) = self.lease.epoch().await else { return Ok(Step::Lost) };
-                self.ledger.end(&self.id, epoch, exit.code(), Utc::now()).await?;
+                self.ledger.end(&self.id, epoch, exit.code(), self.ledger.clock().now()).await?;
                 return Ok(Step::End(exit));
             }
         }
@@ -330,7 +309,7 @@ impl Driver {
     }
 
     async fn start(&mut self, job: TableName, attempt: u32) -> Result<Step> {
-        let now = Utc::now();
+        let now = self.ledger.clock().now();
         let (resumed, begun) = (self.resumed, self.id.time());
         let record = self.record_of(&job);
         record.state = RunState::Running;
@@ -348,7 +327,8 @@ impl Driver {
         let _ = self.notices.send(Notice::Started { job: job.clone() });
         let task = RunTask {
             run: RunId::new(self.id.clone(), job),
-            placement: self.placement.clone(),
+            runs: Arc::clone(&self.runs),
+            clock: Arc::clone(self.ledger.clock()),
             wanted: self.wanted,
             begun,
             lease: Arc::clone(&self.lease),

@@ -37,6 +37,8 @@ use pulse_engine::store::store_path;
 use pulse_engine::table::Lake;
 use serde::de::DeserializeOwned;
 
+use crate::clock::{Clock, SystemClock};
+
 pub use lease::LeaseKeeper;
 pub use seal::Seal;
 pub use submission::{Key, Limits, SubmissionRecord};
@@ -65,6 +67,7 @@ pub struct RunStore {
     store: Arc<dyn ObjectStore>,
     root: Path,
     seal: Seal,
+    clock: Arc<dyn Clock>,
 }
 
 /// What became of an object that may be made only once.
@@ -78,14 +81,28 @@ impl RunStore {
     /// # Errors
     /// `Invalid` when the lake cannot be opened.
     pub fn new(lake: &Lake) -> Result<Self> {
-        let root = store_path(lake.root())?.join(FOLDER);
-        Ok(Self { store: lake.stores().client(lake.root())?, root, seal: Seal::default() })
+        Ok(Self::over(lake.stores().client(lake.root())?, &store_path(lake.root())?))
+    }
+
+    /// The ledger of the lake whose root is this path of a store.
+    pub fn over(store: Arc<dyn ObjectStore>, lake: &Path) -> Self {
+        Self { store, root: lake.clone().join(FOLDER), seal: Seal::default(), clock: Arc::new(SystemClock) }
     }
 
     /// With the seal of submissions that may be driven.
     #[must_use]
     pub fn sealed(self, seal: Seal) -> Self {
         Self { seal, ..self }
+    }
+
+    /// With a clock of its own, by which leases and drivers go.
+    #[must_use]
+    pub fn timed(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// Asks the driver of a trigger to stop it, wherever it runs.

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod busy;
+pub mod clock;
 pub mod cluster;
 pub mod driver;
 pub mod ledger;

@@ -12,7 +12,7 @@ use pulse_core::{Error, Result};
 use pulse_engine::job::{Workbench, check_roots, pin};
 use pulse_scheduler::api::On;
 use pulse_scheduler::driver::{DriveOptions, Driven, Interruption, Placement, Submission, drive};
-use pulse_scheduler::ledger::Origin;
+use pulse_scheduler::ledger::{Origin, RunStore};
 
 use super::submit::run_on_cluster;
 use crate::args::{Global, RunOptions, Where};
@@ -90,7 +90,8 @@ pub(crate) async fn drive_as(
         interrupted().await;
         Interruption::Cancel
     };
-    let driven = drive(Placement::Fixed(Box::new(bench)), submission, sender, cancelled).await?;
+    let ledger = RunStore::new(&bench.lake)?;
+    let driven = drive(ledger, Placement::Fixed(Box::new(bench)).runs(), submission, sender, cancelled).await?;
     let watched = watching.await.ok();
     match driven {
         Driven::Ended(exit) => Ok(Some((exit, watched))),

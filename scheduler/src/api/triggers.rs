@@ -357,7 +357,7 @@ impl Api {
                 }
                 Interruption::Leave
             };
-            match drive(placement, submission, notices, asked).await {
+            match drive(ledger.clone(), placement.runs(), submission, notices, asked).await {
                 Ok(Driven::Ended(exit)) => {
                     log::info!("trigger {id} ended: {exit:?}");
                     if exit != TriggerExit::Done {

@@ -9,7 +9,7 @@ use pulse_core::name::TableName;
 use pulse_core::run::{AttemptFailure, NotRunJobs, RunError, RunId, RunRecord, RunState};
 use pulse_core::trigger::{Resumed, RunOutcome, StopReason};
 use pulse_core::{Error, ErrorKind, Result};
-use pulse_engine::job::{Outcome, Report, committed, registered};
+use pulse_engine::job::{Outcome, Report};
 
 use super::{Driver, Notice, Step, stopped_error};
 
@@ -47,7 +47,7 @@ impl Driver {
             return Ok(true);
         }
         let known: Vec<TableName> = self.ledger.records(&self.id).await?.into_iter().map(|record| record.job).collect();
-        let now = Utc::now().timestamp_millis();
+        let now = self.ledger.clock().now().timestamp_millis();
         for (job, why) in not_run.iter().filter(|(job, _)| !known.contains(job)) {
             let record = why.record(&self.id, job, now);
             let Some(epoch) = self.lease.epoch().await else { return Ok(false) };
@@ -59,12 +59,10 @@ impl Driver {
 
     /// Examines a run that an earlier driver began: it may have committed before it could record that.
     async fn cut_off(&mut self, job: &TableName, begun: DateTime<Utc>) -> Result<Resumed> {
-        let bench = self.placement.any().clone();
-        let run = RunId::new(self.id.clone(), job.clone()).to_string();
-        let found = committed(&bench, bench.project.job(job)?, &run, begun).await?;
-        let now = Utc::now();
+        let found = self.runs.committed(&RunId::new(self.id.clone(), job.clone()), begun).await?;
+        let now = self.ledger.clock().now();
         let found = match found {
-            Some(report) => Some(registered(&bench, report).await),
+            Some(report) => Some(self.runs.registered(report).await),
             None => None,
         };
         let record = self.record_of(job);
@@ -100,7 +98,7 @@ impl Driver {
         until: DateTime<Utc>,
     ) -> Result<Step> {
         let error = self.failure(job, stopped, None);
-        let now = Utc::now();
+        let now = self.ledger.clock().now();
         let after = until - now;
         let record = self.record_of(job);
         record.state = RunState::Queued;
@@ -154,9 +152,7 @@ impl Driver {
         if !self.resumed && !self.doubtful.contains(job) {
             return Ok(None);
         }
-        let bench = self.placement.any();
-        let run = RunId::new(self.id.clone(), job.clone()).to_string();
-        let found = committed(bench, bench.project.job(job)?, &run, self.id.time()).await?;
+        let found = self.runs.committed(&RunId::new(self.id.clone(), job.clone()), self.id.time()).await?;
         Ok(found.and_then(|report| match report.outcome {
             Outcome::Committed { version } => Some(version),
             Outcome::Unchanged | Outcome::ExpectationFailed { .. } => None,

@@ -11,10 +11,11 @@ use pulse_core::name::TableName;
 use pulse_core::run::{Place, RunId, RunState};
 use pulse_core::{Error, Result};
 use pulse_engine::execute::Reached;
-use pulse_engine::job::{Report, RunOptions, registered, run};
+use pulse_engine::job::{Report, RunOptions};
 use tokio::sync::{mpsc, watch};
 
-use super::{Notice, Placement};
+use super::{Notice, Runs};
+use crate::clock::Clock;
 use crate::ledger::LeaseKeeper;
 
 /// Events from a task to its driver.
@@ -36,7 +37,8 @@ pub(super) enum TaskEvent {
 
 pub(super) struct RunTask {
     pub(super) run: RunId,
-    pub(super) placement: Placement,
+    pub(super) runs: Arc<dyn Runs>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) wanted: Asked,
     pub(super) begun: Option<DateTime<Utc>>,
     pub(super) lease: Arc<LeaseKeeper>,
@@ -64,6 +66,7 @@ impl RunTask {
         let work = self.work(&committing, doubtful);
         tokio::pin!(work);
         tokio::select! {
+            biased;
             report = &mut work => return report,
             _ = stopped.wait_for(|stop| *stop) => {}
         }
@@ -75,8 +78,9 @@ impl RunTask {
 
     async fn work(&self, committing: &AtomicBool, doubtful: &AtomicBool) -> Result<Report> {
         let job = self.run.job();
-        let bench = self.placement.choose(job, &self.wanted).await?;
-        let _ = self.events.send(TaskEvent::Placed { job: job.clone(), place: bench.execute.place() });
+        let placed = |place| {
+            let _ = self.events.send(TaskEvent::Placed { job: job.clone(), place });
+        };
         let ended = AtomicUsize::new(0);
         let progress = |reached: Reached| {
             // Read rows do not count as progress: an endless query would read forever.
@@ -104,13 +108,13 @@ impl RunTask {
         let options = RunOptions {
             run_id: &id,
             asked: &self.wanted,
-            now: Utc::now(),
+            now: self.clock.now(),
             begun: self.begun,
             progress: &progress,
             entering: &entering,
         };
-        let report = run(&bench, bench.project.job(job)?, options).await?;
-        Ok(registered(&bench, report).await)
+        let report = self.runs.run(job, &placed, options).await?;
+        Ok(self.runs.registered(report).await)
     }
 
     fn cancelled(&self) -> Error {

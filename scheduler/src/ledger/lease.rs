@@ -80,7 +80,7 @@ impl LeaseKeeper {
     ) -> Result<Option<Self>> {
         let owner = format!("{:016x}", rand::random::<u64>());
         let newest = ledger.newest_lease(trigger).await?;
-        let lease = match claim(newest.as_ref(), &owner, Utc::now(), options) {
+        let lease = match claim(newest.as_ref(), &owner, ledger.clock.now(), options) {
             Claim::Held => return Ok(None),
             Claim::Ours(lease) => lease,
             Claim::Make(lease) => match ledger.make_lease(trigger, origin, &lease).await? {
@@ -107,7 +107,7 @@ impl LeaseKeeper {
 
     /// Whether an effect is allowed now.
     pub fn holds(&self) -> bool {
-        lock(&self.holding).holds(Utc::now())
+        lock(&self.holding).holds(self.ledger.clock.now())
     }
 
     /// The epoch to write by; none when another driver has gone on. Waits while it is not known.
@@ -118,11 +118,11 @@ impl LeaseKeeper {
                 if holding.is_lost() {
                     return None;
                 }
-                if holding.holds(Utc::now()) {
+                if holding.holds(self.ledger.clock.now()) {
                     return Some(holding.epoch());
                 }
             }
-            tokio::time::sleep(WAIT).await;
+            self.ledger.clock.sleep(WAIT).await;
         }
     }
 
@@ -138,8 +138,8 @@ impl LeaseKeeper {
     pub async fn release(self) {
         self.keeping.abort();
         let released = {
-            let holding = lock(&self.holding);
-            holding.holds(Utc::now()).then(|| holding.released(Utc::now()))
+            let (holding, now) = (lock(&self.holding), self.ledger.clock.now());
+            holding.holds(now).then(|| holding.released(now))
         };
         let Some(lease) = released else { return };
         let path = self.ledger.lease_path(&self.trigger, lease.epoch);
@@ -164,10 +164,10 @@ async fn keep(
     every: Duration,
 ) {
     loop {
-        tokio::time::sleep(every).await;
-        let action = lock(&holding).due(Utc::now());
+        ledger.clock.sleep(every).await;
+        let action = lock(&holding).due(ledger.clock.now());
         match carry_out(&ledger, &trigger, origin, action).await {
-            Ok(Some(event)) => lock(&holding).apply(event, Utc::now()),
+            Ok(Some(event)) => lock(&holding).apply(event, ledger.clock.now()),
             Ok(None) => {}
             // The next look tries again; until then the lease may run out, and then nothing is done.
             Err(error) => log::warn!("lease of {trigger}: {error}"),

@@ -123,7 +123,7 @@ impl RunStore {
         let mut record = SubmissionRecord {
             format: FORMAT,
             trigger: id.clone(),
-            at: Utc::now().timestamp_millis(),
+            at: self.clock.now().timestamp_millis(),
             request,
             limits,
             seal: None,

@@ -1,7 +1,7 @@
 //! What comes from outside: files, submissions, requests to stop, other commits, and trouble.
 
 use super::random::Random;
-use super::store::Sources;
+use super::tables::Sources;
 use super::world::PROCESSES;
 
 /// Something from outside.

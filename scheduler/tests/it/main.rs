@@ -1,4 +1,4 @@
-//! Decisions together, under a simulated clock and over a simulated store.
+//! The driver under a simulated clock, over a simulated ledger and simulated tables.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 

@@ -6,7 +6,7 @@ use pulse_core::commit::EntrySummary;
 use pulse_core::commit::pair::{Named, QuarantineFiles};
 
 use super::Violation;
-use super::store::{Answer, Consumed, Entry, JobNo, Store};
+use super::tables::{Consumed, Entry, JobNo, Tables, Written};
 
 /// A rejected row: of which file of the source, and of which of its contents.
 pub(super) type Row = (u64, u64);
@@ -53,7 +53,7 @@ pub(super) fn is_rejected((file, content): Row) -> bool {
     !(file + content).is_multiple_of(3)
 }
 
-impl Store {
+impl Tables {
     pub(super) fn quarantine(&self, job: JobNo, named: Option<u64>) -> QuarantineState {
         let log = &self.quarantines[job];
         let of = |version: u64| log.get(usize::try_from(version).unwrap()).map(|entry| entry.files.clone());
@@ -81,12 +81,12 @@ impl Store {
         job: JobNo,
         version: u64,
         commit: QuarantineCommit,
-    ) -> Result<Answer, Violation> {
+    ) -> Result<Written, Violation> {
         let log = &mut self.quarantines[job];
         let next = log.len() as u64;
         if version != next {
             return match version < next {
-                true => Ok(Answer::Exists),
+                true => Ok(Written::Before),
                 false => Err(Violation(format!("quarantine {job}: version {version} was written before {next}"))),
             };
         }
@@ -105,7 +105,7 @@ impl Store {
             }
         }
         log.push(QuarantineEntry { summary, sequence, files, added });
-        Ok(Answer::Done)
+        Ok(Written::Now)
     }
 
     /// Rejected rows of all that was consumed.
@@ -122,7 +122,7 @@ impl Store {
             Named::Version(version) => Some(version),
         };
         let files = version.and_then(|version| self.quarantine(job, Some(version)).named).unwrap_or_default();
-        self.check_rows(job, &files, entry.consumed)
+        self.check_rows(job, &files, entry.consumed).map_err(|Violation(what)| Violation(format!("as named: {what}")))
     }
 
     /// The newest version holds exactly the rejected rows of the files that the table's log says are consumed, each once.
