@@ -78,10 +78,7 @@ fn carry_out() -> ExitCode {
         Ok(runtime) => {
             let result = runtime.block_on(dispatch(arguments));
             ENDING.store(true, Ordering::Relaxed);
-            // Threads that still read or write must not hold up the end of the process. Others are joined: letting go of a thread
-            // that ends at that moment reads memory that is gone (glibc 2.36, pthread_detach), and a process died of that after
-            // its work was done.
-            runtime.shutdown_timeout(LAST_WAIT);
+            end(runtime);
             result
         }
         Err(error) => Err(Error::unavailable("the process cannot start its threads").with_source(error)),
@@ -89,6 +86,23 @@ fn carry_out() -> ExitCode {
     match (result, output::unwritten()) {
         (Ok(code), Some(error)) if code == ExitCode::SUCCESS => ended(&error),
         (result, _) => result.unwrap_or_else(|error| ended(&error)),
+    }
+}
+
+/// Joins the threads of the runtime. Those that still read or write must not hold up the end of the process, but they are not
+/// detached either, as `Runtime::shutdown_timeout` does: detaching a thread that ends at that moment reads memory that is gone
+/// (glibc 2.36, `pthread_detach`), and a process died of that after its work was done.
+fn end(runtime: tokio::runtime::Runtime) {
+    let (ended, joined) = std::sync::mpsc::channel();
+    let joining = move || {
+        drop(runtime);
+        let _ = ended.send(());
+    };
+    if let Ok(thread) = std::thread::Builder::new().name("end".to_owned()).spawn(joining) {
+        match joined.recv_timeout(LAST_WAIT) {
+            Ok(()) => drop(thread.join()),
+            Err(_) => std::mem::forget(thread),
+        }
     }
 }
 

@@ -217,5 +217,6 @@ fn ctrl_c_at_the_prompt_stops_a_join_that_yields_nothing() {
     types("select n + 41 as answer from silver.numbers where n = 1;\r");
     shows(&screen, "42");
     types("quit\r");
-    assert!(terminal.0.wait().unwrap().success());
+    let ended = terminal.0.wait().unwrap();
+    assert!(ended.success(), "{ended}: {}", std::fs::read_to_string(&screen).unwrap());
 }
