@@ -194,6 +194,7 @@ class Quickstart(unittest.TestCase):
         self.says.write_text('echo $$ >"$CALLS"; exec sleep 60')
         process, terminal = pty.fork()
         if process == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
             os.execve(self.root / "scripts/quickstart", ["quickstart"], self.environment)
         while not self.calls.read_text().strip().isdigit():
             time.sleep(0.05)
