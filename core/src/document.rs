@@ -1,5 +1,7 @@
 //! A TOML file as it was written: its values, and where each of them stands.
 
+mod mistakes;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -36,11 +38,20 @@ pub(crate) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    /// The file's values and the places of them.
-    pub(crate) fn parse<T: DeserializeOwned>(path: &'t str, text: &'t str) -> Result<(T, Self), Diagnostic> {
-        let document = Self::new(path, text)?;
-        let value = toml::from_str(text).map_err(|error| explain(path, &document.text, &error))?;
+    /// The file's values and the places of them, or all its mistakes.
+    pub(crate) fn parse<T: DeserializeOwned>(path: &'t str, text: &'t str) -> Result<(T, Self), Vec<Diagnostic>> {
+        let document = Self::new(path, text).map_err(|problem| vec![problem])?;
+        let value = document.read(&document.root)?;
         Ok((value, document))
+    }
+
+    /// As much of the file's values as a tree has.
+    fn read<T: DeserializeOwned>(&self, root: &DeTable<'t>) -> Result<T, Vec<Diagnostic>> {
+        mistakes::read(root).map_err(|first| {
+            let all = mistakes::all::<T>(root, self.text.len());
+            let all = if all.is_empty() { vec![first] } else { all };
+            all.iter().map(|error| explain(self.path, &self.text, error)).collect()
+        })
     }
 
     /// A file that is TOML, whatever its values are.
@@ -51,7 +62,7 @@ impl<'t> Document<'t> {
     }
 
     /// The values, as if the file held nothing but this key of its top level; with `entry`, nothing but that one of its table.
-    pub(crate) fn only<T: DeserializeOwned>(&self, key: &str, entry: Option<&str>) -> Result<T, Diagnostic> {
+    pub(crate) fn only<T: DeserializeOwned>(&self, key: &str, entry: Option<&str>) -> Result<T, Vec<Diagnostic>> {
         let mut root = self.root.clone();
         let others = |table: &DeTable<'t>, kept: &str| -> Vec<_> {
             table.keys().filter(|name| name.get_ref() != kept).cloned().collect()
@@ -64,8 +75,7 @@ impl<'t> Document<'t> {
                 table.remove(&other);
             }
         }
-        let alone = toml::Deserializer::from(Spanned::new(0..self.text.len(), root));
-        T::deserialize(alone).map_err(|error| explain(self.path, &self.text, &error))
+        self.read(&root)
     }
 
     pub(crate) fn holds(&self, key: &str) -> bool {
@@ -92,25 +102,27 @@ impl<'t> Document<'t> {
         Diagnostic::new(self.path, &self.text, span, message)
     }
 
-    /// Places of the key and of the value at the end of `steps`; of the nearest that exists when the end does not.
     fn find(&self, steps: &[Step<'_>]) -> (Range<usize>, Range<usize>) {
-        let mut table = Some(&self.root);
-        let mut items: Option<&[Spanned<DeValue<'_>>]> = None;
-        let mut found = (0..0, 0..0);
-        for step in steps {
-            let next = match step {
-                Step::Key(key) => {
-                    table.and_then(|table| table.get_key_value(*key)).map(|(key, value)| (key.span(), value))
-                }
-                Step::Index(index) => items.and_then(|items| items.get(*index)).map(|item| (item.span(), item)),
-            };
-            let Some((key, value)) = next else { break };
-            found = (key, value.span());
-            table = value.as_ref().as_table();
-            items = value.as_ref().as_array().map(|array| &array[..]);
-        }
-        found
+        find(&self.root, steps)
     }
+}
+
+/// Places of the key and of the value at the end of `steps`; of the nearest that exists when the end does not.
+fn find(root: &DeTable<'_>, steps: &[Step<'_>]) -> (Range<usize>, Range<usize>) {
+    let mut table = Some(root);
+    let mut items: Option<&[Spanned<DeValue<'_>>]> = None;
+    let mut found = (0..0, 0..0);
+    for step in steps {
+        let next = match step {
+            Step::Key(key) => table.and_then(|table| table.get_key_value(*key)).map(|(key, value)| (key.span(), value)),
+            Step::Index(index) => items.and_then(|items| items.get(*index)).map(|item| (item.span(), item)),
+        };
+        let Some((key, value)) = next else { break };
+        found = (key, value.span());
+        table = value.as_ref().as_table();
+        items = value.as_ref().as_array().map(|array| &array[..]);
+    }
+    found
 }
 
 /// Serde's words as ours, at serde's place.
@@ -118,13 +130,18 @@ fn explain(path: &str, text: &Arc<str>, error: &toml::de::Error) -> Diagnostic {
     let span = error.span().unwrap_or(0..0);
     let message = toml_words(error.message());
     let problem = Diagnostic::new(path, text, span, message.clone());
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = message.starts_with("unknown ");
-    let meant = quoted.next().filter(|_| unknown).and_then(|wrong| diagnostic::closest(wrong, quoted));
-    match meant {
+    match meant(&message) {
         Some(meant) => problem.with_help(format!("did you mean `{meant}`?")),
         None => problem,
     }
+}
+
+/// The name that a message knows, and that was probably meant by the one which it does not know.
+fn meant(message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = message.starts_with("unknown ");
+    let wrong = quoted.next().filter(|_| unknown)?;
+    diagnostic::closest(wrong, quoted).map(str::to_owned)
 }
 
 /// Serde speaks of Rust's types; the user wrote TOML.
@@ -136,7 +153,9 @@ fn toml_words(message: &str) -> String {
         message.strip_prefix("unexpected keys in table: ").and_then(|rest| rest.split_once(", available keys: "))
     {
         let known: Vec<String> = known.split(", ").map(|key| format!("`{key}`")).collect();
-        return format!("unknown key `{keys}`, expected {}", known.join(", "));
+        // The place is that of the first one; the others are told at theirs.
+        let key = keys.split(", ").next().unwrap_or(keys);
+        return format!("unknown key `{key}`, expected {}", known.join(", "));
     }
     let message = match message.split_once(" expected struct ") {
         Some((start, _)) => format!("{start} expected a table"),
@@ -160,7 +179,7 @@ mod tests {
     fn wrong(text: &str) -> String {
         match Document::parse::<Manifest>("silver/x/job.toml", text) {
             Ok(_) => panic!("it parses"),
-            Err(problem) => problem.render(),
+            Err(problems) => problems.iter().map(Diagnostic::render).collect::<Vec<_>>().join("\n"),
         }
     }
 

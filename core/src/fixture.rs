@@ -51,7 +51,7 @@ impl Fixture {
     /// # Errors
     /// What is wrong with the file itself, and where it does not fit the job's query.
     pub(crate) fn parse(path: &str, text: &str, query: &Query) -> Result<Self, Vec<Diagnostic>> {
-        let (mut fixture, document) = Document::parse::<Self>(path, text).map_err(|problem| vec![problem])?;
+        let (mut fixture, document) = Document::parse::<Self>(path, text)?;
         path.clone_into(&mut fixture.path);
         fixture.keep_digits(&document);
         let file = path.rsplit('/').next().unwrap_or(path);

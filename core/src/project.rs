@@ -293,8 +293,8 @@ fn parse_settings(
             problems.extend(schedule_checks::check(&settings.schedule, &document, known));
             Some(settings)
         }
-        Err(problem) => {
-            problems.push(problem);
+        Err(wrong) => {
+            problems.extend(wrong);
             None
         }
     }
@@ -343,8 +343,8 @@ fn parse_job(
             problems.extend(checked.unwrap_or_default());
             manifest
         }
-        Err(problem) => {
-            problems.push(problem);
+        Err(wrong) => {
+            problems.extend(wrong);
             draft::manifest()
         }
     };

@@ -279,7 +279,7 @@ impl Settings {
     }
 
     fn apply_config(&mut self, path: &str, text: &str, within: &[&str], other_keys: &[&str]) -> Result<()> {
-        let (_, document) = Document::parse::<toml::Table>(path, text)?;
+        let (_, document) = Document::parse::<toml::Table>(path, text).map_err(Error::from_diagnostics)?;
         let mut problems = Vec::new();
         for (key, value) in document.entries_of(within) {
             let place: Vec<Step<'_>> = within.iter().copied().chain([key]).map(Step::Key).collect();

@@ -25,6 +25,7 @@ mod late;
 mod life;
 mod looking;
 mod maintenance;
+mod mistakes;
 mod pipeline;
 mod quarantine;
 mod rules;

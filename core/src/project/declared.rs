@@ -40,7 +40,7 @@ impl Declared {
         let mut declared = Self::default();
         for (section, value) in document.entries_of(&[]) {
             if !matches!((section, value.is_table()), ("files" | "tables" | "databases", true)) {
-                declared.general.extend(document.only::<Sources>(section, None).err());
+                declared.general.extend(document.only::<Sources>(section, None).err().unwrap_or_default());
             }
         }
         // Databases last: a source of theirs may have the name of one of `files`.
@@ -55,7 +55,7 @@ impl Declared {
 
     fn take(&mut self, document: &Document<'_>, section: &str, name: &str) {
         let wrong = match document.only::<Sources>(section, Some(name)) {
-            Err(problem) => vec![problem],
+            Err(wrong) => wrong,
             Ok(alone) => match section {
                 "databases" => self.add_database(document, alone),
                 _ => {
@@ -184,11 +184,14 @@ mod tests {
         let said = |good: &str, wrong: &str, lines: &[usize]| (good.to_owned(), wrong.to_owned(), lines.to_vec());
         assert_eq!(outcome(""), said("a", "", &[]));
         // What serde refuses, what our rules refuse, and both at once.
-        assert_eq!(outcome("[files.b]\nrot = \"x\"\ncolumns = []\n"), said("a", "raw.b", &[8]));
+        assert_eq!(outcome("[files.b]\nrot = \"x\"\ncolumns = []\n"), said("a", "raw.b", &[7, 8]));
         assert_eq!(outcome("[files.b]\nroot = \"x\"\ncolumns = []\n").0, "a");
-        assert_eq!(outcome("[files.b]\nroot = 1\n[files.c]\nroot = 2\n"), said("a", "raw.b raw.c", &[8, 10]));
+        assert_eq!(
+            outcome("[files.b]\nroot = 1\n[files.c]\nroot = 2\n"),
+            said("a", "raw.b raw.c", &[7, 7, 8, 9, 9, 10])
+        );
         let (good, wrong, lines) = outcome("[tables.t]\n[files.B]\nroot = 3\n");
-        assert_eq!((good.as_str(), wrong.as_str(), lines), ("a", "external.t raw.B", vec![7, 9]));
+        assert_eq!((good.as_str(), wrong.as_str(), lines), ("a", "external.t raw.B", vec![7, 8, 8, 9]));
     }
 
     #[test]

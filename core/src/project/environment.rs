@@ -96,7 +96,7 @@ impl Environment {
         let mut declared = BTreeMap::new();
         if let Some(text) = files.get(path) {
             let parsed = Document::parse::<ProjectManifest>(path, text);
-            let (manifest, document) = parsed.map_err(|problem| Error::from_diagnostics(vec![problem]))?;
+            let (manifest, document) = parsed.map_err(Error::from_diagnostics)?;
             if let Some(name) = manifest.variables.keys().find(|name| is_reserved(name)) {
                 let problem = document
                     .at_key(&["variables".into(), name.as_str().into()], format!("`{name}` has its own meaning"));
@@ -126,7 +126,7 @@ impl Environment {
         let path = format!("profiles/{name}.toml");
         let Some(text) = files.get(&path) else { return Err(unknown_profile(files, name)) };
         let parsed = Document::parse::<Profile>(&path, text);
-        let (profile, document) = parsed.map_err(|problem| Error::from_diagnostics(vec![problem]))?;
+        let (profile, document) = parsed.map_err(Error::from_diagnostics)?;
         if let Some(text) = profile.lake {
             self.lake = Some(Place { text, is_of_project: true });
         }

@@ -65,7 +65,7 @@ pub fn unknown_description(job: &Job, column: &str, known: &[&str]) -> Error {
     };
     match Document::parse::<Manifest>(&path, &job.manifest_text) {
         Ok((_, document)) => document.at_key(&["columns".into(), column.into()], message).with_help(help).into(),
-        Err(problem) => problem.into(),
+        Err(problems) => Error::from_diagnostics(problems),
     }
 }
 

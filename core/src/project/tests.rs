@@ -148,6 +148,12 @@ fn mistakes_of_all_files_are_reported_together() {
     --> gold/y/query.sql
      = help: a job's folder holds it; write one `select` statement that yields the table's rows
 
+    error: missing key `sink`
+     --> gold/y/job.toml:1:1
+      |
+    1 | grain = 3
+      | ^
+
     error: invalid type: integer `3`, expected an array
      --> gold/y/job.toml:1:9
       |

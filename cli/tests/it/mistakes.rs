@@ -1,0 +1,21 @@
+//! Mistakes of a project's files: all of them at once, each where it was written.
+
+use std::fs;
+
+use crate::support::Scene;
+
+const MANIFEST: &str = "grain = [\"x\"]\n[sink.overwrite]\n";
+
+#[test]
+fn all_mistakes_of_a_file_are_said_at_once_with_their_lines() {
+    let scene = Scene::empty();
+    let manifest = "onwer = \"me\"\ngrain = \"id\"\ntarget_file_mib = \"x\"\n[sink.merge]\nkey = [\"id\"]\n\
+                    [[expect]]\nnam = \"a\"\non_fail = \"stop\"\n[[expect]]\ncheck = 1\nname = \"b\"\n";
+    scene.job("gold.t", manifest, "select 1 as id");
+    let places = ["1:1", "2:9", "3:19", "5:1", "7:1", "8:11", "9:1", "10:9"];
+    let texts = places.map(|place| format!("gold/t/job.toml:{place}\n"));
+    let checked = scene.pulse(&["check"]).fails(2, &texts.each_ref().map(String::as_str));
+    assert_eq!(checked.stderr.matches("--> gold/t/job.toml").count(), places.len(), "{}", checked.stderr);
+    fs::write(scene.project.join("project.toml"), "nam = \"x\"\n[defaults]\nowner = 1\n[defalts]\n").unwrap();
+    scene.pulse(&["check"]).fails(2, &["project.toml:1:1", "project.toml:3:9", "project.toml:4:2"]);
+}
