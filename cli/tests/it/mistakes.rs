@@ -19,3 +19,19 @@ fn all_mistakes_of_a_file_are_said_at_once_with_their_lines() {
     fs::write(scene.project.join("project.toml"), "nam = \"x\"\n[defaults]\nowner = 1\n[defalts]\n").unwrap();
     scene.pulse(&["check"]).fails(2, &["project.toml:1:1", "project.toml:3:9", "project.toml:4:2"]);
 }
+
+#[test]
+fn a_column_that_an_expectation_refers_to_is_looked_for_also_where_one_job_is_named() {
+    let scene = Scene::empty();
+    let refers = |name: &str, column: &str, to: &str| {
+        let what = format!("{{ column = \"{column}\", to = \"{to}\" }}");
+        format!("[[expect]]\nname = \"{name}\"\nrefers = {what}\non_fail = \"fail\"\n")
+    };
+    scene.job("silver.a", MANIFEST, "select 1 as x");
+    let expectations = refers("known", "x", "silver.a.xx") + &refers("own", "xy", "silver.a.x");
+    scene.job("silver.b", &format!("{MANIFEST}{expectations}"), "select 1 as x");
+    let texts =
+        ["expectation \"known\": silver.a has no column `xx`", "expectation \"own\": the table has no column `xy`"];
+    scene.pulse(&["check"]).fails(2, &texts);
+    scene.pulse(&["check", "silver.b"]).fails(2, &texts);
+}

@@ -93,15 +93,16 @@ pub async fn check_each(
     external: &ExternalSchemas,
     jobs: &[TableName],
 ) -> Result<Inferred> {
+    let graph = Graph::new(project)?;
     let mut needed: BTreeSet<TableName> = BTreeSet::new();
     let mut open = jobs.to_vec();
     while let Some(name) = open.pop() {
         if needed.insert(name.clone()) {
-            let tables = project.job(&name)?.query.tables();
-            open.extend(tables.into_iter().filter(|table| project.jobs.contains_key(table)));
+            project.job(&name)?;
+            // Those that only an expectation refers to, too: it names one of their columns.
+            open.extend(graph.upstream(&name).filter(|table| project.jobs.contains_key(*table)).cloned());
         }
     }
-    let graph = Graph::new(project)?;
     infer(state, project, external, graph.order().iter().filter(|name| needed.contains(name))).await
 }
 
@@ -227,12 +228,15 @@ fn refuse_idle_expectations(job: &Job, schema: &Schema, schemas: &BTreeMap<Table
         }
         Ok(())
     };
-    for expectation in &job.manifest.expect {
-        problem(expectation).map_err(|problem| {
-            Error::invalid(format!("{}: expectation \"{}\": {problem}", job.manifest_path(), expectation.name))
-        })?;
+    let problems = job.manifest.expect.iter().filter_map(|expectation| {
+        let problem = problem(expectation).err()?;
+        Some(format!("{}: expectation \"{}\": {problem}", job.manifest_path(), expectation.name))
+    });
+    let problems: Vec<String> = problems.collect();
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Error::invalid(problems.join("\n"))),
     }
-    Ok(())
 }
 
 /// Refuses descriptions of columns that the table does not have: renamed or misspelled ones.
