@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use chrono::Utc;
-use pulse_core::Diagnostic;
-use pulse_core::project::{Environment, Parsed, Place, Project, ProjectFiles};
+use pulse_core::project::{Environment, Parsed, Place, Project, ProjectFiles, Rendered, Written};
 use pulse_core::{Error, Result};
 
 use crate::args::Global;
@@ -29,9 +28,7 @@ pub(crate) struct Home {
     /// As they are written.
     files: ProjectFiles,
     /// With values in place of variables.
-    rendered: ProjectFiles,
-    /// Those of them in which variables have no value: path and mistake.
-    unrendered: BTreeMap<String, Diagnostic>,
+    rendered: Rendered,
 }
 
 /// What the options mean here.
@@ -80,8 +77,8 @@ impl Home {
             (None, Some(place)) => resolved(place, &folder)?,
             (None, None) => beside(&folder)?.join(LAKE).to_string_lossy().into_owned(),
         };
-        let (rendered, unrendered) = environment.render(&files);
-        Ok(Self { lake, folder, environment, files, rendered, unrendered })
+        let rendered = environment.render(&files);
+        Ok(Self { lake, folder, environment, files, rendered })
     }
 
     /// Whether there is one: a lake can be looked after where its project is not.
@@ -95,7 +92,7 @@ impl Home {
     /// `Invalid` where its folder does not exist.
     pub(crate) fn files(&self) -> Result<&ProjectFiles> {
         match self.folder.is_dir() {
-            true => Ok(&self.rendered),
+            true => Ok(&self.rendered.files),
             false => Err(Error::invalid(format!(
                 "there is no project: {} is no folder; name it with --project, or make one with `pulse init`",
                 self.folder.display()
@@ -107,9 +104,9 @@ impl Home {
     /// `Invalid` with each mistake in each file, or with a value that is of no use.
     pub(crate) fn project(&self) -> Result<Project> {
         let files = self.files()?;
-        match self.unrendered.is_empty() {
-            true => self.with_values(Project::parse(files)?),
-            false => Err(Error::from_diagnostics(self.unrendered.values().cloned().collect())),
+        match self.rendered.wrong.is_empty() {
+            true => self.with_values(Project::parse(files).map_err(|error| self.as_written(error))?),
+            false => Err(Error::from_diagnostics(self.rendered.wrong.values().flatten().cloned().collect())),
         }
     }
 
@@ -120,9 +117,9 @@ impl Home {
     ///
     /// # Errors
     /// `Invalid` for a variable without a value, and for `--var` of a name that the project does not have.
-    pub(crate) fn render_query(&self, name: &str, text: &str) -> Result<String> {
+    pub(crate) fn render_query(&self, name: &str, text: &str) -> Result<(String, Option<Written>)> {
         // Queries run beside mistakes in the project, and without one.
-        let parsed = self.files().and_then(|files| Parsed::with_unrendered(files, &self.unrendered));
+        let parsed = self.parsed_files();
         if let Ok(Parsed { project, sources: None, .. }) = parsed {
             self.environment.check_names(&project.variables())?;
         }
@@ -134,13 +131,25 @@ impl Home {
     /// # Errors
     /// `Invalid` with mistakes that are not of a single job.
     pub(crate) fn parsed(&self) -> Result<Parsed> {
-        let parsed = Parsed::with_unrendered(self.files()?, &self.unrendered)?;
+        let mut parsed = self.parsed_files()?;
         // A source with a mistake may be the one that uses a variable.
         let project = match parsed.sources {
             None => self.with_values(parsed.project)?,
             Some(_) => self.with_places(parsed.project)?,
         };
+        for error in parsed.mistakes.values_mut() {
+            *error = self.as_written(std::mem::replace(error, Error::invalid("")));
+        }
         Ok(Parsed { project, ..parsed })
+    }
+
+    fn parsed_files(&self) -> Result<Parsed> {
+        Parsed::with_unrendered(self.files()?, &self.rendered.wrong).map_err(|error| self.as_written(error))
+    }
+
+    /// An error with its places in the files as they are written, without the values that stand in place of variables.
+    pub(crate) fn as_written(&self, error: Error) -> Error {
+        self.rendered.as_written(error)
     }
 
     fn with_values(&self, project: Project) -> Result<Project> {
@@ -154,7 +163,7 @@ impl Home {
 
     /// Values of the variables in sources.toml: folders and URLs, and parts of the URLs of databases.
     pub(crate) fn places(&self) -> Result<BTreeMap<String, String>> {
-        self.places_of(&Parsed::with_unrendered(self.files()?, &self.unrendered)?.project)
+        self.places_of(&self.parsed_files()?.project)
     }
 
     /// The project's folder.

@@ -96,6 +96,15 @@ impl Selected {
     }
 }
 
+/// Places of mistakes that planning found become those in the files as they are written.
+pub(crate) fn as_written(global: &Global, inferred: &mut Inferred) -> Result<()> {
+    let home = home(global)?;
+    for (_, error) in &mut inferred.mistakes {
+        *error = home.as_written(std::mem::replace(error, Error::invalid("")));
+    }
+    Ok(())
+}
+
 /// Mistakes of no single job as one error.
 pub(crate) fn beside(sources: Option<Error>, strays: Option<Error>) -> Option<Error> {
     let all: Vec<Diagnostic> =
@@ -218,6 +227,7 @@ impl Runnable {
         let selected = Selected::new(home(global)?.parsed()?, selection)?;
         let state = setup::state(settings, &setup::stores(settings))?;
         let mut checked = check_each(&state, &selected.parsed.project, &ExternalSchemas::new(), &selected.good).await?;
+        as_written(global, &mut checked)?;
         if places == Places::Known {
             selected.add_missing_values(&mut checked);
         }

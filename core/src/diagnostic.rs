@@ -55,6 +55,11 @@ impl Diagnostic {
         self
     }
 
+    /// Text of the whole file.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The message, the line with a caret under the wrong text, and the help. Ends without a newline.
     pub fn render(&self) -> String {
         self.render_with(&Renderer::plain())

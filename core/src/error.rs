@@ -57,6 +57,16 @@ impl Error {
         Self { diagnostics, ..Self::invalid(lines.join("\n")) }
     }
 
+    /// With its places in other texts.
+    #[must_use]
+    pub fn at_places(self, place: impl Fn(&Diagnostic) -> Diagnostic) -> Self {
+        if self.diagnostics.is_empty() {
+            return self;
+        }
+        let placed = Self::from_diagnostics(self.diagnostics.iter().map(place).collect());
+        Self { kind: self.kind, source: self.source, warnings: self.warnings, ..placed }
+    }
+
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
     }

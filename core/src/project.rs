@@ -12,6 +12,7 @@ mod schedule_checks;
 mod source_checks;
 mod variable;
 mod variables;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,13 +32,14 @@ use crate::sources::{ExternalTable, Sources};
 use crate::sql::{EXTERNAL, Query, RAW};
 
 use declared::Declared;
-pub use environment::{Environment, Place, Profile};
+pub use environment::{Environment, Place, Profile, Rendered};
 use folders::{Folder, folders, misplaced};
 pub(crate) use job_checks::referred_tables;
 pub use job_checks::unknown_description;
 pub use parsed::Parsed;
 pub use variable::{RUN_DATE, Variable, VariableType};
 pub use variables::variables_of;
+pub use written::Written;
 
 /// Path below the project's folder, with `/`, to the file's text. Files that are not a project's are ignored.
 pub type ProjectFiles = BTreeMap<String, String>;
@@ -188,24 +190,25 @@ struct Parts {
     strays: Vec<Diagnostic>,
 }
 
-/// `unrendered` are files whose variables have no value: path and mistake.
+/// `unrendered` are files whose variables have no value: path and mistakes.
 ///
 /// # Errors
 /// `Invalid` with all mistakes in all files, where one is in project.toml.
-fn parse_parts(files: &ProjectFiles, unrendered: &BTreeMap<String, Diagnostic>) -> Result<Parts> {
+fn parse_parts(files: &ProjectFiles, unrendered: &BTreeMap<String, Vec<Diagnostic>>) -> Result<Parts> {
     let mut problems = Vec::new();
     let folders = folders(files);
     let known: BTreeSet<TableName> =
         folders.values().filter_map(|folder| TableName::new(folder.layer, folder.table).ok()).collect();
     let settings = parse_settings(files, &known, &mut problems);
     let declared = Declared::of(files);
-    problems.extend(unrendered.iter().filter(|(path, _)| !path.contains('/')).map(|(_, problem)| problem.clone()));
+    problems
+        .extend(unrendered.iter().filter(|(path, _)| !path.contains('/')).flat_map(|(_, problems)| problems.clone()));
     let mut strays = misplaced(files);
     let (mut jobs, mut mistakes, mut drafts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (path, folder) in &folders {
         let of_folder = |at: &str| at.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('/'));
         let mut wrong: Vec<Diagnostic> =
-            unrendered.iter().filter(|(at, _)| of_folder(at)).map(|(_, problem)| problem.clone()).collect();
+            unrendered.iter().filter(|(at, _)| of_folder(at)).flat_map(|(_, problems)| problems.clone()).collect();
         let is_rendered = wrong.is_empty();
         let job = if is_rendered { parse_job(path, folder, settings.as_ref(), &mut wrong) } else { None };
         let mut unreadable = Vec::new();

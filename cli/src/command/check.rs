@@ -9,7 +9,7 @@ use pulse_engine::job::{check_each, check_tables, unproven_increments};
 
 use crate::args::Global;
 use crate::home::home;
-use crate::runnable::{Looked, beside, distinct};
+use crate::runnable::{Looked, as_written, beside, distinct};
 use crate::{output, setup, shape};
 
 /// Every mistake of every job, or of the named ones and those that they read; the exit code is that of the first.
@@ -21,6 +21,7 @@ pub(crate) async fn check(global: &Global, jobs: &[String]) -> Result<ExitCode> 
     let state = setup::state(&settings, &stores)?;
     let external = setup::external(project, &stores).await?;
     let mut inferred = check_each(&state, project, &external, &looked.to_plan()).await?;
+    as_written(global, &mut inferred)?;
     for (name, reasons) in unproven_increments(&state, project, &external, &inferred.schemas).await? {
         reasons.iter().for_each(|reason| eprintln!("warning: {name}: {reason}"));
     }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::args::{Global, Selection};
 use crate::home::home;
-use crate::runnable::{Selected, distinct};
+use crate::runnable::{Selected, as_written, distinct};
 use crate::{output, setup};
 
 /// One line of the plan.
@@ -72,6 +72,7 @@ pub(crate) async fn plan(global: &Global, selection: &Selection) -> Result<ExitC
     let bench = setup::workbench_of(parsed.project, global, &settings).await?;
     let external = external_schemas(bench.lake.stores(), &bench.project, &good).await?;
     let mut checked = check_each(&bench.state, &bench.project, &external, &good).await?;
+    as_written(global, &mut checked)?;
     checked.blocked.extend(parsed.blocked);
     let mut errors: BTreeMap<TableName, Error> = std::mem::take(&mut checked.mistakes).into_iter().collect();
     errors.extend(parsed.mistakes.into_iter().filter(|(name, _)| graph.contains(name)));

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use pulse_core::project::{Parsed, Project, ProjectFiles};
+use pulse_core::project::{Parsed, Project, ProjectFiles, Written};
 use pulse_core::settings::Settings;
 use pulse_core::sql::{check_question, split};
 use pulse_core::{Error, Result};
@@ -95,10 +95,14 @@ impl Questions<'_> {
     }
 
     async fn rows(&self, sql: &str) -> Result<SchemaRef> {
-        let sql = self.rendered(sql)?;
-        let answer = self.plan(&sql).await?;
+        let (sql, written) = self.rendered(sql)?;
+        let typed = |error: Error| match &written {
+            Some(written) => error.at_places(|found| written.place(found)),
+            None => error,
+        };
+        let answer = self.plan(&sql).await.map_err(typed)?;
         let schema = std::sync::Arc::new(answer.rows.schema().as_arrow().clone());
-        let stream = answer.stream(&sql).await?;
+        let stream = answer.stream(&sql).await.map_err(typed)?;
         let is_terminal = std::io::stdout().is_terminal();
         let limit = match self.limit {
             Some(0) => None,
@@ -111,7 +115,7 @@ impl Questions<'_> {
     }
 
     /// With values in place of the project's variables, and expressions in place of calls of its functions.
-    fn rendered(&self, sql: &str) -> Result<String> {
+    fn rendered(&self, sql: &str) -> Result<(String, Option<Written>)> {
         check_question(QUERY, sql).map_err(Error::from)?;
         home(self.global)?.render_query(QUERY, sql)
     }

@@ -11,7 +11,7 @@ use pulse_engine::job::{Inferred, check_each, run_fixture};
 
 use crate::args::{Global, Output};
 use crate::home::home;
-use crate::runnable::{Looked, distinct};
+use crate::runnable::{Looked, as_written, distinct};
 use crate::{output, setup, shape};
 
 /// Exit code of a test that does not hold.
@@ -25,6 +25,7 @@ pub(crate) async fn test(global: &Global, jobs: &[String]) -> Result<ExitCode> {
     let state = setup::state(&settings, &stores)?;
     let external = setup::external(&looked.whole, &stores).await?;
     let mut inferred = check_each(&state, &looked.whole, &external, &looked.to_plan()).await?;
+    as_written(global, &mut inferred)?;
     inferred.schemas.extend(external.into_iter().filter_map(|(name, schema)| Some((name, schema.ok()?))));
     let mistakes = looked.mistakes(std::mem::take(&mut inferred.mistakes));
     let (mut tested, mut code) = (Vec::new(), None);

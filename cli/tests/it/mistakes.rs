@@ -35,3 +35,18 @@ fn a_column_that_an_expectation_refers_to_is_looked_for_also_where_one_job_is_na
     scene.pulse(&["check"]).fails(2, &texts);
     scene.pulse(&["check", "silver.b"]).fails(2, &texts);
 }
+
+#[test]
+fn a_caret_behind_a_call_of_the_projects_functions_stands_in_the_file() {
+    let scene = Scene::empty();
+    let functions = "create function twice(v bigint) returns bigint return v + v;";
+    fs::write(scene.project.join("functions.sql"), functions).unwrap();
+    scene.job("gold.t", MANIFEST, "select twice(1) as x, idd from (select 1 as id) t");
+    scene.job("gold.u", MANIFEST, "select twice(1) as x, 2 y z");
+    let line = "1 | select twice(1) as x, idd from (select 1 as id) t\n  |                       ^^^\n";
+    let checked = scene.pulse(&["check"]).fails(2, &["gold/t/query.sql:1:23", line, "gold/u/query.sql:1:27"]);
+    assert!(!checked.stderr.contains("cast("), "{}", checked.stderr);
+    scene.pulse(&["plan", "gold.t"]).fails(2, &["gold/t/query.sql:1:23", line]);
+    scene.pulse(&["run", "gold.t"]).fails(2, &["gold/t/query.sql:1:23", line]);
+    scene.pulse(&["query", "select twice(1) as x, idd from (select 1 as id) t"]).fails(2, &["query:1:23", line]);
+}

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::functions::{self, Functions, Meanings, Wrong, expand};
 use super::variable::{Literal, RUN_DATE, Variable, VariableType, text_of, toml_string};
 use super::variables::meant;
+use super::written::{Replaced, Written};
 use super::{ProjectFiles, ProjectManifest};
 use crate::diagnostic::{Diagnostic, closest};
 use crate::document::{Document, Step};
@@ -46,6 +47,24 @@ pub struct Place {
     pub text: String,
     /// A relative path begins at the project's folder, not at the current one.
     pub is_of_project: bool,
+}
+
+/// A project's files with values in place of variables, and expressions in place of calls of functions.sql.
+#[derive(Debug, Clone, Default)]
+pub struct Rendered {
+    pub files: ProjectFiles,
+    /// By path: a variable that has no value, a value that its type does not hold, or a call with wrong arguments.
+    pub wrong: BTreeMap<String, Vec<Diagnostic>>,
+    /// By path: files in which something was replaced.
+    pub written: BTreeMap<String, Written>,
+}
+
+impl Rendered {
+    /// An error with its places in the files as they are written.
+    #[must_use]
+    pub fn as_written(&self, error: Error) -> Error {
+        error.at_places(|found| self.written.get(&found.path).map_or_else(|| found.clone(), |file| file.place(found)))
+    }
 }
 
 /// What the files, a profile and the command line say together.
@@ -183,59 +202,57 @@ impl Environment {
         }
     }
 
-    /// The files with values in place of variables, and expressions in place of calls of functions.sql. Beside them, by path: a
-    /// variable that has no value, a value that its type does not hold, or a call with wrong arguments.
-    pub fn render(&self, files: &ProjectFiles) -> (ProjectFiles, BTreeMap<String, Diagnostic>) {
-        let mut problems = BTreeMap::new();
-        let mut rendered = ProjectFiles::new();
+    /// What the files mean here.
+    pub fn render(&self, files: &ProjectFiles) -> Rendered {
+        let mut rendered = Rendered::default();
         for (path, text) in files {
             let file = path.rsplit('/').next().unwrap_or(path);
             let outcome = match file {
-                "query.sql" => self.query(text),
+                "query.sql" => self.query(text).map_err(|wrong| vec![wrong]),
                 "job.toml" | "project.toml" => self.manifest(text),
-                _ => Ok(text.clone()),
+                _ => Ok(Replaced::new(text, [])),
             };
-            let text = outcome.unwrap_or_else(|wrong| {
-                problems.insert(path.clone(), at(path, text, wrong));
-                text.clone()
+            let replaced = outcome.unwrap_or_else(|wrong| {
+                let wrong = wrong.into_iter().map(|wrong| at(path, text, wrong)).collect();
+                rendered.wrong.insert(path.clone(), wrong);
+                Replaced::new(text, [])
             });
-            rendered.insert(path.clone(), text);
+            rendered.files.insert(path.clone(), replaced.text.clone());
+            rendered.written.extend(Written::new(text, replaced).map(|written| (path.clone(), written)));
         }
-        (rendered, problems)
+        rendered
     }
 
     /// A query that is no job's, as [`Self::render`] does it.
     ///
     /// # Errors
     /// As a job's: `Invalid` with the place in the text, which messages call `name`.
-    pub fn render_query(&self, name: &str, text: &str) -> Result<String> {
-        self.query(text).map_err(|wrong| Error::from_diagnostics(vec![at(name, text, wrong)]))
+    pub fn render_query(&self, name: &str, text: &str) -> Result<(String, Option<Written>)> {
+        let replaced = self.query(text).map_err(|wrong| Error::from_diagnostics(vec![at(name, text, wrong)]))?;
+        Ok((replaced.text.clone(), Written::new(text, replaced)))
     }
 
-    fn query(&self, text: &str) -> std::result::Result<String, Wrong> {
+    fn query(&self, text: &str) -> std::result::Result<Replaced, Wrong> {
         let value = |name: &str| self.literal(name).or_else(|| Some(Err(self.unknown(name)?)));
         expand(text, &Meanings { functions: &self.functions, value: &value })
     }
 
     /// A manifest that is no TOML is left to its parser.
-    fn manifest(&self, text: &str) -> std::result::Result<String, Wrong> {
-        let Ok(document) = DeTable::parse(text) else { return Ok(text.to_owned()) };
-        let mut edits = Vec::new();
+    fn manifest(&self, text: &str) -> std::result::Result<Replaced, Vec<Wrong>> {
+        let Ok(document) = DeTable::parse(text) else { return Ok(Replaced::new(text, [])) };
+        let (mut edits, mut wrong) = (Vec::new(), Vec::new());
         for (key, value) in document.get_ref() {
             // Declarations are no uses.
             if key.get_ref() != "variables" {
-                self.value(key.get_ref(), value, &mut edits)?;
+                self.value(key.get_ref(), value, &mut edits, &mut wrong);
             }
         }
-        edits.sort_by_key(|(span, _)| span.start);
-        let (mut rendered, mut end) = (String::new(), 0);
-        for (span, replacement) in edits {
-            rendered.push_str(&text[end..span.start]);
-            rendered.push_str(&replacement);
-            end = span.end;
+        if !wrong.is_empty() {
+            wrong.sort_by_key(|wrong| wrong.span.start);
+            return Err(wrong);
         }
-        rendered.push_str(&text[end..]);
-        Ok(rendered)
+        edits.sort_by_key(|(span, _)| span.start);
+        Ok(Replaced::new(text, edits))
     }
 
     fn value(
@@ -243,31 +260,38 @@ impl Environment {
         key: &str,
         value: &Spanned<DeValue<'_>>,
         edits: &mut Vec<(Range<usize>, String)>,
-    ) -> std::result::Result<(), Wrong> {
+        wrong: &mut Vec<Wrong>,
+    ) {
         match value.get_ref() {
             DeValue::String(text) => {
-                let whole = |wrong: Wrong| Wrong { span: value.span(), ..wrong };
                 let replacement = match CONDITIONS.contains(&key) {
-                    true => {
-                        Some(toml_string(&self.query(text).map_err(whole)?)).filter(|new| *new != toml_string(text))
-                    }
-                    false => self.string(text).map_err(|message| Wrong { span: value.span(), message })?,
+                    true => self
+                        .query(text)
+                        .map_err(|wrong| wrong.message)
+                        .map(|new| Some(toml_string(&new.text)).filter(|new| *new != toml_string(text))),
+                    false => self.string(text),
                 };
-                edits.extend(replacement.map(|new| (value.span(), new)));
-                Ok(())
+                match replacement {
+                    Ok(replacement) => edits.extend(replacement.map(|new| (value.span(), new))),
+                    Err(message) => wrong.push(Wrong { span: value.span(), message }),
+                }
             }
-            DeValue::Array(items) => items.iter().try_for_each(|item| self.value(key, item, edits)),
-            DeValue::Table(table) => table.iter().try_for_each(|(key, value)| self.value(key.get_ref(), value, edits)),
-            _ => Ok(()),
+            DeValue::Array(items) => items.iter().for_each(|item| self.value(key, item, edits, wrong)),
+            DeValue::Table(table) => {
+                table.iter().for_each(|(key, value)| self.value(key.get_ref(), value, edits, wrong));
+            }
+            _ => {}
         }
     }
 
     /// TOML of a string outside of conditions; none when no variable stands in it.
     fn string(&self, text: &str) -> std::result::Result<Option<String>, String> {
-        if let Some(name) = text.strip_prefix('$')
-            && let Some(literal) = self.literal(name)
-        {
-            return Ok(Some(literal?.toml));
+        if let Some(name) = text.strip_prefix('$') {
+            match (self.literal(name), self.unknown(name)) {
+                (Some(literal), _) => return Ok(Some(literal?.toml)),
+                (None, Some(misspelt)) => return Err(misspelt),
+                (None, None) => {}
+            }
         }
         let mut replaced = String::new();
         let mut rest = text;

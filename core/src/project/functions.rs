@@ -7,6 +7,7 @@ use sqlparser::ast::{CreateFunction, CreateFunctionBody, Statement};
 use sqlparser::tokenizer::Token;
 
 use super::variable::Literal;
+use super::written::Replaced;
 use crate::sql;
 
 /// Name of the file in the project's folder.
@@ -75,7 +76,7 @@ impl Functions {
         }
         let body =
             expand(&expression.to_string(), &Meanings { functions: self, value }).map_err(|wrong| wrong.message)?;
-        Ok(Function { parameters, returns, body })
+        Ok(Function { parameters, returns, body: body.text })
     }
 }
 
@@ -102,11 +103,11 @@ impl Function {
 }
 
 /// The text with values in place of variables, and expressions in place of calls.
-pub(super) fn expand(text: &str, meanings: &Meanings<'_>) -> Result<String, Wrong> {
+pub(super) fn expand(text: &str, meanings: &Meanings<'_>) -> Result<Replaced, Wrong> {
     // The parser reports a text that has no tokens.
-    let Ok(tokens) = sql::spanned_tokens(text) else { return Ok(text.to_owned()) };
-    let mut expanded = String::new();
-    let (mut index, mut end) = (0, 0);
+    let Ok(tokens) = sql::spanned_tokens(text) else { return Ok(Replaced::new(text, [])) };
+    let mut edits = Vec::new();
+    let mut index = 0;
     while let Some((token, span)) = tokens.get(index) {
         index += 1;
         let (replacement, last) = match token {
@@ -122,10 +123,11 @@ pub(super) fn expand(text: &str, meanings: &Meanings<'_>) -> Result<String, Wron
                 };
                 let Some(call) = Call::at(&tokens, index) else { continue };
                 let arguments = call.arguments.iter().map(|span| {
-                    expand(&text[span.clone()], meanings).map_err(|wrong| Wrong {
+                    let expanded = expand(&text[span.clone()], meanings).map_err(|wrong| Wrong {
                         span: span.start + wrong.span.start..span.start + wrong.span.end,
                         ..wrong
-                    })
+                    });
+                    expanded.map(|expanded| expanded.text)
                 });
                 let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
                 let called = function.call(&arguments);
@@ -135,12 +137,9 @@ pub(super) fn expand(text: &str, meanings: &Meanings<'_>) -> Result<String, Wron
                 (called, call.end)
             }
         };
-        expanded.push_str(&text[end..span.start]);
-        expanded.push_str(&replacement);
-        end = last;
+        edits.push((span.start..last, replacement));
     }
-    expanded.push_str(&text[end..]);
-    Ok(expanded)
+    Ok(Replaced::new(text, edits))
 }
 
 type Tokens = [(Token, Range<usize>)];
@@ -217,7 +216,7 @@ mod tests {
     fn expanded(text: &str) -> String {
         let functions = Functions::parse(TEXT, &value).map_err(|wrong| wrong.message).unwrap();
         match expand(text, &Meanings { functions: &functions, value: &value }) {
-            Ok(text) => text,
+            Ok(expanded) => expanded.text,
             Err(wrong) => format!("{}: {}", &text[wrong.span], wrong.message),
         }
     }

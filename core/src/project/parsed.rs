@@ -36,11 +36,11 @@ impl Parsed {
         Self::with_unrendered(files, &BTreeMap::new())
     }
 
-    /// `unrendered` are files whose variables have no value: path and mistake.
+    /// `unrendered` are files whose variables have no value: path and mistakes.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn with_unrendered(files: &ProjectFiles, unrendered: &BTreeMap<String, Diagnostic>) -> Result<Self> {
+    pub fn with_unrendered(files: &ProjectFiles, unrendered: &BTreeMap<String, Vec<Diagnostic>>) -> Result<Self> {
         let parts = parse_parts(files, unrendered)?;
         let (mut project, mut mistakes, mut drafts) = (parts.project, parts.mistakes, parts.drafts);
         let jobs = project.jobs.values().chain(drafts.values());
@@ -234,10 +234,11 @@ mod tests {
     fn a_variable_without_a_value_stops_its_job() {
         let problem = Diagnostic::of_file("silver/b/query.sql", "`$x` has no value");
         let parsed =
-            Parsed::with_unrendered(&files(""), &[("silver/b/query.sql".to_owned(), problem.clone())].into()).unwrap();
+            Parsed::with_unrendered(&files(""), &[("silver/b/query.sql".to_owned(), vec![problem.clone()])].into())
+                .unwrap();
         assert_eq!(parsed.mistakes.keys().collect::<Vec<_>>(), [&name("silver.b")]);
         assert_eq!(parsed.blocked, [(name("gold.c"), name("silver.b"))].into());
-        let of_all = Parsed::with_unrendered(&files(""), &[("project.toml".to_owned(), problem)].into());
+        let of_all = Parsed::with_unrendered(&files(""), &[("project.toml".to_owned(), vec![problem])].into());
         assert!(of_all.unwrap_err().to_string().contains("has no value"));
     }
 

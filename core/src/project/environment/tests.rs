@@ -45,10 +45,10 @@ fn rendered(profile: Option<&str>, given: &[(&str, &str)]) -> Result<ProjectFile
     strict(environment(&files(), profile, given)?.render(&files()))
 }
 
-fn strict((rendered, problems): (ProjectFiles, BTreeMap<String, Diagnostic>)) -> Result<ProjectFiles> {
-    match problems.is_empty() {
-        true => Ok(rendered),
-        false => Err(Error::from_diagnostics(problems.into_values().collect())),
+fn strict(rendered: Rendered) -> Result<ProjectFiles> {
+    match rendered.wrong.is_empty() {
+        true => Ok(rendered.files),
+        false => Err(Error::from_diagnostics(rendered.wrong.into_values().flatten().collect())),
     }
 }
 
@@ -170,7 +170,7 @@ fn what_is_wrong_is_named() {
     );
     let asked =
         |text: &str| environment(&files(), Some("prod"), &[("min_volume", "5")]).unwrap().render_query("query", text);
-    assert_eq!(asked("select $min_volume").unwrap(), "select cast(5 as bigint)");
+    assert_eq!(asked("select $min_volume").unwrap().0, "select cast(5 as bigint)");
     contains(asked("select\n $vanue").unwrap_err(), &["query:2:2", "did you mean `$venue`?"]);
     let mut path = files();
     path.insert("bronze/bars/query.sql".into(), "select $raw as a from raw.bars".into());
@@ -178,6 +178,39 @@ fn what_is_wrong_is_named() {
         strict(environment(&path, Some("prod"), &[]).unwrap().render(&path)).unwrap_err(),
         &["bronze/bars/query.sql:1:8: `$raw` is a path", "sources.toml"],
     );
+}
+
+#[test]
+fn all_variables_of_a_manifest_without_a_value_are_named() {
+    let mut files = files();
+    let project = "name = \"x\"\n[variables]\na = { type = \"bigint\" }\nb = { type = \"string\" }\n";
+    files.insert("project.toml".into(), project.into());
+    let job = "owner = \"$b\"\ntarget_file_mib = \"$a\"\ngrain = [\"x\"]\n[sink.append]\n[[expect]]\n\
+               name = \"n\"\non_fail = \"warn\"\ncheck = \"x > $a\"\n";
+    files.insert("bronze/bars/job.toml".into(), job.into());
+    files.insert("bronze/bars/query.sql".into(), "select 1 as x".into());
+    let wrong = environment(&files, None, &[]).unwrap().render(&files).wrong;
+    let lines: Vec<usize> = wrong["bronze/bars/job.toml"].iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [1, 2, 8]);
+    // A value that is one variable, and a misspelt one, is no text.
+    let misspelt = "owner = \"$runn_date\"\ndescription = \"costs $runn_date or $5\"\ngrain = [\"x\"]\n[sink.append]\n";
+    files.insert("bronze/bars/job.toml".into(), misspelt.into());
+    let wrong = environment(&files, None, &[]).unwrap().render(&files).wrong;
+    let told: Vec<String> = wrong["bronze/bars/job.toml"].iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["bronze/bars/job.toml:1:9: there is no variable `$runn_date`: did you mean `$run_date`?"]);
+}
+
+#[test]
+fn a_mistake_behind_a_value_is_shown_in_the_file_as_it_is_written() {
+    let mut files = files();
+    files.insert("bronze/bars/query.sql".into(), "select $min_volume as v, 1 a b from raw.bars".into());
+    let rendered = environment(&files, Some("prod"), &[]).unwrap().render(&files);
+    let found = Project::parse(&rendered.files).unwrap_err();
+    let column = |error: &Error| error.diagnostics().first().map(|one| (one.line, one.column));
+    assert_ne!(column(&found), Some((1, 30)));
+    let placed = rendered.as_written(found);
+    assert_eq!(column(&placed), Some((1, 30)), "{}", placed.render());
+    assert!(placed.render().contains("select $min_volume as v, 1 a b"), "{}", placed.render());
 }
 
 #[test]
