@@ -13,7 +13,7 @@ use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::interval::Interval;
 use pulse_core::name::TableName;
-use pulse_core::project::Project;
+use pulse_core::project::{Parsed, Project};
 use pulse_core::settings::{Settings, SettingsLayers};
 use pulse_core::{Error, Result};
 use pulse_engine::catalog::{Catalog, LocalCatalog};
@@ -132,6 +132,21 @@ pub(crate) fn lake_root(global: &Global) -> Result<Url> {
 
 pub(crate) fn here() -> Result<PathBuf> {
     std::env::current_dir().map_err(|e| Error::unavailable("there is no current folder").with_source(e))
+}
+
+/// As far as its files are in order, for what needs no job: each mistake in them is a warning.
+pub(crate) fn readable(global: &Global) -> Result<Parsed> {
+    let parsed = home(global)?.parsed()?;
+    let mut told: Vec<String> = Vec::new();
+    let of_jobs = parsed.mistakes.values();
+    for mistake in parsed.sources.iter().chain(&parsed.strays).chain(of_jobs).flat_map(Error::diagnostics) {
+        let text = mistake.to_string();
+        if !told.contains(&text) {
+            eprintln!("warning: {text}");
+            told.push(text);
+        }
+    }
+    Ok(parsed)
 }
 
 /// The project with the values of its variables. Only jobs that read a source need the values for it.

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use futures::StreamExt as _;
-use pulse_core::graph::Graph;
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::run::RunRecord;
@@ -45,8 +44,7 @@ pub(crate) async fn docs(global: &Global, options: &DocsOptions) -> Result<ExitC
     // Before anything is read.
     let earlier = earlier_pages(&options.out)?;
     let settings = setup::settings(global)?;
-    let project = setup::project(global)?;
-    Graph::new(&project)?;
+    let project = setup::readable(global)?.readable();
     let stores = setup::stores(&settings);
     let external = setup::external(&project, &stores).await?;
     let inferred = infer_each(&setup::state(&settings, &stores)?, &project, &external).await?;

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use pulse_core::Result;
-use pulse_core::graph::Graph;
 use serde_json::json;
 
 use crate::args::{Global, Output};
@@ -30,9 +29,8 @@ pub(crate) enum GraphFormat {
 
 /// Reads the project alone: neither its sources nor a lake.
 pub(crate) fn graph(global: &Global, options: &GraphOptions) -> Result<ExitCode> {
-    let project = setup::project(global)?;
-    // A cycle has no picture.
-    Graph::new(&project)?;
+    // Jobs of a cycle have no picture, nor have those whose queries do not parse.
+    let project = setup::readable(global)?.whole();
     let whole = Lineage::of(&project);
     let lineage = if options.names.is_empty() { whole } else { whole.around(&options.names)? };
     match (options.format, global.output) {

@@ -21,7 +21,7 @@ pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<Exit
         SourceAction::Infer { path, name } => show_proposal(global, &path, name).await?,
         SourceAction::Preview { name, rows, files, rejects } => {
             let settings = setup::settings(global)?;
-            let bench = setup::workbench(global, &settings).await?;
+            let bench = setup::workbench_of(with_source(global, &name)?, global, &settings).await?;
             let sample = sample(&bench, &name, SampleSize { files, rows }).await?;
             if rejects {
                 show_rejects(global, &sample)?
@@ -32,6 +32,16 @@ pub(crate) async fn source(global: &Global, action: SourceAction) -> Result<Exit
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The project, whatever is wrong in it beside the source.
+fn with_source(global: &Global, name: &str) -> Result<Project> {
+    let parsed = setup::readable(global)?;
+    let name = name.strip_prefix("raw.").unwrap_or(name);
+    match parsed.sources {
+        Some(mistakes) if !parsed.project.sources.files.contains_key(name) => Err(mistakes),
+        _ => Ok(parsed.project),
+    }
 }
 
 /// Files of this size are read as a whole, such as Parquet, which is read from its end.

@@ -167,3 +167,25 @@ fn every_command_has_a_man_page() {
     // Hidden commands have none.
     assert!(!folder.join("pulse-reference.1").exists());
 }
+
+/// One job does not parse, one reads it, and one source is wrong.
+#[test]
+fn what_needs_no_job_works_beside_mistakes() {
+    let mut scene = scene();
+    scene.run_all();
+    let broken = "[files.lost]\nrot = \"$raw\"\n";
+    scene.sources(&format!("{SOURCES}{broken}"));
+    scene.job("silver.broken", "graine = [\"x\"]\n[sink.overwrite]\n", "select x from bronze.trades");
+    scene.job("gold.late", "grain = [\"x\"]\n[sink.overwrite]\n", "select x from silver.broken");
+    let warned = ["warning: silver/broken/job.toml:1:1: unknown key `graine`", "warning: sources.toml"];
+    let graph = scene.pulse(&["graph"]).ok().says(&warned).stdout;
+    assert!(graph.contains("gold.late") && graph.contains("reads silver.broken"), "{graph}");
+    let out = scene.path("site");
+    scene.pulse(&["docs", "--out", out.to_str().unwrap()]).ok().says(&warned);
+    assert!(out.join("tables/silver.trades.html").exists() && !out.join("tables/silver.broken.html").exists());
+    scene.pulse(&["table", "optimize", "--all"]).ok().says(&warned);
+    let rows = scene.pulse(&["--output", "csv", "source", "preview", "trades"]).ok().says(&warned).stdout;
+    assert!(rows.starts_with("x,"), "{rows}");
+    // Of the source itself there is no rest.
+    scene.pulse(&["source", "preview", "lost"]).fails(2, &["unknown key `rot`"]);
+}

@@ -83,6 +83,14 @@ impl Parsed {
         whole
     }
 
+    /// What can be looked at where nothing runs: the jobs that are in order, also those that read the table of one that is not.
+    pub fn readable(&self) -> Project {
+        let mut readable = self.project.clone();
+        let drafts = self.drafts.iter().filter(|(name, _)| !self.mistakes.contains_key(*name));
+        readable.jobs.extend(drafts.map(|(name, job)| (name.clone(), job.clone())));
+        readable
+    }
+
     /// The files of a project that is in order: `files` without the jobs that cannot run, without files of jobs that lie elsewhere, and
     /// without the sources that have a mistake.
     ///
@@ -164,6 +172,10 @@ mod tests {
         assert_eq!(parsed.blocked, [(name("gold.c"), name("silver.b"))].into());
         assert_eq!(parsed.project.jobs.keys().collect::<Vec<_>>(), [&name("gold.d"), &name("silver.a")]);
         assert_eq!(parsed.graph().unwrap().order().len(), 4);
+        assert_eq!(
+            parsed.readable().jobs.keys().map(ToString::to_string).collect::<Vec<_>>(),
+            ["gold.c", "gold.d", "silver.a"]
+        );
         let parsed = Parsed::new(&files("silver/a")).unwrap();
         assert_eq!(parsed.blocked.len(), 2);
         assert_eq!(Parsed::new(&files("")).unwrap().project.jobs.len(), 4);

@@ -56,7 +56,7 @@ pub(super) async fn optimize(
     }
     // A lake can be looked after where its project is not: only the size of files would come from it.
     let project = match home(global)?.has_project() {
-        true => setup::project(global)?,
+        true => setup::readable(global)?.readable(),
         false => Project::parse(&ProjectFiles::from([("project.toml".to_owned(), "name = \"none\"\n".to_owned())]))?,
     };
     let bench: Workbench = setup::workbench_of(project, global, settings).await?;

@@ -15,8 +15,9 @@ use pulse_engine::type_name::type_name;
 
 use super::open;
 use crate::args::{Global, Output, ShowFiles};
+use crate::home::home;
 use crate::output;
-use crate::{setup, shape};
+use crate::shape;
 
 /// Commits that are shown; `pulse table history` shows others.
 const COMMITS: usize = 5;
@@ -59,7 +60,7 @@ pub(super) async fn show(global: &Global, lake: &Lake, name: &str, files: ShowFi
 /// Unit and start of the intervals of the job that writes the table, if the project has it.
 fn calendar(global: &Global, name: &TableName) -> Result<Option<(IntervalUnit, DateTime<Utc>)>> {
     // A lake can be looked after where its project is not, or is not in order.
-    let project = setup::project(global).ok();
+    let project = home(global)?.parsed().ok().map(|parsed| parsed.readable());
     let manifest = project.as_ref().and_then(|project| project.jobs.get(name)).map(|job| &job.manifest);
     let start = manifest.and_then(|manifest| manifest.start.as_deref()).map(parse_stamp).transpose()?;
     Ok(manifest.and_then(|manifest| manifest.interval).zip(start))
