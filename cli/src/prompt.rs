@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use pulse_core::sql::ends_statement;
 use pulse_core::{Error, Result};
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
@@ -50,8 +51,8 @@ const KEYWORDS: [&str; 32] = [
 /// What a person typed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
-    /// One statement without its `;`.
-    Statement(String),
+    /// One statement or several, which `;` separates; without the last one.
+    Statements(String),
     Help,
     Nothing,
     End,
@@ -121,19 +122,20 @@ fn history_file() -> Option<PathBuf> {
     Some(state.join("pulse/history"))
 }
 
-fn understood(text: &str) -> Typed {
+/// What one word, or one or several statements, ask for.
+pub(crate) fn understood(text: &str) -> Typed {
     let text = text.trim().trim_end_matches(';').trim_end();
     match text.to_lowercase().as_str() {
         "" => Typed::Nothing,
         "quit" | "exit" | "\\q" | ".quit" | ".exit" => Typed::End,
         "help" | "\\?" | ".help" | "?" => Typed::Help,
-        _ => Typed::Statement(text.to_owned()),
+        _ => Typed::Statements(text.to_owned()),
     }
 }
 
-/// A statement ends with `;`; commands are one line.
+/// A statement ends with `;`, behind which a comment may stand; commands are one line.
 fn is_complete(text: &str) -> bool {
-    text.trim_end().ends_with(';') || !matches!(understood(text), Typed::Statement(_))
+    ends_statement(text) || !matches!(understood(text), Typed::Statements(_))
 }
 
 struct Words {
@@ -190,7 +192,11 @@ mod tests {
     fn a_statement_ends_with_a_semicolon() {
         assert!(is_complete("select 1;\n") && is_complete("quit") && is_complete("") && is_complete("help"));
         assert!(!is_complete("select 1") && !is_complete("show tables"));
-        assert_eq!(understood(" select 1 ;; "), Typed::Statement("select 1".to_owned()));
+        // One within a text or a comment ends nothing, and a comment may stand behind the last one.
+        assert!(!is_complete("select 'a;") && !is_complete("select 1 -- one;") && !is_complete("select /* 1;"));
+        assert!(is_complete("select 'a;';") && is_complete("select 1; -- one") && is_complete("select 1;\nselect 2;"));
+        assert!(!is_complete("select 1; select 2"));
+        assert_eq!(understood(" select 1 ;; "), Typed::Statements("select 1".to_owned()));
         assert_eq!(understood("EXIT;"), Typed::End);
     }
 

@@ -217,6 +217,21 @@ pub fn split(path: &str, text: &str) -> Result<Vec<String>, Diagnostic> {
     Ok(parts)
 }
 
+/// Whether the last statement of a text ends with a `;`: not one within a text, a quoted name or a comment.
+pub fn ends_statement(text: &str) -> bool {
+    match Tokenizer::new(&GenericDialect {}, text).tokenize() {
+        Ok(tokens) => {
+            let last = tokens.iter().rev().find(|token| !matches!(token, Token::Whitespace(_)));
+            last == Some(&Token::SemiColon)
+        }
+        // What is not closed goes on in the next line; another mistake is told once the person has ended the statement.
+        Err(error) => {
+            let is_open = ["Unterminated", "Unexpected EOF", "Expected close delimiter"];
+            !is_open.iter().any(|open| error.message.contains(open)) && text.trim_end().ends_with(';')
+        }
+    }
+}
+
 /// As many lines, and as many blanks in the last one as it has characters.
 fn blanked(text: &str) -> String {
     let last = text.rsplit('\n').next().unwrap_or_default();

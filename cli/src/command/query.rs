@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::args::{Global, Output, QueryOptions};
 use crate::home::home;
 use crate::interrupt::{interrupted, watch_for_signals};
-use crate::prompt::{Prompt, Typed};
+use crate::prompt::{Prompt, Typed, understood};
 use crate::rows::{Shown, print};
 use crate::{output, setup};
 
@@ -170,17 +170,51 @@ impl Questions<'_> {
                 Typed::Nothing => {}
                 Typed::Help => eprintln!("{HELP}"),
                 Typed::End => return Ok(()),
-                Typed::Statement(sql) => tokio::select! {
-                    answered = self.answer(&sql) => match answered {
-                        Ok(Some(schema)) => prompt.learn(schema.fields().iter().map(|field| field.name().clone())),
-                        Ok(None) => {}
-                        Err(error) => output::error(&error),
-                    },
-                    () = interrupted() => eprintln!("the query was stopped"),
+                Typed::Statements(text) => match self.answer_typed(&text, &mut prompt).await {
+                    Next::Ask => {}
+                    Next::End => return Ok(()),
                 },
             }
         }
     }
+
+    /// Answers the statements of a line or of a paste, one after another, until one has a mistake or is stopped.
+    async fn answer_typed(&self, text: &str, prompt: &mut Prompt) -> Next {
+        let statements = split(QUERY, text).unwrap_or_else(|_| vec![text.to_owned()]);
+        for sql in statements {
+            match understood(&sql) {
+                Typed::Nothing => continue,
+                Typed::Help => {
+                    eprintln!("{HELP}");
+                    continue;
+                }
+                Typed::End => return Next::End,
+                Typed::Statements(_) => {}
+            }
+            let answered = tokio::select! {
+                answered = self.answer(&sql) => answered,
+                () = interrupted() => {
+                    eprintln!("the query was stopped");
+                    return Next::Ask;
+                }
+            };
+            match answered {
+                Ok(Some(schema)) => prompt.learn(schema.fields().iter().map(|field| field.name().clone())),
+                Ok(None) => {}
+                Err(error) => {
+                    output::error(&error);
+                    return Next::Ask;
+                }
+            }
+        }
+        Next::Ask
+    }
+}
+
+/// What comes after what a person typed.
+enum Next {
+    Ask,
+    End,
 }
 
 /// The project, where the query reads its sources: tables of the lake need none.

@@ -216,7 +216,12 @@ fn ctrl_c_at_the_prompt_stops_a_join_that_yields_nothing() {
     shows(&screen, "the query was stopped");
     types("select n + 41 as answer from silver.numbers where n = 1;\r");
     shows(&screen, "42");
-    types("quit\r");
+    // Each statement of a line has its answer; one within a text is none.
+    types("select 100 + n as a from silver.numbers where n = 1; select 'x;' || 'y' as b; -- both\r");
+    shows(&screen, "101");
+    shows(&screen, "x;y");
+    types("select 7000 + n as a from silver.numbers where n = 1; quit;\r");
+    shows(&screen, "7001");
     let ended = terminal.0.wait().unwrap();
     assert!(ended.success(), "{ended}: {}", std::fs::read_to_string(&screen).unwrap());
 }
