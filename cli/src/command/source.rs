@@ -85,6 +85,12 @@ pub(super) fn propose(path: &Path, name: Option<String>, root: &dyn Fn(&Path) ->
     for (column, doubt) in proposal.doubts() {
         eprintln!("warning: {named}: column `{column}`: {doubt}: check its line in sources.toml");
     }
+    for column in proposal.rounded() {
+        eprintln!("warning: {named}: column `{column}`: nanoseconds of the file are rounded to microseconds");
+    }
+    for what in proposal.unread() {
+        eprintln!("warning: {named}: not read: {what}");
+    }
     for (line, why) in proposal.broken() {
         eprintln!("warning: {named}: line {line} is no record and will be rejected: {why}");
     }

@@ -43,6 +43,44 @@ fn the_example_runs_and_its_test_passes() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("project.toml is there"), "{again:?}");
 }
 
+/// Lines of a proposal without those of types, which have no blanks to break at.
+#[track_caller]
+fn infer(folder: &Path, file: &str, text: &str) -> (String, String) {
+    std::fs::write(folder.join(file), text).unwrap();
+    let output = pulse(folder, &["source", "infer", file]);
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{err}");
+    (out, err)
+}
+
+#[test]
+fn what_a_proposal_does_not_read_is_said() {
+    let scene = tempfile::tempdir().unwrap();
+    let infer = |file: &str, text: &str| infer(scene.path(), file, text);
+    let (out, err) = infer("two.json", "{\"a\":[{\"id\":1}],\"b\":[{\"id\":2},{\"id\":3}]}");
+    assert!(
+        out.contains("    # not read: 1 record at `/a`") && err.contains("not read: 1 record at `/a`"),
+        "{out}{err}"
+    );
+    let (out, err) = infer("keyed.json", "{\"A\":{\"px\":1.5},\"B\":{\"px\":2.5},\"C\":{\"px\":3}}");
+    assert!(out.contains("key = \"key\"") && err.contains("3 rows kept, 0 rejected"), "{out}{err}");
+    let (out, err) = infer("mixed.json", "[{\"id\":1},{\"id\":2},7]");
+    assert!(out.contains("records = \"\"") && err.contains("not read: 1 item of the list"), "{out}{err}");
+    assert!(err.contains("2 rows kept, 1 rejected"), "{err}");
+    let (out, err) = infer("head.jsonl", "{\"made\":\"by us\"}\n{\"id\":1}\n{\"id\":2}\n");
+    assert!(out.contains("1 of 3 records do not have it") && err.contains("3 rows kept, 0 rejected"), "{out}{err}");
+}
+
+#[test]
+fn comments_of_a_proposal_fit_a_screen() {
+    let scene = tempfile::tempdir().unwrap();
+    let long = "word ".repeat(40);
+    let text = format!("amount_of_the_whole_order,note\n1.25,{long}\n2.5,{long}\n");
+    let (out, _) = infer(scene.path(), "wide.csv", &text);
+    assert!(out.lines().all(|line| line.chars().count() <= 100), "{out}");
+    assert!(out.contains("decimal(18,2) keeps amounts"), "{out}");
+}
+
 #[test]
 fn a_project_from_a_file_runs() {
     let scene = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
 use bytes::Bytes;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pulse_core::sources::{ColumnType, Encoding, Format};
@@ -51,10 +51,22 @@ struct Proposed {
     field: String,
     data_type: ColumnType,
     pattern: Option<String>,
+    /// Values are rounded to what the type holds.
+    round: bool,
     evidence: String,
 }
 
 impl Proposal {
+    /// What of the file it does not read, and why.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
+    }
+
+    /// Columns whose values lose digits.
+    pub fn rounded(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().filter(|column| column.round).map(|column| column.name.as_str())
+    }
+
     /// Lines of the sample that are no records: the number of each, from 1, and why.
     pub fn broken(&self) -> &[(usize, String)] {
         &self.broken
@@ -205,9 +217,16 @@ fn guesses(names: &[String], values: &[Vec<String>]) -> (Vec<Guess>, Marks) {
 }
 
 fn of_json(text: &str, is_whole: bool) -> Result<Proposal, String> {
-    let json::Records { format, fields, broken } = json::records(text, is_whole)?;
-    let guesses = json::guesses(fields.iter().map(|(name, values)| (name, values.get(..RECORDS).unwrap_or(values))));
-    Ok(Proposal { broken, ..proposal(format, guesses.into_iter(), Marks::ALL[0]) })
+    let json::Records { format, fields, count, broken, unread } = json::records(text, is_whole)?;
+    let mut guesses =
+        json::guesses(fields.iter().map(|(name, values)| (name, values.get(..RECORDS).unwrap_or(values))));
+    for ((_, guess), values) in guesses.iter_mut().zip(fields.values()).filter(|(_, values)| values.len() < count) {
+        let seen = guess.evidence.replace(", never empty", "");
+        guess.evidence = format!("{seen}; {} of {count} records do not have it", count - values.len());
+    }
+    let mut proposal = proposal(format, guesses.into_iter(), Marks::ALL[0]);
+    proposal.unread.extend(unread);
+    Ok(Proposal { broken, ..proposal })
 }
 
 fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, marks: Marks) -> Proposal {
@@ -237,27 +256,48 @@ fn proposal(format: Format, guesses: impl Iterator<Item = (String, Guess)>, mark
         };
         nulls.extend(guess.nulls);
         let Guess { data_type, pattern, evidence, .. } = guess;
-        columns.push(Proposed { name: column, field, data_type, pattern, evidence });
+        columns.push(Proposed { name: column, field, data_type, pattern, round: false, evidence });
     }
     Proposal { format, columns, marks, nulls, unread, partitions: Vec::new(), broken: Vec::new() }
 }
 
 fn of_schema(schema: &Schema) -> Proposal {
-    let fields = schema.fields().iter().map(|field| (field, column_type(field.data_type())));
+    // A contract names fields of structs by letters, digits and `_`.
+    let declared =
+        |data_type: &DataType| column_type(data_type).filter(|found| found.to_string().parse() == Ok(found.clone()));
+    let fields = schema.fields().iter().map(|field| (field, declared(field.data_type())));
     let guesses = fields.clone().filter_map(|(field, data_type)| {
-        let evidence = format!("{} in the file", field.data_type());
+        let seen = format!("{} in the file", field.data_type());
+        let evidence = match is_finer(field.data_type()) {
+            true => format!("{seen}; rounded to microseconds, and a row with more digits is rejected without `round`"),
+            false => seen,
+        };
         Some((
             field.name().clone(),
             Guess { data_type: data_type?, pattern: None, nulls: BTreeSet::new(), kept: BTreeSet::new(), evidence },
         ))
     });
     let mut proposal = proposal(Format::Parquet {}, guesses, Marks::ALL[0]);
+    for column in &mut proposal.columns {
+        column.round = schema.field_with_name(&column.field).is_ok_and(|field| is_finer(field.data_type()));
+    }
     let unread = fields.filter(|(_, data_type)| data_type.is_none());
     let reason = |(field, _): (&std::sync::Arc<arrow::datatypes::Field>, _)| {
         format!("`{}`: {} in the file, which no type of a column holds", field.name(), field.data_type())
     };
     proposal.unread.extend(unread.map(reason));
     proposal
+}
+
+/// Whether values may have digits behind the microsecond, which no table has.
+fn is_finer(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(unit, _) => *unit == TimeUnit::Nanosecond,
+        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => is_finer(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| is_finer(field.data_type())),
+        DataType::Dictionary(_, values) => is_finer(values),
+        _ => false,
+    }
 }
 
 /// The type of a contract that holds all values of a type of Arrow; `None` when there is none.

@@ -15,8 +15,12 @@ const MOST_FIELDS: usize = 20;
 pub(super) struct Records {
     pub(super) format: Format,
     pub(super) fields: BTreeMap<String, Vec<Value>>,
+    /// Number of records that the values are of.
+    pub(super) count: usize,
     /// Lines that are no JSON: the number of each, from 1, and why.
     pub(super) broken: Vec<(usize, String)>,
+    /// What is not read, and why.
+    pub(super) unread: Vec<String>,
 }
 
 /// `is_whole` says whether the text is all of the file.
@@ -39,9 +43,9 @@ pub(super) fn records(text: &str, is_whole: bool) -> Result<Records, String> {
         }
     }
     if let ([document], None) = (&values[..], &broken)
-        && let Some((pointer, records)) = longest_list(document, String::new())
+        && let Some(records) = within(document)
     {
-        return gathered(json!({"json": {"records": pointer}}), records.iter());
+        return records;
     }
     if broken.is_some()
         && let Some(lines) = by_line(text, is_whole)
@@ -85,27 +89,85 @@ fn without_line(error: &serde_json::Error) -> String {
     format!("{words} at column {}", error.column())
 }
 
-/// The list of objects or of arrays with the most items, and where it is.
-fn longest_list(value: &Value, pointer: String) -> Option<(String, Vec<Value>)> {
-    let deeper = |name: &str, inner: &Value| {
-        longest_list(inner, format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")))
+/// The records that a document holds; none where it is one itself.
+fn within(document: &Value) -> Option<Result<Records, String>> {
+    let mut lists = Vec::new();
+    find_lists(document, String::new(), &mut lists);
+    // Of equally long ones, the last.
+    let Some(longest) = (0..lists.len()).max_by_key(|place| lists.get(*place).map(|(_, items)| items.len())) else {
+        return by_key(document, String::new());
     };
+    let (pointer, items) = lists.swap_remove(longest);
+    let (records, others): (Vec<&Value>, Vec<&Value>) = items.iter().partition(|item| is_record(item));
+    let mut unread: Vec<String> = lists
+        .iter()
+        .map(|(other, items)| {
+            format!("{} at `{other}`: a feed with `records = \"{other}\"` reads them", counted(items.len(), "record"))
+        })
+        .collect();
+    if !others.is_empty() {
+        let place = if pointer.is_empty() { "the list" } else { &pointer };
+        let what = "neither an object nor an array, and rejected";
+        unread.push(format!("{} of {place}: {what}", counted(others.len(), "item")));
+    }
+    let gathered = gathered(json!({"json": {"records": pointer}}), records.into_iter());
+    Some(gathered.map(|records| Records { unread, ..records }))
+}
+
+fn is_record(value: &Value) -> bool {
+    value.is_object() || value.is_array()
+}
+
+/// `1 record`, `2 records`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn deeper(pointer: &str, name: &str) -> String {
+    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Lists most of whose items are objects or arrays, and where they are; those within a list are values of its records.
+fn find_lists<'a>(value: &'a Value, pointer: String, found: &mut Vec<(String, &'a [Value])>) {
     match value {
-        Value::Array(items)
-            if !items.is_empty() && (items.iter().all(Value::is_object) || items.iter().all(Value::is_array)) =>
-        {
-            Some((pointer, items.clone()))
+        Value::Array(items) if items.iter().filter(|item| is_record(item)).count() * 2 > items.len() => {
+            found.push((pointer, items));
         }
         Value::Object(fields) => {
-            fields.iter().filter_map(|(name, inner)| deeper(name, inner)).max_by_key(|(_, items)| items.len())
+            fields.iter().for_each(|(name, inner)| find_lists(inner, deeper(&pointer, name), found));
         }
-        _ => None,
+        _ => {}
     }
+}
+
+/// An object whose values are objects with fields in common: a record for each of its keys.
+fn by_key(value: &Value, pointer: String) -> Option<Result<Records, String>> {
+    let fields = value.as_object()?;
+    let records: Vec<_> = fields.values().filter_map(Value::as_object).collect();
+    let is_common = |name: &&String| records.iter().all(|record| record.contains_key(*name));
+    let is_alike = records.len() > 1
+        && records.len() == fields.len()
+        && records.first().is_some_and(|first| first.keys().any(|name| is_common(&name)));
+    if !is_alike {
+        let mut inner = fields.iter().filter_map(|(name, inner)| by_key(inner, deeper(&pointer, name)));
+        return inner.next();
+    }
+    let taken = |name: &str| records.iter().any(|record| record.contains_key(name));
+    let key = ["key", "record_key", "key_of_record"].into_iter().find(|name| !taken(name))?;
+    let with_key = |(name, record): (&String, &Value)| {
+        let mut record = record.as_object().cloned().unwrap_or_default();
+        record.insert(key.to_owned(), Value::from(name.as_str()));
+        Value::from(record)
+    };
+    let records: Vec<Value> = fields.iter().map(with_key).collect();
+    Some(gathered(json!({"json": {"records": pointer, "key": key}}), records.iter()))
 }
 
 fn gathered<'a>(format: Value, records: impl Iterator<Item = &'a Value>) -> Result<Records, String> {
     let mut fields: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut count = 0;
     for record in records {
+        count += 1;
         match record {
             Value::Object(object) => {
                 for (name, value) in object {
@@ -121,7 +183,7 @@ fn gathered<'a>(format: Value, records: impl Iterator<Item = &'a Value>) -> Resu
         }
     }
     let format = serde_json::from_value(format).map_err(|error| error.to_string())?;
-    Ok(Records { format, fields, broken: Vec::new() })
+    Ok(Records { format, fields, count, broken: Vec::new(), unread: Vec::new() })
 }
 
 /// What fields with these values hold.
@@ -160,7 +222,7 @@ fn guess_field(name: &str, values: &[Value]) -> Guess {
         return guessed;
     }
     let data_type = if known.is_empty() { ColumnType::String } else { nested(&known) };
-    let evidence = format!("{} values, {} null", known.len(), values.len() - known.len());
+    let evidence = format!("{}, {} null", counted(known.len(), "value"), values.len() - known.len());
     Guess { data_type, pattern: None, nulls: BTreeSet::new(), kept: BTreeSet::new(), evidence }
 }
 
@@ -226,6 +288,27 @@ mod tests {
             shown("{\"meta\":[1],\"data\":{\"bars\":[{\"t\":\"2024-01-01\"},{\"t\":null}]}}").contains("/data/bars")
         );
         assert!(shown("[[1,\"x\"],[2,\"y\"]]").ends_with("0:bigint 1:string"));
+    }
+
+    #[test]
+    fn a_document_whose_records_have_keys_and_what_is_left_of_others() {
+        let keyed = shown("{\"as_of\":{\"A\":{\"px\":1,\"n\":2},\"B\":{\"px\":2.5}}}");
+        assert_eq!(keyed, "{\"json\":{\"records\":\"/as_of\",\"key\":\"key\"}} key:string n:bigint px:double");
+        // One object is a record, and so is one of objects that have nothing in common.
+        for text in
+            ["{\"a\":{\"x\":1}}", "{\"a\":{\"x\":1},\"b\":{\"y\":1}}", "{\"a\":{\"x\":1},\"b\":{\"x\":1},\"c\":1}"]
+        {
+            assert!(shown(text).starts_with("{\"json_lines\":{}}"), "{text}");
+        }
+        let two = records("{\"a\":[{\"x\":1}],\"b\":[{\"x\":1},{\"x\":2},7]}", true).unwrap();
+        assert_eq!(two.count, 2);
+        assert_eq!(
+            two.unread,
+            [
+                "1 record at `/a`: a feed with `records = \"/a\"` reads them",
+                "1 item of /b: neither an object nor an array, and rejected"
+            ]
+        );
     }
 
     #[test]

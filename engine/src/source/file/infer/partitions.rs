@@ -29,6 +29,7 @@ impl Proposal {
                 field: key.clone(),
                 data_type: guess.data_type,
                 pattern: guess.pattern,
+                round: false,
                 evidence: format!("folders `{key}=..`: {}", guess.evidence),
             });
         }

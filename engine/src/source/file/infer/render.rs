@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use pulse_core::sources::Format;
 use serde_json::Value;
 
-use super::Proposal;
 use super::text::Marks;
+use super::{Proposal, Proposed};
 
 /// Broken lines that a proposal names.
 const SHOWN_LINES: usize = 5;
@@ -15,29 +15,15 @@ impl Proposal {
     /// A source `name` with one feed of the same name, of the file or pattern `path` below `root`.
     pub fn to_toml(&self, name: &str, root: &str, path: &str) -> String {
         let mut toml = format!("[files.{name}]\nroot = {}\ncolumns = [\n", quoted(root));
-        let rows: Vec<(String, &str)> = self
-            .columns
-            .iter()
-            .map(|column| {
-                let data_type = column.data_type.to_string();
-                (
-                    format!("{{ name = {}, type = {} }},", quoted(&column.name), quoted(&data_type)),
-                    column.evidence.as_str(),
-                )
-            })
-            .collect();
-        let width = rows.iter().map(|(row, _)| row.chars().count()).max().unwrap_or_default();
-        for (row, evidence) in rows {
-            let _ = writeln!(toml, "    {row:<width$} # {}", evidence.replace(['\n', '\r'], " "));
-        }
+        self.write_columns(&mut toml);
         for (line, why) in self.broken.iter().take(SHOWN_LINES) {
-            let _ = writeln!(toml, "    # line {line} is rejected: {}", why.replace(['\n', '\r'], " "));
+            toml.push_str(&comment("    ", &format!("line {line} is rejected: {why}")));
         }
         if self.broken.len() > SHOWN_LINES {
             let _ = writeln!(toml, "    # and {} more lines", self.broken.len() - SHOWN_LINES);
         }
         for field in &self.unread {
-            let _ = writeln!(toml, "    # not read: {}", field.replace(['\n', '\r'], " "));
+            toml.push_str(&comment("    ", &format!("not read: {field}")));
         }
         let format = serde_json::to_value(&self.format).unwrap_or_default();
         let _ =
@@ -69,10 +55,63 @@ impl Proposal {
             let _ = writeln!(toml, "thousands = {}", quoted(&mark.to_string()));
         }
         if self.may_have_unknown_fields() {
-            toml.push_str("# unknown = \"reject\" # or \"rescue\"; without it, fields that no column is read from are ignored and named by each run\n");
+            toml.push_str(
+                "# Fields that no column is read from are ignored, and named by each run. To refuse or keep them:\n\
+                 # unknown = \"reject\" # or \"rescue\"\n",
+            );
         }
         toml
     }
+
+    /// Each column, with what speaks for it behind it where the line has room, or else above it.
+    fn write_columns(&self, toml: &mut String) {
+        let row = |column: &Proposed| {
+            let (name, data_type) = (quoted(&column.name), quoted(&column.data_type.to_string()));
+            let round = if column.round { ", round = true" } else { "" };
+            format!("{{ name = {name}, type = {data_type}{round} }},")
+        };
+        let rows: Vec<(String, String)> =
+            self.columns.iter().map(|column| (row(column), column.evidence.replace(['\n', '\r'], " "))).collect();
+        let length = |text: &str| text.chars().count();
+        // Of those that leave room for a comment.
+        let short = |(row, _): &&(String, String)| length(row) < WIDTH / 2;
+        let width = rows.iter().filter(short).map(|(row, _)| length(row)).max().unwrap_or_default();
+        for (row, evidence) in rows {
+            match 4 + width.max(length(&row)) + 3 + length(&evidence) <= WIDTH {
+                true => {
+                    let _ = writeln!(toml, "    {row:<width$} # {evidence}");
+                }
+                false => {
+                    let _ = writeln!(toml, "{}    {row}", comment("    ", &evidence));
+                }
+            }
+        }
+    }
+}
+
+/// Characters of a line that a comment is on.
+const WIDTH: usize = 100;
+
+/// As many lines of comments as the words of a text need; a word that is longer than a line is cut.
+fn comment(indent: &str, text: &str) -> String {
+    let room = WIDTH - indent.len() - 2;
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split_whitespace() {
+        let word = match word.chars().count() > room {
+            true => format!("{}..", word.chars().take(room - 2).collect::<String>()),
+            false => word.to_owned(),
+        };
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
+            let _ = writeln!(lines, "{indent}# {line}");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&word);
+    }
+    let _ = writeln!(lines, "{indent}# {line}");
+    lines
 }
 
 impl Proposal {

@@ -110,6 +110,38 @@ fn what_is_not_read_is_said() {
     assert_eq!(parsed(&parquet).files["s"].columns.len(), 1);
 }
 
+/// Tables hold microseconds, and structs only fields that a contract can name.
+#[test]
+fn what_tables_cannot_hold_of_parquet_is_rounded_or_left_out_and_said() {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StructArray, TimestampMicrosecondArray, TimestampNanosecondArray};
+    use arrow::datatypes::{Field, Fields};
+
+    let numbers = || Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef;
+    let record = |field: &str| {
+        let fields = Fields::from(vec![Field::new(field, DataType::Int64, true)]);
+        Arc::new(StructArray::new(fields, vec![numbers()], None)) as ArrayRef
+    };
+    let fine = Arc::new(TimestampNanosecondArray::from(vec![1_700_000_000_123_456_789, 2])) as ArrayRef;
+    let coarse = Arc::new(TimestampMicrosecondArray::from(vec![1, 2])) as ArrayRef;
+    let bytes = super::super::tests::files::parquet_bytes(vec![
+        ("fine", fine),
+        ("coarse", coarse),
+        ("a b,c", numbers()),
+        ("named", record("x")),
+        ("unnamed", record("x y")),
+    ]);
+    let proposal = infer("x.parquet", &bytes, true).unwrap();
+    assert_eq!(proposal.rounded().collect::<Vec<_>>(), ["fine"]);
+    assert_eq!(proposal.unread().len(), 1, "{:?}", proposal.unread());
+    assert!(proposal.unread()[0].starts_with("`unnamed`: "), "{:?}", proposal.unread());
+    let source = &parsed(&proposal.to_toml("s", "$raw", "x.parquet")).files["s"];
+    let columns: Vec<(&str, bool)> = source.columns.iter().map(|column| (column.name.as_str(), column.round)).collect();
+    assert_eq!(columns, [("fine", true), ("coarse", false), ("a_b_c", false), ("named", false)]);
+    assert_eq!(source.feed["s"].rename["a_b_c"], "a b,c");
+}
+
 #[test]
 fn folders_of_hive_are_columns_of_their_types() {
     let folders = [

@@ -67,6 +67,9 @@ impl Guess {
     }
 }
 
+/// Characters of a value that is shown as an example.
+const EXAMPLE: usize = 40;
+
 /// `texts` are the values of the column `name`, an empty one is null.
 pub(super) fn guess(name: &str, texts: &[&str], marks: Marks) -> Guess {
     let (nulls, values): (Vec<&str>, Vec<&str>) =
@@ -78,7 +81,7 @@ pub(super) fn guess(name: &str, texts: &[&str], marks: Marks) -> Guess {
     let (nulls, kept): (Vec<&str>, Vec<&str>) =
         nulls.into_iter().partition(|text| found.is_some() || *text == NEVER_TEXT);
     let known = values.len() + kept.len();
-    let such = format!("{known} value{} such as {first}", if known == 1 { "" } else { "s" });
+    let such = format!("{known} value{} such as {}", if known == 1 { "" } else { "s" }, short(first));
     let seen = match texts.len() - known - nulls.len() {
         0 if nulls.is_empty() => format!("{such}, never empty"),
         0 => format!("{such}{}", counted(&nulls)),
@@ -90,6 +93,14 @@ pub(super) fn guess(name: &str, texts: &[&str], marks: Marks) -> Guess {
             Guess { pattern, ..plain(data_type, &nulls, format!("{seen}{note}")) }
         }
         None => text_column(&nulls, kept, seen),
+    }
+}
+
+/// An example needs no more than its beginning.
+fn short(text: &str) -> String {
+    match text.chars().count() > EXAMPLE {
+        true => format!("{}..", text.chars().take(EXAMPLE).collect::<String>()),
+        false => text.to_owned(),
     }
 }
 
