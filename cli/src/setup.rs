@@ -300,10 +300,20 @@ pub(crate) fn job_options(settings: &Settings) -> JobOptions {
     }
 }
 
+/// What to do in a new project.
+const NO_JOBS: &str = "the project has no jobs yet: describe files with `pulse source infer FILE >> sources.toml`, and write a job's \
+                       `<layer>/<table>/job.toml` and `query.sql` (docs/guide/first-job.md); `pulse init FOLDER --from FILE` writes both for a file";
+
 /// The selected part of all jobs.
 pub(crate) fn graph(graph: &Graph, selection: &Selection) -> Result<Graph> {
     match (selection.all, selection.jobs.as_slice()) {
-        (true, _) => Ok(graph.clone()),
+        (true, _) => {
+            if graph.order().is_empty() {
+                eprintln!("{NO_JOBS}");
+            }
+            Ok(graph.clone())
+        }
+        (false, _) if graph.order().is_empty() => Err(Error::invalid(NO_JOBS)),
         (false, []) => Err(Error::invalid(format!(
             "no job is named: name jobs, or run all of them with --all. The project has {}",
             graph.order().iter().map(TableName::to_string).collect::<Vec<_>>().join(", ")

@@ -50,3 +50,10 @@ fn a_caret_behind_a_call_of_the_projects_functions_stands_in_the_file() {
     scene.pulse(&["run", "gold.t"]).fails(2, &["gold/t/query.sql:1:23", line]);
     scene.pulse(&["query", "select twice(1) as x, idd from (select 1 as id) t"]).fails(2, &["query:1:23", line]);
 }
+
+#[test]
+fn a_project_without_jobs_says_what_to_do() {
+    let scene = Scene::empty();
+    scene.pulse(&["run"]).fails(2, &["the project has no jobs yet", "pulse source infer FILE"]);
+    scene.pulse(&["run", "--all"]).ok().says(&["the project has no jobs yet", "pulse init FOLDER --from FILE"]);
+}
