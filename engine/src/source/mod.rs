@@ -2,6 +2,7 @@
 
 pub mod delta;
 pub mod file;
+mod footer;
 mod nan;
 mod projected;
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use bytes::Bytes;
-use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use pulse_core::sources::{ColumnType, Encoding, Format};
 use pulse_core::{Error, Result};
 
@@ -21,6 +21,7 @@ use super::compression::Compression;
 use super::damage::caught;
 use super::encoding::Transcoder;
 use super::layout::{FEED, LINE, SOURCE_FILE};
+use crate::source::footer;
 
 /// Bytes of a file that a proposal is made from.
 pub const SAMPLE_BYTES: usize = 4 << 20;
@@ -99,9 +100,9 @@ pub fn infer(path: &str, bytes: &[u8], is_whole: bool) -> Result<Proposal> {
                 "a Parquet file is read from its end, and this one is too large to be looked at".to_owned(),
             ));
         }
-        let reader = caught(|| ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes)));
-        let reader = reader.map_err(unknown)?.map_err(|error| unknown(error.to_string()))?;
-        return Ok(of_schema(reader.schema()));
+        let read = caught(|| ArrowReaderMetadata::load(&Bytes::copy_from_slice(bytes), footer::options(bytes)?));
+        let read = read.map_err(unknown)?.map_err(|error| unknown(error.to_string()))?;
+        return Ok(of_schema(read.schema()));
     }
     if let Some(why) = magic::other_format(path, bytes) {
         return Err(unknown(why));

@@ -16,7 +16,7 @@ use datafusion::parquet::arrow::async_reader::{
 };
 use datafusion::parquet::basic::Type;
 use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
-use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use datafusion::parquet::file::metadata::ParquetMetaData;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -33,6 +33,7 @@ use super::parquet_pieces::{Piece, pieces, rows_at_once, with_views};
 use super::read::Again;
 use super::repeated::Occurrences;
 use super::rows::Rows;
+use crate::source::footer;
 
 /// Why a file yields no batches: the reason of its one rejected row, or the store's failure.
 enum Unread {
@@ -201,7 +202,7 @@ async fn open_stream(mut object: ObjectReader, rows: &mut ParquetRows) -> Result
 }
 
 fn open_whole(content: Bytes, rows: &mut ParquetRows) -> Result<Whole, Unread> {
-    let metadata = ArrowReaderMetadata::load(&content, ArrowReaderOptions::default())?;
+    let metadata = ArrowReaderMetadata::load(&content, footer::options(&content)?)?;
     say(&metadata, rows);
     let metadata = with_views(metadata);
     rows.meet(metadata.schema(), &[]).map_err(Unread::Content)?;
@@ -449,8 +450,7 @@ impl AsyncFileReader for ObjectReader {
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         let options = options.map(|options| options.metadata_options().clone());
         let size = self.size;
-        let reader = ParquetMetaDataReader::new().with_metadata_options(options);
-        async move { Ok(Arc::new(reader.load_and_finish(self, size).await?)) }.boxed()
+        async move { Ok(Arc::new(footer::load(self, size, options).await?)) }.boxed()
     }
 }
 
