@@ -167,12 +167,11 @@ impl Stores {
     }
 }
 
-/// `store` for the files of a table alone: on this machine it follows no link below the table's `folder`, and deletes nothing below a
-/// link below `lake`.
-pub(crate) fn of_table(store: Arc<dyn ObjectStore>, folder: &Url, lake: &Url) -> Arc<dyn ObjectStore> {
-    match (local_path(folder), local_path(lake)) {
-        (Some(folder), Some(lake)) => Arc::new(TableFiles { files: store, folder, lake }),
-        _ => store,
+/// `store` for the files of a table: on this machine it follows no link below `lake`, in which the table lies.
+pub(crate) fn of_table(store: Arc<dyn ObjectStore>, lake: &Url) -> Arc<dyn ObjectStore> {
+    match local_path(lake) {
+        Some(lake) => Arc::new(TableFiles { files: store, lake }),
+        None => store,
     }
 }
 

@@ -169,6 +169,6 @@ pub fn quarantine_schema(table: &Schema) -> SchemaRef {
 fn folder_store(folder: &str, runtime: &RuntimeEnv) -> Result<Arc<dyn ObjectStore>> {
     let url = Url::parse(folder).map_err(|e| Error::internal(format!("`{folder}` is not a URL")).with_source(e))?;
     let store = runtime.object_store(store_url(&url)?).map_err(|e| from_datafusion("open the sink's store", e))?;
-    // Other than the table's, a task's store need not know the lake: it deletes only what it has made.
-    Ok(Arc::new(PrefixStore::new(of_table(store, &url, &url), store_path(&url)?)))
+    // Other than the table's, a task's store need not know the lake: the driver has opened the table in it, and the task deletes only what it has made.
+    Ok(Arc::new(PrefixStore::new(of_table(store, &url), store_path(&url)?)))
 }

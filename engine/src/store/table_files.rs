@@ -20,11 +20,10 @@ use rustix::fs::{AtFlags, Mode, OFlags, open, openat, unlinkat};
 use super::local::{denied, on_disk};
 use super::walk::{link_below, shown_path};
 
-/// Files of this machine of which no link below the table's `folder` is followed, and nothing is deleted below a link below `lake`.
+/// Files of this machine of which no link below `lake` is followed.
 #[derive(Debug)]
 pub(super) struct TableFiles {
     pub(super) files: Arc<dyn ObjectStore>,
-    pub(super) folder: PathBuf,
     pub(super) lake: PathBuf,
 }
 
@@ -32,7 +31,7 @@ impl TableFiles {
     /// # Errors
     /// `PermissionDenied` for a path that leads through a link.
     fn check(&self, path: &Path) -> Result<()> {
-        refuse_links(&self.folder, &on_disk(path))
+        refuse_links(&self.lake, &on_disk(path))
     }
 }
 
@@ -80,7 +79,7 @@ fn delete_of_table(lake: &FilePath, path: &Path) -> Result<()> {
 
 impl fmt::Display for TableFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} below {}", self.files, shown_path(&self.folder))
+        write!(f, "{} below {}", self.files, shown_path(&self.lake))
     }
 }
 

@@ -122,9 +122,9 @@ impl Table {
     }
 }
 
-/// `url` ends with a slash and lies in `lake`, below which no link is followed to delete something.
+/// `url` ends with a slash and lies in `lake`, below which no link is followed.
 fn open(name: &TableName, url: Url, lake: Url, stores: &Stores, writer: Writer) -> Result<Table> {
-    let store = of_table(stores.client(&url)?, &url, &lake);
+    let store = of_table(stores.client(&url)?, &lake);
     // Not by scheme: delta-rs knows `s3://` only once its own S3 crate is registered. Both kinds of store put if absent.
     let folder: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, store_path(&url)?));
     // The table's folder is the root of the store that delta-rs sees. The Delta kernel builds URLs from the names of listed

@@ -32,7 +32,7 @@ fn scene() -> Scene {
 impl Scene {
     fn table(&self) -> TableFiles {
         let lake = self.folder.parent().unwrap().parent().unwrap().to_owned();
-        TableFiles { files: Arc::new(LocalFiles::default()), folder: self.folder.clone(), lake }
+        TableFiles { files: Arc::new(LocalFiles::default()), lake }
     }
 
     fn path(&self, below: &str) -> Path {
@@ -120,6 +120,20 @@ async fn what_links_lead_to_is_neither_listed_read_written_nor_deleted() {
     assert!(scene.outside.join("deep/one.parquet").exists());
     table.delete(&scene.path("deep/one.parquet")).await.unwrap();
     assert!(matches!(table.delete(&scene.path("deep/one.parquet")).await, Err(Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_layer_that_is_a_link_is_refused() {
+    let scene = scene();
+    let lake = scene.folder.parent().unwrap().parent().unwrap();
+    symlink(scene.outside.parent().unwrap(), lake.join("gold")).unwrap();
+    let through = Path::from_absolute_path(lake.join("gold/victim/deep/one.parquet")).unwrap();
+    let (table, new) = (scene.table(), Path::from_absolute_path(lake.join("gold/victim/new.parquet")).unwrap());
+    let error = table.get(&through).await.unwrap_err().to_string();
+    assert!(error.contains("gold` is a symbolic link") && error.contains("layers.json"), "{error}");
+    assert!(table.put(&new, PutPayload::from_static(b"x")).await.is_err());
+    assert!(table.list(Some(&through)).try_collect::<Vec<_>>().await.is_err());
+    assert_eq!(names(&LocalFiles::default(), &scene.outside).await, ["deep/one.parquet"]);
 }
 
 #[test]
