@@ -41,6 +41,10 @@ pub(super) enum Growth {
     Encoded,
     /// The widths that a format asks for.
     Format,
+    /// The text, cut at every match of the second argument.
+    Pieces,
+    /// What the second argument, a format of dates, asks for.
+    Dated,
 }
 
 impl Growth {
@@ -60,6 +64,10 @@ impl Growth {
             "range" | "generate_series" | "sequence" => Self::Series,
             "encode" | "hex" | "base64" | "url_encode" | "try_url_encode" | "translate" => Self::Encoded,
             "format_string" | "printf" => Self::Format,
+            "string_to_array" | "string_to_list" | "split" | "regexp_match" | "regexp_extract_all" | "str_to_map" => {
+                Self::Pieces
+            }
+            "to_char" | "date_format" => Self::Dated,
             _ => return None,
         })
     }
@@ -78,7 +86,9 @@ impl Growth {
             | Self::ItemsJoined
             | Self::Resized
             | Self::Series
-            | Self::Format => return false,
+            | Self::Format
+            | Self::Pieces
+            | Self::Dated => return false,
         };
         let mut sizes = arguments.iter().map(|argument| argument.all_bytes(rows));
         let all = sizes.try_fold(0_u64, |sum, size| sum.checked_add(size?));
@@ -114,6 +124,9 @@ impl Growth {
             Self::Series => series(arguments, row).saturating_mul(ITEM),
             Self::Encoded => sum().saturating_mul(4),
             Self::Format => sum().saturating_add(arguments.first().map_or(0, |format| widths(format, row))),
+            Self::Pieces => size(0).saturating_add(pieces(arguments, row).saturating_mul(ITEM)),
+            // `%c`, the widest of two letters, takes 24 characters.
+            Self::Dated => PLAIN_TEXT.saturating_add(size(1).saturating_mul(12)),
         }
     }
 }
@@ -281,6 +294,24 @@ fn replaced(text: &Argument, arguments: &[Argument], row: usize) -> u64 {
     match (text.text(row), arguments.get(1).and_then(|from| from.text(row))) {
         (Some(text), Some(from)) => bytes(text.matches(from).count().try_into().unwrap_or(u64::MAX)),
         _ => bytes(most),
+    }
+}
+
+/// How many pieces a text is cut into, or more: a pattern may match between all characters.
+fn pieces(arguments: &[Argument], row: usize) -> u64 {
+    let most = arguments.first().map_or(0, |text| text.size(row)).saturating_add(1);
+    if most.saturating_mul(ITEM) <= super::MAX_VALUE_BYTES / 1024 {
+        return most;
+    }
+    let text = |at: usize| arguments.get(at).and_then(|argument| argument.text(row));
+    let is_plain = |between: &&str| {
+        !between.is_empty() && between.chars().all(|c| c.is_alphanumeric() || " ,;:-_/\n\t".contains(c))
+    };
+    match (text(0), text(1).filter(is_plain)) {
+        (Some(text), Some(between)) => {
+            u64::try_from(text.matches(between).count()).unwrap_or(u64::MAX).saturating_add(1)
+        }
+        _ => most,
     }
 }
 

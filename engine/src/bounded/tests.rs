@@ -46,6 +46,11 @@ async fn what_would_take_all_memory_is_one_error() {
         "translate(repeat(t, 5000), 'abc', 'äöü')",
         "encode(repeat(t, 5000), 'hex')",
         "format_string('%1000000000d', n)",
+        "array_length(string_to_array(repeat(t, 3000000), ''))",
+        "array_length(split(repeat(t, 3000000), ''))",
+        "array_length(split(repeat(t, 3000000), '[ab]'))",
+        "array_length(split(repeat(t, 3000000), 'b'))",
+        "to_char(to_timestamp(n), repeat('%c', 3000000))",
     ] {
         let error = answer(&format!("select max(length(cast({call} as varchar))) from {ROWS}")).await.expect_err(call);
         assert!(error.contains("would make"), "{call}: {error}");
@@ -83,6 +88,27 @@ async fn a_constant_in_many_rows_is_one_error() {
         (format!("select max(length(a)) from (select {large} as a from {ROWS} limit 100)"), "1000000"),
         (format!("select count(*) from {ROWS} where t <> {large}"), "8000"),
         (format!("select max(length(a)) from (select repeat('a', 30000) as a from {ROWS})"), "30000"),
+        (
+            format!(
+                "select max(length(a)) from (select '{text}' as a union all select 'b')",
+                text = "a".repeat(40_000)
+            ),
+            "40000",
+        ),
+        (
+            format!(
+                "select count(*) from (select '{text}' as a union all select 'b') group by length(a) > 1 order by 1",
+                text = "a".repeat(40_000)
+            ),
+            "1",
+        ),
+        (
+            format!(
+                "select count(distinct a) from (select '{text}' as a union all select null)",
+                text = "a".repeat(40_000)
+            ),
+            "1",
+        ),
     ] {
         assert_eq!(answer(&sql).await.as_deref(), Ok(expected), "{}", &sql[..40]);
     }
@@ -92,6 +118,9 @@ async fn a_constant_in_many_rows_is_one_error() {
 async fn what_fits_is_as_ever() {
     for (sql, expected) in [
         ("select repeat('ab', 3)", "ababab"),
+        ("select array_length(string_to_array(repeat('a,', 900000), ',')) > 900000", "true"),
+        ("select array_length(split(repeat('abcdefghi,', 1500000), ','))", "1500001"),
+        ("select to_char(timestamp '2024-01-02 00:00:00', '%Y-%m-%d')", "2024-01-02"),
         ("select repeat('ab', -3)", ""),
         ("select lpad('ab', 5, 'xy')", "xyxab"),
         ("select rpad('ab', 5, 'xy')", "abxyx"),
