@@ -251,10 +251,13 @@ async def is_cut_off(proxy, request, writer):
 
 
 def expired(dice):
-    """Refuses all requests for some seconds in the middle of a run."""
-    begin = time.monotonic() + dice.uniform(0.5, 2.5)
+    """Refuses all requests for some seconds in the middle of a run: after the client has submitted it."""
+    begin, wait = float("inf"), dice.uniform(0.5, 2.5)
 
     async def play(proxy, request, writer):
+        nonlocal begin
+        if begin == float("inf") and request.method == "PUT" and request.path.endswith("/trigger.json"):
+            begin = time.monotonic() + wait
         if begin < time.monotonic() < begin + 3:
             proxy.played += 1
             return refusal(403, "ExpiredToken")
