@@ -1,20 +1,26 @@
 //! A number with a point that is compared with a decimal is the decimal that is written, and not the double next to it. DataFusion compares
 //! both as doubles, where 75412.09 misses itself.
 
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType as _, i256};
+mod number;
+mod of_double;
+
+use arrow::datatypes::{DataType, Decimal256Type, DecimalType as _};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable as _, LogicalPlan, Operator, binary_expr, cast, lit, not,
+    Between, BinaryExpr, Case, Cast, Expr, ExprSchemable as _, LogicalPlan, Operator, TryCast, binary_expr, cast, lit,
+    not,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 
 use crate::expressions::rewritten;
 use crate::microseconds::compares;
+pub(crate) use number::Number;
+pub(crate) use of_double::decimal_of_double;
 
 /// Before both sides get one type.
 #[derive(Debug)]
@@ -64,12 +70,24 @@ fn exact(expression: &Expr, schema: &DFSchema) -> Option<Expr> {
             Some(Expr::Case(Case { expr: None, when_then_expr, else_expr: else_expr.clone() }))
         }
         Expr::Cast(Cast { expr, field }) => {
-            let number = written(expr)?;
             let DataType::Decimal128(precision, scale) = field.data_type() else { return None };
-            Some(lit(ScalarValue::Decimal128(Some(number.rounded(*precision, *scale)?), *precision, *scale)))
+            match written(expr) {
+                Some(number) => {
+                    Some(lit(ScalarValue::Decimal128(Some(number.rounded(*precision, *scale)?), *precision, *scale)))
+                }
+                None => of_doubles(expr, field.data_type(), false, schema),
+            }
         }
+        Expr::TryCast(TryCast { expr, field }) => of_doubles(expr, field.data_type(), true, schema),
         _ => None,
     }
+}
+
+/// A cast of a double or a float to a decimal.
+fn of_doubles(value: &Expr, to: &DataType, is_tried: bool, schema: &DFSchema) -> Option<Expr> {
+    let DataType::Decimal128(precision, scale) = to else { return None };
+    let is_double = matches!(value.get_type(schema), Ok(DataType::Float64 | DataType::Float32));
+    is_double.then(|| of_double::cast(value.clone(), *precision, *scale, is_tried))
 }
 
 /// The comparison, and whether it had to be changed.
@@ -139,13 +157,6 @@ fn sides(side: &Expr, number: Number, precision: u8, scale: i8) -> Option<(Expr,
     Some((wide, lit(ScalarValue::Decimal256(Some(value), WIDE.0, WIDE.1))))
 }
 
-/// `digits` with the point `scale` places from the right; `scale` may be below 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Number {
-    digits: i128,
-    scale: i32,
-}
-
 /// The number of a literal of a double: the shortest decimal that reads as the same double, which is what was written.
 fn written(expression: &Expr) -> Option<Number> {
     match expression {
@@ -155,46 +166,6 @@ fn written(expression: &Expr) -> Option<Number> {
             Some(Number { digits: -digits, scale })
         }
         _ => None,
-    }
-}
-
-impl Number {
-    fn of(value: f64) -> Option<Self> {
-        let text = format!("{value:e}");
-        let (mantissa, exponent) = text.split_once('e')?;
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let digits = format!("{whole}{fraction}").parse().ok()?;
-        let places = i32::try_from(fraction.len()).ok()?;
-        Some(Self { digits, scale: places - exponent.parse::<i32>().ok()? })
-    }
-
-    /// The unscaled value, if the type holds it as it is.
-    fn held(self, precision: u8, scale: i8) -> Option<i128> {
-        let places = u32::try_from(i32::from(scale) - self.scale).ok();
-        let value = match (self.digits, places) {
-            (0, _) => 0,
-            (digits, places) => digits.checked_mul(10_i128.checked_pow(places?)?)?,
-        };
-        Decimal128Type::is_valid_decimal_precision(value, precision).then_some(value)
-    }
-
-    /// The unscaled value with halves rounded away from zero.
-    fn rounded(self, precision: u8, scale: i8) -> Option<i128> {
-        let Ok(surplus) = u32::try_from(self.scale - i32::from(scale)) else { return self.held(precision, scale) };
-        let value = match 10_i128.checked_pow(surplus) {
-            Some(unit) => {
-                let (quotient, rest) = (self.digits / unit, self.digits % unit);
-                // Digits of a double are few: twice the rest fits.
-                if rest.abs().checked_mul(2)? >= unit { quotient + self.digits.signum() } else { quotient }
-            }
-            None => 0,
-        };
-        Decimal128Type::is_valid_decimal_precision(value, precision).then_some(value)
-    }
-
-    fn wide(self, scale: i8) -> Option<i256> {
-        let places = u32::try_from(i32::from(scale) - self.scale).ok()?;
-        i256::from_i128(self.digits).checked_mul(i256::from_i128(10).checked_pow(places)?)
     }
 }
 

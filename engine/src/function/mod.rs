@@ -60,6 +60,7 @@ use datafusion::logical_expr::{ScalarUDF, WindowUDF};
 
 use crate::bounded;
 use crate::checked;
+use crate::decimals::decimal_of_double;
 use crate::microseconds::exact_microseconds;
 use crate::one_nan::one_nan;
 
@@ -106,6 +107,7 @@ pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
     registered.extend(scalar_functions());
     registered.push(one_nan());
     registered.push(exact_microseconds());
+    registered.push(decimal_of_double());
     registered.extend(bounded::functions());
     let replacing = replacing_functions();
     registered.extend(replacing.iter().cloned());

@@ -8,6 +8,7 @@ mod pattern;
 mod planner;
 mod refused;
 mod rewrite;
+mod round;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -65,6 +66,7 @@ pub(super) fn functions(known: &[Arc<ScalarUDF>]) -> Vec<Arc<ScalarUDF>> {
         functions.extend(element::functions(array_element, map_extract));
     }
     functions.push(text::initcap());
+    functions.extend(find("round").cloned().map(round::round));
     functions.extend(find("date_part").into_iter().flat_map(parts::functions));
     functions.extend(pattern::functions());
     functions.extend(widened::functions(&spark));
