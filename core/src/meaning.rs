@@ -122,7 +122,7 @@ impl Part {
                 *exact != self.exact && meaning.copied() != Some(self.number(*exact))
             }
             (None, PartName::Job) => true,
-            // A new feed only adds files.
+            // Files that a new feed takes over are noticed by their bookmarks, which tell the feed.
             (None, PartName::Feed(_) | PartName::Function(_)) => false,
         }
     }

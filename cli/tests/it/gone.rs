@@ -163,3 +163,51 @@ fn a_source_limits_the_rejects_of_jobs_that_do_not() {
     sources(&mut scene, "max_rejected = 5\n");
     scene.pulse(&["check"]).fails(2, &["sources.toml:3:16", "`max_rejected` is 5", "use 0 to 1"]);
 }
+
+/// Feeds of one source, each with a time zone.
+fn feeds(scene: &mut Scene, feeds: &[(&str, &str, &str)]) {
+    let mut text = "[files.e]\nroot = \"$raw\"\ncolumns = [{ name = \"id\", type = \"bigint\" }, \
+                    { name = \"ts\", type = \"timestamp\" }]\n"
+        .to_owned();
+    for (name, path, zone) in feeds {
+        text +=
+            &format!("[files.e.feed.{name}]\npath = \"{path}\"\ntime_zone = \"{zone}\"\nformat = {{ csv = {{}} }}\n");
+    }
+    scene.sources(&text);
+}
+
+/// A file belongs to the feed whose path says most. Another feed may read the same bytes as other rows.
+#[test]
+fn a_file_that_another_feed_takes_over_is_read_again() {
+    let queries = [
+        ("append]", "select id, ts, feed, source_file, line from raw.e", "[\"source_file\", \"line\"]"),
+        ("overwrite]", "select id, ts, feed from raw.e", "[\"id\"]"),
+        ("merge]\nkeys = [\"id\"]", "select id, ts, feed from raw.e", "[\"id\"]"),
+    ];
+    for (sink, query, grain) in queries {
+        let mut scene = Scene::empty();
+        scene.job("bronze.e", &format!("grain = {grain}\n[sink.{sink}\n"), query);
+        scene.put("e_old.csv", "id,ts\n1,2026-07-20 00:00:00\n");
+        scene.put("e_new.csv", "id,ts\n2,2026-07-20 00:00:00\n");
+        let wide = ("a", "e_*.csv", "UTC");
+        let narrow = ("x", "e_new*.csv", "Europe/Berlin");
+        let rows = |scene: &Scene| scene.rows("(select id, cast(ts as string) as ts, feed from bronze.e)");
+        let steps: [&[(&str, &str, &str)]; 5] = [
+            &[wide],
+            &[wide, narrow],
+            &[wide],
+            &[wide, ("y", narrow.1, narrow.2)],
+            &[("b", wide.1, wide.2), ("y", narrow.1, narrow.2)],
+        ];
+        for (step, now) in steps.iter().enumerate() {
+            feeds(&mut scene, now);
+            scene.run_all();
+            let of_new = match now.get(1) {
+                Some((name, ..)) => format!("2,2026-07-19T22:00:00Z,{name}"),
+                None => format!("2,2026-07-20T00:00:00Z,{}", now[0].0),
+            };
+            assert_eq!(rows(&scene), [format!("1,2026-07-20T00:00:00Z,{}", now[0].0), of_new], "{sink} {step}");
+            scene.run_all().says(&["nothing was committed"]);
+        }
+    }
+}

@@ -23,6 +23,8 @@ const CONSUMED_UNTIL: &str = "pulse/interval";
 /// When a table that remembers was last compared with its inputs, in microseconds; -1 if it no longer remembers.
 const RECORDED: &str = "pulse/recorded";
 
+/// See [`crate::meaning::Meaning`].
+const FEED: &str = "pulse/feed/";
 /// Stored instead of a fingerprint for a file whose rows were removed. Fingerprints are not negative.
 pub(super) const GONE: i64 = -1;
 
@@ -99,6 +101,14 @@ impl Bookmarks {
     /// The bookmark of a file whose rows the table holds.
     pub fn file(&self, source: &str, path: &str) -> Option<i64> {
         self.numbers.get(&Self::file_id(source, path)).copied().filter(|known| *known != GONE)
+    }
+
+    /// Feeds of a source by which the table has read files.
+    pub fn feeds(&self, source: &str) -> BTreeSet<&str> {
+        let prefix = format!("{FEED}{source}/");
+        // A number that a restored version did not have is negative.
+        let known = self.numbers.iter().filter(|(_, exact)| **exact >= 0);
+        known.filter_map(|(id, _)| id.strip_prefix(prefix.as_str())).collect()
     }
 
     /// Whether the log has this number at this id.

@@ -19,7 +19,7 @@ const PRINTED: [Printed; 23] = [
     ("run-due", "a run, when it has ended", schema::<shape::Run>),
     ("schedule list", "a schedule", schema::<shape::Schedule>),
     ("schedule next", "a time", schema::<shape::ScheduledTime>),
-    ("backfill", "a run, when it has ended", schema::<shape::Run>),
+    ("backfill", BACKFILL, schema::<shape::Run>),
     ("submit --wait", "a run, when all have ended", schema::<shape::Run>),
     ("runs list", "a run, the newest first", schema::<shape::Run>),
     ("runs show", "a run of the trigger", schema::<shape::Run>),
@@ -37,6 +37,9 @@ const PRINTED: [Printed; 23] = [
     ("table restore", "the table", schema::<shape::Restored>),
     ("table rename", "the table", schema::<shape::Renamed>),
 ];
+
+const BACKFILL: &str = "a run, when it has ended. Before the runs, there is a line for each job, which has no `state`: the intervals that are computed for the \
+                        first time (`missing`) and `again` are texts, `bytes` and `runs` are numbers, and `why` says what follows, or why nothing does";
 
 const DROP: Printed = (
     "table drop",

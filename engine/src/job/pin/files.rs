@@ -1,13 +1,13 @@
 //! Lists the files of a source and decides, by bookmarks, which of them a run reads.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pulse_core::decide::{Bookmarks, FileChanges, RunPlan};
 use pulse_core::{Error, Result};
 
 use crate::job::Workbench;
 use crate::job::roots::listed;
-use crate::source::file::{Known, Listing, SourceFile, digests, has_digest};
+use crate::source::file::{Known, Listing, SourceFile, by_feed, digests, has_digest};
 use crate::store::store_path;
 
 /// One source of files.
@@ -53,37 +53,77 @@ pub(super) async fn list_files(bench: &Workbench, name: &str, known: &Bookmarks)
     let (root, mut listing) = listed(bench, name, source).await?;
     let (store, folder) = (bench.lake.stores().client(&root)?, store_path(&root)?);
     listing.warnings.iter_mut().for_each(|warning| warning.insert_str(0, &format!("raw.{name}: ")));
-    let unsure = listing.files.iter().filter(|file| is_unsure(file, known.file(name, &file.path))).cloned().collect();
+    let marks = Marks::new(known, name, source.feed.keys().map(String::as_str));
+    let unsure = listing.files.iter().filter(|file| marks.are_unsure(file)).cloned().collect();
     let digests = digests(store.as_ref(), &folder, unsure).await?;
-    Ok(compared(root, listing, |path| known.file(name, path), &digests))
+    Ok(marks.compared(root, listing, &digests))
 }
 
-fn is_unsure(file: &SourceFile, bookmark: Option<i64>) -> bool {
-    bookmark.is_some_and(|bookmark| file.fingerprint.compared_with(bookmark) == Known::Unsure)
+/// The bookmark of a file that is read now.
+fn bookmark(file: &SourceFile, digest: u32) -> i64 {
+    by_feed(&file.feed, file.fingerprint.bookmark(digest))
 }
 
-/// `digests` are those of files whose status differs.
-fn compared(
-    root: url::Url,
-    listing: Listing,
-    bookmark_of: impl Fn(&str) -> Option<i64>,
-    digests: &HashMap<String, u32>,
-) -> ListedFiles {
-    let (mut marks, mut renewed) = (BTreeMap::new(), Vec::new());
-    for file in &listing.files {
-        let digest = digests.get(&file.path).copied();
-        let now = file.fingerprint.bookmark(digest.unwrap_or_default());
-        let mark = match bookmark_of(&file.path).map(|known| (known, file.fingerprint.compared_with(known))) {
-            Some((known, Known::Same)) => known,
-            Some((known, Known::Unsure)) if digest.is_some_and(|digest| has_digest(known, digest)) => {
-                renewed.push((file.path.clone(), now));
-                known
-            }
-            Some((_, Known::Unsure | Known::Changed)) | None => now,
-        };
-        marks.insert(file.path.clone(), mark);
+/// The bookmarks of one source's files.
+struct Marks<'a> {
+    known: &'a Bookmarks,
+    source: &'a str,
+    /// By which earlier builds have read files, whose bookmarks do not tell the feed.
+    feeds: BTreeSet<&'a str>,
+    /// One of these feeds is gone, and files that it read may belong to another feed now.
+    one_is_gone: bool,
+}
+
+impl<'a> Marks<'a> {
+    fn new(known: &'a Bookmarks, source: &'a str, feeds_now: impl Iterator<Item = &'a str>) -> Self {
+        let (feeds, now) = (known.feeds(source), feeds_now.collect::<BTreeSet<_>>());
+        Self { known, source, one_is_gone: !feeds.is_subset(&now), feeds }
     }
-    ListedFiles { root, files: listing.files, marks, renewed, warnings: listing.warnings }
+
+    /// What may be compared with the file's content as it is now: the bookmark by its feed, and one of an earlier build where no other
+    /// feed can have read the file.
+    fn of(&self, file: &SourceFile) -> Option<(i64, Vec<i64>)> {
+        let stored = self.known.file(self.source, &file.path)?;
+        let mut forms = vec![by_feed(&file.feed, stored)];
+        if self.feeds.is_empty() || (self.feeds.contains(file.feed.as_str()) && !self.one_is_gone) {
+            forms.push(stored);
+        }
+        Some((stored, forms))
+    }
+
+    fn are_unsure(&self, file: &SourceFile) -> bool {
+        self.of(file).is_some_and(|(_, forms)| known_as(file, &forms) == Known::Unsure)
+    }
+
+    /// `digests` are those of files whose status differs.
+    fn compared(&self, root: url::Url, listing: Listing, digests: &HashMap<String, u32>) -> ListedFiles {
+        let (mut marks, mut renewed) = (BTreeMap::new(), Vec::new());
+        for file in &listing.files {
+            let digest = digests.get(&file.path).copied();
+            let now = bookmark(file, digest.unwrap_or_default());
+            let is_same =
+                |forms: &[i64]| digest.is_some_and(|digest| forms.iter().any(|form| has_digest(*form, digest)));
+            let mark = match self.of(file).map(|(stored, forms)| (stored, known_as(file, &forms), forms)) {
+                Some((stored, Known::Same, _)) => stored,
+                Some((stored, Known::Unsure, forms)) if is_same(&forms) => {
+                    renewed.push((file.path.clone(), now));
+                    stored
+                }
+                Some((_, Known::Unsure | Known::Changed, _)) | None => now,
+            };
+            marks.insert(file.path.clone(), mark);
+        }
+        ListedFiles { root, files: listing.files, marks, renewed, warnings: listing.warnings }
+    }
+}
+
+fn known_as(file: &SourceFile, forms: &[i64]) -> Known {
+    let known: Vec<Known> = forms.iter().map(|form| file.fingerprint.compared_with(*form)).collect();
+    match known.iter().find(|known| **known != Known::Changed) {
+        Some(_) if known.contains(&Known::Same) => Known::Same,
+        Some(unsure) => *unsure,
+        None => Known::Changed,
+    }
 }
 
 impl ListedFiles {
@@ -126,8 +166,7 @@ impl PinnedFiles {
     }
 
     fn with_digests(&self, name: &str, digests: &HashMap<String, u32>) -> BTreeMap<String, i64> {
-        let bookmark =
-            |file: &SourceFile| file.fingerprint.bookmark(digests.get(&file.path).copied().unwrap_or_default());
+        let bookmark = |file: &SourceFile| bookmark(file, digests.get(&file.path).copied().unwrap_or_default());
         let renewed = self.renewed.iter().map(|(path, bookmark)| (Bookmarks::file_id(name, path), *bookmark));
         let read = self.read.iter().map(|file| (Bookmarks::file_id(name, &file.path), bookmark(file)));
         renewed.chain(read).collect()

@@ -66,6 +66,12 @@ impl Fingerprint {
     }
 }
 
+/// The bookmark of a file that a feed read, from that of its content, and back: another feed may read the same bytes as other rows, so
+/// its bookmark has neither the same status nor the same digest.
+pub fn by_feed(feed: &str, bookmark: i64) -> i64 {
+    bookmark ^ hash63(&format!("feed {feed}"))
+}
+
 /// Of a bookmark with a status.
 pub fn has_digest(bookmark: i64, digest: u32) -> bool {
     bookmark as u32 == digest

@@ -79,8 +79,12 @@ pub async fn list(store: &dyn ObjectStore, root: &Path, source: &FileSource) -> 
     let mut warnings: Vec<String> = feeds
         .iter()
         .filter(|(name, _)| !files.iter().any(|file| file.feed == *name))
-        .map(|(name, pattern)| {
-            format!("feed `{name}` has no files: nothing below `{}` matches `{pattern}`", source.root)
+        .map(|(name, pattern)| match files.iter().find(|file| pattern.captures(&file.path).is_some()) {
+            Some(file) => format!(
+                "feed `{name}` has no files: what matches `{pattern}` belongs to feeds whose `path` says more, such as `{}` to `{}`",
+                file.path, file.feed
+            ),
+            None => format!("feed `{name}` has no files: nothing below `{}` matches `{pattern}`", source.root),
         })
         .collect();
     warnings.extend(linked.iter().min().map(|first| {

@@ -51,7 +51,7 @@ mod tests;
 pub use codec::{is_own, try_decode, try_encode};
 pub use damage::is_decoding;
 pub use digest::digests;
-pub use fingerprint::{Fingerprint, Known, has_digest};
+pub use fingerprint::{Fingerprint, Known, by_feed, has_digest};
 pub use infer::{Proposal, SAMPLE_BYTES, infer};
 pub use layout::{FEED, LINE, NOTE, RAW, REASON, SOURCE_FILE, file_source_schema, is_of_rejected_lines, path_columns};
 pub use listing::{Listing, SourceFile, list};

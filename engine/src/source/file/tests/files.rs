@@ -214,7 +214,9 @@ async fn files_are_listed_per_feed() {
         ]
     );
     assert_eq!(listing.warnings.len(), 2);
-    assert!(listing.warnings[1].starts_with("feed `gone` has no files"), "{:?}", listing.warnings);
+    let taken = "what matches `a/*.csv` belongs to feeds whose `path` says more, such as `a/A_daily.csv` to `days`";
+    assert_eq!(listing.warnings[0], format!("feed `any` has no files: {taken}"));
+    assert!(listing.warnings[1].starts_with("feed `gone` has no files: nothing below"), "{:?}", listing.warnings);
     assert!(listing.files.iter().all(|file| file.fingerprint.bookmark(0) >= 0 && file.size == 1));
     let twice = source(json!({ "one": feed("a/{symbol}_1min.csv"), "two": feed("a/{other}_1min.csv") }));
     let root_path = Path::from_absolute_path(root.path()).unwrap();
