@@ -153,7 +153,7 @@ fn toml_words(message: &str) -> String {
         message.strip_prefix("unexpected keys in table: ").and_then(|rest| rest.split_once(", available keys: "))
     {
         let known: Vec<String> = known.split(", ").map(|key| format!("`{key}`")).collect();
-        // The place is that of the first one; the others are told at theirs.
+        // Points at the first key. Each other key is reported at its own place.
         let key = keys.split(", ").next().unwrap_or(keys);
         return format!("unknown key `{key}`, expected {}", known.join(", "));
     }

@@ -224,7 +224,7 @@ pub fn ends_statement(text: &str) -> bool {
             let last = tokens.iter().rev().find(|token| !matches!(token, Token::Whitespace(_)));
             last == Some(&Token::SemiColon)
         }
-        // What is not closed goes on in the next line; another mistake is told once the person has ended the statement.
+        // An unclosed text or comment continues on the next line. Other mistakes are reported when the statement has ended.
         Err(error) => {
             let is_open = ["Unterminated", "Unexpected EOF", "Expected close delimiter"];
             !is_open.iter().any(|open| error.message.contains(open)) && text.trim_end().ends_with(';')

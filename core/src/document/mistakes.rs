@@ -8,7 +8,7 @@ use toml::de::{DeArray, DeFloat, DeInteger, DeString, DeTable, DeValue, Error};
 
 use super::{Step, meant, toml_words};
 
-/// Mistakes of one file that are told at once.
+/// Limit of mistakes that are reported for one file.
 const MOST: usize = 100;
 
 /// The values as a type has them.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array};
-use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
+use arrow::compute::cast as as_doubles;
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::{Result, exec_err, internal_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
@@ -78,19 +79,10 @@ fn decimals(array: &ArrayRef, (precision, scale): (u8, i8), is_tried: bool) -> R
         None if !is_tried => exec_err!("{shown} does not fit decimal({precision},{scale})"),
         held => Ok(held),
     };
-    let values: Vec<Option<i128>> = if let Some(doubles) = array.as_primitive_opt::<Float64Type>() {
-        doubles
-            .iter()
-            .map(|value| value.map_or(Ok(None), |value| held(Number::of(value), &value)))
-            .collect::<Result<_>>()?
-    } else if let Some(floats) = array.as_primitive_opt::<Float32Type>() {
-        floats
-            .iter()
-            .map(|value| value.map_or(Ok(None), |value| held(Number::of(f64::from(value)), &value)))
-            .collect::<Result<_>>()?
-    } else {
-        return internal_err!("a cast of doubles has {}", array.data_type());
-    };
+    let doubles = as_doubles(array, &DataType::Float64)?;
+    let doubles = doubles.as_primitive::<Float64Type>().iter();
+    let values: Vec<Option<i128>> =
+        doubles.map(|value| value.map_or(Ok(None), |value| held(Number::of(value), &value))).collect::<Result<_>>()?;
     Ok(Decimal128Array::from(values).with_precision_and_scale(precision, scale)?)
 }
 

@@ -20,7 +20,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, open, openat, unlinkat};
 use super::local::{denied, on_disk};
 use super::walk::{link_below, shown_path};
 
-/// Files of this machine of which no link below `lake` is followed.
+/// Local files of a table. Symbolic links below `lake` are not followed.
 #[derive(Debug)]
 pub(super) struct TableFiles {
     pub(super) files: Arc<dyn ObjectStore>,

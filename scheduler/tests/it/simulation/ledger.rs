@@ -157,7 +157,7 @@ fn objects(memory: &InMemory, trigger: &TriggerId, folder: &str) -> Vec<Path> {
     listed.into_iter().map(|object| object.location).collect()
 }
 
-/// The newest epoch of a trigger, whoever made it.
+/// Returns the newest epoch of a trigger, made by any driver; 0 if there is none.
 pub(super) fn newest_epoch(memory: &InMemory, trigger: &TriggerId) -> u64 {
     objects(memory, trigger, "lease").iter().filter_map(epoch_of).max().unwrap_or_default()
 }

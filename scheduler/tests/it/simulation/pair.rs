@@ -197,7 +197,7 @@ impl Model {
             return self.read(move |tables| tables.quarantine_entry(job, version)).await;
         }
         let entry = self.read(move |tables| tables.entry(job, version)).await?;
-        // The planted mistake: whoever came first is not looked at, be it another run or this one.
+        // The planted mistake: it ignores which run wrote the entry that is already there.
         let is_blind = self.has(Bug::NoTxn) || self.has(Bug::LeaseIgnoredWithoutTxn);
         Ok(entry.map(|entry| if is_blind { EntrySummary::default() } else { entry }))
     }
