@@ -1,9 +1,10 @@
 //! Functions of a query that returned something else in earlier builds.
 
-use datafusion::common::ScalarValue;
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable as _, LogicalPlan, TryCast};
 use pulse_core::meaning::Function;
 use pulse_core::project::Job;
 
@@ -12,7 +13,7 @@ const fn changed(name: &'static str, reason: &'static str) -> Function {
 }
 
 /// By the names that the planner gives them; a release that changes what a function returns counts its version up.
-static CHANGED: [Function; 14] = [
+static CHANGED: [Function; 16] = [
     changed("divide_integers", "`/` of two whole numbers is a fraction, and was a whole number in earlier builds"),
     changed("date_format", "`date_format` takes patterns of Spark, and took others in earlier builds"),
     changed("concat", "`concat` with a null is null, and left it out in earlier builds"),
@@ -36,7 +37,18 @@ static CHANGED: [Function; 14] = [
     ),
     changed("array_sort", "`array_sort` puts nulls last, and put them first in earlier builds"),
     changed("size", "`size` of a null is null, and was -1 in earlier builds"),
+    changed(
+        "round",
+        "`round` of a double rounds the number that is shown, and rounded the binary one in earlier builds",
+    ),
+    changed(
+        DECIMAL_OF_DOUBLE,
+        "a cast of a double to a decimal rounds the number that is shown, and rounded the binary one in earlier builds",
+    ),
 ];
+
+/// The planner puts it in the place of such a cast.
+const DECIMAL_OF_DOUBLE: &str = "__decimal_of_double";
 
 /// Whether a call with these arguments may return something else now.
 fn may_differ(name: &str, arguments: &[Expr]) -> bool {
@@ -54,11 +66,22 @@ fn is_without_groups(replacement: &Expr) -> bool {
     value.try_as_str().flatten().is_some_and(|text| !text.contains('$'))
 }
 
+/// Whether a double or a float is cast to a decimal. A literal always was the decimal that is written.
+fn casts_double(expression: &Expr, schemas: &[&DFSchema]) -> bool {
+    let (value, to) = match expression {
+        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => (expr, field.data_type()),
+        _ => return false,
+    };
+    let is_double = |schema: &&DFSchema| value.get_type(*schema).is_ok_and(|from| from.is_floating());
+    matches!(to, DataType::Decimal128(..)) && !matches!(**value, Expr::Literal(..)) && schemas.iter().any(is_double)
+}
+
 /// Those that the query or a check that takes rows out calls.
 pub(super) fn changed_functions(state: &SessionState, job: &Job, plan: &LogicalPlan) -> Vec<Function> {
     let mut called: Vec<&Function> = Vec::new();
-    let mut look = |expression: &Expr| {
+    let mut look = |expression: &Expr, schemas: &[&DFSchema]| {
         let (name, arguments) = match expression {
+            cast if casts_double(cast, schemas) => (DECIMAL_OF_DOUBLE, &Vec::new()),
             Expr::ScalarFunction(call) => (call.func.name(), &call.args),
             Expr::AggregateFunction(call) => (call.func.name(), &call.params.args),
             _ => return TreeNodeRecursion::Continue,
@@ -67,14 +90,16 @@ pub(super) fn changed_functions(state: &SessionState, job: &Job, plan: &LogicalP
         called.extend(CHANGED.iter().find(may_differ));
         TreeNodeRecursion::Continue
     };
-    let of_plan = plan
-        .apply_with_subqueries(|node| node.apply_expressions(|expression| expression.apply(|inner| Ok(look(inner)))));
+    let of_plan = plan.apply_with_subqueries(|node| {
+        let schemas: Vec<&DFSchema> = node.inputs().iter().map(|input| input.schema().as_ref()).collect();
+        node.apply_expressions(|expression| expression.apply(|inner| Ok(look(inner, &schemas))))
+    });
     // The visitor returns no error.
     let _ = of_plan;
     let checks = job.manifest.expect.iter().filter(|expectation| expectation.removes_rows());
     for condition in checks.filter_map(|expectation| expectation.check.as_ref()) {
         if let Ok(condition) = state.create_logical_expr(condition, plan.schema()) {
-            let _ = condition.apply(|inner| Ok(look(inner)));
+            let _ = condition.apply(|inner| Ok(look(inner, &[plan.schema()])));
         }
     }
     CHANGED.iter().filter(|function| called.contains(function)).copied().collect()
@@ -98,6 +123,25 @@ mod tests {
         let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect::<ProjectFiles>();
         let job = Project::parse(&files).unwrap().jobs.into_values().next().unwrap();
         changed_functions(&state, &job, &plan).into_iter().map(|function| function.name).collect()
+    }
+
+    #[tokio::test]
+    async fn a_query_that_rounds_doubles_is_found() {
+        let of = |value: &str| format!("select {value} as a from (values (cast(1 as double), 1, 'x')) t(a, b, c)");
+        assert_eq!(names(&of("round(a, 2)")).await, ["round"]);
+        for cast in [
+            "cast(a as decimal(9,2))",
+            "try_cast(a as decimal(9,2))",
+            "sum(cast(a * 2 as decimal(9,2)))",
+            "cast(cast(b as float) as decimal(9,2))",
+        ] {
+            assert_eq!(names(&of(cast)).await, [DECIMAL_OF_DOUBLE], "{cast}");
+        }
+        for other in
+            ["cast(b as decimal(9,2))", "cast(1.005 as decimal(9,2))", "cast(c as decimal(9,2))", "cast(a as bigint)"]
+        {
+            assert!(names(&of(other)).await.is_empty(), "{other}");
+        }
     }
 
     #[tokio::test]
