@@ -199,7 +199,8 @@ fn ctrl_c_at_the_prompt_stops_a_join_that_yields_nothing() {
     let scene = scene();
     let screen = scene.path("screen");
     let mut command = Command::new("script");
-    command.args(["-qec", &format!("{} query", env!("CARGO_BIN_EXE_pulse")), "/dev/null"]);
+    // The shell makes room for the query: one that waits for it would end by the same Ctrl-C, as dash does.
+    command.args(["-qec", &format!("exec {} query", env!("CARGO_BIN_EXE_pulse")), "/dev/null"]).env("SHELL", "/bin/sh");
     command.env("PULSE_PROJECT", &scene.project).env("PULSE_LAKE", &scene.lake).env("TERM", "dumb");
     command.env("XDG_STATE_HOME", scene.path("state")).current_dir(&scene.raw);
     command.stdin(Stdio::piped()).stdout(std::fs::File::create(&screen).unwrap()).stderr(Stdio::null());
