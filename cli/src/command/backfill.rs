@@ -114,7 +114,12 @@ impl Backfill<'_> {
         let runs = self.runs(job).await?;
         line.runs = runs.asked.len();
         let Some(first) = runs.asked.first() else {
-            "every interval was computed".clone_into(&mut line.why);
+            line.why = match (self.span_of(job)?, job.manifest.interval) {
+                (None, Some(unit)) => {
+                    format!("nothing: it computes {unit} at a time, and none in this range has ended")
+                }
+                _ => "every interval was computed".to_owned(),
+            };
             return Ok(line);
         };
         let whole = Asked { interval: self.span_of(job)?, ..*first };
@@ -122,6 +127,9 @@ impl Backfill<'_> {
             Ok(pinned) => {
                 line.bytes = pinned.bytes();
                 match &pinned.plan {
+                    RunPlan::Nothing if job.name != *self.name => {
+                        "what the jobs before it will have changed".clone_into(&mut line.why);
+                    }
                     RunPlan::Nothing => "unless a source has changed by then, nothing".clone_into(&mut line.why),
                     RunPlan::Observe { .. } => "compares all rows with those of the table".clone_into(&mut line.why),
                     RunPlan::Changes { intervals, again, .. } => {

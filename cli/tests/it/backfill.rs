@@ -2,6 +2,9 @@
 //! the files itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::Value;
 
 use crate::support::{Scene, text};
 
@@ -111,6 +114,31 @@ fn restating_computes_again_and_says_how_to_go_on() {
     assert_eq!(commits(&scene, "silver.days"), before + 5);
 }
 
+/// The days are read again although no source has changed; where statistics show that a file has none of them, it is not.
+#[test]
+fn what_is_read_is_told_in_bytes() {
+    let scene = scene();
+    let files = || -> BTreeMap<PathBuf, u64> {
+        let entries = std::fs::read_dir(scene.path("lake").join("bronze/e")).unwrap().map(Result::unwrap);
+        let files = entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "parquet"));
+        files.map(|file| (file.path(), file.metadata().unwrap().len())).collect()
+    };
+    let of_january: u64 = files().values().sum();
+    scene.put("b.csv", "at,v\n2024-03-01 10:00:00,1\n");
+    scene.pulse(&["run", "bronze.e"]).ok();
+    assert!(files().len() > 1);
+    scene.pulse(&backfill(&["--yes"])).ok();
+    let answer = scene.pulse(&backfill(&["--restate", "--yes", "--output", "json"])).ok();
+    let lines: Vec<Value> = answer.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (first, runs) = lines.split_first().unwrap();
+    assert_eq!(first["bytes"], of_january, "{}", answer.stdout);
+    assert_eq!(runs.len(), 4);
+    for run in runs {
+        assert_eq!(run["inputs"][0]["bytes"], of_january, "{run}");
+        assert_eq!(run["inputs"][0]["files"], 1, "{run}");
+    }
+}
+
 #[test]
 fn what_follows_is_computed_after_it() {
     let scene = scene();
@@ -125,6 +153,18 @@ fn what_follows_is_computed_after_it() {
     let total: i64 = VALUES.iter().filter(|(day, _)| *day > 1).map(|(_, value)| value).sum();
     assert_eq!(scene.rows("gold.months"), [format!("2024-01-01,{total}")]);
     assert_eq!(scene.rows("gold.total"), [format!("1,{total}")]);
+    // The last month has not ended.
+    let today = chrono::Utc::now().format("%Y-%m-%d").to_string();
+    let first = chrono::Utc::now().format("%Y-%m-01").to_string();
+    if first != today {
+        let to = ["backfill", "silver.days", "--from", &first, "--to", &today, "--downstream", "--yes"];
+        let answer = scene.pulse(&to).ok();
+        assert!(
+            answer.stdout.contains("it computes a month at a time, and none in this range has ended"),
+            "{}",
+            answer.stdout
+        );
+    }
     // A late row reaches the month although the month was computed.
     put(&scene, "b.csv", &[(1, 64), (20, 128)]);
     scene.pulse(&["run", "bronze.e"]).ok();

@@ -47,6 +47,25 @@ fn sums<'a>(files: impl Iterator<Item = &'a File>, days: &BTreeSet<u8>) -> Vec<S
     sums.into_iter().map(|(day, sum)| format!("2024-01-{day:02},{sum}")).collect()
 }
 
+/// The sources, where some files have feeds of their own: clocks of Auckland show 10:00 at 21:00 UTC of the day before.
+fn with_feeds(of_auckland: &BTreeMap<String, String>) -> String {
+    let feed = |(file, name): (&String, &String)| {
+        format!(
+            "[files.e.feed.{name}]\npath = \"{file}\"\nformat = {{ csv = {{}} }}\ntime_zone = \"Pacific/Auckland\"\n"
+        )
+    };
+    SOURCES.to_owned() + &of_auckland.iter().map(feed).collect::<String>()
+}
+
+/// The days in UTC.
+fn read_by(of_auckland: &BTreeMap<String, String>, files: &BTreeMap<String, File>) -> Vec<File> {
+    let days = |(name, file): (&String, &File)| match of_auckland.contains_key(name) {
+        true => file.iter().map(|(day, value)| (day - 1, *value)).collect(),
+        false => file.clone(),
+    };
+    files.iter().map(days).collect()
+}
+
 fn mode(scene: &Scene, table: &str) -> String {
     scene.history(table).first().map(|entry| text(&entry["details"]["pulse.mode"])).unwrap_or_default()
 }
@@ -137,8 +156,9 @@ fn history(seed: u64) {
         "[sink.overwrite]",
     ];
     let sink = sinks[random.random_range(0..sinks.len())];
-    let scene = landing("[sink.append]");
+    let mut scene = landing("[sink.append]");
     by_day(&scene, sink, SUMS);
+    let mut of_auckland = BTreeMap::new();
     let mut files: BTreeMap<String, File> = BTreeMap::new();
     let mut covered: BTreeSet<u8> = BTreeSet::new();
     let all: BTreeSet<u8> = (1..=31).collect();
@@ -151,6 +171,15 @@ fn history(seed: u64) {
             scene.put(&name, csv(&file));
             said.push(format!("{name}: {file:?}"));
             files.insert(name, file);
+        }
+        if random.random_bool(0.3) {
+            // A feed is added, renamed or removed, and takes a file over.
+            let name = format!("f{}.csv", random.random_range(0..4));
+            if of_auckland.remove(&name).is_none() || random.random_bool(0.5) {
+                of_auckland.insert(name, format!("auckland_{}", random.random_range(0..1000)));
+            }
+            scene.sources(&with_feeds(&of_auckland));
+            said.push(format!("feeds: {of_auckland:?}"));
         }
         if random.random_bool(0.2) {
             let edited = SUMS.replace("sum(v)", &format!("sum(v) + {step} - {step}"));
@@ -178,7 +207,7 @@ fn history(seed: u64) {
             scene.pulse(&["run", "gold.d"]).ok();
             covered.clone_from(&all);
         }
-        let expected = sums(files.values(), &covered);
+        let expected = sums(read_by(&of_auckland, &files).iter(), &covered);
         assert_eq!(scene.rows("(select d, v from gold.d)"), expected, "{said:#?}");
         let versions = scene.versions();
         if covered == all {

@@ -80,6 +80,22 @@ fn overwrite_holds_exactly_the_rows_of_the_query() {
     assert_eq!(scene.rows("silver.sums"), ["2024-01-01,6.5"]);
 }
 
+/// 255 bytes are the longest name of a folder; a space takes three of them.
+#[test]
+fn a_partition_value_that_no_folder_can_be_named_after_is_refused() {
+    for (letters, spaces, fits) in [(253, 0, true), (250, 1, true), (254, 0, false), (251, 1, false)] {
+        let scene = Scene::empty();
+        let query = format!("select repeat('x', {letters}) || repeat(' ', {spaces}) as d, 1 as v");
+        scene.job("gold.t", "partition_by = [\"d\"]\ngrain = [\"d\"]\n[sink.overwrite]\n", &query);
+        match fits {
+            true => drop(scene.pulse(&["run", "--all"]).ok()),
+            false => drop(
+                scene.pulse(&["run", "--all"]).fails(1, &["makes a folder name of 256 bytes, and 255 are possible"]),
+            ),
+        }
+    }
+}
+
 #[test]
 fn overwrite_partitions_replaces_only_the_days_that_changed() {
     let scene = scene();

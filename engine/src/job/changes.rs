@@ -8,9 +8,11 @@ use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit};
 use datafusion::scalar::ScalarValue;
+use pulse_core::interval_set::IntervalSet;
 use pulse_core::manifest::Read;
 use pulse_core::{Error, Result};
 
+use super::interval_scope::times;
 use super::pin::{Mode, Pinned, PinnedTable, same_columns};
 use crate::error::from_datafusion;
 use crate::source::delta::DeltaScan;
@@ -37,12 +39,11 @@ pub(super) fn visible(
 ) -> Result<Arc<dyn TableProvider>> {
     let scan = |files: Vec<DataFile>| of_files(pinned, files, target_bytes);
     let snapshot = snapshot(pinned, state)?;
-    let changed = changed_together(all, pinned);
-    // A query with intervals sees all rows and filters by interval itself.
-    if all.mode != Mode::Incremental || changed.is_empty() || !all.plan.intervals().is_empty() {
+    let changed = restricting(all, pinned);
+    if changed.is_empty() {
         return Ok(Arc::new(scan(snapshot.files.clone())));
     }
-    if pinned.read.by.is_empty() && pinned.read.lookback.is_none() {
+    if pinned.reads_added_only() {
         if !pinned.removed().is_empty() {
             return Err(Error::data(format!(
                 "table {} was rewritten since the last run, and this job reads only what is added to it; \
@@ -76,6 +77,43 @@ pub(super) fn visible(
     }
     let plan = rows.build().map_err(failed)?;
     Ok(Arc::new(ViewTable::new(plan, None)))
+}
+
+/// The files of a source of which a run reads rows. Filters of the query may exclude some of them once it runs.
+pub(super) fn files_read(all: &Pinned, pinned: &PinnedTable) -> Vec<DataFile> {
+    let intervals = all.plan.intervals();
+    let changed = restricting(all, pinned);
+    match all.mode {
+        Mode::Unchanged => Vec::new(),
+        Mode::Incremental | Mode::Full { .. } if !intervals.is_empty() => within(pinned, &intervals),
+        Mode::Incremental | Mode::Full { .. } if changed.is_empty() => pinned.now.files.clone(),
+        Mode::Incremental | Mode::Full { .. } if pinned.reads_added_only() => pinned.added(),
+        Mode::Incremental | Mode::Full { .. } => {
+            let mut files = candidates(&pinned.now.files, &bounds(pinned, &changed));
+            files.extend(pinned.removed());
+            files
+        }
+    }
+}
+
+/// The files that may have rows of these intervals.
+fn within(pinned: &PinnedTable, intervals: &IntervalSet) -> Vec<DataFile> {
+    let of_column = pinned.interval_column.as_ref().and_then(|name| pinned.now.schema.field_with_name(name).ok());
+    let may_overlap = |file: &&DataFile| {
+        of_column
+            .and_then(|field| times(&[file], field.name(), field.data_type()))
+            .is_none_or(|times| !times.intersection(intervals).is_empty())
+    };
+    pinned.now.files.iter().filter(may_overlap).cloned().collect()
+}
+
+/// The changed sources to whose groups the rows of this one are restricted; none where the run sees all its rows.
+fn restricting<'a>(all: &'a Pinned, pinned: &'a PinnedTable) -> Vec<&'a PinnedTable> {
+    // A query with intervals sees all rows and filters by interval itself.
+    match all.mode == Mode::Incremental && all.plan.intervals().is_empty() {
+        true => changed_together(all, pinned),
+        false => Vec::new(),
+    }
 }
 
 /// Changed sources that share this source's `by` columns, or the source itself. They must expose the same groups, or

@@ -24,6 +24,7 @@ use pulse_core::{Error, Result};
 
 use super::Workbench;
 use super::calls::changed_functions;
+use super::changes::files_read;
 use super::external;
 use super::increment::Increment;
 use super::interval_scope::{IntervalScope, columns_within, times};
@@ -79,6 +80,8 @@ pub struct PinnedTable {
     pub before: Option<Snapshot>,
     /// Columns to compare between the two versions; `None` for all.
     pub(super) compared: Option<Vec<String>>,
+    /// The column by which the query filters this table's rows by interval.
+    pub(super) interval_column: Option<String>,
     /// Changes from `before` to `now`; without `before`, all of `now` is added.
     changes: Changes,
 }
@@ -86,8 +89,12 @@ pub struct PinnedTable {
 impl PinnedTable {
     /// Which of its rows the run must read. Without `by`, the target rows that derive from removed rows are unknown.
     fn reads(&self) -> Read {
-        let added_only = self.read.by.is_empty() && self.read.lookback.is_none();
-        if added_only && !self.changes.removed.is_empty() { Read::All } else { self.read.read }
+        if self.reads_added_only() && !self.changes.removed.is_empty() { Read::All } else { self.read.read }
+    }
+
+    /// Whether a run that reads changes sees the added rows alone, and not all rows of their groups.
+    pub(super) fn reads_added_only(&self) -> bool {
+        self.read.by.is_empty() && self.read.lookback.is_none()
     }
 
     /// Whether added rows are compared with removed ones.
@@ -141,7 +148,8 @@ impl Pinned {
     /// Upper bound of the bytes of source files that the run reads.
     pub fn bytes(&self) -> u64 {
         let files = self.files.values().flat_map(|files| &files.read).map(|file| file.size);
-        files.sum::<u64>() + self.tables.values().map(|table| self.table_bytes(table)).sum::<u64>()
+        let of_tables = self.tables.values().flat_map(|table| files_read(self, table)).map(|file| file.bytes);
+        files.sum::<u64>() + of_tables.sum::<u64>()
     }
 
     /// Warnings about the sources.
@@ -165,14 +173,6 @@ impl Pinned {
         }
         Ok(self)
     }
-
-    fn table_bytes(&self, table: &PinnedTable) -> u64 {
-        match (&self.mode, table.read.read) {
-            (Mode::Unchanged, _) => 0,
-            (Mode::Incremental, Read::Changed) => table.added().iter().map(|file| file.bytes).sum(),
-            (Mode::Incremental, Read::All) | (Mode::Full { .. }, _) => table.now.bytes(),
-        }
-    }
 }
 
 /// Reads logs and lists folders; reads data only of local files that may have changed since the last run.
@@ -194,10 +194,11 @@ pub(super) async fn pin_for(bench: &Workbench, job: &Job, wanted: Wanted<'_>, no
         Some(unit) => interval_facts(bench, job, unit, &inputs).await?,
         None => IntervalFacts::default(),
     };
-    if unit.is_none() {
-        inputs.name_compared_columns(bench, job).await?;
+    match unit {
+        Some(_) => inputs.name_interval_columns(&facts.scope),
+        None => inputs.name_compared_columns(bench, job).await?,
     }
-    let mut observed = inputs.observed(bench, &known, &facts.scope, unit);
+    let mut observed = inputs.observed(bench, &known, unit);
     history::read_whole_histories(bench, job, &inputs, &mut observed).await?;
     let mut increment = Increment::default();
     if unit.is_none() && own.target.is_some() {
@@ -332,10 +333,10 @@ async fn pin_table(bench: &Workbench, job: &Job, name: &TableName, known: Option
         None => None,
     };
     Ok(match changes {
-        Some(changes) => PinnedTable { table, read, now, before, compared: None, changes },
+        Some(changes) => PinnedTable { table, read, now, before, compared: None, interval_column: None, changes },
         None => {
             let changes = Changes { added: now.files.clone(), removed: Vec::new() };
-            PinnedTable { table, read, now, before: None, compared: None, changes }
+            PinnedTable { table, read, now, before: None, compared: None, interval_column: None, changes }
         }
     })
 }
@@ -366,8 +367,7 @@ impl PinnedTable {
         mark_of(&self.now)
     }
 
-    /// `column` is the one by which the query filters this table's rows by interval.
-    fn since(&self, column: Option<&str>, known: Option<TableMark>) -> Since {
+    fn since(&self, known: Option<TableMark>) -> Since {
         if known.is_none() || self.before.is_none() {
             return Since::Unknown;
         }
@@ -375,7 +375,7 @@ impl PinnedTable {
             return Since::Nothing;
         }
         let changed: Vec<&DataFile> = self.changes.added.iter().chain(&self.changes.removed).collect();
-        let reach = column.and_then(|column| {
+        let reach = self.interval_column.as_ref().and_then(|column| {
             let data_type = self.now.schema.field_with_name(column).ok()?.data_type();
             times(&changed, column, data_type)
         });

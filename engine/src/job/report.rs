@@ -2,11 +2,11 @@
 
 use deltalake_core::kernel::Add;
 use pulse_core::interval_set::IntervalSet;
-use pulse_core::manifest::Read;
 use pulse_core::name::TableName;
 use pulse_core::reasons::RejectedRows;
 use pulse_core::run::{ExpectationOutcome, InputRecord, Place, RunCounts};
 
+use super::changes::files_read;
 use super::pin::{Mode, Pinned};
 use crate::sink::PartitionResult;
 use crate::table::DataFile;
@@ -123,11 +123,7 @@ pub(super) fn inputs(pinned: &Pinned) -> Vec<InputRecord> {
         bytes: files.read.iter().map(|file| file.size).sum(),
     });
     let tables = pinned.tables.iter().map(|(name, table)| {
-        let read = match (&pinned.mode, table.read.read) {
-            (Mode::Unchanged, _) => Vec::new(),
-            (Mode::Incremental, Read::Changed) => table.added(),
-            (Mode::Incremental, Read::All) | (Mode::Full { .. }, _) => table.now.files.clone(),
-        };
+        let read = files_read(pinned, table);
         InputRecord {
             source: name.to_string(),
             version: Some(table.now.version),

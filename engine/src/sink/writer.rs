@@ -9,6 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{concat, partition};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use arrow::util::display::array_value_to_string;
 use delta_kernel::table_properties::DataSkippingNumIndexedCols;
 use deltalake_core::datafile::writer::{DeltaWriter, WriterConfig};
 use deltalake_core::kernel::Add;
@@ -16,6 +17,7 @@ use object_store::ObjectStore;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use pulse_core::{Error, Result};
 
 use super::bounds::Bounds;
@@ -31,6 +33,12 @@ const ROW_GROUP_ROWS: usize = 256 * 1024;
 
 /// A file that cannot be split between two values of the leading column may exceed the target size by this factor.
 const LARGEST: u64 = 2;
+
+/// Longest name of a folder in file systems, and in tables that are copied to one.
+const FOLDER_BYTES: usize = 255;
+
+/// Bytes that the name of a partition's folder has as they are; others are percent-encoded (RFC 3986).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Rows from which the size of further rows is estimated.
 const SAMPLE_ROWS: usize = 64 * 1024;
@@ -128,6 +136,7 @@ impl FileWriter {
         for range in ranges {
             let key = keys.slice(range.start, 1);
             if self.current.as_ref() != Some(&key) {
+                self.refuse_long_folder(&key)?;
                 self.close().await?;
                 self.current = Some(key);
             }
@@ -250,6 +259,24 @@ impl FileWriter {
             columns.push(with_one_nan(column).map_err(|e| self.misfit(e))?);
         }
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|e| self.misfit(e))
+    }
+
+    /// # Errors
+    /// `Data` when a partition value makes a folder name that file systems cannot hold.
+    fn refuse_long_folder(&self, key: &RecordBatch) -> Result<()> {
+        for (name, column) in self.partition_by.iter().zip(key.columns()) {
+            let value = array_value_to_string(column, 0).map_err(|e| self.misfit(e))?;
+            let bytes = name.len() + 1 + percent_encode(value.as_bytes(), UNRESERVED).map(str::len).sum::<usize>();
+            if bytes > FOLDER_BYTES {
+                let shown: String = value.chars().take(20).collect();
+                return Err(Error::data(format!(
+                    "{}: the value `{shown}..` of `{name}`, which the table is partitioned by, makes a folder name of {bytes} bytes, and \
+                     {FOLDER_BYTES} are possible; let the query yield a shorter value, or partition by another column",
+                    self.table
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn misfit(&self, error: ArrowError) -> Error {

@@ -70,20 +70,21 @@ impl Inputs {
         Ok(())
     }
 
+    /// Sets the column by which each table is filtered by interval.
+    pub(super) fn name_interval_columns(&mut self, scope: &IntervalScope) {
+        for (name, pinned) in &mut self.tables {
+            pinned.interval_column = scope.column(&name.to_string()).map(str::to_owned);
+        }
+    }
+
     /// Converts to the input of the decision.
-    pub(super) fn observed(
-        &self,
-        bench: &Workbench,
-        known: &Bookmarks,
-        scope: &IntervalScope,
-        unit: Option<IntervalUnit>,
-    ) -> Observed {
+    pub(super) fn observed(&self, bench: &Workbench, known: &Bookmarks, unit: Option<IntervalUnit>) -> Observed {
         let table = |(name, pinned): (&TableName, &PinnedTable)| {
             let observed = ObservedTable {
                 mark: pinned.mark(),
                 read: if unit.is_none() { pinned.reads() } else { pinned.read.read },
                 by: pinned.read.by.clone(),
-                since: pinned.since(scope.column(&name.to_string()), known.table(name)),
+                since: pinned.since(known.table(name)),
             };
             (name.clone(), observed)
         };
