@@ -401,6 +401,15 @@ pub(crate) enum Runs {
         /// Trigger, such as `20240131T143000-0a1b2c3d`.
         id: String,
     },
+    /// Delete the records of triggers that have ended and began long ago. Tables are not touched. Asks before it deletes.
+    Prune {
+        /// Days for which records are kept.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        keep: u32,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// What a vacuum retains unless it is told otherwise, in hours.

@@ -17,6 +17,9 @@ const PROJECT_FILE: &str = "project.toml";
 const LAKE: &str = "lake";
 /// Levels below the project's folder that can hold its files, and one more, so that a job which lies too deep is reported.
 const DEPTH: usize = 4;
+/// A folder of these names tells a lake and a table.
+const LEDGER: &str = "_pulse";
+const TABLE_LOG: &str = "_delta_log";
 
 /// Read once for each process, so that all parts of a command see the same.
 #[derive(Debug, Clone)]
@@ -262,11 +265,17 @@ fn project_files(folder: &Path) -> Result<ProjectFiles> {
         Error::invalid(format!("{}: {error}{hint}", path.display()))
     };
     while let Some((next, depth)) = folders.pop() {
-        for entry in std::fs::read_dir(&next).map_err(|e| unreadable(&next, e))? {
-            let path = entry.map_err(|e| unreadable(&next, e))?.path();
+        let entries = std::fs::read_dir(&next).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        let paths: Vec<PathBuf> =
+            entries.map_err(|e| unreadable(&next, e))?.into_iter().map(|entry| entry.path()).collect();
+        if depth > 0 && paths.iter().any(|path| path.ends_with(LEDGER) || path.ends_with(TABLE_LOG)) {
+            // A lake or a table: each run adds files to it, and none of them is of the project.
+            continue;
+        }
+        for path in paths {
             let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
             if path.is_dir() {
-                if depth < DEPTH && !is_hidden {
+                if depth < DEPTH && !is_hidden && !path.ends_with(LEDGER) {
                     folders.push((path, depth + 1));
                 }
             } else if path.extension().is_some_and(|extension| extension == "toml" || extension == "sql") {
@@ -276,4 +285,30 @@ fn project_files(folder: &Path) -> Result<ProjectFiles> {
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lake or a table within the project's folder has any number of files, and none of them is read.
+    #[test]
+    fn what_lies_in_a_lake_is_not_of_the_project() {
+        let project = tempfile::tempdir().unwrap();
+        let put = |path: &str| {
+            let path = project.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        ["project.toml", "gold/t/job.toml", "gold/t/query.sql", "gold/t/tests/a.toml"].into_iter().for_each(put);
+        ["data/_pulse/x.toml", "data/gold/t/query.sql", "copy/_delta_log/0.sql", "copy/d/a.sql", ".git/a.sql"]
+            .into_iter()
+            .for_each(put);
+        let found = |folder: &Path| project_files(folder).unwrap().into_keys().collect::<Vec<_>>();
+        let of_project = ["gold/t/job.toml", "gold/t/query.sql", "gold/t/tests/a.toml", "project.toml"];
+        assert_eq!(found(project.path()), of_project);
+        // The lake is the project's folder.
+        put("_pulse/a/b.toml");
+        assert_eq!(found(project.path()), of_project);
+    }
 }

@@ -42,6 +42,11 @@ impl TriggerId {
         &self.0
     }
 
+    /// What ids of triggers from this second on are not below.
+    pub fn first_of(time: DateTime<Utc>) -> String {
+        time.format(TIME_FORMAT).to_string()
+    }
+
     /// Its creation time, truncated to seconds.
     pub fn time(&self) -> DateTime<Utc> {
         let time = self.0.split_once('-').and_then(|(time, _)| NaiveDateTime::parse_from_str(time, TIME_FORMAT).ok());

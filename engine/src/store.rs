@@ -26,7 +26,7 @@ use table_files::TableFiles;
 pub use local::{LEFT_LINK, LocalFiles, UNSHOWN};
 pub use places::Places;
 pub(crate) use table_files::delete_below;
-pub use walk::Links;
+pub use walk::{Links, remove_empty_folders};
 pub(crate) use walk::{link_below, shown_path};
 
 /// Delay before the first retry of a request. Each further delay is random, up to `BACKOFF_GROWTH` times the last one.

@@ -19,10 +19,12 @@ mod driving;
 mod fuzz;
 mod lease;
 mod records;
+mod retention;
 mod schedules;
 mod seal;
 mod submission;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -66,6 +68,8 @@ pub enum Origin {
 pub struct RunStore {
     store: Arc<dyn ObjectStore>,
     root: Path,
+    /// Its folder, on this machine.
+    folder: Option<PathBuf>,
     seal: Seal,
     clock: Arc<dyn Clock>,
 }
@@ -81,12 +85,14 @@ impl RunStore {
     /// # Errors
     /// `Invalid` when the lake cannot be opened.
     pub fn new(lake: &Lake) -> Result<Self> {
-        Ok(Self::over(lake.stores().client(lake.root())?, &store_path(lake.root())?))
+        let ledger = Self::over(lake.stores().client(lake.root())?, &store_path(lake.root())?);
+        Ok(Self { folder: lake.root().to_file_path().ok().map(|lake| lake.join(FOLDER)), ..ledger })
     }
 
     /// The ledger of the lake whose root is this path of a store.
     pub fn over(store: Arc<dyn ObjectStore>, lake: &Path) -> Self {
-        Self { store, root: lake.clone().join(FOLDER), seal: Seal::default(), clock: Arc::new(SystemClock) }
+        let root = lake.clone().join(FOLDER);
+        Self { store, root, folder: None, seal: Seal::default(), clock: Arc::new(SystemClock) }
     }
 
     /// With the seal of submissions that may be driven.

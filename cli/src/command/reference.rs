@@ -87,6 +87,7 @@ fn exit_codes(command: &str) -> Option<&'static str> {
         "pulse table drop" | "pulse table rename" => {
             "1 also while a run of the table's job goes on; 130 when the answer is no"
         }
+        "pulse runs prune" => "130 when the answer is no",
         _ => return None,
     })
 }

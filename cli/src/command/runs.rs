@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, Utc};
 use pulse_core::run::{AttemptFailure, Place, RunError, RunId, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::table::Lake;
 use pulse_scheduler::ledger::RunStore;
 
+use crate::agree::agree;
 use crate::args::{Global, Output, Runs};
 use crate::{output, setup, shape};
 
@@ -28,6 +29,7 @@ pub(crate) async fn runs(global: &Global, action: Runs) -> Result<ExitCode> {
             let trigger = trigger_of(&id)?;
             cancel(&ledger, &settings, &trigger).await?;
         }
+        Runs::Prune { keep, yes } => prune(&ledger, &settings, keep, yes).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -69,6 +71,24 @@ async fn cancel(ledger: &RunStore, settings: &Settings, trigger: &TriggerId) -> 
         (true, true) => eprintln!("{trigger} is cancelled when a scheduler takes it up"),
         (false, _) => eprintln!("asked the driver of {trigger} to stop"),
     }
+    Ok(())
+}
+
+async fn prune(ledger: &RunStore, settings: &Settings, keep_days: u32, yes: bool) -> Result<()> {
+    let now = Utc::now();
+    let before = now - Days::new(u64::from(keep_days));
+    let triggers = ledger.ended_before(before, now, settings.lease()).await?;
+    let (count, day) = (output::plural(triggers.len() as u64, "trigger"), before.format("%Y-%m-%d %H:%M"));
+    if triggers.is_empty() {
+        eprintln!("no trigger that began before {day} UTC has records");
+        return Ok(());
+    }
+    eprintln!(
+        "the records of {count} that began before {day} UTC will be deleted, and their keys of submission; tables stay as they are"
+    );
+    agree(yes)?;
+    ledger.forget(&triggers).await?;
+    eprintln!("deleted the records of {count}");
     Ok(())
 }
 

@@ -148,3 +148,34 @@ fn a_vacuum_deletes_what_nobody_needs_and_nothing_else() {
     assert_eq!(scene.count("silver.bars"), 8);
     assert_eq!(scene.count("gold.means"), 8);
 }
+
+/// The records of old triggers go, those of others stay, and so do all tables.
+#[test]
+fn old_runs_are_pruned() {
+    let scene = scene();
+    put(&scene, 1);
+    scene.run_all().ok();
+    put(&scene, 2);
+    scene.run_all().ok();
+    let runs = scene.path("lake").join("_pulse/runs");
+    let triggers = || {
+        let mut names: Vec<_> = std::fs::read_dir(&runs).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let newest = triggers().pop().unwrap();
+    let old = triggers().remove(0);
+    // The first one began long ago.
+    let id = "20200101T000000-0000000a";
+    std::fs::rename(runs.join(&old), runs.join(id)).unwrap();
+    std::fs::remove_dir_all(runs.join(id).join("lease")).unwrap();
+    let tables = scene.versions();
+    scene.pulse(&["runs", "prune", "--keep", "30"]).fails(2, &["nobody can be asked here: say --yes"]);
+    scene.pulse(&["runs", "prune", "--keep", "0", "--yes"]).fails(2, &["--keep"]);
+    assert_eq!(triggers(), [id.into(), newest.clone()]);
+    scene.pulse(&["runs", "prune", "--keep", "30", "--yes"]).ok().says(&["deleted the records of 1 trigger"]);
+    assert_eq!(triggers(), [newest]);
+    scene.pulse(&["runs", "prune", "--keep", "30", "--yes"]).ok().says(&["no trigger that began before"]);
+    assert_eq!(scene.versions(), tables);
+    scene.pulse(&["runs", "show", id]).fails(2, &[id]);
+}

@@ -50,7 +50,11 @@ impl LocalFiles {
         Self { scope: Scope::Source { root, links }, ..Self::default() }
     }
 
-    fn walked(&self, prefix: Option<&Path>) -> Box<dyn Iterator<Item = Result<ObjectMeta>> + Send> {
+    fn walked(
+        &self,
+        prefix: Option<&Path>,
+        offset: Option<Path>,
+    ) -> Box<dyn Iterator<Item = Result<ObjectMeta>> + Send> {
         let folder = prefix.map_or_else(|| PathBuf::from("/"), on_disk);
         let (links, is_source) = match &self.scope {
             Scope::All => (Links::Left, false),
@@ -69,7 +73,7 @@ impl LocalFiles {
             }
             Err(error) => Some(Err(Error::Generic { store: "LocalFileSystem", source: Box::new(error) })),
         };
-        Box::new(Walk::new(&folder, links).filter_map(listed))
+        Box::new(Walk::new(&folder, links).above(offset).filter_map(listed))
     }
 }
 
@@ -162,25 +166,13 @@ impl ObjectStore for LocalFiles {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let walked = self.walked(prefix);
-        if tokio::runtime::Handle::try_current().is_err() {
-            return stream::iter(walked).boxed();
-        }
-        let chunks = stream::try_unfold(Some(walked), |walked| async move {
-            let Some(mut walked) = walked else { return Ok(None) };
-            tokio::task::spawn_blocking(move || {
-                let chunk: Vec<Result<ObjectMeta>> = walked.by_ref().take(LISTED_AT_ONCE).collect();
-                let is_more = chunk.len() == LISTED_AT_ONCE;
-                Ok::<_, Error>(Some((stream::iter(chunk), is_more.then_some(walked))))
-            })
-            .await?
-        });
-        chunks.try_flatten().boxed()
+        streamed(self.walked(prefix, None))
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
         let offset = offset.clone();
-        self.list(prefix).try_filter(move |meta| std::future::ready(meta.location > offset)).boxed()
+        let walked = self.walked(prefix, Some(offset.clone()));
+        streamed(walked).try_filter(move |meta| std::future::ready(meta.location > offset)).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -195,6 +187,23 @@ impl ObjectStore for LocalFiles {
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.files.rename_opts(from, to, options).await
     }
+}
+
+/// Takes the entries in pieces, on a thread that may wait for the disk.
+fn streamed(walked: Box<dyn Iterator<Item = Result<ObjectMeta>> + Send>) -> BoxStream<'static, Result<ObjectMeta>> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return stream::iter(walked).boxed();
+    }
+    let chunks = stream::try_unfold(Some(walked), |walked| async move {
+        let Some(mut walked) = walked else { return Ok(None) };
+        tokio::task::spawn_blocking(move || {
+            let chunk: Vec<Result<ObjectMeta>> = walked.by_ref().take(LISTED_AT_ONCE).collect();
+            let is_more = chunk.len() == LISTED_AT_ONCE;
+            Ok::<_, Error>(Some((stream::iter(chunk), is_more.then_some(walked))))
+        })
+        .await?
+    });
+    chunks.try_flatten().boxed()
 }
 
 /// Files and folders of a folder, also those that a link leads to: somebody has named the folder itself. What cannot be shown is

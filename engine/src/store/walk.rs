@@ -36,6 +36,8 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Walk {
     links: Links,
+    /// What lies in a folder with no path above this one is not looked at.
+    above: Option<Path>,
     /// From the outermost to the one that is read.
     open: Vec<Folder>,
     /// The first folder could not be opened.
@@ -52,9 +54,20 @@ struct Folder {
 impl Walk {
     /// What is no folder has nothing below it.
     pub(super) fn new(folder: &FilePath, links: Links) -> Self {
-        let mut walk = Self { links, open: Vec::new(), failed: None };
+        let mut walk = Self { links, above: None, open: Vec::new(), failed: None };
         walk.failed = walk.enter(folder).err().filter(|error| error.kind() != io::ErrorKind::NotADirectory);
         walk
+    }
+
+    /// Leaves out folders whose paths all come before `offset`, in the order of an object store.
+    pub(super) fn above(self, offset: Option<Path>) -> Self {
+        Self { above: offset, ..self }
+    }
+
+    fn is_left_out(&self, folder: &FilePath) -> bool {
+        // Everything in it begins with `<folder>/`, and `0` is the character after the slash.
+        let end = self.above.as_ref().and_then(|above| Some((above, format!("{}0", location(folder.as_os_str())?))));
+        end.is_some_and(|(above, end)| end.as_str() <= above.as_ref())
     }
 
     /// A folder that is gone meanwhile, or lies in itself, is empty.
@@ -87,7 +100,7 @@ impl Walk {
             },
         };
         if facts.is_dir() {
-            return self.enter(&path).map(|()| None);
+            return if self.is_left_out(&path) { Ok(None) } else { self.enter(&path).map(|()| None) };
         }
         Ok(if facts.is_file() { found(&path, facts) } else { None })
     }
@@ -114,6 +127,17 @@ impl Iterator for Walk {
             }
         }
     }
+}
+
+/// Removes a folder and those in it that hold no files. Stores on other machines have no folders.
+pub fn remove_empty_folders(folder: &FilePath) {
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty_folders(&entry.path());
+        }
+    }
+    // Fails for a folder that is not empty.
+    let _ = std::fs::remove_dir(folder);
 }
 
 /// The first component of `path` below `above` that is a symbolic link.

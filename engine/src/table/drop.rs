@@ -14,6 +14,7 @@ use super::file::Unneeded;
 use super::log_files::log_version;
 use super::{Commit, CommitOptions, CommitOutcome, Removal, Snapshot, Table, Whole};
 use crate::error::from_store;
+use crate::store::remove_empty_folders;
 
 const LOG: &str = "_delta_log/";
 /// Names the newest checkpoint.
@@ -93,7 +94,9 @@ impl Table {
             deleted.files += step.len();
             deleted.bytes += step.iter().map(|file| file.bytes).sum::<u64>();
         }
-        self.delete_empty_folders();
+        if let Some(folder) = self.folder() {
+            remove_empty_folders(&folder);
+        }
         Ok(deleted)
     }
 
@@ -114,22 +117,6 @@ impl Table {
         let mut all: Vec<Unneeded> = objects.iter().map(unneeded).collect();
         all.extend(self.half_written()?);
         Ok(steps(all, version))
-    }
-
-    /// Only for a table on this machine; object stores have no folders.
-    fn delete_empty_folders(&self) {
-        fn below(folder: &std::path::Path) {
-            for entry in folder.read_dir().into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    below(&entry.path());
-                }
-            }
-            // Fails for a folder that is not empty.
-            let _ = std::fs::remove_dir(folder);
-        }
-        if let Some(folder) = self.folder() {
-            below(&folder);
-        }
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, Utc};
 use object_store::path::Path;
 use pulse_core::lease::LeaseOptions;
 use pulse_core::name::TableName;
 use pulse_core::run::{RunRecord, RunState, TriggerId};
 use pulse_core::{ErrorKind, Result};
-use pulse_engine::error::from_store;
 
-use super::{READ, RunStore};
+use super::RunStore;
+
+/// How far back the newest runs are looked for, step by step, before all are.
+const LOOK_BACK_DAYS: [u64; 3] = [1, 10, 100];
 
 impl RunStore {
     /// Replaces the record of a run. Only the driver of the epoch writes it, so no earlier driver overwrites a later one's.
@@ -88,38 +90,53 @@ impl RunStore {
         Ok(records)
     }
 
-    /// The newest `limit` records of all triggers, newest first. Older triggers are not even looked at.
+    /// The newest `limit` records of all triggers, newest first. Older triggers are not even listed.
     ///
     /// # Errors
     /// As [`Self::records`].
     pub async fn newest(&self, limit: usize, now: DateTime<Utc>, options: LeaseOptions) -> Result<Vec<RunRecord>> {
-        let runs = self.root.clone().join("runs");
-        let listed = self.store.list_with_delimiter(Some(&runs)).await.map_err(|e| from_store(READ, &e))?;
-        let mut triggers: Vec<TriggerId> =
-            listed.common_prefixes.iter().filter_map(|folder| folder.filename()?.parse().ok()).collect();
-        triggers.sort_unstable_by(|a, b| b.cmp(a));
         let mut newest = Vec::new();
-        // An id says the second; of those of one second, the records say which was first.
-        for of_second in triggers.chunk_by(|a, b| a.time() == b.time()) {
+        let mut listed_from = None;
+        let starts = LOOK_BACK_DAYS.iter().map(|days| now.checked_sub_days(Days::new(*days)));
+        for from in starts.chain([None]) {
+            let mut triggers = self.triggers(from, listed_from).await?;
+            triggers.sort_unstable_by(|a, b| b.cmp(a));
+            // An id says the second; of those of one second, the records say which was first.
+            for of_second in triggers.chunk_by(|a, b| a.time() == b.time()) {
+                if newest.len() >= limit {
+                    break;
+                }
+                newest.extend(self.records_of_second(of_second, now, options).await?);
+            }
             if newest.len() >= limit {
                 break;
             }
-            let mut of_triggers = Vec::new();
-            for trigger in of_second {
-                match self.records_at(trigger, now, options).await {
-                    Ok(records) => of_triggers.push(records),
-                    // One object does not hide all others.
-                    Err(error) if error.kind() == ErrorKind::Data => log::warn!("{trigger}: {error}"),
-                    Err(error) => return Err(error),
-                }
-            }
-            let begun =
-                |records: &Vec<RunRecord>| records.iter().filter_map(|record| record.started.or(record.ended)).min();
-            of_triggers.sort_by_key(|records| std::cmp::Reverse(begun(records)));
-            newest.extend(of_triggers.into_iter().flat_map(|records| records.into_iter().rev()));
+            listed_from = from;
         }
         newest.truncate(limit);
         Ok(newest)
+    }
+
+    /// Records of triggers that began in one second, newest first.
+    async fn records_of_second(
+        &self,
+        triggers: &[TriggerId],
+        now: DateTime<Utc>,
+        options: LeaseOptions,
+    ) -> Result<Vec<RunRecord>> {
+        let mut of_triggers = Vec::new();
+        for trigger in triggers {
+            match self.records_at(trigger, now, options).await {
+                Ok(records) => of_triggers.push(records),
+                // One object does not hide all others.
+                Err(error) if error.kind() == ErrorKind::Data => log::warn!("{trigger}: {error}"),
+                Err(error) => return Err(error),
+            }
+        }
+        let begun =
+            |records: &Vec<RunRecord>| records.iter().filter_map(|record| record.started.or(record.ended)).min();
+        of_triggers.sort_by_key(|records| std::cmp::Reverse(begun(records)));
+        Ok(of_triggers.into_iter().flat_map(|records| records.into_iter().rev()).collect())
     }
 }
 

@@ -169,7 +169,7 @@ impl RunStore {
         }
     }
 
-    async fn trigger_of(&self, key: &Key, id: TriggerId) -> Result<TriggerId> {
+    pub(super) async fn trigger_of(&self, key: &Key, id: TriggerId) -> Result<TriggerId> {
         let path = self.root.clone().join("keys").join(key.0.as_str());
         match self.make(&path, id.to_string()).await? {
             Made::Now => Ok(id),

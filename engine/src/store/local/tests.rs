@@ -223,3 +223,33 @@ proptest! {
         prop_assert_eq!(all(&LocalFiles::default()), all(&LocalFileSystem::new()));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+
+    /// Folders that come before the offset are not looked at, and no file behind it is missed.
+    #[test]
+    fn listing_from_an_offset_finds_what_the_whole_listing_has_behind_it(
+        files in prop::collection::vec("[ab]{1,2}[-.0]?(/[ab]{1,2}[-.0]?){0,2}/f", 0..12),
+        offset in "[ab]{1,2}[-.0]?(/[ab]{0,2}){0,2}",
+    ) {
+        let scene = scene();
+        for file in &files {
+            let path = scene.folder.join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let _ = std::fs::write(path, "x");
+        }
+        let (store, root) = (LocalFiles::default(), scene.path(""));
+        let offset = Path::from(format!("{root}/{offset}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let found = |listed: BoxStream<'static, Result<ObjectMeta>>| {
+            let mut found: Vec<Path> =
+                runtime.block_on(listed.map_ok(|meta| meta.location).try_collect()).unwrap();
+            found.sort();
+            found
+        };
+        let all = found(store.list(Some(&root)));
+        let wanted: Vec<Path> = all.into_iter().filter(|path| *path > offset).collect();
+        prop_assert_eq!(found(store.list_with_offset(Some(&root), &offset)), wanted);
+    }
+}
