@@ -115,6 +115,17 @@ impl Manifest {
         columns.iter().all(in_order)
     }
 
+    /// Whether rows of the table are told apart by this column.
+    pub fn is_key(&self, column: &str) -> bool {
+        let keys: &[String] = match &self.sink {
+            Sink::Merge { keys, .. } | Sink::Scd2(History { keys, .. }) | Sink::Bitemporal(History { keys, .. }) => {
+                keys
+            }
+            Sink::Append {} | Sink::Overwrite {} | Sink::OverwritePartitions { .. } => &[],
+        };
+        [keys, &self.grain, self.partition_by()].concat().iter().any(|key| key == column)
+    }
+
     /// `unique` expectations whose columns are all in the grain, with their places: where one holds, the grain holds.
     pub fn stricter_than_grain(&self) -> impl Iterator<Item = (usize, &Expectation)> {
         let is_stricter = |unique: &Unique| unique.columns.iter().all(|column| self.grain.contains(column));

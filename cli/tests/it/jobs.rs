@@ -80,6 +80,35 @@ fn overwrite_holds_exactly_the_rows_of_the_query() {
     assert_eq!(scene.rows("silver.sums"), ["2024-01-01,6.5"]);
 }
 
+/// `-0.0` equals `0.0` in queries, and is the same key in every sink.
+#[test]
+fn both_zeros_are_one_key() {
+    let sinks = [
+        "grain = [\"f\"]\n[sink.overwrite]\n",
+        "grain = [\"f\"]\n[sink.merge]\nkeys = [\"f\"]\n",
+        "grain = [\"f\", \"valid_from\"]\n[sink.scd2]\nkeys = [\"f\"]\neffective = \"d\"\n",
+        "grain = [\"f\"]\n[source.\"bronze.z\"]\nread = \"changed\"\n[sink.append]\n",
+    ];
+    for (sink, data_type) in sinks.iter().flat_map(|sink| [(sink, "double"), (sink, "float")]) {
+        let mut scene = Scene::empty();
+        scene.sources(&format!(
+            "[files.z]\nroot = \"$raw\"\ncolumns = [{{ name = \"f\", type = \"{data_type}\" }}, \
+             {{ name = \"d\", type = \"date\" }}, {{ name = \"v\", type = \"bigint\" }}]\n\
+             [files.z.feed.all]\npath = \"*.csv\"\nformat = {{ csv = {{}} }}\n"
+        ));
+        let landed = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";
+        scene.job("bronze.z", landed, "select f, d, v, source_file, line from raw.z");
+        scene.job("silver.z", sink, "select f, d, v from bronze.z");
+        scene.put("a.csv", "f,d,v\n-0.0,2024-01-01,1\n1.5,2024-01-01,1\n");
+        scene.run_all().ok();
+        let zero = "(select count(*) as n, min(cast(f as string)) as f from silver.z where f = 0)";
+        assert_eq!(scene.rows(zero), ["1,0.0"], "{sink}");
+        scene.put("b.csv", "f,d,v\n0.0,2024-01-01,2\n");
+        scene.pulse(&["run", "--all"]).fails(1, &["0.0"]);
+        assert_eq!(scene.rows(zero), ["1,0.0"], "{sink}");
+    }
+}
+
 /// 255 bytes are the longest name of a folder; a space takes three of them.
 #[test]
 fn a_partition_value_that_no_folder_can_be_named_after_is_refused() {

@@ -22,7 +22,8 @@ pub(super) fn rebuild(
         gone.refuse_failing()?;
         if let Some(kept) = gone.kept() {
             return Err(Error::data(format!(
-                "{reason}: the table is computed from all inputs, and {kept}; put them back, or give --allow-loss to lose their rows"
+                "{reason}: the table is computed from all inputs, and {kept}; put them back, or give --allow-loss to lose \
+                 their rows; with `on_missing = \"remove\"`, rows of files that are gone are always lost"
             )));
         }
         if known.recorded().is_some() && known.rows != Some(0) {

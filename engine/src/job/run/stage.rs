@@ -53,9 +53,10 @@ impl Run<'_> {
                 " ({reason}), and rows of several units are compared with each other: group by the unit, so that one evaluation \
                  can do, or remove the table's folder and fill it again with `pulse backfill`"
             ),
-            _ => {
-                ": group by the unit, so that one evaluation can do, or compute a part with --from and --to".to_owned()
-            }
+            _ => format!(
+                ": group by the unit, so that one evaluation can do, or compute them in parts: pulse backfill {} --from .. --to ..",
+                self.job.name
+            ),
         };
         Error::invalid(format!(
             "job {}: its query is evaluated for each unit of its interval, which would be {evaluations} evaluations in one run, and \
