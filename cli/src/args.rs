@@ -141,6 +141,9 @@ pub(crate) enum Command {
     /// Show the schedules of project.toml.
     #[command(subcommand)]
     Schedule(ScheduleAction),
+    /// Show what the alerts of project.toml know, or try one.
+    #[command(subcommand)]
+    Alert(AlertAction),
     /// Hand jobs to a scheduler and print the trigger's id.
     Submit(SubmitOptions),
     /// Run a scheduler or an executor.
@@ -306,6 +309,17 @@ pub(crate) enum ScheduleAction {
         /// Times to print.
         #[arg(long, default_value_t = 10)]
         count: usize,
+    },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum AlertAction {
+    /// List what is wrong with jobs, and whether a message about it was delivered.
+    List,
+    /// Send a message that only shows that messages of an alert arrive.
+    Test {
+        /// The alert's name in project.toml.
+        name: String,
     },
 }
 

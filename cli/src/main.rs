@@ -136,6 +136,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Backfill(options) => command::backfill::backfill(&global, &options).await,
         Command::Run(options) => command::run::run(&global, &options).await,
         Command::RunDue { on } => command::schedule::run_due(&global, on).await,
+        Command::Alert(action) => command::alert::alert(&global, action).await,
         Command::Schedule(action) => command::schedule::schedule(&global, action).await,
         Command::Submit(options) => command::submit::submit(&global, &options).await,
         Command::Certs(action) => command::certs::certs(action),

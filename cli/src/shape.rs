@@ -14,7 +14,7 @@ pub(crate) fn stamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-fn stamp_of_millis(at: i64) -> Option<String> {
+pub(crate) fn stamp_of_millis(at: i64) -> Option<String> {
     DateTime::from_timestamp_millis(at).map(stamp)
 }
 
@@ -406,6 +406,23 @@ pub(crate) struct Schedule {
     pub(crate) next: Option<String>,
     /// The newest time whose jobs have run.
     pub(crate) last: Option<String>,
+}
+
+/// An incident that an alert knows of.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Alert {
+    pub(crate) alert: String,
+    pub(crate) job: String,
+    pub(crate) kind: pulse_core::alert::Kind,
+    /// When the run ended that showed it first.
+    pub(crate) since: Option<String>,
+    /// When a run showed that it is over; null before.
+    pub(crate) over: Option<String>,
+    /// Whether a message about this state was delivered.
+    pub(crate) told: bool,
+    /// The trigger that showed it first.
+    pub(crate) trigger: String,
+    pub(crate) what: String,
 }
 
 /// A time of a schedule.

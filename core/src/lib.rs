@@ -1,6 +1,7 @@
 //! Nouns and decisions of pulse: no I/O, no clock, no async, no DataFusion.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod alert;
 pub mod backfill;
 pub mod commit;
 pub mod decide;

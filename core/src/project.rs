@@ -1,5 +1,6 @@
 //! A folder of jobs: `project.toml`, `sources.toml` and `<layer>/<table>/{job.toml,query.sql,tests/*.toml}`.
 
+mod alert_checks;
 mod declared;
 mod draft;
 mod environment;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alert;
 use crate::diagnostic::{self, Diagnostic};
 use crate::document::Document;
 use crate::error::{Error, Result};
@@ -69,6 +71,9 @@ pub struct ProjectManifest {
     /// Schedules by name (`[schedule.nightly]`): when jobs run by themselves. `pulse run-due` runs what is due.
     #[serde(default)]
     pub schedule: BTreeMap<String, Schedule>,
+    /// Alerts by name (`[alert.team]`): where a message goes when a job fails. `pulse run-due` and a scheduler send them.
+    #[serde(default)]
+    pub alert: BTreeMap<String, Alert>,
     /// Settings, as in pulse.toml; stronger than those there.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
@@ -294,6 +299,7 @@ fn parse_settings(
     match Document::parse::<ProjectManifest>(path, text) {
         Ok((settings, document)) => {
             problems.extend(schedule_checks::check(&settings.schedule, &document, known));
+            problems.extend(alert_checks::check(&settings.alert, &document, known));
             Some(settings)
         }
         Err(wrong) => {

@@ -1,5 +1,6 @@
 //! A file a command.
 
+pub(crate) mod alert;
 pub(crate) mod backfill;
 pub(crate) mod catalog;
 pub(crate) mod certs;

@@ -11,6 +11,7 @@ use pulse_core::run::TriggerId;
 use pulse_core::schedule::{Due, Remembered, Schedule, Timetable, due};
 use pulse_core::{Error, Result, diagnostic};
 use pulse_engine::job::check_roots;
+use pulse_scheduler::alerts::Alerts;
 use pulse_scheduler::api::On;
 use pulse_scheduler::ledger::RunStore;
 
@@ -107,6 +108,7 @@ async fn run_time(
     let bench = setup::workbench_of(runnable.project(), global, &settings).await?;
     check_roots(&bench.project, runnable.graph.order())?;
     let asked = setup::asked(&selection)?;
+    let alerts = Alerts::of(&bench.project);
     let Some((exit, watched)) = drive_as(trigger.clone(), bench, &settings, runnable.planned(), asked).await? else {
         return Ok(None);
     };
@@ -114,6 +116,7 @@ async fn run_time(
         eprint!("{}", summary(&watched));
         print_records(global, &watched)?;
     }
+    alerts.tell(ledger, &trigger).await;
     eprintln!("details: pulse runs show {trigger}");
     Ok(Some(runnable.exit_code(exit.code())))
 }

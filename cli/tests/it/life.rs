@@ -235,8 +235,9 @@ fn commands_print_what_their_schemas_say() {
     std::fs::write(&toml, format!("{text}\n[schedule.nightly]\ncron = \"@daily\"\n")).unwrap();
     conforms("schedule list", &["schedule", "list"]);
     conforms("schedule next", &["schedule", "next", "nightly"]);
-    // These need a scheduler, a cluster, a catalog, a due time, or a job with intervals; most print what others print.
-    let elsewhere = ["backfill", "submit --wait", "catalog check", "catalog sync", "run-due", "cluster status"];
+    // These need a scheduler, a cluster, a catalog, a due time, an alert, or a job with intervals; most print what others print.
+    let elsewhere =
+        ["alert list", "backfill", "submit --wait", "catalog check", "catalog sync", "run-due", "cluster status"];
     let all: std::collections::BTreeSet<String> = schemas.as_object().unwrap().keys().cloned().collect();
     seen.extend(elsewhere.map(str::to_owned));
     assert_eq!(seen, all);

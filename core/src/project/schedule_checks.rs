@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::{self, Diagnostic};
-use crate::document::Document;
+use crate::document::{Document, Step};
 use crate::graph::is_like;
 use crate::name::TableName;
 use crate::schedule::{Schedule, Timetable};
@@ -31,20 +31,34 @@ fn check_one(name: &str, schedule: &Schedule, document: &Document<'_>, known: &B
         let problem = document.at_value(&[SCHEDULE.into(), name.into(), wrong.key.into()], wrong.message);
         problems.push(problem.with_help(wrong.help));
     }
-    let wrong = schedule.jobs.iter().enumerate().filter(|(_, pattern)| !names_a_job(pattern, known));
-    problems.extend(wrong.map(|(index, pattern)| {
-        let place = [SCHEDULE.into(), name.into(), "jobs".into(), index.into()];
-        let problem = document.at_value(&place, format!("`{pattern}` names no job"));
-        let names: Vec<String> = known.iter().map(TableName::to_string).collect();
-        match diagnostic::closest(bare(pattern), names.iter().map(String::as_str)) {
-            Some(meant) => problem.with_help(format!("did you mean `{meant}`?")),
-            None => problem.with_help("`pulse graph` shows all jobs"),
-        }
-    }));
+    let bare: Vec<&str> = schedule.jobs.iter().map(|pattern| bare(pattern)).collect();
+    problems.extend(unknown_jobs(&schedule.jobs, &bare, &[SCHEDULE, name], document, known));
     problems
 }
 
-fn is_name(name: &str) -> bool {
+/// Of a list `jobs` of patterns: those that name no job. `bare` are the patterns without signs for neighbours.
+pub(super) fn unknown_jobs(
+    jobs: &[String],
+    bare: &[&str],
+    table: &[&str],
+    document: &Document<'_>,
+    known: &BTreeSet<TableName>,
+) -> Vec<Diagnostic> {
+    let names: Vec<String> = known.iter().map(TableName::to_string).collect();
+    let wrong = jobs.iter().zip(bare).enumerate().filter(|(_, (_, bare))| !names.iter().any(|job| is_like(job, bare)));
+    let problem = |(index, (pattern, bare)): (usize, (&String, &&str))| {
+        let mut place: Vec<Step<'_>> = table.iter().map(|key| (*key).into()).collect();
+        place.extend::<[Step<'_>; 2]>(["jobs".into(), index.into()]);
+        let problem = document.at_value(&place, format!("`{pattern}` names no job"));
+        match diagnostic::closest(bare, names.iter().map(String::as_str)) {
+            Some(meant) => problem.with_help(format!("did you mean `{meant}`?")),
+            None => problem.with_help("`pulse graph` shows all jobs"),
+        }
+    };
+    wrong.map(problem).collect()
+}
+
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
 }
 
@@ -52,10 +66,6 @@ fn is_name(name: &str) -> bool {
 fn bare(pattern: &str) -> &str {
     let pattern = pattern.strip_prefix('+').unwrap_or(pattern);
     pattern.strip_suffix('+').unwrap_or(pattern)
-}
-
-fn names_a_job(pattern: &str, known: &BTreeSet<TableName>) -> bool {
-    known.iter().any(|job| is_like(&job.to_string(), bare(pattern)))
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ fn mistakes_of_all_files_are_reported_together() {
     files.insert("gold/y/job.toml".into(), "grain = 3".into());
     files.insert("raw/z/job.toml".into(), BRONZE.into());
     insta::assert_snapshot!(Project::parse(&files).unwrap_err().render(), @r#"
-    error: unknown key `nmae`, expected one of `name`, `description`, `defaults`, `lake`, `variables`, `expect_group`, `schedule`, `settings`
+    error: unknown key `nmae`, expected one of `name`, `description`, `defaults`, `lake`, `variables`, `expect_group`, `schedule`, `alert`, `settings`
      --> project.toml:1:1
       |
     1 | nmae = "market"

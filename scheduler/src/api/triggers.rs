@@ -21,6 +21,7 @@ use super::allowed::Allowed;
 use super::queue::Queue;
 use super::work::Work;
 use super::{Places, SubmitRequest, Token};
+use crate::alerts::Alerts;
 use crate::driver::{DriveOptions, Driven, Interruption, Placement, Submission, drive};
 use crate::ledger::{LeaseKeeper, Limits, Origin, RunStore, Seal, SubmissionRecord};
 
@@ -291,10 +292,11 @@ impl Api {
         };
         let (request, project, graph) =
             read.await.map_err(|e| Error::internal("a project is read to its end").with_source(e))??;
+        let alerts = Alerts::of(&project);
         let placement = self.places.placement(project, lake, request.on)?;
         let options = DriveOptions::new(&self.settings);
         let not_run = request.not_run.clone();
-        let prepared = Prepared { placement, graph, not_run, asked: request.asked, options };
+        let prepared = Prepared { placement, graph, not_run, asked: request.asked, options, alerts };
         Ok((request, prepared))
     }
 
@@ -344,7 +346,7 @@ impl Api {
         while known.drivers.try_join_next().is_some() {}
         let api = Arc::clone(self);
         known.drivers.spawn(async move {
-            let Prepared { placement, graph, not_run, asked: wanted, options } = prepared;
+            let Prepared { placement, graph, not_run, asked: wanted, options, alerts } = prepared;
             let work = api.work.handle();
             let origin = Origin::Submitted;
             let admission = Some(Arc::clone(&api.admission));
@@ -357,7 +359,9 @@ impl Api {
                 }
                 Interruption::Leave
             };
-            match drive(ledger.clone(), placement.runs(), submission, notices, asked).await {
+            let driven = drive(ledger.clone(), placement.runs(), submission, notices, asked).await;
+            let has_ended = matches!(driven, Ok(Driven::Ended(_)));
+            match driven {
                 Ok(Driven::Ended(exit)) => {
                     log::info!("trigger {id} ended: {exit:?}");
                     if exit != TriggerExit::Done {
@@ -379,6 +383,10 @@ impl Api {
                 known.suspects.remove(&id);
             }
             api.start_waiting().await;
+            // Last: a webhook that does not answer holds up nothing.
+            if has_ended {
+                alerts.tell(&ledger, &id).await;
+            }
         });
     }
 
@@ -429,6 +437,7 @@ struct Prepared {
     not_run: NotRunJobs,
     asked: Asked,
     options: DriveOptions,
+    alerts: Alerts,
 }
 
 #[cfg(test)]

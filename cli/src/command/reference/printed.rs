@@ -12,13 +12,14 @@ use crate::shape;
 /// Command, what each of its objects is, and their schema.
 type Printed = (&'static str, &'static str, fn() -> Value);
 
-const PRINTED: [Printed; 23] = [
+const PRINTED: [Printed; 24] = [
     ("check", "a job that is in order", schema::<shape::CheckedJob>),
     ("plan", "what a run of a job would do", schema::<Line>),
     ("run", "a run, when it has ended", schema::<shape::Run>),
     ("run-due", "a run, when it has ended", schema::<shape::Run>),
     ("schedule list", "a schedule", schema::<shape::Schedule>),
     ("schedule next", "a time", schema::<shape::ScheduledTime>),
+    ("alert list", "an incident", schema::<shape::Alert>),
     ("backfill", BACKFILL, schema::<shape::Run>),
     ("submit --wait", "a run, when all have ended", schema::<shape::Run>),
     ("runs list", "a run, the newest first", schema::<shape::Run>),

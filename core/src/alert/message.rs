@@ -1,0 +1,91 @@
+//! The message about incidents.
+
+use serde::Serialize;
+
+use super::{Incident, Kind};
+use crate::name::TableName;
+
+/// Incidents that the text names.
+const NAMED: usize = 20;
+/// Characters of an error that the text shows.
+const SHOWN: usize = 300;
+
+/// The body of a request to a webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// What people read.
+    pub text: String,
+    /// What programs read.
+    pub incidents: Vec<Told>,
+}
+
+/// One incident of a [`Message`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Told {
+    pub job: TableName,
+    pub kind: Kind,
+    /// The trigger that showed it first.
+    pub trigger: String,
+    pub since: String,
+    pub over: bool,
+    pub what: String,
+}
+
+impl Message {
+    /// `project` is the project's name.
+    pub fn new(project: &str, incidents: &[(TableName, Incident)]) -> Self {
+        let mut lines: Vec<String> =
+            incidents.iter().take(NAMED).map(|(job, incident)| line(project, job, incident)).collect();
+        if let Some(more @ 1..) = incidents.len().checked_sub(NAMED) {
+            lines.push(format!("and {more} more: pulse alert list"));
+        }
+        let told = incidents.iter().map(|(job, incident)| Told {
+            job: job.clone(),
+            kind: incident.kind,
+            trigger: incident.trigger.to_string(),
+            since: incident.began(),
+            over: incident.over.is_some(),
+            what: incident.what.clone(),
+        });
+        Self { text: lines.join("\n"), incidents: told.collect() }
+    }
+
+    /// A message that only shows that messages arrive.
+    pub fn test(project: &str, alert: &str) -> Self {
+        Self { text: format!("{project}: this is a test of the alert `{alert}`"), incidents: Vec::new() }
+    }
+}
+
+fn line(project: &str, job: &TableName, incident: &Incident) -> String {
+    let Incident { trigger, .. } = incident;
+    let what = shown(&incident.what);
+    match (incident.kind, incident.lasted()) {
+        (Kind::Failed, None) => format!("{project}: {job} failed: {what} (pulse runs show {trigger})"),
+        (Kind::Quarantined, None) => format!("{project}: {job}: {what} (pulse runs show {trigger})"),
+        (Kind::Failed, Some(seconds)) => {
+            format!("{project}: {job} is in order again after {}, since {}", span(seconds), incident.began())
+        }
+        (Kind::Quarantined, Some(seconds)) => {
+            format!("{project}: {job} rejects fewer rows again after {}, since {}", span(seconds), incident.began())
+        }
+    }
+}
+
+/// The first line of an error, as far as a message has room.
+fn shown(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default();
+    let mut shown: String = line.chars().take(SHOWN).collect();
+    if shown.len() < error.len() {
+        shown.push_str(" ..");
+    }
+    shown
+}
+
+fn span(seconds: i64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}

@@ -1,0 +1,128 @@
+//! Sends messages about jobs that failed, and that are in order again. What cannot be delivered is sent with the job's next run: a
+//! webhook that does not answer fails no run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pulse_core::alert::{Alert, Incident, Incidents, Message};
+use pulse_core::diagnostic::closest;
+use pulse_core::name::TableName;
+use pulse_core::project::Project;
+use pulse_core::run::{RunRecord, TriggerId};
+use pulse_core::{Error, Result};
+use url::{Host, Url};
+
+use crate::ledger::RunStore;
+
+/// Time limit for one request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests for one message.
+const ATTEMPTS: u32 = 2;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The alerts of a project.
+#[derive(Debug, Clone)]
+pub struct Alerts {
+    project: String,
+    by_name: BTreeMap<String, Alert>,
+}
+
+impl Alerts {
+    pub fn of(project: &Project) -> Self {
+        Self { project: project.settings.name.clone(), by_name: project.settings.alert.clone() }
+    }
+
+    /// Tells of the runs of a trigger that has ended. Logs what goes wrong.
+    pub async fn tell(&self, ledger: &RunStore, trigger: &TriggerId) {
+        if self.by_name.is_empty() {
+            return;
+        }
+        let records = match ledger.records(trigger).await {
+            Ok(records) => records,
+            Err(error) => return log::error!("alerts of trigger {trigger}: {error}"),
+        };
+        for (name, alert) in &self.by_name {
+            if let Err(error) = tell_of(&self.project, name, alert, ledger, &records).await {
+                log::error!(
+                    "alert {name} of trigger {trigger}: {error}; it is sent again with the next run of the job"
+                );
+            }
+        }
+    }
+
+    /// Sends a message that only shows that messages of an alert arrive.
+    ///
+    /// # Errors
+    /// `Invalid` without such an alert or without a usable URL, `Unavailable` when the message is not taken.
+    pub async fn test(&self, name: &str) -> Result<()> {
+        let alert = self.by_name.get(name).ok_or_else(|| {
+            let help = match closest(name, self.by_name.keys().map(String::as_str)) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "add it to project.toml, such as `[alert.team]` with `webhook = \"env:PULSE_ALERT_TEAM\"`"
+                    .to_owned(),
+            };
+            Error::invalid(format!("there is no alert `{name}`: {help}"))
+        })?;
+        send(&destination(alert)?, &Message::test(&self.project, name)).await
+    }
+}
+
+async fn tell_of(project: &str, name: &str, alert: &Alert, ledger: &RunStore, records: &[RunRecord]) -> Result<()> {
+    let mut untold: Vec<(TableName, Incident)> = Vec::new();
+    let mut changed: Vec<(TableName, Incidents)> = Vec::new();
+    for record in records.iter().filter(|record| alert.is_about(&record.job)) {
+        let known = ledger.incidents(name, &record.job).await?;
+        let now = alert.after(record, &known);
+        // Before the message: what is not delivered is sent later, also by another process.
+        if now != known {
+            ledger.put_incidents(name, &record.job, &now).await?;
+        }
+        if now.untold().next().is_some() {
+            untold.extend(now.untold().map(|incident| (record.job.clone(), incident.clone())));
+            changed.push((record.job.clone(), now));
+        }
+    }
+    if untold.is_empty() {
+        return Ok(());
+    }
+    send(&destination(alert)?, &Message::new(project, &untold)).await?;
+    for (job, incidents) in changed {
+        ledger.put_incidents(name, &job, &incidents.told()).await?;
+    }
+    Ok(())
+}
+
+/// Where messages of an alert go. Errors do not show it: whoever knows it can write there.
+fn destination(alert: &Alert) -> Result<Url> {
+    let variable = alert.variable().ok_or_else(|| Error::invalid("`webhook` does not name a variable for alerts"))?;
+    let text = std::env::var(variable)
+        .map_err(|e| Error::invalid(format!("variable {variable}, which holds its URL, cannot be read here: {e}")))?;
+    let url = Url::parse(text.trim()).map_err(|e| Error::invalid(format!("variable {variable} holds no URL: {e}")))?;
+    let is_here = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match (url.scheme(), is_here) {
+        ("https", _) | ("http", true) => Ok(url),
+        _ => Err(Error::invalid(format!("variable {variable} holds no URL that begins with `https://`"))),
+    }
+}
+
+async fn send(url: &Url, message: &Message) -> Result<()> {
+    let client = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
+    let client = client.map_err(|e| Error::internal("no HTTP client").with_source(e))?;
+    let mut last = Error::internal("no message was sent");
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
+        last = match client.post(url.clone()).json(message).send().await {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) => Error::unavailable(format!("its webhook answered {}", answer.status())),
+            Err(error) => Error::unavailable("its webhook does not answer").with_source(error.without_url()),
+        };
+    }
+    Err(last)
+}
