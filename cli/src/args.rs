@@ -132,11 +132,14 @@ pub(crate) enum Command {
     /// asks, and works in chunks: one run for each. Runs in this process.
     Backfill(BackfillOptions),
     /// Run what the project's schedules make due now, each time once. For a timer: cron, systemd or EventBridge calls it every few
-    /// minutes. Ends with the exit code of the worst run; 0 when nothing is due.
+    /// minutes. Ends with the exit code of the worst run; 0 when nothing is due. With --every it is the timer itself.
     RunDue {
         /// Where: in this process, or on the scheduler's executors.
         #[arg(long, default_value = "local", env = "PULSE_ON")]
         on: Where,
+        /// Look again and again, so many seconds after the last look has ended, until Ctrl-C or SIGTERM.
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+        every: Option<u64>,
     },
     /// Show the schedules of project.toml.
     #[command(subcommand)]

@@ -135,7 +135,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Plan(selection) => command::plan::plan(&global, &selection).await,
         Command::Backfill(options) => command::backfill::backfill(&global, &options).await,
         Command::Run(options) => command::run::run(&global, &options).await,
-        Command::RunDue { on } => command::schedule::run_due(&global, on).await,
+        Command::RunDue { on, every } => command::schedule::run_due(&global, on, every).await,
         Command::Alert(action) => command::alert::alert(&global, action).await,
         Command::Schedule(action) => command::schedule::schedule(&global, action).await,
         Command::Submit(options) => command::submit::submit(&global, &options).await,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pulse_core::project::{Project, RUN_DATE};
@@ -19,6 +20,7 @@ use super::run::{drive_as, print_records};
 use super::submit::run_on_cluster;
 use crate::args::{Global, ScheduleAction, Selection, Where};
 use crate::home::home;
+use crate::interrupt::interrupted;
 use crate::runnable::{Places, Runnable};
 use crate::watch::summary;
 use crate::{output, setup, shape};
@@ -43,9 +45,35 @@ pub(crate) async fn schedule(global: &Global, action: ScheduleAction) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
+/// Runs what is due, once or until the process is asked to stop.
+pub(crate) async fn run_due(global: &Global, on: Where, every: Option<u64>) -> Result<ExitCode> {
+    let Some(every) = every.map(Duration::from_secs) else {
+        let ran = run_due_now(global, on).await?;
+        if ran.is_none() {
+            eprintln!("nothing is due");
+        }
+        return Ok(ExitCode::from(ran.unwrap_or_default()));
+    };
+    // A project that is wrong from the beginning is a mistake of whoever starts this.
+    let count = output::plural(schedules(global)?.len() as u64, "schedule");
+    eprintln!("looking at {count} every {} s, until Ctrl-C or SIGTERM", every.as_secs());
+    // A run that goes on is cancelled by the same signal, and ends before this does.
+    let mut stopped = tokio::spawn(interrupted());
+    loop {
+        // Files of the project may have changed.
+        if let Err(error) = run_due_now(&Global { home: OnceLock::new(), ..global.clone() }, on).await {
+            output::error(&error);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            _ = &mut stopped => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
 /// Runs every schedule's due times, each of them once: the trigger's id is made of the schedule and the time, so that a second
-/// process finds the first one's lease or end.
-pub(crate) async fn run_due(global: &Global, on: Where) -> Result<ExitCode> {
+/// process finds the first one's lease or end. The worst exit code; `None` when nothing is due.
+async fn run_due_now(global: &Global, on: Where) -> Result<Option<u8>> {
     let settings = setup::settings(global)?;
     let ledger = RunStore::new(&setup::lake(global, &settings).await?)?;
     let (mut code, mut ran) = (0, false);
@@ -57,10 +85,7 @@ pub(crate) async fn run_due(global: &Global, on: Where) -> Result<ExitCode> {
         ran |= !found.times.is_empty();
         code = code.max(run_times(global, &ledger, &known, found, on).await?);
     }
-    if !ran {
-        eprintln!("nothing is due");
-    }
-    Ok(ExitCode::from(code))
+    Ok(ran.then_some(code))
 }
 
 /// The worst exit code.

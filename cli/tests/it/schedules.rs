@@ -202,3 +202,35 @@ fn schedules_are_listed_with_their_next_times() {
     let none = Scene::new("").pulse(&["run-due"]);
     assert_eq!(none.status.code(), Some(2));
 }
+
+/// A time that becomes due while it looks, a project that is wrong for a while, and the end.
+#[test]
+fn one_process_looks_again_and_again() {
+    let scene = Scene::new(MIDNIGHT);
+    let mut command = scene.command(&["run-due", "--every", "1"]);
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = |holds: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(&|| scene.ledger("nightly").exists());
+    scene.write("project.toml", "name = ");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(process.try_wait().unwrap().is_none(), "it goes on when the project is in order again");
+    scene.write("project.toml", &format!("name = \"p\"\nlake = \"tables\"\n{MIDNIGHT}"));
+    // Between two looks: one writes the object that is edited here.
+    std::thread::sleep(Duration::from_millis(200));
+    scene.age("nightly", 2);
+    until(&|| scene.triggers().len() == 1);
+    let stop = Command::new("kill").arg(process.id().to_string()).status().unwrap();
+    assert!(stop.success());
+    let output = process.wait_with_output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{words}");
+    assert!(words.starts_with("looking at 1 schedule every 1 s") && words.contains("project.toml"), "{words}");
+    assert_eq!(scene.due(), "nothing is due\n");
+    assert_eq!(scene.pulse(&["run-due", "--every", "0"]).status.code(), Some(2));
+}
