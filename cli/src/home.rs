@@ -103,16 +103,6 @@ impl Home {
         }
     }
 
-    /// # Errors
-    /// `Invalid` with each mistake in each file, or with a value that is of no use.
-    pub(crate) fn project(&self) -> Result<Project> {
-        let files = self.files()?;
-        match self.rendered.wrong.is_empty() {
-            true => self.with_values(Project::parse(files).map_err(|error| self.as_written(error))?),
-            false => Err(Error::from_diagnostics(self.rendered.wrong.values().flatten().cloned().collect())),
-        }
-    }
-
     /// A query at hand with values in place of variables, and expressions in place of calls of functions.sql.
     ///
     /// # Errors

@@ -234,6 +234,23 @@ impl Runnable {
         selected.runnable(checked)
     }
 
+    /// Jobs by their patterns, all of which can run.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and with the mistakes of these jobs and of those that they need.
+    pub(crate) async fn all_of(global: &Global, settings: &Settings, jobs: Vec<String>) -> Result<Self> {
+        let selection = Selection { jobs, all: false, from: None, to: None, rebuild: false, allow_loss: false };
+        let runnable = Self::new(global, settings, &selection, Places::Known).await?;
+        let diagnostics = runnable.mistakes.iter().flat_map(|error| error.diagnostics().iter().cloned()).collect();
+        let plain = runnable.mistakes.iter().position(|error| error.diagnostics().is_empty());
+        let mut mistakes = runnable.mistakes;
+        match (mistakes.is_empty(), plain) {
+            (true, _) => Ok(Self { mistakes, ..runnable }),
+            (false, Some(place)) => Err(mistakes.swap_remove(place)),
+            (false, None) => Err(Error::from_diagnostics(diagnostics)),
+        }
+    }
+
     /// The project without the jobs that do not parse.
     pub(crate) fn project(&self) -> Project {
         self.parsed.project.clone()

@@ -149,11 +149,6 @@ pub(crate) fn readable(global: &Global) -> Result<Parsed> {
     Ok(parsed)
 }
 
-/// The project with the values of its variables. Only jobs that read a source need the values for it.
-pub(crate) fn project(global: &Global) -> Result<Project> {
-    home(global)?.project()
-}
-
 pub(crate) fn slots(settings: &Settings) -> usize {
     match usize::try_from(settings.slots).unwrap_or(usize::MAX) {
         0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
@@ -214,11 +209,6 @@ pub(crate) async fn empty(project: &Project, stores: &Stores) -> Result<Vec<Stri
 }
 
 /// Everything that runs in this process share.
-pub(crate) async fn workbench(global: &Global, settings: &Settings) -> Result<Workbench> {
-    workbench_of(project(global)?, global, settings).await
-}
-
-/// As [`workbench`], over a project that is at hand.
 pub(crate) async fn workbench_of(project: Project, global: &Global, settings: &Settings) -> Result<Workbench> {
     let lake = lake(global, settings).await?;
     Ok(Workbench {

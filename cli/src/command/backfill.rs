@@ -16,13 +16,13 @@ use pulse_core::run::NotRunJobs;
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{ErrorKind, Result};
-use pulse_engine::job::{Workbench, check_jobs, check_roots, computed_intervals, pin, preview};
+use pulse_engine::job::{Workbench, check_roots, computed_intervals, pin, preview};
 use serde::Serialize;
 
 use super::run::{drive_here, print_records};
 use crate::agree::agree;
 use crate::args::{BackfillOptions, Global};
-use crate::runnable::Planned;
+use crate::runnable::{Planned, Runnable};
 use crate::watch::{Watched, summary};
 use crate::{output, setup};
 
@@ -40,15 +40,17 @@ struct Line {
 pub(crate) async fn backfill(global: &Global, options: &BackfillOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
     let span = Interval::parse_bounds(&options.from, &options.to)?;
-    let bench = setup::workbench(global, &settings).await?;
     let name: TableName = options.job.parse()?;
+    let pattern = if options.downstream { format!("{name}+") } else { name.to_string() };
+    let runnable = Runnable::all_of(global, &settings, vec![pattern]).await?;
+    let bench = setup::workbench_of(runnable.project(), global, &settings).await?;
     bench.project.check_asked(std::slice::from_ref(&name), Some(span))?;
-    let jobs = jobs(&Graph::new(&bench.project)?, &name, options.downstream);
-    check_roots(&bench.project, &jobs)?;
-    check_jobs(&bench.state, &bench.project, &jobs).await?;
-    let backfill = Backfill { global, settings: &settings, bench: &bench, options, name: &name, span };
+    let graph = &runnable.graph;
+    let jobs = graph.order();
+    check_roots(&bench.project, jobs)?;
+    let backfill = Backfill { global, settings: &settings, bench: &bench, options, name: &name, span, graph };
     let mut lines = Vec::new();
-    for job in &jobs {
+    for job in jobs {
         lines.push(backfill.line(bench.project.job(job)?).await?);
     }
     show(&lines, global)?;
@@ -57,19 +59,7 @@ pub(crate) async fn backfill(global: &Global, options: &BackfillOptions) -> Resu
         return Ok(ExitCode::SUCCESS);
     }
     agree(options.yes)?;
-    backfill.carry_out(&jobs).await
-}
-
-/// The job, and with `downstream` all that follow from it, upstream first.
-fn jobs(graph: &Graph, job: &TableName, downstream: bool) -> Vec<TableName> {
-    let mut chosen = vec![job.clone()];
-    let follows = |name: &&TableName, chosen: &[TableName]| graph.upstream(name).any(|up| chosen.contains(up));
-    for name in graph.order().iter().filter(|_| downstream) {
-        if follows(&name, &chosen) && !chosen.contains(name) {
-            chosen.push(name.clone());
-        }
-    }
-    chosen
+    backfill.carry_out(jobs).await
 }
 
 fn show(lines: &[Line], global: &Global) -> Result<()> {
@@ -93,6 +83,8 @@ struct Backfill<'a> {
     /// The job that was named.
     name: &'a TableName,
     span: Interval,
+    /// The jobs, upstream first.
+    graph: &'a Graph,
 }
 
 /// Runs of one job.
@@ -192,14 +184,14 @@ impl Backfill<'_> {
     async fn carry_out(&self, jobs: &[TableName]) -> Result<ExitCode> {
         let began = Instant::now();
         let mut all = Watched { records: Vec::new(), elapsed: Duration::ZERO };
-        let graph = Graph::new(&self.bench.project)?;
         let mut code = ExitCode::SUCCESS;
         'jobs: for (place, name) in jobs.iter().enumerate() {
             let runs = self.runs(self.bench.project.job(name)?).await?.asked;
             for (number, asked) in runs.iter().enumerate() {
                 let chunk = asked.interval.map(|interval| format!(" {interval}")).unwrap_or_default();
                 eprintln!("{name}{chunk}: run {} of {}", number + 1, runs.len());
-                let planned = Planned { graph: graph.select(std::slice::from_ref(name))?, not_run: NotRunJobs::new() };
+                let planned =
+                    Planned { graph: self.graph.select(std::slice::from_ref(name))?, not_run: NotRunJobs::new() };
                 let (_, exit, watched) = drive_here(self.bench.clone(), self.settings, planned, *asked).await?;
                 if let Some(watched) = watched {
                     print_records(self.global, &watched)?;

@@ -18,6 +18,7 @@ use pulse_engine::table::{Lake, Snapshot, Table};
 
 use crate::agree::agree;
 use crate::args::{Global, TableAction, Tables};
+use crate::runnable::Runnable;
 use crate::shape;
 use crate::{output, setup};
 use project_jobs::ProjectJobs;
@@ -162,7 +163,8 @@ async fn history(global: &Global, lake: &Lake, name: &str, limit: usize) -> Resu
 
 async fn forget(global: &Global, settings: &Settings, name: &str, files: &[String], yes: bool) -> Result<()> {
     let name: TableName = name.parse()?;
-    let bench = setup::workbench(global, settings).await?;
+    let runnable = Runnable::all_of(global, settings, vec![name.to_string()]).await?;
+    let bench = setup::workbench_of(runnable.project(), global, settings).await?;
     let job = bench.project.job(&name)?;
     let found = forgettable(&bench, job, files, Utc::now()).await?;
     found.files.iter().for_each(|file| eprintln!("{file}"));

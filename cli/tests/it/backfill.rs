@@ -114,6 +114,22 @@ fn restating_computes_again_and_says_how_to_go_on() {
     assert_eq!(commits(&scene, "silver.days"), before + 5);
 }
 
+/// A mistake in a job that is not concerned stops nothing; one that is stops all before anything is written.
+#[test]
+fn a_mistake_elsewhere_stops_no_backfill() {
+    let scene = scene();
+    scene.job("gold.other", "grain = [\"a\"]\n[sink.overwrite]\n", "selec 1 as a");
+    scene.pulse(&backfill(&["--yes"])).ok();
+    assert_eq!(scene.rows("silver.days"), sums(&VALUES, 1..9));
+    std::fs::remove_file(scene.path("raw").join("a.csv")).unwrap();
+    scene.pulse(&["table", "forget", "bronze.e", "a.csv", "--yes"]).ok();
+    scene.job("gold.total", "grain = [\"k\"]\n[sink.overwrite]\n", "select 1 as k, sum(w) as v from silver.days");
+    let before = commits(&scene, "silver.days");
+    scene.pulse(&backfill(&["--restate", "--downstream", "--yes"])).fails(2, &["gold/total/query.sql", "`w`"]);
+    assert_eq!(commits(&scene, "silver.days"), before);
+    scene.pulse(&["backfill", "silver.dais", "--from", "2024-01-01", "--to", "2024-01-02"]).fails(2, &["did you mean"]);
+}
+
 /// The days are read again although no source has changed; where statistics show that a file has none of them, it is not.
 #[test]
 fn what_is_read_is_told_in_bytes() {

@@ -66,7 +66,7 @@ pub use restore::{Restored, restore};
 pub use roots::{check_roots, empty_sources};
 pub use run::{Entering, Forgettable, RunOptions, committed, forget, forgettable, preview, run};
 pub use sample::{Rejected, Sample, SampleSize, sample};
-pub use schema::{Inferred, check_each, check_jobs, check_tables, infer_each, infer_schemas, unproven_increments};
+pub use schema::{Inferred, check_each, check_tables, infer_each, infer_schemas, unproven_increments};
 pub use vacuum::unneeded;
 pub(crate) use wall_clock::holds_wall_clock;
 

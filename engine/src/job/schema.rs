@@ -75,15 +75,7 @@ impl Inferred {
     }
 }
 
-/// Mistakes in jobs and in those that they read from, found before anything runs.
-///
-/// # Errors
-/// As [`infer_schemas`].
-pub async fn check_jobs(state: &SessionState, project: &Project, jobs: &[TableName]) -> Result<()> {
-    check_each(state, project, &ExternalSchemas::new(), jobs).await?.all().map(|_| ())
-}
-
-/// As [`check_jobs`], with the mistakes of every job.
+/// Mistakes in jobs and in those that they read from, found before anything runs, with the mistakes of every job.
 ///
 /// # Errors
 /// As [`infer_each`].
