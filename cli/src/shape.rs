@@ -414,14 +414,14 @@ pub(crate) struct Alert {
     pub(crate) alert: String,
     pub(crate) job: String,
     pub(crate) kind: pulse_core::alert::Kind,
-    /// When the run ended that showed it first.
+    /// When the run ended that showed it first, or the last one that was in order.
     pub(crate) since: Option<String>,
     /// When a run showed that it is over; null before.
     pub(crate) over: Option<String>,
     /// Whether a message about this state was delivered.
     pub(crate) told: bool,
-    /// The trigger that showed it first.
-    pub(crate) trigger: String,
+    /// The trigger that showed it first; null where there was no run.
+    pub(crate) trigger: Option<String>,
     pub(crate) what: String,
 }
 

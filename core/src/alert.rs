@@ -2,7 +2,7 @@
 
 mod message;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,11 @@ pub struct Alert {
     #[serde(default)]
     #[schemars(range(min = 0, max = 99))]
     pub quarantined_percent: Option<u32>,
+    /// Also when no run of a job has succeeded, or had nothing to do, for so many hours: `pulse run-due` looks at it whenever it is
+    /// called.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub late_hours: Option<u32>,
 }
 
 /// What can be wrong with a job.
@@ -44,17 +49,20 @@ pub enum Kind {
     Failed,
     /// Its last run rejected more rows than the alert allows.
     Quarantined,
+    /// No run of it was in order for longer than the alert allows.
+    Late,
 }
 
 /// Something that is wrong with a job, from the first run that shows it to the first one that does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     pub kind: Kind,
-    /// The trigger that showed it first.
-    pub trigger: TriggerId,
-    /// When that run ended, in milliseconds since 1970 in UTC.
+    /// The trigger that showed it first; none where there was no run.
+    #[serde(default)]
+    pub trigger: Option<TriggerId>,
+    /// When that run ended, or the last one that was in order, in milliseconds since 1970 in UTC.
     pub since: i64,
-    /// The error, or how many rows.
+    /// The error, how many rows, or how many hours.
     pub what: String,
     /// When a run showed that it is over, in milliseconds since 1970 in UTC.
     #[serde(default)]
@@ -66,7 +74,13 @@ pub struct Incident {
 
 /// What an alert knows of one job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Incidents(Vec<Incident>);
+pub struct Incidents {
+    #[serde(default)]
+    incidents: Vec<Incident>,
+    /// When a run was in order, or the first look at the job, in milliseconds since 1970 in UTC; only where that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_order: Option<i64>,
+}
 
 /// What a run shows of one kind.
 enum Shown {
@@ -92,12 +106,29 @@ impl Alert {
     pub fn after(&self, record: &RunRecord, known: &Incidents) -> Incidents {
         let mut incidents = known.clone();
         let at = record.ended.or(record.started).unwrap_or_default();
+        if let (Shown::InOrder, Some(_)) = (failure(record), self.late_hours) {
+            incidents.in_order = Some(at);
+            incidents.end(Kind::Late, at);
+        }
         for (kind, shown) in [(Kind::Failed, failure(record)), (Kind::Quarantined, self.rejects(record))] {
             match shown {
                 Shown::Nothing => {}
                 Shown::InOrder => incidents.end(kind, at),
-                Shown::Wrong(what) => incidents.begin(kind, &record.trigger, at, what),
+                Shown::Wrong(what) => incidents.begin(kind, Some(&record.trigger), at, what),
             }
+        }
+        incidents
+    }
+
+    /// What is known at a time. A job that is seen for the first time has missed nothing.
+    #[must_use]
+    pub fn at(&self, now: DateTime<Utc>, known: &Incidents) -> Incidents {
+        let Some(hours) = self.late_hours else { return known.clone() };
+        let mut incidents = known.clone();
+        let in_order = *incidents.in_order.get_or_insert(now.timestamp_millis());
+        if now.timestamp_millis().saturating_sub(in_order) > i64::from(hours) * 3_600_000 {
+            let what = format!("no run was in order for more than {hours} h");
+            incidents.begin(Kind::Late, None, in_order, what);
         }
         incidents
     }
@@ -128,33 +159,34 @@ fn failure(record: &RunRecord) -> Shown {
 
 impl Incidents {
     pub fn iter(&self) -> impl Iterator<Item = &Incident> {
-        self.0.iter()
+        self.incidents.iter()
     }
 
     /// Those about which no message was delivered yet.
     pub fn untold(&self) -> impl Iterator<Item = &Incident> {
-        self.0.iter().filter(|incident| !incident.told)
+        self.incidents.iter().filter(|incident| !incident.told)
     }
 
     /// After a message about all of them was delivered.
     #[must_use]
     pub fn told(self) -> Self {
-        let open = self.0.into_iter().filter(|incident| incident.over.is_none());
-        Self(open.map(|incident| Incident { told: true, ..incident }).collect())
+        let open = self.incidents.into_iter().filter(|incident| incident.over.is_none());
+        Self { incidents: open.map(|incident| Incident { told: true, ..incident }).collect(), ..self }
     }
 
-    fn begin(&mut self, kind: Kind, trigger: &TriggerId, at: i64, what: String) {
+    fn begin(&mut self, kind: Kind, trigger: Option<&TriggerId>, at: i64, what: String) {
         let is_open = |incident: &Incident| incident.kind == kind && incident.over.is_none();
-        if !self.0.iter().any(is_open) {
+        if !self.incidents.iter().any(is_open) {
             // While no message arrives, a job may fail and recover any number of times.
-            let too_many = self.0.len().saturating_sub(MOST - 1);
-            self.0.drain(..too_many);
-            self.0.push(Incident { kind, trigger: trigger.clone(), since: at, what, over: None, told: false });
+            let too_many = self.incidents.len().saturating_sub(MOST - 1);
+            self.incidents.drain(..too_many);
+            self.incidents.push(Incident { kind, trigger: trigger.cloned(), since: at, what, over: None, told: false });
         }
     }
 
     fn end(&mut self, kind: Kind, at: i64) {
-        for incident in self.0.iter_mut().filter(|incident| incident.kind == kind && incident.over.is_none()) {
+        let is_open = |incident: &&mut Incident| incident.kind == kind && incident.over.is_none();
+        for incident in self.incidents.iter_mut().filter(is_open) {
             (incident.over, incident.told) = (Some(at), false);
         }
     }

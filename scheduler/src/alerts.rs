@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use pulse_core::alert::{Alert, Incident, Incidents, Message};
 use pulse_core::diagnostic::closest;
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
-use pulse_core::run::{RunRecord, TriggerId};
+use pulse_core::run::TriggerId;
 use pulse_core::{Error, Result};
 use url::{Host, Url};
 
@@ -42,12 +43,63 @@ impl Alerts {
             Err(error) => return log::error!("alerts of trigger {trigger}: {error}"),
         };
         for (name, alert) in &self.by_name {
-            if let Err(error) = tell_of(&self.project, name, alert, ledger, &records).await {
+            let jobs = records.iter().map(|record| &record.job).filter(|job| alert.is_about(job));
+            let after = |job: &TableName, known: &Incidents| {
+                records
+                    .iter()
+                    .filter(|record| record.job == *job)
+                    .fold(known.clone(), |known, record| alert.after(record, &known))
+            };
+            if let Err(error) = self.look(name, alert, ledger, jobs, after).await {
                 log::error!(
                     "alert {name} of trigger {trigger}: {error}; it is sent again with the next run of the job"
                 );
             }
         }
+    }
+
+    /// Tells of jobs that are late, and what could not be delivered before. Logs what goes wrong.
+    pub async fn tell_late(&self, ledger: &RunStore, jobs: &[TableName], now: DateTime<Utc>) {
+        for (name, alert) in self.by_name.iter().filter(|(_, alert)| alert.late_hours.is_some()) {
+            let jobs = jobs.iter().filter(|job| alert.is_about(job));
+            let at = |_: &TableName, known: &Incidents| alert.at(now, known);
+            if let Err(error) = self.look(name, alert, ledger, jobs, at).await {
+                log::error!("alert {name}: {error}; it is sent again");
+            }
+        }
+    }
+
+    /// Keeps what is known of each job now, and sends what was not told.
+    async fn look<'a>(
+        &self,
+        name: &str,
+        alert: &Alert,
+        ledger: &RunStore,
+        jobs: impl Iterator<Item = &'a TableName>,
+        now: impl Fn(&TableName, &Incidents) -> Incidents,
+    ) -> Result<()> {
+        let mut untold: Vec<(TableName, Incident)> = Vec::new();
+        let mut telling: Vec<(TableName, Incidents)> = Vec::new();
+        for job in jobs {
+            let known = ledger.incidents(name, job).await?;
+            let now = now(job, &known);
+            // Before the message: what is not delivered is sent later, also by another process.
+            if now != known {
+                ledger.put_incidents(name, job, &now).await?;
+            }
+            if now.untold().next().is_some() {
+                untold.extend(now.untold().map(|incident| (job.clone(), incident.clone())));
+                telling.push((job.clone(), now));
+            }
+        }
+        if untold.is_empty() {
+            return Ok(());
+        }
+        send(&destination(alert)?, &Message::new(&self.project, &untold)).await?;
+        for (job, incidents) in telling {
+            ledger.put_incidents(name, &job, &incidents.told()).await?;
+        }
+        Ok(())
     }
 
     /// Sends a message that only shows that messages of an alert arrive.
@@ -65,31 +117,6 @@ impl Alerts {
         })?;
         send(&destination(alert)?, &Message::test(&self.project, name)).await
     }
-}
-
-async fn tell_of(project: &str, name: &str, alert: &Alert, ledger: &RunStore, records: &[RunRecord]) -> Result<()> {
-    let mut untold: Vec<(TableName, Incident)> = Vec::new();
-    let mut changed: Vec<(TableName, Incidents)> = Vec::new();
-    for record in records.iter().filter(|record| alert.is_about(&record.job)) {
-        let known = ledger.incidents(name, &record.job).await?;
-        let now = alert.after(record, &known);
-        // Before the message: what is not delivered is sent later, also by another process.
-        if now != known {
-            ledger.put_incidents(name, &record.job, &now).await?;
-        }
-        if now.untold().next().is_some() {
-            untold.extend(now.untold().map(|incident| (record.job.clone(), incident.clone())));
-            changed.push((record.job.clone(), now));
-        }
-    }
-    if untold.is_empty() {
-        return Ok(());
-    }
-    send(&destination(alert)?, &Message::new(project, &untold)).await?;
-    for (job, incidents) in changed {
-        ledger.put_incidents(name, &job, &incidents.told()).await?;
-    }
-    Ok(())
 }
 
 /// Where messages of an alert go. Errors do not show it: whoever knows it can write there.

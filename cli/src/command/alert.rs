@@ -33,6 +33,7 @@ async fn list(global: &Global) -> Result<()> {
                     (_, Some(_)) => "in order again",
                     (Kind::Failed, None) => "failed",
                     (Kind::Quarantined, None) => "rejects rows",
+                    (Kind::Late, None) => "late",
                 };
                 let told = if incident.told { "yes" } else { "not yet" };
                 rows.push(vec![
@@ -41,7 +42,7 @@ async fn list(global: &Global) -> Result<()> {
                     state.to_owned(),
                     incident.began(),
                     told.to_owned(),
-                    incident.trigger.to_string(),
+                    incident.trigger.as_ref().map(ToString::to_string).unwrap_or_default(),
                 ]);
                 values.push(shape::Alert {
                     alert: name.clone(),
@@ -50,7 +51,7 @@ async fn list(global: &Global) -> Result<()> {
                     since: shape::stamp_of_millis(incident.since),
                     over: incident.over.and_then(shape::stamp_of_millis),
                     told: incident.told,
-                    trigger: incident.trigger.to_string(),
+                    trigger: incident.trigger.as_ref().map(ToString::to_string),
                     what: incident.what.clone(),
                 });
             }

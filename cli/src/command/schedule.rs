@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use pulse_core::name::TableName;
 use pulse_core::project::{Project, RUN_DATE};
 use pulse_core::retry::seed_of;
 use pulse_core::run::TriggerId;
@@ -85,6 +86,10 @@ async fn run_due_now(global: &Global, on: Where) -> Result<Option<u8>> {
         ran |= !found.times.is_empty();
         code = code.max(run_times(global, &ledger, &known, found, on).await?);
     }
+    let parsed = home(global)?.parsed()?;
+    // Also those with a mistake: they are late because of it.
+    let jobs: Vec<TableName> = parsed.upstream.keys().cloned().collect();
+    Alerts::of(&parsed.project).tell_late(&ledger, &jobs, Utc::now()).await;
     Ok(ran.then_some(code))
 }
 

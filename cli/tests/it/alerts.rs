@@ -159,6 +159,29 @@ fn what_is_not_delivered_is_sent_with_the_next_run_and_fails_none() {
 }
 
 #[test]
+fn a_job_that_does_not_run_is_late() {
+    let scene = Scene::new();
+    let head = "name = \"shop\"\nlake = \"tables\"\n[schedule.s]\ncron = \"0 0 * * *\"\n";
+    scene.write("project.toml", &format!("{head}[alert.team]\nwebhook = \"env:PULSE_ALERT_TEAM\"\nlate_hours = 3\n"));
+    let look = || assert!(scene.pulse(&["run-due"]).status.success());
+    look();
+    assert_eq!(scene.webhook.texts(), Vec::<String>::new());
+    // It was seen first four hours ago.
+    let path = scene.path().join("tables/_pulse/alerts/team/gold.days.json");
+    let mut known: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    known["in_order"] = (known["in_order"].as_i64().unwrap() - 4 * 3_600_000).into();
+    std::fs::write(path, known.to_string()).unwrap();
+    look();
+    let texts = scene.webhook.texts();
+    assert!(
+        texts.len() == 1 && texts[0].starts_with("shop: gold.days: no run was in order for more than 3 h"),
+        "{texts:?}"
+    );
+    look();
+    assert_eq!(scene.webhook.texts(), Vec::<String>::new());
+}
+
+#[test]
 fn an_alert_can_be_tried() {
     let scene = Scene::new();
     scene.project();

@@ -24,8 +24,8 @@ pub struct Message {
 pub struct Told {
     pub job: TableName,
     pub kind: Kind,
-    /// The trigger that showed it first.
-    pub trigger: String,
+    /// The trigger that showed it first; null where there was no run.
+    pub trigger: Option<String>,
     pub since: String,
     pub over: bool,
     pub what: String,
@@ -42,7 +42,7 @@ impl Message {
         let told = incidents.iter().map(|(job, incident)| Told {
             job: job.clone(),
             kind: incident.kind,
-            trigger: incident.trigger.to_string(),
+            trigger: incident.trigger.as_ref().map(ToString::to_string),
             since: incident.began(),
             over: incident.over.is_some(),
             what: incident.what.clone(),
@@ -57,18 +57,22 @@ impl Message {
 }
 
 fn line(project: &str, job: &TableName, incident: &Incident) -> String {
-    let Incident { trigger, .. } = incident;
     let what = shown(&incident.what);
-    match (incident.kind, incident.lasted()) {
-        (Kind::Failed, None) => format!("{project}: {job} failed: {what} (pulse runs show {trigger})"),
-        (Kind::Quarantined, None) => format!("{project}: {job}: {what} (pulse runs show {trigger})"),
-        (Kind::Failed, Some(seconds)) => {
-            format!("{project}: {job} is in order again after {}, since {}", span(seconds), incident.began())
-        }
+    let began = incident.began();
+    let details = match &incident.trigger {
+        Some(trigger) => format!("pulse runs show {trigger}"),
+        None => format!("the last one ended {began}"),
+    };
+    let news = match (incident.kind, incident.lasted()) {
+        (Kind::Failed, None) => format!("{job} failed: {what} ({details})"),
+        (Kind::Quarantined | Kind::Late, None) => format!("{job}: {what} ({details})"),
+        (Kind::Failed, Some(seconds)) => format!("{job} is in order again after {}, since {began}", span(seconds)),
         (Kind::Quarantined, Some(seconds)) => {
-            format!("{project}: {job} rejects fewer rows again after {}, since {}", span(seconds), incident.began())
+            format!("{job} rejects fewer rows again after {}, since {began}", span(seconds))
         }
-    }
+        (Kind::Late, Some(seconds)) => format!("{job} is late no more: a run is in order after {}", span(seconds)),
+    };
+    format!("{project}: {news}")
 }
 
 /// The first line of an error, as far as a message has room.

@@ -5,7 +5,12 @@ use crate::ErrorKind;
 use crate::run::{RunError, RunId};
 
 fn alert(percent: Option<u32>) -> Alert {
-    Alert { webhook: "env:PULSE_ALERT_TEAM".to_owned(), jobs: Vec::new(), quarantined_percent: percent }
+    Alert {
+        webhook: "env:PULSE_ALERT_TEAM".to_owned(),
+        jobs: Vec::new(),
+        quarantined_percent: percent,
+        late_hours: None,
+    }
 }
 
 fn record(minute: i64, state: RunState, rejected: u64) -> RunRecord {
@@ -62,6 +67,35 @@ fn rejected_rows_are_an_incident_of_their_own() {
         texts(&after(0, &told)),
         ["shop: gold.t rejects fewer rows again after 0 s, since 1970-01-01 00:03 UTC"]
     );
+}
+
+#[test]
+fn a_job_without_a_run_in_order_is_late() {
+    let alert = Alert { late_hours: Some(2), ..alert(None) };
+    let at = |minute: i64, known: &Incidents| alert.at(DateTime::from_timestamp(minute * 60, 0).unwrap(), known);
+    let seen = at(0, &Incidents::default());
+    assert_eq!(at(120, &seen), seen, "two hours are allowed since it was seen first");
+    // A failed run is none in order.
+    let failed = alert.after(&record(100, RunState::Failed, 0), &seen).told();
+    let late = at(121, &failed);
+    assert_eq!(
+        texts(&late),
+        ["shop: gold.t: no run was in order for more than 2 h (the last one ended 1970-01-01 00:00 UTC)"]
+    );
+    assert_eq!(at(500, &late.clone().told()), late.clone().told(), "it is told once");
+    let ran = alert.after(&record(600, RunState::Unchanged, 0), &late.told());
+    assert_eq!(
+        texts(&ran),
+        [
+            "shop: gold.t is in order again after 8 h, since 1970-01-01 01:40 UTC",
+            "shop: gold.t is late no more: a run is in order after 10 h"
+        ]
+    );
+    let told = ran.told();
+    assert_eq!(at(720, &told), told);
+    assert_eq!(texts(&at(721, &told)).len(), 1);
+    // Without the limit there is nothing to know.
+    assert_eq!(self::alert(None).at(DateTime::UNIX_EPOCH, &Incidents::default()), Incidents::default());
 }
 
 #[test]

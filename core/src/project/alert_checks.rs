@@ -44,6 +44,10 @@ fn check_one(name: &str, alert: &Alert, document: &Document<'_>, known: &BTreeSe
         let problem = value("quarantined_percent", format!("{percent} percent of the rows cannot be exceeded"));
         problems.push(problem.with_help("write a number from 0 to 99; a run that rejects all rows fails by itself"));
     }
+    if alert.late_hours == Some(0) {
+        let problem = value("late_hours", "0 hours are over at once".to_owned());
+        problems.push(problem.with_help("write how many hours may pass between two runs that are in order"));
+    }
     let patterns: Vec<&str> = alert.jobs.iter().map(String::as_str).collect();
     problems.extend(unknown_jobs(&alert.jobs, &patterns, &[ALERT, name], document, known));
     problems
@@ -56,7 +60,7 @@ mod tests {
     #[test]
     fn each_mistake_has_its_place_and_remedy_and_no_secret_is_shown() {
         let wrong = "name = \"p\"\n[alert.Team]\nwebhook = \"https://hooks.example.com/s3cret\"\n\
-                     [alert.b]\nwebhook = \"env:AWS_SECRET_ACCESS_KEY\"\nquarantined_percent = 100\njobs = [\"silver.b\"]\n";
+                     [alert.b]\nwebhook = \"env:AWS_SECRET_ACCESS_KEY\"\nquarantined_percent = 100\nlate_hours = 0\njobs = [\"silver.b\"]\n";
         let mut files = ProjectFiles::from([("project.toml".to_owned(), wrong.to_owned())]);
         files.insert("silver/a/query.sql".to_owned(), "select 1 as x".to_owned());
         files.insert("silver/a/job.toml".to_owned(), "owner = \"o\"\ngrain = [\"x\"]\n[sink.overwrite]\n".to_owned());
@@ -66,7 +70,8 @@ mod tests {
         project.toml: `webhook` of alert `Team` does not name a variable (put the URL into a variable of the environment, and write `webhook = "env:PULSE_ALERT_TEAM"`: capital letters, digits and `_` behind `PULSE_ALERT_`)
         project.toml:5:11: `env:AWS_SECRET_ACCESS_KEY` is not a variable for alerts (put the URL into a variable of the environment, and write `webhook = "env:PULSE_ALERT_TEAM"`: capital letters, digits and `_` behind `PULSE_ALERT_`)
         project.toml:6:23: 100 percent of the rows cannot be exceeded (write a number from 0 to 99; a run that rejects all rows fails by itself)
-        project.toml:7:9: `silver.b` names no job (did you mean `silver.a`?)
+        project.toml:7:14: 0 hours are over at once (write how many hours may pass between two runs that are in order)
+        project.toml:8:9: `silver.b` names no job (did you mean `silver.a`?)
         "#);
         assert!(!error.render().contains("s3cret"), "{}", error.render());
     }

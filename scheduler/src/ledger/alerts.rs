@@ -18,9 +18,9 @@ impl RunStore {
     /// `Unavailable` or `Invalid` when the lake cannot be written.
     pub async fn put_incidents(&self, alert: &str, job: &TableName, incidents: &Incidents) -> Result<()> {
         let path = self.incidents_path(alert, job);
-        match incidents.iter().next() {
-            Some(_) => self.overwrite(&path, json(incidents)?).await,
-            None => self.delete(&path).await,
+        match *incidents == Incidents::default() {
+            true => self.delete(&path).await,
+            false => self.overwrite(&path, json(incidents)?).await,
         }
     }
 
