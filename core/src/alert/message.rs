@@ -45,7 +45,7 @@ impl Message {
             trigger: incident.trigger.as_ref().map(ToString::to_string),
             since: incident.began(),
             over: incident.over.is_some(),
-            what: incident.what.clone(),
+            what: shown(&incident.what),
         });
         Self { text: lines.join("\n"), incidents: told.collect() }
     }
@@ -75,7 +75,7 @@ fn line(project: &str, job: &TableName, incident: &Incident) -> String {
     format!("{project}: {news}")
 }
 
-/// The first line of an error, as far as a message has room.
+/// The first line of an error, as far as a message has room: further lines show rows, which do not leave the lake by a message.
 fn shown(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
     let mut shown: String = line.chars().take(SHOWN).collect();

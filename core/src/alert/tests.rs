@@ -39,6 +39,8 @@ fn an_incident_is_told_once_and_its_end_too() {
         texts(&failed),
         ["shop: gold.t failed: two rows have one key .. (pulse runs show 19700101T000000-00000001)"]
     );
+    let told: Vec<_> = failed.untold().map(|incident| ("gold.t".parse().unwrap(), incident.clone())).collect();
+    assert!(!serde_json::to_string(&Message::new("shop", &told)).unwrap().contains("more"), "rows stay in the lake");
     let told = failed.told();
     for state in [RunState::Failed, RunState::Cancelled, RunState::Skipped, RunState::Failed] {
         assert_eq!(alert.after(&record(1, state, 0), &told), told, "{state}");
