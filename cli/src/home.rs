@@ -60,6 +60,10 @@ pub(crate) fn project_text(global: &Global) -> Result<ProjectFiles> {
 /// `Unavailable` where there is no current folder.
 pub(crate) fn folder_of(global: &Global) -> Result<PathBuf> {
     match &global.project {
+        // The folder of a repository is as good as that of its jobs.
+        Some(folder) if !folder.join(PROJECT_FILE).is_file() && folder.join(JOBS).join(PROJECT_FILE).is_file() => {
+            Ok(folder.join(JOBS))
+        }
         Some(folder) => Ok(folder.clone()),
         None => Ok(nearest_project(&here()?)),
     }

@@ -57,5 +57,7 @@ async fn list(global: &Global) -> Result<()> {
             }
         }
     }
-    output::table(&["alert", "job", "state", "since", "told", "trigger"], &rows, &values, global.output)
+    let head = ["alert", "job", "state", "since", "told", "trigger"];
+    let keys = ["alert", "job", "kind", "since", "over", "told", "trigger", "what"];
+    output::listing((&head, &keys), &rows, &values, global.output)
 }

@@ -63,7 +63,7 @@ fn report(good: &[(&TableName, &SchemaRef)], global: &Global) -> Result<ExitCode
         |(name, schema): &(&TableName, &SchemaRef)| shape::CheckedJob { job: name.to_string(), columns: names(schema) };
     let rows: Vec<Vec<String>> = good.iter().map(row).collect();
     let values: Vec<shape::CheckedJob> = good.iter().map(value).collect();
-    output::table(&["job", "columns", ""], &rows, &values, global.output)?;
+    output::listing((&["job", "columns", ""], &["job", "columns"]), &rows, &values, global.output)?;
     let verb = if rows.len() == 1 { "is" } else { "are" };
     eprintln!("{} {verb} in order", output::plural(rows.len() as u64, "job"));
     Ok(ExitCode::SUCCESS)

@@ -245,5 +245,5 @@ fn next(global: &Global, name: &str, count: usize) -> Result<()> {
         .iter()
         .map(|time| shape::ScheduledTime { local: table.local(*time), time: shape::stamp(*time) })
         .collect();
-    output::table(&["local", "utc"], &rows, &values, global.output)
+    output::listing((&["local", "utc"], &["local", "time"]), &rows, &values, global.output)
 }

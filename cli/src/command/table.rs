@@ -9,6 +9,7 @@ mod show;
 use std::process::ExitCode;
 
 use chrono::Utc;
+use pulse_core::diagnostic::closest;
 use pulse_core::graph::is_like;
 use pulse_core::name::TableName;
 use pulse_core::settings::Settings;
@@ -50,15 +51,23 @@ pub(crate) async fn table(global: &Global, action: TableAction) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn missing(name: &TableName, lake: &Lake) -> Error {
-    Error::invalid(format!("table {name} does not exist in {}; `pulse table list` shows what does", lake.root()))
+async fn missing(name: &TableName, lake: &Lake) -> Error {
+    // Where the lake cannot be listed, there is nothing to suggest.
+    let known: Vec<String> = lake.tables().await.unwrap_or_default().iter().map(TableName::to_string).collect();
+    let help = match closest(&name.to_string(), known.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "`pulse table list` shows what does".to_owned(),
+    };
+    Error::invalid(format!("table {name} does not exist in {}; {help}", lake.root()))
 }
 
 async fn open(lake: &Lake, name: &str) -> Result<(Table, Snapshot)> {
     let name: TableName = name.parse()?;
     let table = lake.table(&name)?;
-    let snapshot = table.snapshot(None).await?.ok_or_else(|| missing(&name, lake))?;
-    Ok((table, snapshot))
+    match table.snapshot(None).await? {
+        Some(snapshot) => Ok((table, snapshot)),
+        None => Err(missing(&name, lake).await),
+    }
 }
 
 /// The tables that are named; those of a pattern or of all are there, others need not be.

@@ -98,6 +98,20 @@ fn a_project_runs_the_same_from_every_folder() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("nothing was committed"), "{again:?}");
     assert_eq!(rows(outside.path(), &named), rows(&inside, &[]));
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+    // The folder above that of the jobs may be named, too.
+    let repository = tempfile::tempdir().unwrap();
+    std::fs::create_dir(repository.path().join("jobs")).unwrap();
+    project(&repository.path().join("jobs"));
+    let named = ["--project", repository.path().to_str().unwrap()];
+    assert!(pulse(outside.path(), &[&named[..], &["run", "--all"]].concat()).status.success());
+    assert_eq!(rows(outside.path(), &named), rows(&inside, &[]));
+    for (arguments, meant) in [(["run", "orders"], "`silver.orders`?"), (["run", "silver.order"], "`silver.orders`?")] {
+        let output = pulse(&inside, &arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(&format!("did you mean {meant}")), "{output:?}");
+    }
+    let shown = pulse(&inside, &["table", "show", "silver.ordres"]);
+    assert!(String::from_utf8_lossy(&shown.stderr).contains("did you mean `silver.orders`?"), "{shown:?}");
 }
 
 #[test]

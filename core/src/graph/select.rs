@@ -33,7 +33,7 @@ impl Graph {
 
     fn named(&self, name: &str, pattern: &str) -> Result<Vec<TableName>> {
         if !name.contains('*') {
-            let job: TableName = name.parse()?;
+            let job: TableName = name.parse().map_err(|error| self.of_layer(name).unwrap_or(error))?;
             return match self.contains(&job) {
                 true => Ok(vec![job]),
                 false => Err(project::unknown_job(&job, self.upstream.keys())),
@@ -44,6 +44,12 @@ impl Graph {
             true => Err(Error::invalid(format!("no job is like `{pattern}`: `pulse graph` shows all jobs"))),
             false => Ok(found),
         }
+    }
+
+    /// The error for a name without its layer, where a job has it.
+    fn of_layer(&self, name: &str) -> Option<Error> {
+        let job = self.order.iter().find(|job| job.table() == name)?;
+        Some(Error::invalid(format!("`{name}` lacks its layer: did you mean `{job}`?")))
     }
 
     /// Adds all jobs reachable from `job` through `next`, without `job` itself.
@@ -113,6 +119,8 @@ mod tests {
         for pattern in ["silver.x", "silver", "platinum.*", "+", "a*b"] {
             assert!(graph().matching(&[pattern]).is_err(), "{pattern}");
         }
+        let error = graph().matching(&["c"]).unwrap_err();
+        assert_eq!(error.message(), "`c` lacks its layer: did you mean `gold.c`?");
         assert!(is_like("silver.bars", "s*.b*s") && !is_like("silver.bars", "silver") && !is_like("ab", "ab*b"));
     }
 }

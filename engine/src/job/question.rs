@@ -134,8 +134,11 @@ pub async fn ask(bench: &Workbench, sql: &str) -> Result<Answer> {
     let only_queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let rows = context(&bench.state, &sources)?.sql_with_options(sql, only_queries).await;
     let rows = rows.and_then(|rows| refuse_casts(rows.logical_plan()).map(|()| rows));
-    let rows = rows.map_err(|e| refused(sql, &named, e))?;
-    let rows = with_plain_names(rows).map_err(|e| refused(sql, &named, e))?;
+    let rows = match rows.and_then(with_plain_names) {
+        Ok(rows) => rows,
+        // Where the lake cannot be listed, a layer is suggested all the same.
+        Err(error) => return Err(refused(sql, &named, &bench.lake.tables().await.unwrap_or_default(), error)),
+    };
     if rows.schema().fields().is_empty() {
         return Err(Error::invalid("query: it selects no column: write `select *`, or name the columns"));
     }
@@ -167,15 +170,17 @@ fn with_plain_names(rows: DataFrame) -> datafusion::error::Result<DataFrame> {
     }
 }
 
-/// Points at the error in the text.
-fn refused(sql: &str, named: &Named, error: DataFusionError) -> Error {
+/// Points at the error in the text. `known` are the tables of the lake.
+fn refused(sql: &str, named: &Named, known: &[TableName], error: DataFusionError) -> Error {
     let bare = named.bare.iter().find(|name| error.to_string().contains(name.as_str()));
     match (bare, &error) {
         (Some(name), _) => {
             let span = find_word(sql, name).unwrap_or_default();
             let problem =
                 Diagnostic::new(QUERY, &Arc::from(sql), span, format!("there is no table `{name}` without a layer"));
-            Error::from_diagnostics(vec![problem.with_help(format!("name its layer: `silver.{name}`"))])
+            let of_name = known.iter().find(|table| table.table() == name);
+            let meant = of_name.map_or_else(|| format!("silver.{name}"), ToString::to_string);
+            Error::from_diagnostics(vec![problem.with_help(format!("name its layer: `{meant}`"))])
         }
         (
             None,

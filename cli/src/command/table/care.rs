@@ -149,7 +149,7 @@ pub(super) async fn vacuum(global: &Global, lake: &Lake, tables: &Tables, option
 async fn vacuum_one(lake: &Lake, name: &TableName, options: VacuumOptions, output: Output) -> Result<Vec<Unneeded>> {
     let table = lake.table(name)?;
     if table.snapshot(None).await?.is_none() {
-        return Err(missing(name, lake));
+        return Err(missing(name, lake).await);
     }
     let files = unneeded(lake, &table, options.since).await?;
     let values: Vec<shape::UnneededFile> = files

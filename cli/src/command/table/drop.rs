@@ -37,7 +37,7 @@ pub(super) async fn drop_tables(global: &Global, settings: &Settings, lake: &Lak
             }
         }
         if there.len() == before {
-            return Err(missing(name, lake));
+            return Err(missing(name, lake).await);
         }
         refuse_running(lake, settings, &[name], "drop it").await?;
         consequences(global, name, has_quarantine && !wanted.quarantine)?;
