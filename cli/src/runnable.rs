@@ -234,7 +234,7 @@ impl Runnable {
         selected.runnable(checked)
     }
 
-    /// Jobs by their patterns, all of which can run.
+    /// Selects jobs by patterns and requires that all of them can run.
     ///
     /// # Errors
     /// As [`Self::new`], and with the mistakes of these jobs and of those that they need.

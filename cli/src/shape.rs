@@ -419,7 +419,7 @@ pub(crate) struct Alert {
     /// When a run showed that it is over; null before.
     pub(crate) over: Option<String>,
     /// Whether a message about this state was delivered.
-    pub(crate) told: bool,
+    pub(crate) delivered: bool,
     /// The trigger that showed it first; null where there was no run.
     pub(crate) trigger: Option<String>,
     pub(crate) what: String,

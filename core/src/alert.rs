@@ -1,4 +1,4 @@
-//! Whom to tell when a job fails: once for an incident, however many runs it has, and once when it is over.
+//! Decides when an alert sends a message about a job: once when an incident begins, and once when it ends.
 
 mod message;
 
@@ -24,8 +24,8 @@ const MOST: usize = 10;
 #[serde(deny_unknown_fields)]
 pub struct Alert {
     /// Variable of the environment that holds the URL of a webhook, such as `env:PULSE_ALERT_TEAM`; its name begins with
-    /// `PULSE_ALERT_`. The message is JSON that Slack and Mattermost take. Whoever knows the URL can write there, so that it does not
-    /// stand in a file of the project.
+    /// `PULSE_ALERT_`. The message is JSON that Slack and Mattermost take. The URL is a secret: anyone who has it can post
+    /// messages. Do not write it into a file of the project.
     pub webhook: String,
     /// The jobs: a name, or a pattern such as `gold.*`. All jobs without it.
     #[serde(default)]
@@ -41,7 +41,7 @@ pub struct Alert {
     pub late_hours: Option<u32>,
 }
 
-/// What can be wrong with a job.
+/// Kind of incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -69,7 +69,7 @@ pub struct Incident {
     pub over: Option<i64>,
     /// Whether a message about this state was delivered.
     #[serde(default)]
-    pub told: bool,
+    pub delivered: bool,
 }
 
 /// What an alert knows of one job.
@@ -106,8 +106,8 @@ impl Alert {
     pub fn after(&self, record: &RunRecord, known: &Incidents) -> Incidents {
         let mut incidents = known.clone();
         let at = record.ended.or(record.started).unwrap_or_default();
-        if let (Shown::InOrder, Some(_)) = (failure(record), self.late_hours) {
-            incidents.in_order = Some(at);
+        if let Shown::InOrder = failure(record) {
+            incidents.in_order = self.late_hours.map(|_| at);
             incidents.end(Kind::Late, at);
         }
         for (kind, shown) in [(Kind::Failed, failure(record)), (Kind::Quarantined, self.rejects(record))] {
@@ -163,15 +163,15 @@ impl Incidents {
     }
 
     /// Those about which no message was delivered yet.
-    pub fn untold(&self) -> impl Iterator<Item = &Incident> {
-        self.incidents.iter().filter(|incident| !incident.told)
+    pub fn undelivered(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.iter().filter(|incident| !incident.delivered)
     }
 
     /// After a message about all of them was delivered.
     #[must_use]
-    pub fn told(self) -> Self {
+    pub fn delivered(self) -> Self {
         let open = self.incidents.into_iter().filter(|incident| incident.over.is_none());
-        Self { incidents: open.map(|incident| Incident { told: true, ..incident }).collect(), ..self }
+        Self { incidents: open.map(|incident| Incident { delivered: true, ..incident }).collect(), ..self }
     }
 
     fn begin(&mut self, kind: Kind, trigger: Option<&TriggerId>, at: i64, what: String) {
@@ -180,14 +180,21 @@ impl Incidents {
             // While no message arrives, a job may fail and recover any number of times.
             let too_many = self.incidents.len().saturating_sub(MOST - 1);
             self.incidents.drain(..too_many);
-            self.incidents.push(Incident { kind, trigger: trigger.cloned(), since: at, what, over: None, told: false });
+            self.incidents.push(Incident {
+                kind,
+                trigger: trigger.cloned(),
+                since: at,
+                what,
+                over: None,
+                delivered: false,
+            });
         }
     }
 
     fn end(&mut self, kind: Kind, at: i64) {
         let is_open = |incident: &&mut Incident| incident.kind == kind && incident.over.is_none();
         for incident in self.incidents.iter_mut().filter(is_open) {
-            (incident.over, incident.told) = (Some(at), false);
+            (incident.over, incident.delivered) = (Some(at), false);
         }
     }
 }

@@ -34,7 +34,7 @@ impl Alerts {
     }
 
     /// Tells of the runs of a trigger that has ended. Logs what goes wrong.
-    pub async fn tell(&self, ledger: &RunStore, trigger: &TriggerId) {
+    pub async fn send_after(&self, ledger: &RunStore, trigger: &TriggerId) {
         if self.by_name.is_empty() {
             return;
         }
@@ -59,7 +59,7 @@ impl Alerts {
     }
 
     /// Tells of jobs that are late, and what could not be delivered before. Logs what goes wrong.
-    pub async fn tell_late(&self, ledger: &RunStore, jobs: &[TableName], now: DateTime<Utc>) {
+    pub async fn send_late(&self, ledger: &RunStore, jobs: &[TableName], now: DateTime<Utc>) {
         for (name, alert) in self.by_name.iter().filter(|(_, alert)| alert.late_hours.is_some()) {
             let jobs = jobs.iter().filter(|job| alert.is_about(job));
             let at = |_: &TableName, known: &Incidents| alert.at(now, known);
@@ -69,7 +69,7 @@ impl Alerts {
         }
     }
 
-    /// Keeps what is known of each job now, and sends what was not told.
+    /// Keeps what is known of each job now, and sends what was not delivered.
     async fn look<'a>(
         &self,
         name: &str,
@@ -78,8 +78,8 @@ impl Alerts {
         jobs: impl Iterator<Item = &'a TableName>,
         now: impl Fn(&TableName, &Incidents) -> Incidents,
     ) -> Result<()> {
-        let mut untold: Vec<(TableName, Incident)> = Vec::new();
-        let mut telling: Vec<(TableName, Incidents)> = Vec::new();
+        let mut undelivered: Vec<(TableName, Incident)> = Vec::new();
+        let mut sent: Vec<(TableName, Incidents)> = Vec::new();
         for job in jobs {
             let known = ledger.incidents(name, job).await?;
             let now = now(job, &known);
@@ -87,17 +87,17 @@ impl Alerts {
             if now != known {
                 ledger.put_incidents(name, job, &now).await?;
             }
-            if now.untold().next().is_some() {
-                untold.extend(now.untold().map(|incident| (job.clone(), incident.clone())));
-                telling.push((job.clone(), now));
+            if now.undelivered().next().is_some() {
+                undelivered.extend(now.undelivered().map(|incident| (job.clone(), incident.clone())));
+                sent.push((job.clone(), now));
             }
         }
-        if untold.is_empty() {
+        if undelivered.is_empty() {
             return Ok(());
         }
-        send(&destination(alert)?, &Message::new(&self.project, &untold)).await?;
-        for (job, incidents) in telling {
-            ledger.put_incidents(name, &job, &incidents.told()).await?;
+        send(&destination(alert)?, &Message::new(&self.project, &undelivered)).await?;
+        for (job, incidents) in sent {
+            ledger.put_incidents(name, &job, &incidents.delivered()).await?;
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Alerts {
     }
 }
 
-/// Where messages of an alert go. Errors do not show it: whoever knows it can write there.
+/// Where messages of an alert go. Errors do not show it, because it is a secret.
 fn destination(alert: &Alert) -> Result<Url> {
     let variable = alert.variable().ok_or_else(|| Error::invalid("`webhook` does not name a variable for alerts"))?;
     let text = std::env::var(variable)

@@ -11,7 +11,7 @@
 //! | `runs/<trigger>/driving/<epoch>` | nothing: its driver has neither ended it nor let go of it | by the driver of the epoch, who deletes it; those that stay are of processes that died |
 //! | `keys/<key>` | the trigger that was submitted with the key | once |
 //! | `schedules/<name>.json` | since when a schedule counts, and the newest time that it ran | by `pulse run-due` |
-//! | `alerts/<alert>/<job>.json` | what is wrong with a job, and whether it was told | at the end of a trigger, by its driver |
+//! | `alerts/<alert>/<job>.json` | incidents of a job, and whether their messages were delivered | at the end of a trigger, by its driver |
 //! | `jobs/<job>.json` | how long its last runs took | by whoever ran it |
 //! | `lakes/<hash>` | the URL of another lake whose triggers a scheduler drives | once |
 

@@ -24,10 +24,11 @@ pub(crate) async fn alert(global: &Global, action: AlertAction) -> Result<ExitCo
 
 async fn list(global: &Global) -> Result<()> {
     let ledger = RunStore::new(&setup::lake(global, &setup::settings(global)?).await?)?;
-    let project = home(global)?.parsed()?.project;
+    let parsed = home(global)?.parsed()?;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
-    for (name, alert) in &project.settings.alert {
-        for job in project.jobs.keys().filter(|job| alert.is_about(job)) {
+    for (name, alert) in &parsed.project.settings.alert {
+        // A job with a mistake may be late because of it.
+        for job in parsed.upstream.keys().filter(|job| alert.is_about(job)) {
             for incident in ledger.incidents(name, job).await?.iter() {
                 let state = match (incident.kind, incident.over) {
                     (_, Some(_)) => "in order again",
@@ -35,13 +36,13 @@ async fn list(global: &Global) -> Result<()> {
                     (Kind::Quarantined, None) => "rejects rows",
                     (Kind::Late, None) => "late",
                 };
-                let told = if incident.told { "yes" } else { "not yet" };
+                let delivered = if incident.delivered { "yes" } else { "not yet" };
                 rows.push(vec![
                     name.clone(),
                     job.to_string(),
                     state.to_owned(),
                     incident.began(),
-                    told.to_owned(),
+                    delivered.to_owned(),
                     incident.trigger.as_ref().map(ToString::to_string).unwrap_or_default(),
                 ]);
                 values.push(shape::Alert {
@@ -50,14 +51,14 @@ async fn list(global: &Global) -> Result<()> {
                     kind: incident.kind,
                     since: shape::stamp_of_millis(incident.since),
                     over: incident.over.and_then(shape::stamp_of_millis),
-                    told: incident.told,
+                    delivered: incident.delivered,
                     trigger: incident.trigger.as_ref().map(ToString::to_string),
                     what: incident.what.clone(),
                 });
             }
         }
     }
-    let head = ["alert", "job", "state", "since", "told", "trigger"];
-    let keys = ["alert", "job", "kind", "since", "over", "told", "trigger", "what"];
+    let head = ["alert", "job", "state", "since", "delivered", "trigger"];
+    let keys = ["alert", "job", "kind", "since", "over", "delivered", "trigger", "what"];
     output::listing((&head, &keys), &rows, &values, global.output)
 }

@@ -55,7 +55,7 @@ pub(crate) async fn run_due(global: &Global, on: Where, every: Option<u64>) -> R
         }
         return Ok(ExitCode::from(ran.unwrap_or_default()));
     };
-    // A project that is wrong from the beginning is a mistake of whoever starts this.
+    // Fails at the start if the project is invalid. Later looks report mistakes and go on.
     let count = output::plural(schedules(global)?.len() as u64, "schedule");
     eprintln!("looking at {count} every {} s, until Ctrl-C or SIGTERM", every.as_secs());
     // A run that goes on is cancelled by the same signal, and ends before this does.
@@ -89,7 +89,7 @@ async fn run_due_now(global: &Global, on: Where) -> Result<Option<u8>> {
     let parsed = home(global)?.parsed()?;
     // Also those with a mistake: they are late because of it.
     let jobs: Vec<TableName> = parsed.upstream.keys().cloned().collect();
-    Alerts::of(&parsed.project).tell_late(&ledger, &jobs, Utc::now()).await;
+    Alerts::of(&parsed.project).send_late(&ledger, &jobs, Utc::now()).await;
     Ok(ran.then_some(code))
 }
 
@@ -146,7 +146,7 @@ async fn run_time(
         eprint!("{}", summary(&watched));
         print_records(global, &watched)?;
     }
-    alerts.tell(ledger, &trigger).await;
+    alerts.send_after(ledger, &trigger).await;
     eprintln!("details: pulse runs show {trigger}");
     Ok(Some(runnable.exit_code(exit.code())))
 }

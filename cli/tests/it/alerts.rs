@@ -130,7 +130,7 @@ fn a_webhook_hears_of_each_incident_once_and_of_its_end() {
     assert_eq!(scene.webhook.texts(), Vec::<String>::new(), "the same incident");
     let listed = scene.pulse(&["--output", "json", "alert", "list"]);
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    assert_eq!((&listed["job"], &listed["told"]), (&"gold.days".into(), &true.into()));
+    assert_eq!((&listed["job"], &listed["delivered"]), (&"gold.days".into(), &true.into()));
     scene.write("gold/days/job.toml", JOB);
     scene.due(0);
     let texts = scene.webhook.texts();
@@ -147,7 +147,7 @@ fn what_is_not_delivered_is_sent_with_the_next_run_and_fails_none() {
     scene.webhook.status.store(503, Ordering::Relaxed);
     let words = scene.due(3);
     assert!(words.contains("alert team of trigger") && words.contains("answered 503"), "{words}");
-    assert!(!words.contains(&scene.webhook.url), "whoever knows the URL can write there: {words}");
+    assert!(!words.contains(&scene.webhook.url), "the URL is a secret: {words}");
     scene.webhook.status.store(200, Ordering::Relaxed);
     scene.due(3);
     assert_eq!(scene.webhook.texts().len(), 1);

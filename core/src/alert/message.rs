@@ -16,12 +16,12 @@ pub struct Message {
     /// What people read.
     pub text: String,
     /// What programs read.
-    pub incidents: Vec<Told>,
+    pub incidents: Vec<Entry>,
 }
 
 /// One incident of a [`Message`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Told {
+pub struct Entry {
     pub job: TableName,
     pub kind: Kind,
     /// The trigger that showed it first; null where there was no run.
@@ -39,7 +39,7 @@ impl Message {
         if let Some(more @ 1..) = incidents.len().checked_sub(NAMED) {
             lines.push(format!("and {more} more: pulse alert list"));
         }
-        let told = incidents.iter().map(|(job, incident)| Told {
+        let delivered = incidents.iter().map(|(job, incident)| Entry {
             job: job.clone(),
             kind: incident.kind,
             trigger: incident.trigger.as_ref().map(ToString::to_string),
@@ -47,7 +47,7 @@ impl Message {
             over: incident.over.is_some(),
             what: shown(&incident.what),
         });
-        Self { text: lines.join("\n"), incidents: told.collect() }
+        Self { text: lines.join("\n"), incidents: delivered.collect() }
     }
 
     /// A message that only shows that messages arrive.

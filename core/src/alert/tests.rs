@@ -27,27 +27,32 @@ fn record(minute: i64, state: RunState, rejected: u64) -> RunRecord {
 }
 
 fn texts(incidents: &Incidents) -> Vec<String> {
-    let untold: Vec<_> = incidents.untold().map(|incident| ("gold.t".parse().unwrap(), incident.clone())).collect();
-    Message::new("shop", &untold).text.lines().map(str::to_owned).collect()
+    let undelivered: Vec<_> =
+        incidents.undelivered().map(|incident| ("gold.t".parse().unwrap(), incident.clone())).collect();
+    Message::new("shop", &undelivered).text.lines().map(str::to_owned).collect()
 }
 
 #[test]
-fn an_incident_is_told_once_and_its_end_too() {
+fn one_message_for_an_incident_and_one_for_its_end() {
     let alert = alert(None);
     let failed = alert.after(&record(0, RunState::Failed, 0), &Incidents::default());
     assert_eq!(
         texts(&failed),
         ["shop: gold.t failed: two rows have one key .. (pulse runs show 19700101T000000-00000001)"]
     );
-    let told: Vec<_> = failed.untold().map(|incident| ("gold.t".parse().unwrap(), incident.clone())).collect();
-    assert!(!serde_json::to_string(&Message::new("shop", &told)).unwrap().contains("more"), "rows stay in the lake");
-    let told = failed.told();
+    let delivered: Vec<_> =
+        failed.undelivered().map(|incident| ("gold.t".parse().unwrap(), incident.clone())).collect();
+    assert!(
+        !serde_json::to_string(&Message::new("shop", &delivered)).unwrap().contains("more"),
+        "rows stay in the lake"
+    );
+    let delivered = failed.delivered();
     for state in [RunState::Failed, RunState::Cancelled, RunState::Skipped, RunState::Failed] {
-        assert_eq!(alert.after(&record(1, state, 0), &told), told, "{state}");
+        assert_eq!(alert.after(&record(1, state, 0), &delivered), delivered, "{state}");
     }
-    let over = alert.after(&record(90, RunState::Unchanged, 0), &told);
+    let over = alert.after(&record(90, RunState::Unchanged, 0), &delivered);
     assert_eq!(texts(&over), ["shop: gold.t is in order again after 90 min, since 1970-01-01 00:00 UTC"]);
-    assert_eq!(over.told(), Incidents::default());
+    assert_eq!(over.delivered(), Incidents::default());
 }
 
 #[test]
@@ -61,12 +66,12 @@ fn rejected_rows_are_an_incident_of_their_own() {
         ["shop: gold.t: 6 of 100 rows rejected, and 5 % is the limit (pulse runs show 19700101T000300-00000001)"]
     );
     // A failed run says nothing of them, and a run without rows neither.
-    let told = many.told();
-    let failed = alert.after(&record(4, RunState::Failed, 0), &told);
+    let delivered = many.delivered();
+    let failed = alert.after(&record(4, RunState::Failed, 0), &delivered);
     assert_eq!(texts(&failed).len(), 1);
-    assert_eq!(alert.after(&record(5, RunState::Unchanged, 0), &told), told);
+    assert_eq!(alert.after(&record(5, RunState::Unchanged, 0), &delivered), delivered);
     assert_eq!(
-        texts(&after(0, &told)),
+        texts(&after(0, &delivered)),
         ["shop: gold.t rejects fewer rows again after 0 s, since 1970-01-01 00:03 UTC"]
     );
 }
@@ -78,14 +83,14 @@ fn a_job_without_a_run_in_order_is_late() {
     let seen = at(0, &Incidents::default());
     assert_eq!(at(120, &seen), seen, "two hours are allowed since it was seen first");
     // A failed run is none in order.
-    let failed = alert.after(&record(100, RunState::Failed, 0), &seen).told();
+    let failed = alert.after(&record(100, RunState::Failed, 0), &seen).delivered();
     let late = at(121, &failed);
     assert_eq!(
         texts(&late),
         ["shop: gold.t: no run was in order for more than 2 h (the last one ended 1970-01-01 00:00 UTC)"]
     );
-    assert_eq!(at(500, &late.clone().told()), late.clone().told(), "it is told once");
-    let ran = alert.after(&record(600, RunState::Unchanged, 0), &late.told());
+    assert_eq!(at(500, &late.clone().delivered()), late.clone().delivered(), "one message for one incident");
+    let ran = alert.after(&record(600, RunState::Unchanged, 0), &late.delivered());
     assert_eq!(
         texts(&ran),
         [
@@ -93,9 +98,12 @@ fn a_job_without_a_run_in_order_is_late() {
             "shop: gold.t is late no more: a run is in order after 10 h"
         ]
     );
-    let told = ran.told();
-    assert_eq!(at(720, &told), told);
-    assert_eq!(texts(&at(721, &told)).len(), 1);
+    let delivered = ran.delivered();
+    assert_eq!(at(720, &delivered), delivered);
+    assert_eq!(texts(&at(721, &delivered)).len(), 1);
+    // A limit that is removed ends what it began.
+    let unlimited = self::alert(None).after(&record(800, RunState::Unchanged, 0), &at(721, &delivered).delivered());
+    assert_eq!(unlimited.delivered(), Incidents::default());
     // Without the limit there is nothing to know.
     assert_eq!(self::alert(None).at(DateTime::UNIX_EPOCH, &Incidents::default()), Incidents::default());
 }
@@ -118,7 +126,7 @@ fn only_variables_for_alerts_are_used() {
 proptest! {
     /// Whatever the runs and however often messages are lost: the newest delivered message about a job says how it is.
     #[test]
-    fn what_was_told_last_is_how_it_is(
+    fn the_newest_delivered_message_is_true(
         runs in prop::collection::vec((0_usize..5, any::<bool>()), 0..20),
     ) {
         let alert = alert(None);
@@ -134,13 +142,13 @@ proptest! {
             }
             began += u32::from(wrong && !before);
             known = alert.after(&record(minute as i64, states[state], 0), &known);
-            if delivered && known.untold().next().is_some() {
-                heard += known.untold().filter(|incident| incident.over.is_none()).count() as u32;
-                says = known.untold().last().is_some_and(|incident| incident.over.is_none());
-                known = known.told();
+            if delivered && known.undelivered().next().is_some() {
+                heard += known.undelivered().filter(|incident| incident.over.is_none()).count() as u32;
+                says = known.undelivered().last().is_some_and(|incident| incident.over.is_none());
+                known = known.delivered();
             }
-            prop_assert!(known.untold().next().is_some() || says == wrong);
-            prop_assert!(heard <= began, "an incident was told twice");
+            prop_assert!(known.undelivered().next().is_some() || says == wrong);
+            prop_assert!(heard <= began, "two messages for one incident");
         }
     }
 }

@@ -385,7 +385,7 @@ impl Api {
             api.start_waiting().await;
             // Last: a webhook that does not answer holds up nothing.
             if has_ended {
-                alerts.tell(&ledger, &id).await;
+                alerts.send_after(&ledger, &id).await;
             }
         });
     }

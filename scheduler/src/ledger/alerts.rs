@@ -1,4 +1,4 @@
-//! What the ledger keeps of alerts: by alert and job, what is wrong and whether it was told.
+//! What the ledger keeps of alerts: by alert and job, incidents and whether their messages were delivered.
 
 use object_store::path::Path;
 use pulse_core::Result;
