@@ -173,10 +173,10 @@ fn history(seed: u64) {
             files.insert(name, file);
         }
         if random.random_bool(0.3) {
-            // A feed is added, renamed or removed, and takes a file over.
+            // A feed is added, renamed or removed, and takes a file over. A step changes one feed, so its number is a name of its own.
             let name = format!("f{}.csv", random.random_range(0..4));
             if of_auckland.remove(&name).is_none() || random.random_bool(0.5) {
-                of_auckland.insert(name, format!("auckland_{}", random.random_range(0..1000)));
+                of_auckland.insert(name, format!("auckland_{step}"));
             }
             scene.sources(&with_feeds(&of_auckland));
             said.push(format!("feeds: {of_auckland:?}"));
