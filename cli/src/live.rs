@@ -16,7 +16,7 @@ const MOST_LINES: usize = 8;
 const BEFORE: usize = 1 + 1 + 28 + 1;
 const TICK: Duration = Duration::from_millis(120);
 /// Before this, an estimate of the time left is a guess.
-const FIRST_ESTIMATE: Duration = Duration::from_secs(2);
+const FIRST_ESTIMATE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Live {
     /// None off a terminal.
@@ -83,6 +83,8 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         if let Some(block) = &self.block {
+            // A run that is cancelled leaves jobs that have not ended.
+            block.running.values().filter_map(|line| line.bar.as_ref()).for_each(ProgressBar::finish_and_clear);
             block.head.finish_and_clear();
         }
     }

@@ -2,6 +2,8 @@
 //! docs/reference/output.md is written from these types.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use pulse_core::Error;
+use pulse_core::diagnostic::Diagnostic;
 use pulse_core::interval::Interval;
 use pulse_core::run::{ExpectationOutcome, InputRecord, Place, RunError, RunRecord, RunState};
 use pulse_engine::table::History;
@@ -31,12 +33,96 @@ impl From<Interval> for Span {
     }
 }
 
-/// A job that can run.
+/// A job that was checked.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CheckedJob {
+    /// Null for mistakes that belong to no job.
+    pub(crate) job: Option<String>,
+    /// Names of its table's columns; null where a mistake hides them.
+    pub(crate) columns: Option<Vec<String>>,
+    /// Empty for a job that is in order.
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+/// A mistake in a file of the project.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Mistake {
+    /// Path below the project's folder; null for a mistake that has no place.
+    pub(crate) file: Option<String>,
+    /// From 1; null for a mistake of the whole file.
+    pub(crate) line: Option<usize>,
+    /// In characters, from 1.
+    pub(crate) column: Option<usize>,
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) help: Option<String>,
+}
+
+impl Mistake {
+    /// All of an error.
+    pub(crate) fn all(error: &Error) -> Vec<Self> {
+        if error.diagnostics().is_empty() {
+            let message = error.message().to_owned();
+            return vec![Self { file: None, line: None, column: None, message, help: None }];
+        }
+        error.diagnostics().iter().map(Self::from).collect()
+    }
+}
+
+impl From<&Diagnostic> for Mistake {
+    fn from(found: &Diagnostic) -> Self {
+        let place = |at: usize| (!found.is_of_file()).then_some(at);
+        Self {
+            file: Some(found.path.clone()),
+            line: place(found.line),
+            column: place(found.column),
+            message: found.message.clone(),
+            help: found.help.clone(),
+        }
+    }
+}
+
+/// A table or a source of the project's graph.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    /// `files`, `database`, `external` or `job`.
+    pub(crate) kind: &'static str,
+    /// Tables and sources that its query reads.
+    pub(crate) reads: Vec<String>,
+    /// Tables that its expectations compare it with.
+    pub(crate) refers: Vec<String>,
+}
+
+/// A table or a source that a query can name.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Queryable {
+    pub(crate) table: String,
+    /// `table`, `source of files` or `table of others`.
+    pub(crate) kind: &'static str,
+}
+
+/// A column of a table or a source.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct QueryColumn {
+    pub(crate) column: String,
+    #[serde(rename = "type")]
+    pub(crate) data_type: String,
+}
+
+/// What a backfill will do to one table.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct BackfillJob {
     pub(crate) job: String,
-    /// Names of its table's columns.
-    pub(crate) columns: Vec<String>,
+    /// Intervals that are computed for the first time, in words.
+    pub(crate) missing: String,
+    /// Intervals that are computed again, in words.
+    pub(crate) again: String,
+    /// Size of what is read.
+    pub(crate) bytes: u64,
+    pub(crate) runs: usize,
+    /// What else is computed, or why nothing is.
+    pub(crate) why: String,
 }
 
 /// A table of the lake.

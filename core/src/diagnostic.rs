@@ -55,6 +55,11 @@ impl Diagnostic {
         self
     }
 
+    /// Whether it is about the file as a whole, and has no line.
+    pub fn is_of_file(&self) -> bool {
+        self.source.is_empty()
+    }
+
     /// Text of the whole file.
     pub(crate) fn source(&self) -> &str {
         &self.source
@@ -72,7 +77,7 @@ impl Diagnostic {
 
     fn render_with(&self, renderer: &Renderer) -> String {
         let mut group = Level::ERROR.primary_title(self.message.as_str()).elements(Vec::<Origin<'_>>::new());
-        if self.source.is_empty() {
+        if self.is_of_file() {
             group = group.element(Origin::path(self.path.as_str()));
         } else {
             let caret = AnnotationKind::Primary.span(self.span.clone());
@@ -88,7 +93,7 @@ impl Diagnostic {
 /// `path:line:column: message`, in one line.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.source.is_empty() {
+        if self.is_of_file() {
             write!(f, "{}: {}", self.path, self.message)?;
         } else {
             write!(f, "{}:{}:{}: {}", self.path, self.line, self.column, self.message)?;

@@ -129,9 +129,18 @@ fn find(root: &DeTable<'_>, steps: &[Step<'_>]) -> (Range<usize>, Range<usize>) 
 fn explain(path: &str, text: &Arc<str>, error: &toml::de::Error) -> Diagnostic {
     let span = error.span().unwrap_or(0..0);
     let message = toml_words(error.message());
-    let problem = Diagnostic::new(path, text, span, message.clone());
-    match meant(&message) {
-        Some(meant) => problem.with_help(format!("did you mean `{meant}`?")),
+    let written = text.get(span.clone()).unwrap_or_default();
+    // To serde a date is a table with a key of its own.
+    let is_date = message.starts_with("invalid type: table") && written.parse::<toml::value::Datetime>().is_ok();
+    let help = match meant(&message) {
+        Some(meant) => Some(format!("did you mean `{meant}`?")),
+        None if is_date => Some(format!("put it in quotes: `\"{written}\"`")),
+        None => None,
+    };
+    let message = if is_date { message.replacen("table", "date", 1) } else { message };
+    let problem = Diagnostic::new(path, text, span, message);
+    match help {
+        Some(help) => problem.with_help(help),
         None => problem,
     }
 }
@@ -157,17 +166,31 @@ fn toml_words(message: &str) -> String {
         let key = keys.split(", ").next().unwrap_or(keys);
         return format!("unknown key `{key}`, expected {}", known.join(", "));
     }
-    let message = match message.split_once(" expected struct ") {
-        Some((start, _)) => format!("{start} expected a table"),
-        None => message.to_owned(),
+    let (found, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let found = match found {
+        "invalid type: map" => "invalid type: table",
+        "invalid type: sequence" => "invalid type: array",
+        // Serde takes an array for a table whose keys have no names.
+        _ if found.starts_with("invalid length ") && expected.starts_with("struct ") => "invalid type: array",
+        _ => found,
+    };
+    let expected = match expected {
+        "a sequence" => "an array",
+        "a map" => "a table",
+        "a boolean" => "`true` or `false`",
+        "f32" | "f64" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        _ if expected.starts_with("struct ") => "a table",
+        _ => expected,
     };
     let words = [
         ("unknown field", "unknown key"),
         ("missing field", "missing key"),
         ("unknown variant", "unknown value"),
-        ("a sequence", "an array"),
         ("\n", ", "),
     ];
+    let message = if expected.is_empty() { found.to_owned() } else { format!("{found}, expected {expected}") };
     words.into_iter().fold(message, |message, (from, to)| message.replace(from, to))
 }
 
@@ -262,7 +285,7 @@ mod tests {
           = help: did you mean `quarantine`?
         "#);
         insta::assert_snapshot!(wrong(&format!("{HEAD}target_file_mib = -1\n[sink.append]\n")), @r"
-        error: invalid value: integer `-1`, expected u32
+        error: invalid value: integer `-1`, expected a whole number, 0 or more
          --> silver/x/job.toml:3:19
           |
         3 | target_file_mib = -1
@@ -282,6 +305,26 @@ mod tests {
         6 | lookback = "3 days"
           |            ^^^^^^^^
         "#);
+    }
+
+    #[test]
+    fn types_have_the_words_of_toml() {
+        let shown = |line: &str| {
+            let wrong = wrong(&format!("{HEAD}{line}\n[sink.append]\n"));
+            let help = wrong.split_once("= help: ").map_or("", |(_, help)| help);
+            (wrong.lines().next().unwrap_or_default().to_owned(), help.to_owned())
+        };
+        let said = |message: &str, help: &str| (format!("error: invalid type: {message}"), help.to_owned());
+        assert_eq!(shown("start = 2024-01-01"), said("date, expected a string", "put it in quotes: `\"2024-01-01\"`"));
+        assert_eq!(shown("start = { a = 1 }"), said("table, expected a string", ""));
+        assert_eq!(shown("max_rejected = \"5%\""), said("string \"5%\", expected a number", ""));
+        assert_eq!(shown("renamed = [\"a\"]"), said("array, expected a table", ""));
+        assert_eq!(shown("target_file_mib = true"), said("boolean `true`, expected a whole number, 0 or more", ""));
+        // One message: what stands in the array is no mistake of its own.
+        let unique = "[[expect]]\nname = \"n\"\non_fail = \"fail\"\nunique = [\"c\"]\n";
+        let wrong = wrong(&format!("{HEAD}[sink.append]\n{unique}"));
+        assert_eq!(wrong.matches("error: ").count(), 1, "{wrong}");
+        assert!(wrong.starts_with("error: invalid type: array, expected a table\n"), "{wrong}");
     }
 
     #[test]

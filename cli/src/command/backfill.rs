@@ -17,25 +17,14 @@ use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{ErrorKind, Result};
 use pulse_engine::job::{Workbench, check_roots, computed_intervals, pin, preview};
-use serde::Serialize;
 
 use super::run::{drive_here, print_records};
 use crate::agree::agree;
 use crate::args::{BackfillOptions, Global};
 use crate::runnable::{Planned, Runnable};
+use crate::shape::BackfillJob;
 use crate::watch::{Watched, summary};
 use crate::{output, setup};
-
-/// What the backfill does to one table.
-#[derive(Debug, Serialize)]
-struct Line {
-    job: TableName,
-    missing: String,
-    again: String,
-    bytes: u64,
-    runs: usize,
-    why: String,
-}
 
 pub(crate) async fn backfill(global: &Global, options: &BackfillOptions) -> Result<ExitCode> {
     let settings = setup::settings(global)?;
@@ -62,13 +51,13 @@ pub(crate) async fn backfill(global: &Global, options: &BackfillOptions) -> Resu
     backfill.carry_out(jobs).await
 }
 
-fn show(lines: &[Line], global: &Global) -> Result<()> {
+fn show(lines: &[BackfillJob], global: &Global) -> Result<()> {
     let rows: Vec<Vec<String>> = lines
         .iter()
         .map(|line| {
             let (missing, again) = (line.missing.clone(), line.again.clone());
             let (bytes, runs) = (output::size(line.bytes), line.runs.to_string());
-            vec![line.job.to_string(), missing, again, bytes, runs, line.why.clone()]
+            vec![line.job.clone(), missing, again, bytes, runs, line.why.clone()]
         })
         .collect();
     let head = ["job", "computes", "computes again", "reads", "runs", "why"];
@@ -94,9 +83,9 @@ struct Runs {
 }
 
 impl Backfill<'_> {
-    async fn line(&self, job: &Job) -> Result<Line> {
-        let mut line = Line {
-            job: job.name.clone(),
+    async fn line(&self, job: &Job) -> Result<BackfillJob> {
+        let mut line = BackfillJob {
+            job: job.name.to_string(),
             missing: String::new(),
             again: String::new(),
             bytes: 0,

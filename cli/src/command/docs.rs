@@ -19,8 +19,8 @@ use pulse_scheduler::ledger::RunStore;
 use crate::args::Global;
 use crate::graph::Lineage;
 use crate::home::home;
-use crate::setup;
 use crate::site::{LakeState, SOURCES, Site, TABLES, TableState};
+use crate::{output, setup};
 
 /// Runs of the ledger that are looked at, of all jobs together.
 const RUNS: usize = 300;
@@ -56,7 +56,11 @@ pub(crate) async fn docs(global: &Global, options: &DocsOptions) -> Result<ExitC
     let site = Site { project, lineage, schemas, lake, runs, written: Utc::now() };
     let pages = site.pages();
     write(&options.out, &pages, &earlier)?;
-    eprintln!("{} pages written; open {}", pages.len(), options.out.join("index.html").display());
+    eprintln!(
+        "{} written; open {}",
+        output::plural(pages.len() as u64, "page"),
+        options.out.join("index.html").display()
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use pulse_core::Result;
-use serde_json::json;
 
 use crate::args::{Global, Output};
-use crate::graph::{Kind, Lineage, Use, dot, svg, text};
-use crate::{output, setup};
+use crate::graph::{Kind, Lineage, Node, Use, dot, svg, text};
+use crate::{output, setup, shape};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GraphOptions {
@@ -34,20 +33,19 @@ pub(crate) fn graph(global: &Global, options: &GraphOptions) -> Result<ExitCode>
     let whole = Lineage::of(&project);
     let lineage = if options.names.is_empty() { whole } else { whole.around(&options.names)? };
     match (options.format, global.output) {
-        (GraphFormat::Text, Output::Json) => json_lines(&lineage),
-        (GraphFormat::Text, Output::Table | Output::Csv) => output::data(&text(&lineage)),
+        (GraphFormat::Text, Output::Table) => output::data(&text(&lineage)),
+        (GraphFormat::Text, output) => output::values(&["name", "kind", "reads", "refers"], &nodes(&lineage), output)?,
         (GraphFormat::Dot, _) => output::data(&dot(&lineage)),
         (GraphFormat::Svg, _) => output::data(&svg(&lineage, &project.settings.name, &|_| None)),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// One object for each table and source.
-fn json_lines(lineage: &Lineage) {
-    for (place, node) in lineage.nodes.iter().enumerate() {
-        let used = |wanted: Use| -> Vec<&str> {
+fn nodes(lineage: &Lineage) -> Vec<shape::Node> {
+    let node = |(place, node): (usize, &Node)| {
+        let used = |wanted: Use| -> Vec<String> {
             let found = lineage.upstream(place).filter(|(_, how)| *how == wanted);
-            found.map(|(node, _)| node.name.as_str()).collect()
+            found.map(|(node, _)| node.name.clone()).collect()
         };
         let kind = match node.kind {
             Kind::Files { .. } => "files",
@@ -55,7 +53,7 @@ fn json_lines(lineage: &Lineage) {
             Kind::External => "external",
             Kind::Job => "job",
         };
-        let value = json!({"name": node.name, "kind": kind, "reads": used(Use::Reads), "refers": used(Use::Refers)});
-        output::line(&value.to_string());
-    }
+        shape::Node { name: node.name.clone(), kind, reads: used(Use::Reads), refers: used(Use::Refers) }
+    };
+    lineage.nodes.iter().enumerate().map(node).collect()
 }

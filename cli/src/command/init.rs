@@ -41,6 +41,7 @@ pub(crate) fn init(options: &InitOptions) -> Result<ExitCode> {
         (None, false) => (empty(folder)?, None),
     };
     write(folder, files)?;
+    options.from.iter().filter(|file| file.is_file()).for_each(|file| eprintln!("{}", of_one_file(file)));
     next_steps(folder, table.as_deref());
     Ok(ExitCode::SUCCESS)
 }
@@ -62,6 +63,13 @@ fn write(folder: &Path, mut files: Files) -> Result<()> {
     let written: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
     eprintln!("{} in {}: {}", plural(written.len() as u64, "file"), folder.display(), written.join(", "));
     Ok(())
+}
+
+/// How a source that was made from one file reads others.
+fn of_one_file(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let ending = name.split_once('.').map_or_else(String::new, |(_, ending)| format!(".{ending}"));
+    format!("sources.toml reads {name} alone: write `path = \"*{ending}\"` there to read all such files of its folder")
 }
 
 fn next_steps(folder: &Path, table: Option<&str>) {

@@ -10,14 +10,13 @@ use pulse_core::sql::{check_question, split};
 use pulse_core::{Error, Result};
 use pulse_engine::job::{Answer, Named, ask};
 use pulse_engine::type_name::type_name;
-use serde_json::json;
 
 use crate::args::{Global, Output, QueryOptions};
 use crate::home::home;
 use crate::interrupt::{interrupted, watch_for_signals};
 use crate::prompt::{Prompt, Typed, understood};
 use crate::rows::{Shown, print};
-use crate::{output, setup};
+use crate::{output, setup, shape};
 
 /// What messages call the text.
 const QUERY: &str = "query";
@@ -90,6 +89,11 @@ impl Questions<'_> {
         match words[..] {
             [show, tables] if is(show, "show") && is(tables, "tables") => self.tables().await.map(|()| None),
             [describe, name] if is(describe, "describe") || is(describe, "desc") => self.describe(name).await.map(Some),
+            [show, columns, from, name]
+                if is(show, "show") && is(columns, "columns") && (is(from, "from") || is(from, "in")) =>
+            {
+                self.describe(name).await.map(Some)
+            }
             _ => self.rows(sql).await.map(Some),
         }
     }
@@ -132,17 +136,19 @@ impl Questions<'_> {
     async fn describe(&self, name: &str) -> Result<SchemaRef> {
         let rows = self.plan(&format!("select * from {name} limit 0")).await?.rows;
         let fields = rows.schema().fields().iter();
+        let columns: Vec<shape::QueryColumn> = fields
+            .map(|field| shape::QueryColumn { column: field.name().clone(), data_type: type_name(field.data_type()) })
+            .collect();
         let rows_of: Vec<Vec<String>> =
-            fields.map(|field| vec![field.name().clone(), type_name(field.data_type())]).collect();
-        let values: Vec<_> = rows_of.iter().map(|row| json!({"column": row[0], "type": row[1]})).collect();
-        output::table(&["column", "type"], &rows_of, &values, self.global.output)?;
+            columns.iter().map(|column| vec![column.column.clone(), column.data_type.clone()]).collect();
+        output::table(&["column", "type"], &rows_of, &columns, self.global.output)?;
         Ok(std::sync::Arc::new(rows.schema().as_arrow().clone()))
     }
 
     async fn tables(&self) -> Result<()> {
-        let rows: Vec<Vec<String>> =
-            self.names().await?.into_iter().map(|(name, kind)| vec![name, kind.to_owned()]).collect();
-        let values: Vec<_> = rows.iter().map(|row| json!({"table": row[0], "kind": row[1]})).collect();
+        let names = self.names().await?;
+        let rows: Vec<Vec<String>> = names.iter().map(|(name, kind)| vec![name.clone(), (*kind).to_owned()]).collect();
+        let values: Vec<_> = names.into_iter().map(|(table, kind)| shape::Queryable { table, kind }).collect();
         output::table(&["table", "kind"], &rows, &values, self.global.output)
     }
 

@@ -228,10 +228,10 @@ fn summary(name: &str, sample: &Sample) -> String {
     let rejected: u64 = sample.rejected.iter().map(|one| one.rows).sum();
     let name = name.strip_prefix("raw.").unwrap_or(name);
     let mut text = format!(
-        "\nraw.{name}: {} of {} files read, {} rows kept, {} rejected\n",
+        "\nraw.{name}: {} of {} read, {} kept, {} rejected\n",
         sample.files_read,
-        sample.files,
-        output::count(sample.kept),
+        output::plural(sample.files as u64, "file"),
+        output::plural(sample.kept, "row"),
         output::count(rejected)
     );
     for one in &sample.rejected {

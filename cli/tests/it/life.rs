@@ -204,9 +204,14 @@ fn commands_print_what_their_schemas_say() {
         .unwrap();
     put(&scene, 0);
     conforms("check", &["check"]);
+    conforms("graph", &["graph"]);
     conforms("test", &["test"]);
     conforms("plan", &["plan", "--all"]);
     let runs = conforms("run", &["run", "--all"]);
+    conforms("query \"show tables\"", &["query", "show tables"]);
+    conforms("query \"describe ..\"", &["query", "describe bronze.rows"]);
+    let columns = conforms("query \"describe ..\"", &["query", "show columns from bronze.rows"]);
+    assert_eq!(columns[0]["column"], "k");
     conforms("runs list", &["runs", "list"]);
     conforms("runs show", &["runs", "show", &text(&runs[0]["trigger"])]);
     put(&scene, 1);
@@ -236,8 +241,16 @@ fn commands_print_what_their_schemas_say() {
     conforms("schedule list", &["schedule", "list"]);
     conforms("schedule next", &["schedule", "next", "nightly"]);
     // These need a scheduler, a cluster, a catalog, a due time, an alert, or a job with intervals; most print what others print.
-    let elsewhere =
-        ["alert list", "backfill", "submit --wait", "catalog check", "catalog sync", "run-due", "cluster status"];
+    let elsewhere = [
+        "alert list",
+        "backfill",
+        "backfill, before its runs",
+        "submit --wait",
+        "catalog check",
+        "catalog sync",
+        "run-due",
+        "cluster status",
+    ];
     let all: std::collections::BTreeSet<String> = schemas.as_object().unwrap().keys().cloned().collect();
     seen.extend(elsewhere.map(str::to_owned));
     assert_eq!(seen, all);
@@ -253,4 +266,32 @@ fn answers_of_queries_have_nulls_and_quotes() {
     assert_eq!(json, [serde_json::json!({"t": "a,\"b\"\nc", "n": null, "l": [1, null], "e": ""})]);
     let csv = scene.pulse(&["--output", "csv", "query", sql]).ok().stdout;
     assert_eq!(csv, "t,n,l,e\n\"a,\"\"b\"\"\nc\",,\"[1,null]\",\"\"\n");
+}
+
+#[test]
+fn mistakes_have_a_shape_for_programs() {
+    let scene = scene();
+    std::fs::create_dir_all(scene.project.join("gold/wrong")).unwrap();
+    std::fs::write(scene.project.join("gold/wrong/query.sql"), "select nothing from bronze.rows").unwrap();
+    std::fs::write(scene.project.join("gold/wrong/job.toml"), "grain = 1\nowner = \"me\"\n[sink.overwrite]\n").unwrap();
+    let answer = scene.pulse(&["--output", "json", "check"]);
+    assert_eq!(answer.status.code(), Some(2), "{answer:?}");
+    let text_of = std::fs::read_to_string(workspace().join("docs/reference/output.schema.json")).unwrap();
+    let schema = &serde_json::from_str::<Value>(&text_of).unwrap()["check"];
+    let lines = answer.json();
+    lines.iter().for_each(|line| check(line, schema, schema, "check"));
+    let wrong = lines.iter().find(|line| line["job"] == "gold.wrong").unwrap();
+    let places: Vec<_> = wrong["mistakes"].as_array().unwrap().iter().map(|one| (&one["file"], &one["line"])).collect();
+    assert_eq!(places, [(&"gold/wrong/job.toml".into(), &1.into()), (&"gold/wrong/query.sql".into(), &1.into())]);
+    assert!(lines.iter().any(|line| line["job"] == "bronze.rows" && line["mistakes"] == serde_json::json!([])));
+    // One of project.toml hides none of the jobs, also where it is about a schedule.
+    let toml = scene.project.join("project.toml");
+    let before = std::fs::read_to_string(&toml).unwrap();
+    std::fs::write(&toml, format!("{before}\n[schedule.nightly]\ncorn = \"@daily\"\n")).unwrap();
+    let answer = scene.pulse(&["--output", "json", "check"]);
+    assert_eq!(answer.status.code(), Some(2), "{answer:?}");
+    let mistakes = &answer.json()[0]["mistakes"];
+    let files: std::collections::BTreeSet<_> =
+        mistakes.as_array().unwrap().iter().map(|one| text(&one["file"])).collect();
+    assert_eq!(files, ["gold/wrong/job.toml".to_owned(), "project.toml".to_owned()].into());
 }

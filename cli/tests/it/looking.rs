@@ -35,7 +35,7 @@ fn a_graph_is_words_dot_or_a_picture() {
     let expected = "raw\n  raw.trades     files of 1 feed\n\nbronze\n  bronze.trades  reads raw.trades\n\nsilver\n  silver.trades  reads bronze.trades\n";
     assert_eq!(text, expected);
     let part = scene.pulse(&["--output", "json", "graph", "raw.trades"]).ok().stdout;
-    assert_eq!(part.lines().next(), Some("{\"kind\":\"files\",\"name\":\"raw.trades\",\"reads\":[],\"refers\":[]}"));
+    assert_eq!(part.lines().next(), Some("{\"name\":\"raw.trades\",\"kind\":\"files\",\"reads\":[],\"refers\":[]}"));
     assert_eq!(part.lines().count(), 3);
     assert!(scene.pulse(&["graph", "--format", "dot"]).ok().stdout.contains("\"raw.trades\" -> \"bronze.trades\";"));
     assert!(scene.pulse(&["graph", "--format", "svg"]).ok().stdout.starts_with("<svg xmlns="));

@@ -298,7 +298,7 @@ fn rows_and_rejects_of_a_source_are_shown_before_a_job_reads_it() {
     let rejects = scene.pulse(&["source", "preview", "raw.events", "--rejects", "--files", "1"]).ok();
     let lines: Vec<&str> = rejects.stdout.lines().collect();
     assert!(lines.iter().any(|line| line.contains("a.csv") && line.contains("2024-01-01 10:00:00,y")), "{lines:?}");
-    rejects.says(&["1 of 2 files read, 1 rows kept, 2 rejected"]);
+    rejects.says(&["1 of 2 files read, 1 row kept, 2 rejected"]);
     scene.pulse(&["source", "preview", "trades"]).fails(2, &["no source of files `trades`; it has events"]);
 }
 
@@ -318,7 +318,7 @@ fn a_run_names_fields_that_do_not_meet() {
     let ignored = "note: feed `all`: the field `v` of `a.jsonl` is ignored, because no column is read from there";
     let absent =
         "note: feed `all`: no record of `a.jsonl` has the field `value` of the column `v`, which is null there";
-    scene.pulse(&["source", "preview", "events"]).ok().says(&[ignored, absent, "1 rows kept, 0 rejected"]);
+    scene.pulse(&["source", "preview", "events"]).ok().says(&[ignored, absent, "1 row kept, 0 rejected"]);
     scene.run_all().says(&[ignored, absent]);
     let runs = scene.pulse(&["--output", "json", "runs", "list"]).ok().json();
     let run = text(&runs[0]["run"]);
@@ -338,7 +338,7 @@ fn a_proposed_contract_reads_its_file() {
     scene.put("umsatz.csv", "Auszug\n\nTag;Betrag;Text\n31.01.2024;1.234,56;a\n01.02.2024;-0,10;\"b;c\"\n");
     let file = scene.raw.join("umsatz.csv");
     let proposal = scene.pulse(&["source", "infer", file.to_str().unwrap()]).ok();
-    proposal.says(&["1 of 1 files read, 2 rows kept, 0 rejected"]);
+    proposal.says(&["1 of 1 file read, 2 rows kept, 0 rejected"]);
     let proposal = scene.pulse(&["source", "infer", file.to_str().unwrap(), "--name", "umsatz"]).ok().stdout;
     scene.sources(&proposal.replace(scene.raw.to_str().unwrap(), "$raw"));
     let manifest = "grain = [\"source_file\", \"line\"]\n[sink.append]\n";

@@ -26,8 +26,19 @@ pub(super) fn all<T: DeserializeOwned>(root: &DeTable<'_>, length: usize) -> Vec
             break;
         }
     }
+    let of_arrays: Vec<Range<usize>> =
+        search.found.iter().filter(|error| is_array_for_table(error)).filter_map(Error::span).collect();
+    let is_within = |outer: &Range<usize>, inner: &Range<usize>| {
+        outer != inner && outer.start <= inner.start && inner.end <= outer.end
+    };
+    // Of an array that stands for a table, serde reads the items as values of keys.
+    search.found.retain(|error| error.span().is_none_or(|span| !of_arrays.iter().any(|array| is_within(array, &span))));
     search.found.sort_by_key(|error| error.span().map_or(0, |span| span.start));
     search.found
+}
+
+fn is_array_for_table(error: &Error) -> bool {
+    error.message().starts_with("invalid length ") && error.message().contains("expected struct ")
 }
 
 struct Search<'t> {

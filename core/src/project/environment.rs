@@ -21,6 +21,15 @@ use crate::error::{Error, Result};
 use crate::sources::ColumnType;
 use crate::sql::PARAMETERS;
 
+/// What project.toml says of the place and the values. Mistakes in its other keys are reported with those of the jobs.
+#[derive(Debug, Default, Deserialize)]
+struct Here {
+    #[serde(default)]
+    lake: Option<String>,
+    #[serde(default)]
+    variables: BTreeMap<String, Variable>,
+}
+
 /// Keys of job.toml and project.toml whose strings are conditions.
 const CONDITIONS: [&str; 2] = ["check", "deleted"];
 
@@ -114,8 +123,7 @@ impl Environment {
         let path = "project.toml";
         let mut declared = BTreeMap::new();
         if let Some(text) = files.get(path) {
-            let parsed = Document::parse::<ProjectManifest>(path, text);
-            let (manifest, document) = parsed.map_err(Error::from_diagnostics)?;
+            let (manifest, document) = here(path, text).map_err(Error::from_diagnostics)?;
             if let Some(name) = manifest.variables.keys().find(|name| is_reserved(name)) {
                 let problem = document
                     .at_key(&["variables".into(), name.as_str().into()], format!("`{name}` has its own meaning"));
@@ -332,6 +340,15 @@ impl Environment {
             }
         })
     }
+}
+
+/// # Errors
+/// All mistakes of project.toml, where one is about the place or the values.
+fn here<'t>(path: &'t str, text: &'t str) -> std::result::Result<(Here, Document<'t>), Vec<Diagnostic>> {
+    Document::parse::<Here>(path, text).map_err(|some| match Document::parse::<ProjectManifest>(path, text) {
+        Err(all) => all,
+        Ok(_) => some,
+    })
 }
 
 fn is_reserved(name: &str) -> bool {

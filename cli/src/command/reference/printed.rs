@@ -12,18 +12,26 @@ use crate::shape;
 /// Command, what each of its objects is, and their schema.
 type Printed = (&'static str, &'static str, fn() -> Value);
 
-const PRINTED: [Printed; 24] = [
-    ("check", "a job that is in order", schema::<shape::CheckedJob>),
+const PRINTED: [Printed; 28] = [
+    ("check", "a job, or the mistakes that belong to no job", schema::<shape::CheckedJob>),
     ("plan", "what a run of a job would do", schema::<Line>),
     ("run", "a run, when it has ended", schema::<shape::Run>),
     ("run-due", "a run, when it has ended", schema::<shape::Run>),
     ("schedule list", "a schedule", schema::<shape::Schedule>),
     ("schedule next", "a time", schema::<shape::ScheduledTime>),
     ("alert list", "an incident", schema::<shape::Alert>),
-    ("backfill", BACKFILL, schema::<shape::Run>),
+    ("backfill, before its runs", "a job", schema::<shape::BackfillJob>),
+    (
+        "backfill",
+        "a run, when it has ended; those before the first run have no `state` and are as above",
+        schema::<shape::Run>,
+    ),
     ("submit --wait", "a run, when all have ended", schema::<shape::Run>),
     ("runs list", "a run, the newest first", schema::<shape::Run>),
     ("runs show", "a run of the trigger", schema::<shape::Run>),
+    ("graph", "a table or a source", schema::<shape::Node>),
+    ("query \"show tables\"", "a table or a source", schema::<shape::Queryable>),
+    ("query \"describe ..\"", "a column", schema::<shape::QueryColumn>),
     ("test", "a fixture", schema::<shape::Tested>),
     ("cluster status", "the cluster", schema::<shape::Cluster>),
     ("catalog check", "a difference", schema::<shape::CatalogDifference>),
@@ -38,9 +46,6 @@ const PRINTED: [Printed; 24] = [
     ("table restore", "the table", schema::<shape::Restored>),
     ("table rename", "the table", schema::<shape::Renamed>),
 ];
-
-const BACKFILL: &str = "a run, when it has ended. Before the runs, there is a line for each job, which has no `state`: the intervals that are computed for the \
-                        first time (`missing`) and `again` are texts, `bytes` and `runs` are numbers, and `why` says what follows, or why nothing does";
 
 const DROP: Printed = (
     "table drop",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pulse_core::name::is_identifier;
 use pulse_core::sources::{ColumnType, Format};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::text::{Guess, Marks, guess};
 
@@ -152,6 +152,13 @@ fn by_key(value: &Value, pointer: String) -> Option<Result<Records, String>> {
         let mut inner = fields.iter().filter_map(|(name, inner)| by_key(inner, deeper(&pointer, name)));
         return inner.next();
     }
+    if records.iter().all(|record| is_numbered(record)) {
+        return Some(Err(
+            "it holds columns whose values have the numbers of rows, as `to_json()` of pandas writes them; \
+                         write records: `to_json(path, orient=\"records\", lines=True)`"
+                .to_owned(),
+        ));
+    }
     let taken = |name: &str| records.iter().any(|record| record.contains_key(name));
     let key = ["key", "record_key", "key_of_record"].into_iter().find(|name| !taken(name))?;
     let with_key = |(name, record): (&String, &Value)| {
@@ -161,6 +168,11 @@ fn by_key(value: &Value, pointer: String) -> Option<Result<Records, String>> {
     };
     let records: Vec<Value> = fields.iter().map(with_key).collect();
     Some(gathered(json!({"json": {"records": pointer, "key": key}}), records.iter()))
+}
+
+/// Whether the keys are the numbers from 0.
+fn is_numbered(record: &Map<String, Value>) -> bool {
+    (0..record.len()).all(|number| record.contains_key(&number.to_string()))
 }
 
 fn gathered<'a>(format: Value, records: impl Iterator<Item = &'a Value>) -> Result<Records, String> {
@@ -333,6 +345,15 @@ mod tests {
         assert!(shown("{\"a\":{\"x\":1,\"y\":\"t\"}}\n").ends_with("a:struct<x:bigint,y:string>"));
         assert!(shown("{\"a\":[1,{}]}\n").ends_with("a:json"));
         assert!(shown("{\"a\":1}\n{\"a\":\"x\"}\n").ends_with("a:json"));
+    }
+
+    #[test]
+    fn columns_by_number_of_row_are_refused() {
+        let wrong = |text: &str| records(text, true).map(|_| ()).unwrap_err();
+        let remedy = "orient=\"records\"";
+        assert!(wrong("{\"a\":{\"0\":1,\"1\":2},\"b\":{\"0\":\"x\",\"1\":null}}").contains(remedy));
+        // Years are keys of records as others are.
+        assert!(shown("{\"a\":{\"2019\":1,\"2020\":2},\"b\":{\"2019\":3,\"2020\":4}}").contains("\"key\""));
     }
 
     #[test]
