@@ -1,6 +1,7 @@
 //! `query.sql`: one statement that reads tables. Which tables and parameters, and where they are named.
 
 mod limits;
+mod numbers;
 mod visitor;
 
 use std::collections::BTreeSet;
@@ -131,8 +132,15 @@ pub(crate) fn statements(text: &str) -> Result<Vec<Statement>, String> {
 fn limited(text: &str) -> Result<Parser<'static>, String> {
     let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| syntax_message(&ParserError::from(error)).0)?;
-    limits::check(&tokens).map_err(|(_, problem)| problem)?;
+    check(&tokens).map_err(|(_, problem)| problem)?;
     Ok(Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens))
+}
+
+/// # Errors
+/// Where the text is too large, or has a number that would become another.
+fn check(tokens: &[TokenWithSpan]) -> Result<(), (Span, String)> {
+    limits::check(tokens)?;
+    numbers::check(tokens)
 }
 
 /// Tokens with their bytes in the text.
@@ -245,7 +253,7 @@ fn blanked(text: &str) -> String {
 pub fn check_question(path: &str, text: &str) -> Result<(), Diagnostic> {
     let source = SqlText::new(path, text);
     let tokens = source.tokens()?;
-    source.check_size(&tokens)?;
+    source.check_tokens(&tokens)?;
     // `explain analyze` and what else only DataFusion's dialect has is left to it.
     let statements = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens.clone()).parse_statements();
     let statements = statements.map_err(|error| source.syntax(&error))?;
@@ -292,12 +300,12 @@ impl SqlText<'_> {
             .map_err(|error| self.syntax(&ParserError::from(error)))
     }
 
-    fn check_size(&self, tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
-        limits::check(tokens).map_err(|(span, problem)| self.at(span, problem))
+    fn check_tokens(&self, tokens: &[TokenWithSpan]) -> Result<(), Diagnostic> {
+        check(tokens).map_err(|(span, problem)| self.at(span, problem))
     }
 
     fn only_query(&self, tokens: &[TokenWithSpan]) -> Result<Box<Ast>, Diagnostic> {
-        self.check_size(tokens)?;
+        self.check_tokens(tokens)?;
         let mut meaningful = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
         let Some(first) = meaningful.clone().find(|token| token.token != Token::SemiColon) else {
             return Err(Diagnostic::of_file(self.path, "the query is empty").with_help("write one `select` statement"));

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
+from pyarrow.compute import field
 
 from report import Report
 
@@ -463,11 +464,49 @@ def verify(arguments, scratch):
         compared(report, f"written by {source}, read by pulse", lambda: read_back(lake, source), rows, names)
     for reader, read in READERS.items():
         compared(report, f"written by pulse, read by {reader}", lambda: read(DeltaTable(str(lake / "bronze/arrow_parquet"))), rows, ALL)
+    for name, found, expected in skipped(arguments.pulse, scratch / "skipping"):
+        report.line(f"written by pulse, filtered by deltalake: {name}", expected, found, found == expected)
     if spark:
         files = DeltaTable(str(lake / "bronze/arrow_parquet")).file_uris()
         compared(report, "written by pulse, read by spark", lambda: spark.read(files), rows, ALL)
         spark.stop()
     return report
+
+
+# Rows whose bounds are hard to write: no JSON has NaN and infinity, and no stamp is after the year 9999.
+HARD = """select * from (values
+    (1, cast('NaN' as double), cast('2024-01-01 00:00:00.123456' as timestamp), cast('0.10' as decimal(20,2))),
+    (2, -2.0, cast('9999-12-31 23:59:59.999999' as timestamp), cast('123456789012345678.01' as decimal(20,2))),
+    (3, 3.5, cast('0001-01-01 00:00:00' as timestamp), cast('-0.01' as decimal(20,2))),
+    (4, cast('-Infinity' as double), cast(null as timestamp), null)) v(id, d, t, m)"""
+STAMP = datetime(2024, 1, 1, 0, 0, 0, 123456, tzinfo=timezone.utc)
+FILTERS = {
+    "d > 3": (field("d") > 3, {3}),
+    "d < 0": (field("d") < 0, {2, 4}),
+    "d = 3.5": (field("d") == 3.5, {3}),
+    "t = its stamp": (field("t") == STAMP, {1}),
+    "t > 9999-12-31": (field("t") > datetime(9999, 12, 31, tzinfo=timezone.utc), {2}),
+    "t < 1900": (field("t") < datetime(1900, 1, 1, tzinfo=timezone.utc), {3}),
+    "m = its digits": (field("m") == Decimal("123456789012345678.01"), {2}),
+    "m < 0": (field("m") < Decimal("0.00"), {3}),
+}
+
+
+def skipped(pulse, folder):
+    """Ids that each filter finds where files are skipped by their bounds, and those that it should find."""
+    job = folder / "project/silver/hard"
+    job.mkdir(parents=True)
+    (folder / "project/project.toml").write_text('name = "skipping"\n[defaults]\nowner = "me"\n')
+    (job / "job.toml").write_text('grain = ["id"]\n[sink.overwrite]\n')
+    (job / "query.sql").write_text(HARD)
+    command = [pulse, "--project", folder / "project", "--lake", folder / "lake", "run", "--all"]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        raise SystemExit(answer.stderr)
+    table = DeltaTable(str(folder / "lake/silver/hard"))
+    for name, (condition, expected) in FILTERS.items():
+        found = table.to_pyarrow_dataset().to_table(filter=condition)["id"].to_pylist()
+        yield name, set(found), expected
 
 
 def read_back(lake, source):

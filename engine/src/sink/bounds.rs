@@ -1,18 +1,21 @@
 //! Minima and maxima in the log, by which any reader skips files: they must enclose every value.
 //!
-//! delta-rs writes decimals as doubles, cuts stamps to milliseconds, and knows no NaN. Here decimals get their own digits, the greatest stamp is one
-//! millisecond later where digits may have been cut off, and a column with a NaN, which is greater than all numbers, has no maximum.
+//! delta-rs writes decimals as doubles, cuts stamps to milliseconds, and knows neither NaN nor infinity. Here decimals get their own digits, and the greatest stamp
+//! is one millisecond later where digits may have been cut off. JSON has no NaN and no infinity: in their place stands the number that is farthest from
+//! zero. Readers that skip files by bounds find no row of a file where one bound is missing (deltalake), so that none is left out.
 
 use std::collections::BTreeMap;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::{DataType, Decimal128Type, DecimalType, Float32Type, Float64Type, Schema, TimeUnit};
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::{Datelike as _, NaiveDateTime, TimeDelta};
 use serde_json::value::RawValue;
 
 const MIN: &str = "minValues";
 const MAX: &str = "maxValues";
+/// Stamps of a table end with this year.
+const LAST_YEAR: i32 = 9999;
 
 /// What is known of the rows of one file, by column.
 #[derive(Debug, Default)]
@@ -21,7 +24,38 @@ pub(super) struct Bounds(BTreeMap<String, Seen>);
 #[derive(Debug, Clone, Copy)]
 enum Seen {
     Decimals(i128, i128),
-    Nan,
+    /// Values that no bound in JSON encloses.
+    Unbounded(Unbounded),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Unbounded {
+    has_nan: bool,
+    below: bool,
+    above: bool,
+    /// The greatest number of the type.
+    farthest: f64,
+}
+
+impl Unbounded {
+    fn of(values: impl Iterator<Item = f64>, farthest: f64) -> Option<Seen> {
+        let mut seen = Self { has_nan: false, below: false, above: false, farthest };
+        for value in values.filter(|value| !value.is_finite()) {
+            seen.has_nan |= value.is_nan();
+            seen.above |= value.is_nan() || value > 0.0;
+            seen.below |= value < 0.0;
+        }
+        (seen.above || seen.below).then_some(Seen::Unbounded(seen))
+    }
+
+    /// In place of the bound that the rows without these values have.
+    fn bound(self, side: &str, value: Option<&RawValue>) -> Option<f64> {
+        let is_missing = value.is_none_or(|value| value.get() == "null");
+        match side {
+            MIN => (self.below || is_missing).then_some(-self.farthest),
+            _ => (self.above || is_missing).then_some(self.farthest),
+        }
+    }
 }
 
 impl Bounds {
@@ -32,20 +66,25 @@ impl Bounds {
                     let column = column.as_primitive::<Decimal128Type>();
                     min(column).zip(max(column)).map(|(least, greatest)| Seen::Decimals(least, greatest))
                 }
-                DataType::Float64 => {
-                    let mut values = column.as_primitive::<Float64Type>().iter().flatten();
-                    values.any(f64::is_nan).then_some(Seen::Nan)
-                }
+                DataType::Float64 => Unbounded::of(column.as_primitive::<Float64Type>().iter().flatten(), f64::MAX),
                 DataType::Float32 => {
-                    let mut values = column.as_primitive::<Float32Type>().iter().flatten();
-                    values.any(f32::is_nan).then_some(Seen::Nan)
+                    let values = column.as_primitive::<Float32Type>().iter().flatten();
+                    Unbounded::of(values.map(f64::from), f64::from(f32::MAX))
                 }
                 _ => None,
             };
             let Some(seen) = seen else { continue };
             let known = self.0.entry(field.name().clone()).or_insert(seen);
-            if let (Seen::Decimals(least, greatest), Seen::Decimals(low, high)) = (known, seen) {
-                (*least, *greatest) = ((*least).min(low), (*greatest).max(high));
+            match (known, seen) {
+                (Seen::Decimals(least, greatest), Seen::Decimals(low, high)) => {
+                    (*least, *greatest) = ((*least).min(low), (*greatest).max(high));
+                }
+                (Seen::Unbounded(known), Seen::Unbounded(seen)) => {
+                    known.has_nan |= seen.has_nan;
+                    known.below |= seen.below;
+                    known.above |= seen.above;
+                }
+                _ => {}
             }
         }
     }
@@ -64,7 +103,17 @@ impl Bounds {
             let Some(part) = parts.get_mut(side) else { continue };
             let values: BTreeMap<String, Box<RawValue>> = serde_json::from_str(part.get())?;
             let mut bounds = BTreeMap::new();
+            for (name, seen) in &self.0 {
+                if let Seen::Unbounded(seen) = seen
+                    && let Some(bound) = seen.bound(side, values.get(name).map(AsRef::as_ref))
+                {
+                    bounds.insert(name.clone(), serde_json::value::to_raw_value(&bound)?);
+                }
+            }
             for (name, value) in values {
+                if bounds.contains_key(&name) {
+                    continue;
+                }
                 let data_type = schema.field_with_name(&name).map(|field| field.data_type());
                 let bound = match data_type {
                     Ok(data_type) => self.bound(side, &name, value, data_type)?,
@@ -91,10 +140,6 @@ impl Bounds {
                 let bound = if side == MIN { least } else { greatest };
                 RawValue::from_string(Decimal128Type::format_decimal(*bound, *precision, *scale)).map(Some)
             }
-            DataType::Float32 | DataType::Float64 => Ok(match self.0.get(name) {
-                Some(_) if side == MAX => None,
-                _ => Some(value),
-            }),
             DataType::Timestamp(TimeUnit::Microsecond, _) if side == MAX => {
                 let text: String = serde_json::from_str(value.get())?;
                 match raised(&text) {
@@ -126,6 +171,11 @@ fn raised(text: &str) -> Option<String> {
     let format = if clock.contains('T') { "%Y-%m-%dT%H:%M:%S%.3f" } else { "%Y-%m-%d %H:%M:%S%.3f" };
     let read_as = format.replace("%.3f", "%.f");
     let stamp = NaiveDateTime::parse_from_str(clock, &read_as).ok()?.checked_add_signed(TimeDelta::milliseconds(1))?;
+    if stamp.year() > LAST_YEAR {
+        // Readers know no later stamp, and columns hold none.
+        let between = if clock.contains('T') { "T" } else { " " };
+        return Some(format!("{LAST_YEAR}-12-31{between}23:59:59.999999{zone}"));
+    }
     Some(format!("{}{zone}", stamp.format(format)))
 }
 
@@ -133,7 +183,9 @@ fn raised(text: &str) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{
+        ArrayRef, Decimal128Array, Float32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    };
     use object_store::memory::InMemory;
     use proptest::prelude::*;
 
@@ -229,13 +281,36 @@ mod tests {
     }
 
     #[test]
-    fn a_column_with_a_nan_has_no_maximum() {
-        let of = |values: Vec<Option<f64>>| bounds(vec![("x", Arc::new(Float64Array::from(values)) as ArrayRef)], "x");
-        assert_eq!(of(vec![Some(0.1), None, Some(2.5)]), [Some("0.1".to_owned()), Some("2.5".to_owned())]);
-        assert_eq!(of(vec![Some(1.5), Some(f64::NAN), Some(3.5)]), [Some("1.5".to_owned()), None]);
-        assert_eq!(of(vec![Some(f64::NAN)])[1], None);
-        let [low, high] = of(vec![Some(0.0), Some(-0.0)]).map(|text| text.unwrap().parse::<f64>().unwrap());
+    fn bounds_enclose_what_json_cannot_say() {
+        let of = |values: &[Option<f64>]| {
+            let bounds = bounds(vec![("x", Arc::new(Float64Array::from(values.to_vec())) as ArrayRef)], "x");
+            bounds.map(|text| text.unwrap().parse::<f64>().unwrap())
+        };
+        let (nan, infinity, most) = (f64::NAN, f64::INFINITY, f64::MAX);
+        assert_eq!(of(&[Some(0.1), None, Some(2.5)]), [0.1, 2.5]);
+        assert_eq!(of(&[Some(1.5), Some(nan), Some(3.5)]), [1.5, most]);
+        assert_eq!(of(&[Some(-nan), None]), [-most, most]);
+        assert_eq!(of(&[Some(infinity), Some(2.0)]), [2.0, most]);
+        assert_eq!(of(&[Some(-infinity), Some(2.0)]), [-most, 2.0]);
+        assert_eq!(of(&[Some(-infinity), Some(nan)]), [-most, most]);
+        let [low, high] = of(&[Some(0.0), Some(-0.0)]);
         assert!(low <= -0.0 && high >= 0.0);
+        let floats = Float32Array::from(vec![1.0, f32::NAN]);
+        let [low, high] =
+            bounds(vec![("x", Arc::new(floats) as ArrayRef)], "x").map(|text| text.unwrap().parse::<f32>().unwrap());
+        assert_eq!((low, high), (1.0, f32::MAX));
+    }
+
+    #[test]
+    fn the_last_stamp_has_a_bound_that_readers_know() {
+        let last = 253_402_300_799_999_999;
+        for (array, zone) in [
+            (TimestampMicrosecondArray::from(vec![last, 0]), ""),
+            (TimestampMicrosecondArray::from(vec![last, 0]).with_timezone("UTC"), "Z"),
+        ] {
+            let [_, high] = bounds(vec![("x", Arc::new(array) as ArrayRef)], "x").map(Option::unwrap);
+            assert_eq!(high.replace(' ', "T"), format!("9999-12-31T23:59:59.999999{zone}"));
+        }
     }
 
     #[test]

@@ -64,7 +64,9 @@ impl Compression {
             Self::Snappy => Box::new(snappy::Snappy::new(max_bytes)),
             Self::Zip => Box::new(zip::Zip::new(max_bytes)),
         };
-        Ok(Some(Decompressor { codec, step: Vec::new(), step_at: 0 }))
+        // Snappy's blocks of no bytes are none.
+        let is_missing = self != Self::Snappy;
+        Ok(Some(Decompressor { codec, is_missing, step: Vec::new(), step_at: 0 }))
     }
 }
 
@@ -80,13 +82,15 @@ trait Codec: Send {
     /// Appends to `out` what the last bytes still yield, or a part of it; true when that was all.
     ///
     /// # Errors
-    /// When the stream is not complete. No bytes at all are an empty file.
+    /// When the stream is not complete.
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<bool, String>;
 }
 
 /// Decompresses one file.
 pub(super) struct Decompressor {
     codec: Box<dyn Codec>,
+    /// Until a byte arrives, where the compressed form of an empty file has some.
+    is_missing: bool,
     step: Vec<u8>,
     step_at: usize,
 }
@@ -104,6 +108,7 @@ impl Decompressor {
     /// # Errors
     /// Why the stream cannot be read on.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {
+        self.is_missing &= bytes.is_empty();
         if self.step.len() == STEP_BYTES {
             self.decompress(out)?;
             return Ok(0);
@@ -119,6 +124,9 @@ impl Decompressor {
     /// # Errors
     /// When the stream is not complete, or damaged.
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<bool, String> {
+        if self.is_missing {
+            return Err("the compressed stream ends early: it has no bytes".to_owned());
+        }
         if self.step.is_empty() {
             return self.codec.finish(out);
         }

@@ -290,6 +290,9 @@ fn of_schema(schema: &Schema) -> Proposal {
     proposal
 }
 
+/// Digits that a decimal column has at least, as many as fit into 64 bits.
+const DIGITS: u8 = 18;
+
 /// Whether values may have digits behind the microsecond, which no table has.
 fn is_finer(data_type: &DataType) -> bool {
     match data_type {
@@ -315,7 +318,8 @@ fn column_type(data_type: &DataType) -> Option<ColumnType> {
         DataType::Decimal32(precision, scale)
         | DataType::Decimal64(precision, scale)
         | DataType::Decimal128(precision, scale) => {
-            ColumnType::Decimal { precision: *precision, scale: u8::try_from(*scale).ok()? }
+            // Writers such as pandas take the fewest digits that one file needs, and the next file has more.
+            ColumnType::Decimal { precision: (*precision).max(DIGITS), scale: u8::try_from(*scale).ok()? }
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::String,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {

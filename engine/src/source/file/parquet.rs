@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{FieldRef, Schema};
+use arrow::util::display::array_value_to_string;
 use pulse_core::{Error, Result};
 
 use super::absent::{Names, absent, places, unread};
@@ -164,11 +165,46 @@ impl ParquetRows {
     }
 }
 
-/// The rows as JSON; empty when a type has no JSON.
+/// The rows as JSON. Values of a type that has no JSON, such as a union or a map by numbers, are texts in it.
 fn json_of(rows: &RecordBatch) -> String {
+    written(rows).unwrap_or_else(|| {
+        let of_one = |(field, column): (&FieldRef, &ArrayRef)| -> Option<(String, ArrayRef)> {
+            let alone = RecordBatch::try_from_iter([(field.name(), Arc::clone(column))]).ok()?;
+            let column = match written(&alone) {
+                Some(_) => Arc::clone(column),
+                None => {
+                    let texts = (0..column.len()).map(|row| array_value_to_string(column, row).ok());
+                    Arc::new(texts.collect::<StringArray>())
+                }
+            };
+            Some((field.name().clone(), column))
+        };
+        let columns = rows.schema_ref().fields().iter().zip(rows.columns()).filter_map(of_one);
+        RecordBatch::try_from_iter(columns).ok().and_then(|shown| written(&shown)).unwrap_or_default()
+    })
+}
+
+fn written(rows: &RecordBatch) -> Option<String> {
     let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
-    match writer.write(rows).and_then(|()| writer.finish()) {
-        Ok(()) => String::from_utf8_lossy(&writer.into_inner()).trim_end().to_owned(),
-        Err(_) => String::new(),
+    writer.write(rows).and_then(|()| writer.finish()).ok()?;
+    Some(String::from_utf8_lossy(&writer.into_inner()).trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int32Builder, Int64Array, MapBuilder, StringBuilder};
+
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_text() {
+        let mut map = MapBuilder::new(None, Int32Builder::new(), StringBuilder::new());
+        map.keys().append_value(7);
+        map.values().append_value("x");
+        map.append(true).unwrap();
+        let map: ArrayRef = Arc::new(map.finish());
+        let number: ArrayRef = Arc::new(Int64Array::from(vec![5]));
+        let rows = RecordBatch::try_from_iter([("m", map), ("n", number)]).unwrap();
+        assert_eq!(json_of(&rows), r#"{"m":"{7: x}","n":5}"#);
     }
 }

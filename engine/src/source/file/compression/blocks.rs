@@ -101,13 +101,12 @@ impl Codec for Bzip2 {
 pub(super) struct Xz {
     decoder: Stream,
     buffer: Vec<u8>,
-    is_empty: bool,
 }
 
 impl Xz {
     pub(super) fn new() -> Result<Self, XzError> {
         let decoder = Stream::new_stream_decoder(XZ_MEMORY_BYTES, CONCATENATED)?;
-        Ok(Self { decoder, buffer: vec![0; OUTPUT_BYTES], is_empty: true })
+        Ok(Self { decoder, buffer: vec![0; OUTPUT_BYTES] })
     }
 
     fn run(&mut self, bytes: &[u8], action: Action, out: &mut Vec<u8>) -> Result<(usize, XzStatus), String> {
@@ -125,14 +124,10 @@ impl Xz {
 
 impl Codec for Xz {
     fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {
-        self.is_empty &= bytes.is_empty();
         self.run(bytes, Action::Run, out).map(|(used, _)| used)
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<bool, String> {
-        if self.is_empty {
-            return Ok(true);
-        }
         let before = out.len();
         let (_, status) = self.run(&[], Action::Finish, out)?;
         match status {

@@ -9,18 +9,16 @@ use super::Codec;
 /// The decoder takes a whole step at once: deflate yields at most a thousand times as much, 8 MiB.
 pub(super) struct Gzip {
     decoder: MultiGzDecoder<Vec<u8>>,
-    is_empty: bool,
 }
 
 impl Gzip {
     pub(super) fn new() -> Self {
-        Self { decoder: MultiGzDecoder::new(Vec::new()), is_empty: true }
+        Self { decoder: MultiGzDecoder::new(Vec::new()) }
     }
 }
 
 impl Codec for Gzip {
     fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {
-        self.is_empty &= bytes.is_empty();
         let written = self.decoder.write_all(bytes);
         out.append(self.decoder.get_mut());
         written.map_err(|error| format!("gzip stream is damaged: {error}"))?;
@@ -28,9 +26,6 @@ impl Codec for Gzip {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<bool, String> {
-        if self.is_empty {
-            return Ok(true);
-        }
         let finished = self.decoder.try_finish();
         out.append(self.decoder.get_mut());
         // The decoder does not tell a missing checksum from a wrong one.

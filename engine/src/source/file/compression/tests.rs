@@ -157,7 +157,8 @@ fn streams_one_behind_the_other_are_one_file() {
                 "{compression:?}"
             );
         }
-        assert_eq!(whole(compression, b""), (Vec::new(), None));
+        let (text, reason) = whole(compression, b"");
+        assert!(text.is_empty() && reason.is_some() == (compression != Compression::Snappy), "{compression:?}");
     }
 }
 

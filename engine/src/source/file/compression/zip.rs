@@ -61,9 +61,6 @@ impl Codec for Zip {
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<bool, String> {
-        if self.file.is_empty() {
-            return Ok(true);
-        }
         let member = match &mut self.member {
             Some(member) => member,
             None => self.member.insert(Member::open(&self.file)?),

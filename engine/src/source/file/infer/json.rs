@@ -231,6 +231,9 @@ fn guess_field(name: &str, values: &[Value]) -> Guess {
         if mixed && !guessed.is_number() {
             guessed.data_type = ColumnType::Json;
         }
+        if guessed.data_type != ColumnType::String && known.iter().any(|value| value.as_str() == Some("")) {
+            guessed.nulls.insert(String::new());
+        }
         return guessed;
     }
     let data_type = if known.is_empty() { ColumnType::String } else { nested(&known) };

@@ -11,6 +11,13 @@ use super::{Proposal, Proposed};
 /// Broken lines that a proposal names.
 const SHOWN_LINES: usize = 5;
 
+fn has_nulls(format: &Format) -> bool {
+    match format {
+        Format::Json(_) | Format::JsonLines(_) | Format::Parquet {} | Format::Avro {} => true,
+        Format::Csv(_) | Format::FixedWidth(_) => false,
+    }
+}
+
 impl Proposal {
     /// A source `name` with one feed of the same name, of the file or pattern `path` below `root`.
     pub fn to_toml(&self, name: &str, root: &str, path: &str) -> String {
@@ -42,10 +49,12 @@ impl Proposal {
         let patterns: Vec<(&str, &str)> =
             self.columns.iter().filter_map(|column| Some((column.name.as_str(), column.pattern.as_deref()?))).collect();
         toml.push_str(&pairs("pattern", &patterns));
-        if !self.nulls.is_empty() {
-            let texts: Vec<String> =
-                std::iter::once("").chain(self.nulls.iter().map(String::as_str)).map(quoted).collect();
-            let _ = writeln!(toml, "nulls = [{}]", texts.join(", "));
+        let texts: Vec<String> = self.nulls.iter().map(|text| quoted(text)).collect();
+        // Other formats have nulls of their own, and an empty text is a value.
+        match (has_nulls(&self.format), texts.is_empty()) {
+            (true, _) => drop(writeln!(toml, "nulls = [{}]", texts.join(", "))),
+            (false, true) => {}
+            (false, false) => drop(writeln!(toml, "nulls = [\"\", {}]", texts.join(", "))),
         }
         let Marks { decimal, thousands } = self.marks;
         if decimal != '.' {

@@ -239,3 +239,23 @@ fn texts_that_look_like_other_formats_are_proposed() {
         assert!(infer("a.csv", text.as_bytes(), true).is_ok(), "{text}");
     }
 }
+
+/// An empty text is a value where the format has nulls of its own.
+#[test]
+fn formats_with_nulls_keep_empty_texts() {
+    let nulls = |path: &str, bytes: &[u8]| {
+        let toml = toml(path, bytes);
+        parsed(&toml).files["s"].feed["s"].nulls.clone()
+    };
+    assert_eq!(nulls("x.jsonl", b"{\"a\":\"\",\"n\":1}\n{\"a\":null,\"n\":2}\n"), Some(vec![]));
+    // Here an empty text stands for a number that is not there.
+    assert_eq!(nulls("x.jsonl", b"{\"n\":\"\",\"m\":1.5}\n{\"n\":\"2.5\",\"m\":2}\n"), Some(vec![String::new()]));
+    assert_eq!(nulls("x.csv", b"a,n\n,1\nx,2\n"), None);
+}
+
+/// pandas takes the fewest digits that the values of one file need.
+#[test]
+fn a_decimal_has_room_for_the_next_file() {
+    assert_eq!(column_type(&DataType::Decimal128(4, 2)).unwrap().to_string(), "decimal(18,2)");
+    assert_eq!(column_type(&DataType::Decimal128(30, 9)).unwrap().to_string(), "decimal(30,9)");
+}

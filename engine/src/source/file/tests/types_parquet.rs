@@ -128,6 +128,29 @@ fn numbers_of_parquet_are_held_exactly_or_rejected() {
     check(&of("decimal(3,1)"), &plain, Arc::new(dictionary), &["1.5", "", "1.5"]);
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The model is the whole number that a double is. Smaller ones, and those with a fraction, are their shortest digits.
+    #[test]
+    fn doubles_of_parquet_are_the_decimals_that_they_mean(whole in prop::collection::vec((any::<i64>(), 0_u32..60), 1..20)) {
+        let numbers: Vec<f64> = whole.iter().map(|(digits, shift)| *digits as f64 * 2_f64.powi(*shift as i32)).collect();
+        let array: ArrayRef = Arc::new(Float64Array::from(numbers.clone()));
+        let column = json!({ "type": "decimal(38,0)" });
+        let found = values(&column, &json!({}), parquet_bytes(vec![("x", array)]));
+        let limit = 10_i128.pow(38);
+        for (found, number) in found.iter().zip(numbers) {
+            let exact = number as i128;
+            match found {
+                Ok(found) => prop_assert_eq!(found, &exact.to_string()),
+                Err(_) => prop_assert!(exact.abs() >= limit),
+            }
+        }
+        let fractions: ArrayRef = Arc::new(Float64Array::from(vec![0.1, -2.675, 1e-5, 4_503_599_627_370_495.5]));
+        check(&json!({ "type": "decimal(30,5)" }), &json!({}), fractions, &["0.10000", "-2.67500", "0.00001", "4503599627370495.50000"]);
+    }
+}
+
 #[test]
 fn stamps_texts_and_bytes_of_parquet() {
     let plain = json!({});

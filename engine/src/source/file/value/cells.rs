@@ -5,6 +5,9 @@ use super::{ColumnBuilder, Fault, Kind, Number};
 use crate::source::file::cell::Cell;
 use crate::source::file::number::{decimal_to_double, decimal_to_float};
 
+/// From here on, neighbouring doubles are whole numbers that lie apart by more than one.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 impl ColumnBuilder {
     /// Takes a value whose type the file's format knows.
     pub(in super::super) fn push_cell(&mut self, cell: &Cell<'_>) -> Result<(), Fault> {
@@ -114,6 +117,8 @@ impl ColumnBuilder {
                 self.keep_double(f64::from(float));
                 Ok(())
             }
+            // From here on, doubles are whole numbers with more digits than the shortest ones.
+            Kind::Decimal { .. } if value.abs() >= EXACT => self.push_digits(format!("{value:.0}").as_bytes()),
             // The shortest digits that mean this double and no other.
             Kind::Decimal { .. } => self.push_digits(format!("{value:e}").as_bytes()),
             Kind::Timestamp(stamps) => {
