@@ -1,5 +1,6 @@
 //! What a scheduler asks of this executor. Ballista's own server takes any plan from anybody, so this one stands in its place.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,7 +38,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Decoders of plans panic at some that nobody makes.
     fn decode(&self, tasks: MultiTaskDefinition) -> Result<Vec<TaskDefinition>, String> {
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.decode_plan(tasks)));
+        decoded.unwrap_or_else(|_| Err("its plan cannot be decoded".to_owned()))
+    }
+
+    fn decode_plan(&self, tasks: MultiTaskDefinition) -> Result<Vec<TaskDefinition>, String> {
         let job = tasks.job_id.clone();
         if !is_name(&job) {
             return Err("no job has such a name".to_owned());

@@ -18,7 +18,7 @@
 mod alerts;
 mod driving;
 #[cfg(test)]
-mod fuzz;
+pub(crate) mod fuzz;
 mod lease;
 mod records;
 mod retention;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use futures::Stream;
 use pulse_core::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -332,6 +333,15 @@ impl Connection {
             // A door that asks for one lets nobody in without.
             Wire::Tls(stream) => stream.get_ref().1.peer_certificates().is_some(),
         }
+    }
+
+    /// SHA-256 of the caller's certificate in DER, in hexadecimal digits as `openssl x509 -fingerprint -sha256` has them, without
+    /// colons and in lower case; `None` for a caller without one.
+    pub fn fingerprint(&self) -> Option<String> {
+        let Wire::Tls(stream) = &self.wire else { return None };
+        let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+        let hash = digest(&SHA256, certificate);
+        Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 

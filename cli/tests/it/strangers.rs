@@ -1,5 +1,6 @@
 //! Who has no business with a cluster: another account of the machine, and a network without certificates.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::submissions::Cluster;
-use crate::support::{Scene, free_port};
+use crate::support::{Scene, free_port, text};
 
 /// An account of every machine that owns nothing.
 const NOBODY: &str = "65534";
@@ -280,11 +281,16 @@ impl<'a> Certified<'a> {
     fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = self.scene.command(arguments);
         command.env("PULSE_CLUSTER_CERTIFICATES", folder).env("PULSE_API_CLIENTS", "certificate");
+        command.env("PULSE_AUDIT_LOG", self.audit_log());
         command.env("PULSE_SCHEDULER_PORT", self.scheduler_port.to_string());
         command.env("PULSE_API_PORT", self.api_port.to_string());
         command.env("PULSE_EXECUTOR_PORT", "0").env("PULSE_EXECUTOR_GRPC_PORT", "0").env("PULSE_VCORES", "1");
         command.stdin(Stdio::null());
         command
+    }
+
+    fn audit_log(&self) -> PathBuf {
+        self.scene.path("audit.jsonl")
     }
 
     /// What the API answers another client than pulse's own.
@@ -353,6 +359,18 @@ fn a_certificate_opens_the_doors_of_its_role_alone() {
     assert_eq!(cluster.registered(), Some(1), "{}", std::fs::read_to_string(log).unwrap());
     drop(joining);
     cluster.submits(&cluster.certificates, &[]);
+    let audit = std::fs::read_to_string(cluster.audit_log()).unwrap();
+    let lines = audit.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let callers: BTreeSet<String> = lines.map(|line| text(&line["certificate"])).collect();
+    assert_eq!(callers, [fingerprint(&of("client"))].into(), "{audit}");
+}
+
+/// As openssl has it.
+fn fingerprint(certificate: &Path) -> String {
+    let mut openssl = Command::new("openssl");
+    let shown = openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(certificate).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    shown.trim().split_once('=').unwrap().1.replace(':', "").to_lowercase()
 }
 
 #[test]

@@ -25,6 +25,8 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::*;
 
+mod fuzz;
+
 const KEY: &str = "00112233445566778899aabbccddeeff";
 const JOB: &str = "00aa00aa-1";
 
@@ -39,9 +41,8 @@ fn door(authority: &Authority, role: Role) -> Door {
     Door::Locked(Arc::new(Keyring::fixed(Keys::issued(authority, role, 1).unwrap())))
 }
 
-async fn executor() -> Running {
-    let work = tempfile::tempdir().unwrap();
-    let authority = Authority::new(1).unwrap();
+/// With the reports of its tasks.
+fn server(work: &Path) -> (Server, mpsc::UnboundedReceiver<TaskStatus>) {
     let registration = ExecutorRegistration { id: "b.x".to_owned(), ..ExecutorRegistration::default() };
     // Nobody answers there: what is not known at once stays unknown.
     let client = SchedulerGrpcClient::new(Endpoint::from_static("http://127.0.0.1:1").connect_lazy());
@@ -51,7 +52,7 @@ async fn executor() -> Running {
     scheduler.note(&metadata);
     let executor = Arc::new(Executor::new_basic(
         registration,
-        &work.path().display().to_string(),
+        &work.display().to_string(),
         Arc::new(|_: &SessionConfig| Ok(Arc::new(RuntimeEnv::default()))),
         Arc::new(SessionConfig::new_with_ballista),
         1,
@@ -60,8 +61,14 @@ async fn executor() -> Running {
     let tasks = Tasks::new(Arc::clone(&executor), Arc::new(DefaultExecutionEngine::new()), reports).unwrap();
     let codec = Codec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::new(PhysicalCodec::default()));
     let (stop, _) = mpsc::channel(1);
-    let (scheduler, folder) = (Arc::new(scheduler), work.path().to_owned());
-    let server = Server { executor, codec, tasks: Arc::new(tasks), scheduler, folder, stop };
+    let (scheduler, folder) = (Arc::new(scheduler), work.to_owned());
+    (Server { executor, codec, tasks: Arc::new(tasks), scheduler, folder, stop }, ended)
+}
+
+async fn executor() -> Running {
+    let work = tempfile::tempdir().unwrap();
+    let authority = Authority::new(1).unwrap();
+    let (server, ended) = server(work.path());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let incoming = door(&authority, Role::Executor).listen(listener, &[Role::Scheduler]);

@@ -24,6 +24,10 @@ pub(super) struct About(pub(super) String);
 #[derive(Clone)]
 pub(super) struct Caller(pub(super) &'static str);
 
+/// The fingerprint of the caller's certificate, if it has shown one: certificates of one role have different ones.
+#[derive(Clone)]
+pub(super) struct Certificate(pub(super) Option<String>);
+
 /// Where the lines go; they are added at its end.
 #[derive(Clone)]
 pub struct Audit(Arc<File>);
@@ -58,6 +62,7 @@ async fn note(State(audit): State<Audit>, request: Request, next: Next) -> Respo
         return next.run(request).await;
     }
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|from| from.0.to_string());
+    let certificate = request.extensions().get::<Certificate>().and_then(|certificate| certificate.0.clone());
     let what = format!("{} {}", request.method(), request.uri().path());
     let response = next.run(request).await;
     let extension = response.extensions();
@@ -65,6 +70,7 @@ async fn note(State(audit): State<Audit>, request: Request, next: Next) -> Respo
         "at": Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true),
         "from": from,
         "who": extension.get::<Caller>().map_or("nobody known", |caller| caller.0),
+        "certificate": certificate,
         "what": what,
         "about": extension.get::<About>().map(|about| about.0.as_str()),
         "status": response.status().as_u16(),
@@ -119,5 +125,6 @@ mod tests {
             ("nobody known".into(), "GET /runs/x".into(), serde_json::Value::Null, 401.into())
         );
         assert!(lines[0]["from"].as_str().unwrap().starts_with("127.0.0.1:"));
+        assert_eq!(lines[0]["certificate"], serde_json::Value::Null);
     }
 }

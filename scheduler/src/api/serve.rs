@@ -17,6 +17,7 @@ use pulse_transport::{Connection, Incoming, Known, Pending};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::audit::Certificate;
 use super::auth::Proven;
 
 /// For the head of a request, also of the next one on the same connection.
@@ -65,7 +66,11 @@ async fn answer(
         true => Proven::by_certificate(known),
         false => Proven::noted_in(known),
     };
-    let router = router.layer(axum::Extension(ConnectInfo(address))).layer(axum::Extension(proven));
+    let certificate = Certificate(connection.fingerprint());
+    let router = router
+        .layer(axum::Extension(ConnectInfo(address)))
+        .layer(axum::Extension(certificate))
+        .layer(axum::Extension(proven));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
     let mut serving = pin!(http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router)));
@@ -97,6 +102,9 @@ async fn read(request: Request, next: Next) -> Response {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use std::time::Instant;
 
@@ -110,7 +118,7 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef";
 
-    async fn started() -> SocketAddr {
+    pub(super) async fn started() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new().route("/healthz", get(|| async { "1" })).route("/runs", get(|| async { "runs" }));

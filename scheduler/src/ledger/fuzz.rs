@@ -13,7 +13,7 @@ use crate::api::SubmitRequest;
 use tools::{fuzz, mutated};
 
 #[path = "../../../engine/src/fuzz.rs"]
-mod tools;
+pub(crate) mod tools;
 
 const SUBMISSION: &str = include_str!("fuzz/trigger.json");
 const LEASE: &str = include_str!("fuzz/lease.json");
