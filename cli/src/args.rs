@@ -230,7 +230,7 @@ pub(crate) struct InitOptions {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Selection {
     /// Jobs, such as `silver.bars_1m`. `*` stands for any text (`silver.*`); `+silver.bars_1m` adds the jobs that it reads,
-    /// and `silver.bars_1m+` those that read it.
+    /// and `silver.bars_1m+` those that read it. `tag:daily` stands for the jobs with this tag.
     pub(crate) jobs: Vec<String>,
     /// Every job of the project.
     #[arg(long, conflicts_with = "jobs")]

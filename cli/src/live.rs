@@ -1,12 +1,16 @@
 //! The block at the bottom of a terminal while jobs run: one line for all jobs, and one for each that runs. Nothing of it stays.
 
 use std::collections::BTreeMap;
+use std::io::stderr;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pulse_core::name::TableName;
 use pulse_core::run::RunState;
 use pulse_engine::execute::Reached;
+use rustix::process::getpgrp;
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
 use crate::output::{count, size, width};
 
@@ -30,6 +34,37 @@ struct Block {
     ended: usize,
     began: Instant,
     running: BTreeMap<TableName, Line>,
+    _quiet: Option<Quiet>,
+}
+
+/// A terminal that does not show Ctrl-C as `^C`. The block's lines are as wide as the terminal, so that these signs would begin a new one, and
+/// the block would be cleared one line too low.
+struct Quiet {
+    before: Termios,
+}
+
+impl Quiet {
+    fn new() -> Option<Self> {
+        let before = Self::is_ours().then(|| tcgetattr(stderr()).ok())??;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHOCTL);
+        tcsetattr(stderr(), OptionalActions::Now, &quiet).ok()?;
+        Some(Self { before })
+    }
+
+    /// A process in the background that changes the terminal is stopped.
+    fn is_ours() -> bool {
+        tcgetpgrp(stderr()).is_ok_and(|group| group == getpgrp())
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if Self::is_ours() {
+            // Nothing can be done about it.
+            let _ = tcsetattr(stderr(), OptionalActions::Now, &self.before);
+        }
+    }
 }
 
 struct Line {
@@ -96,7 +131,7 @@ impl Block {
         let head = all.add(ProgressBar::new(jobs as u64));
         head.set_style(style("{spinner} {bar:20} {pos}/{len} jobs  {elapsed}{msg}"));
         head.enable_steady_tick(TICK);
-        Self { all, head, jobs, ended: 0, began: Instant::now(), running: BTreeMap::new() }
+        Self { all, head, jobs, ended: 0, began: Instant::now(), running: BTreeMap::new(), _quiet: Quiet::new() }
     }
 
     fn start(&mut self, job: &TableName) {

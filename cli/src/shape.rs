@@ -483,7 +483,10 @@ impl From<&RunRecord> for Run {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Schedule {
     pub(crate) schedule: String,
-    pub(crate) cron: String,
+    /// Null where a table holds the times.
+    pub(crate) cron: Option<String>,
+    /// Table, column and delay of the times; null with `cron`.
+    pub(crate) sessions: Option<String>,
     pub(crate) time_zone: String,
     /// Patterns of jobs; empty for all jobs.
     pub(crate) jobs: Vec<String>,

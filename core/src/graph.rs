@@ -3,12 +3,13 @@
 mod select;
 
 pub use select::is_like;
+pub(crate) use select::{TAG, no_tag};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::diagnostic::Diagnostic;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::name::TableName;
 use crate::project::{self, Job, Project};
 
@@ -19,6 +20,8 @@ pub struct Graph {
     order: Vec<TableName>,
     upstream: BTreeMap<TableName, BTreeSet<TableName>>,
     downstream: BTreeMap<TableName, BTreeSet<TableName>>,
+    /// Jobs by their tags; only patterns use them.
+    tags: BTreeMap<String, BTreeSet<TableName>>,
 }
 
 /// The jobs that may start now, and those that never will.
@@ -49,7 +52,20 @@ impl Graph {
         for (name, job) in &project.jobs {
             upstream.insert(name.clone(), upstream_of(job));
         }
-        Self::from_upstream(upstream).map_err(|cycle| explain(|name| project.jobs.get(name), &cycle).into())
+        let graph = Self::from_upstream(upstream)
+            .map_err(|cycle| Error::from(explain(|name| project.jobs.get(name), &cycle)))?;
+        Ok(graph.with_tags(project.jobs.values()))
+    }
+
+    /// With the tags of jobs, so that patterns may name them.
+    #[must_use]
+    pub(crate) fn with_tags<'a>(mut self, jobs: impl Iterator<Item = &'a Job>) -> Self {
+        for job in jobs {
+            for tag in &job.manifest.tags {
+                self.tags.entry(tag.clone()).or_default().insert(job.name.clone());
+            }
+        }
+        self
     }
 
     /// Builds a graph from its edges: each job with the tables it reads. Tables that no job writes are left out.
@@ -69,7 +85,7 @@ impl Graph {
             }
         }
         let order = topological(&upstream, &downstream).map_err(|rest| cycle(&upstream, &rest))?;
-        Ok(Self { order, upstream, downstream })
+        Ok(Self { order, upstream, downstream, tags: BTreeMap::new() })
     }
 
     /// All jobs, upstream before downstream.
@@ -127,6 +143,7 @@ impl Graph {
             order: self.order.iter().filter(|job| jobs.contains(job)).cloned().collect(),
             upstream: within(&self.upstream),
             downstream: within(&self.downstream),
+            tags: self.tags.clone(),
         })
     }
 

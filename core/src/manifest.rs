@@ -21,6 +21,9 @@ pub struct Manifest {
     /// One sentence on what a row is.
     #[serde(default)]
     pub description: String,
+    /// Words by which commands and schedules select jobs: `tag:daily` stands for all jobs with the tag `daily`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Length of the unit of work of a query that uses `$interval_start` and `$interval_end`.
     #[serde(default)]
     pub interval: Option<IntervalUnit>,

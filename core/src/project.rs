@@ -39,6 +39,7 @@ use folders::{Folder, folders, misplaced};
 pub(crate) use job_checks::referred_tables;
 pub use job_checks::unknown_description;
 pub use parsed::Parsed;
+use schedule_checks::Known;
 pub use variable::{RUN_DATE, Variable, VariableType};
 pub use variables::variables_of;
 pub use written::Written;
@@ -204,7 +205,8 @@ fn parse_parts(files: &ProjectFiles, unrendered: &BTreeMap<String, Vec<Diagnosti
     let folders = folders(files);
     let known: BTreeSet<TableName> =
         folders.values().filter_map(|folder| TableName::new(folder.layer, folder.table).ok()).collect();
-    let settings = parse_settings(files, &known, &mut problems);
+    let manifests: Vec<&str> = folders.values().filter_map(|folder| folder.manifest).collect();
+    let settings = parse_settings(files, &Known::new(known.clone(), &manifests), &mut problems);
     let declared = Declared::of(files);
     problems
         .extend(unrendered.iter().filter(|(path, _)| !path.contains('/')).flat_map(|(_, problems)| problems.clone()));
@@ -284,11 +286,7 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-fn parse_settings(
-    files: &ProjectFiles,
-    known: &BTreeSet<TableName>,
-    problems: &mut Vec<Diagnostic>,
-) -> Option<ProjectManifest> {
+fn parse_settings(files: &ProjectFiles, known: &Known, problems: &mut Vec<Diagnostic>) -> Option<ProjectManifest> {
     let path = "project.toml";
     let Some(text) = files.get(path) else {
         let help =

@@ -17,9 +17,9 @@ const KEYS: [&str; 3] = ["job", "columns", "mistakes"];
 
 /// Every mistake of every job, or of the named ones and those that they read; the exit code is that of the first.
 pub(crate) async fn check(global: &Global, jobs: &[String]) -> Result<ExitCode> {
-    let settings = setup::settings(global)?;
     let parsed = home(global).and_then(Home::parsed);
     let parsed = parsed.inspect_err(|error| drop(output::values(&KEYS, &[of_no_job(error)], global.output)))?;
+    let settings = setup::settings(global)?;
     let mut looked = Looked::new(parsed, jobs)?;
     let project = &looked.whole;
     let stores = setup::stores(&settings);

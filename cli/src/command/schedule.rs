@@ -6,13 +6,20 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use datafusion::arrow::array::{AsArray as _, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use futures::TryStreamExt as _;
+use pulse_core::decide::{Asked, RunPlan};
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, RUN_DATE};
 use pulse_core::retry::seed_of;
 use pulse_core::run::TriggerId;
-use pulse_core::schedule::{Due, Remembered, Schedule, Timetable, due};
+use pulse_core::schedule::{Due, Remembered, Schedule, Sessions, Timetable, due};
+use pulse_core::settings::Settings;
 use pulse_core::{Error, Result, diagnostic};
-use pulse_engine::job::check_roots;
+use pulse_engine::error::from_datafusion;
+use pulse_engine::job::{ask, check_roots, pin};
 use pulse_scheduler::alerts::Alerts;
 use pulse_scheduler::api::On;
 use pulse_scheduler::ledger::RunStore;
@@ -39,9 +46,13 @@ pub(crate) async fn schedule(global: &Global, action: ScheduleAction) -> Result<
         ScheduleAction::List => {
             let settings = setup::settings(global)?;
             let ledger = RunStore::new(&setup::lake(global, &settings).await?)?;
-            list(global, &known(&ledger, schedules(global)?).await?)?;
+            let mut all = Vec::new();
+            for (name, schedule) in schedules(global)? {
+                all.push(known(global, &settings, &ledger, name, schedule).await?);
+            }
+            list(global, &all)?;
         }
-        ScheduleAction::Next { name, count } => next(global, &name, count)?,
+        ScheduleAction::Next { name, count } => next(global, &name, count).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -78,7 +89,17 @@ async fn run_due_now(global: &Global, on: Where) -> Result<Option<u8>> {
     let settings = setup::settings(global)?;
     let ledger = RunStore::new(&setup::lake(global, &settings).await?)?;
     let (mut code, mut ran) = (0, false);
-    for known in known(&ledger, schedules(global)?).await? {
+    for (name, schedule) in schedules(global)? {
+        let known = match known(global, &settings, &ledger, name, schedule).await {
+            Ok(known) => known,
+            // The times of another one do not depend on it.
+            Err(error) => {
+                output::error(&error);
+                code = code.max(output::exit_code(&error));
+                ran = true;
+                continue;
+            }
+        };
         let found = due(&known.schedule, &known.table, known.remembered.as_ref(), Utc::now());
         if known.remembered.as_ref() != Some(&found.remembered) {
             ledger.put_schedule(&known.name, &found.remembered).await?;
@@ -126,6 +147,10 @@ async fn run_time(
     let selection = selection(schedule);
     let runnable = Runnable::new(global, &settings, &selection, Places::Known).await?;
     runnable.report();
+    if schedule.only_changed && !is_changed(global, &settings, &runnable).await? {
+        eprintln!("{name}: nothing has changed");
+        return Ok(Some(0));
+    }
     if on == Where::Cluster && !runnable.is_empty() {
         let key = format!("schedule-{name}-{}", time.format("%Y%m%dT%H%M%S")).parse()?;
         let code = run_on_cluster(global, &settings, &runnable, &selection, On::Cluster, Some(key)).await?;
@@ -149,6 +174,19 @@ async fn run_time(
     alerts.send_after(ledger, &trigger).await;
     eprintln!("details: pulse runs show {trigger}");
     Ok(Some(runnable.exit_code(exit.code())))
+}
+
+/// Whether one of the jobs would change its table. One that cannot be asked says why when it runs.
+async fn is_changed(global: &Global, settings: &Settings, runnable: &Runnable) -> Result<bool> {
+    let bench = setup::workbench_of(runnable.project(), global, settings).await?;
+    for name in runnable.graph.order() {
+        let pinned = pin(&bench, bench.project.job(name)?, &Asked::default(), Utc::now()).await;
+        if !pinned.is_ok_and(|pinned| matches!(pinned.plan, RunPlan::Nothing)) {
+            return Ok(true);
+        }
+    }
+    // Jobs that cannot run are recorded.
+    Ok(!runnable.planned().not_run.is_empty())
 }
 
 /// The same for the same schedule and time in every process.
@@ -190,18 +228,47 @@ fn schedules(global: &Global) -> Result<BTreeMap<String, Schedule>> {
     }
 }
 
-fn timetable(name: &str, schedule: &Schedule) -> Result<Timetable> {
-    Timetable::new(schedule).map_err(|wrong| Error::invalid(format!("schedule {name}: {}", wrong.message)))
+async fn timetable(global: &Global, settings: &Settings, name: &str, schedule: &Schedule) -> Result<Timetable> {
+    let stamps = match &schedule.sessions {
+        Some(sessions) => stamps(global, settings, name, sessions).await?,
+        None => Vec::new(),
+    };
+    Timetable::new(schedule, stamps).map_err(|wrong| Error::invalid(format!("schedule {name}: {}", wrong.message)))
 }
 
-async fn known(ledger: &RunStore, schedules: BTreeMap<String, Schedule>) -> Result<Vec<Known>> {
-    let mut all = Vec::new();
-    for (name, schedule) in schedules {
-        let table = timetable(&name, &schedule)?;
-        let remembered = ledger.schedule(&name).await?;
-        all.push(Known { name, schedule, table, remembered });
+/// What a table holds, as it is now.
+async fn stamps(global: &Global, settings: &Settings, name: &str, from: &Sessions) -> Result<Vec<DateTime<Utc>>> {
+    let Sessions { table, column, .. } = from;
+    let because = |error: Error| {
+        let message = format!(
+            "schedule {name}: the times of {table}.{column} cannot be read; the job that writes them runs first"
+        );
+        Error::new(error.kind(), message).with_source(error)
+    };
+    let bench = setup::workbench_of(home(global)?.parsed()?.project, global, settings).await?;
+    let sql = format!("select cast({column} as timestamp) from {table} where {column} is not null");
+    let batches = ask(&bench, &sql).await.map_err(because)?.stream(&sql).await.map_err(because)?;
+    let batches: Vec<RecordBatch> = batches.try_collect().await.map_err(|e| because(from_datafusion("query", e)))?;
+    let mut stamps = Vec::new();
+    for batch in batches {
+        let micros = cast(batch.column(0), &DataType::Timestamp(TimeUnit::Microsecond, None));
+        let micros = micros.map_err(|e| because(Error::invalid("they are no stamps").with_source(e)))?;
+        let values = micros.as_primitive::<TimestampMicrosecondType>().values();
+        stamps.extend(values.iter().filter_map(|micros| DateTime::from_timestamp_micros(*micros)));
     }
-    Ok(all)
+    Ok(stamps)
+}
+
+async fn known(
+    global: &Global,
+    settings: &Settings,
+    ledger: &RunStore,
+    name: String,
+    schedule: Schedule,
+) -> Result<Known> {
+    let table = timetable(global, settings, &name, &schedule).await?;
+    let remembered = ledger.schedule(&name).await?;
+    Ok(Known { name, schedule, table, remembered })
 }
 
 fn list(global: &Global, all: &[Known]) -> Result<()> {
@@ -214,10 +281,11 @@ fn list(global: &Global, all: &[Known]) -> Result<()> {
         let local =
             |time: Option<DateTime<Utc>>, none: &str| time.map_or_else(|| none.to_owned(), |time| table.local(time));
         let jobs = if schedule.jobs.is_empty() { "all".to_owned() } else { schedule.jobs.join(" ") };
-        rows.push(vec![name.clone(), schedule.cron.clone(), jobs, local(next, "paused"), local(last, "never")]);
+        rows.push(vec![name.clone(), schedule.times(), jobs, local(next, "paused"), local(last, "never")]);
         values.push(shape::Schedule {
             schedule: name.clone(),
             cron: schedule.cron.clone(),
+            sessions: schedule.sessions.as_ref().map(ToString::to_string),
             time_zone: schedule.time_zone.clone(),
             jobs: schedule.jobs.clone(),
             enabled: schedule.enabled,
@@ -225,10 +293,11 @@ fn list(global: &Global, all: &[Known]) -> Result<()> {
             last: last.map(shape::stamp),
         });
     }
-    output::table(&["schedule", "cron", "jobs", "next", "last"], &rows, &values, global.output)
+    let keys = ["schedule", "cron", "sessions", "time_zone", "jobs", "enabled", "next", "last"];
+    output::listing((&["schedule", "times", "jobs", "next", "last"], &keys), &rows, &values, global.output)
 }
 
-fn next(global: &Global, name: &str, count: usize) -> Result<()> {
+async fn next(global: &Global, name: &str, count: usize) -> Result<()> {
     let schedules = schedules(global)?;
     let Some(schedule) = schedules.get(name) else {
         let help = match diagnostic::closest(name, schedules.keys().map(String::as_str)) {
@@ -237,7 +306,8 @@ fn next(global: &Global, name: &str, count: usize) -> Result<()> {
         };
         return Err(Error::invalid(format!("there is no schedule `{name}`: {help}")));
     };
-    let table = timetable(name, schedule)?;
+    let settings = setup::settings(global)?;
+    let table = timetable(global, &settings, name, schedule).await?;
     let times = std::iter::successors(table.next(Utc::now()), |time| table.next(*time)).take(count);
     let times: Vec<DateTime<Utc>> = times.collect();
     let rows: Vec<Vec<String>> = times.iter().map(|time| vec![table.local(*time), shape::stamp(*time)]).collect();

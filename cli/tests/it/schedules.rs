@@ -234,3 +234,75 @@ fn one_process_looks_again_and_again() {
     assert_eq!(scene.due(), "nothing is due\n");
     assert_eq!(scene.pulse(&["run-due", "--every", "0"]).status.code(), Some(2));
 }
+
+/// A bronze job over the files of a folder.
+fn landing(scene: &Scene) {
+    let columns = "columns = [{ name = \"v\", type = \"bigint\" }]\n";
+    let feed = "[files.sales.feed.all]\npath = \"*.csv\"\nformat = { csv = {} }\n";
+    scene.write("sources.toml", &format!("[files.sales]\nroot = \"$inbox\"\n{columns}{feed}"));
+    scene.write("bronze/sales/job.toml", "owner = \"me\"\ngrain = [\"source_file\", \"line\"]\n[sink.append]\n");
+    scene.write("bronze/sales/query.sql", "select v, source_file, line from raw.sales");
+}
+
+/// Files that arrive, with two schedules whose times have come since the last look.
+#[test]
+fn a_time_at_which_nothing_has_changed_runs_nothing() {
+    let schedule = |name: &str| {
+        format!(
+            "name = \"p\"\nlake = \"tables\"\n[variables]\ninbox = {{ type = \"path\", default = \"inbox\" }}\n\
+             [schedule.{name}]\ncron = \"0 0 * * *\"\nonly_changed = true\njobs = [\"bronze.*\"]\n"
+        )
+    };
+    let scene = Scene::new("");
+    landing(&scene);
+    scene.write("inbox/a.csv", "v\n1\n");
+    for (name, files, triggers) in [("one", 1, 1), ("two", 1, 1), ("three", 2, 2)] {
+        for file in 1..=files {
+            scene.write(&format!("inbox/{file}.csv"), "v\n2\n");
+        }
+        scene.write("project.toml", &schedule(name));
+        assert_eq!(scene.due(), "nothing is due\n");
+        scene.age(name, 1);
+        let words = scene.due();
+        assert_eq!(words.contains("nothing has changed"), name == "two", "{words}");
+        assert_eq!(scene.triggers().len(), triggers, "{words}");
+        assert_eq!(scene.due(), "nothing is due\n");
+    }
+}
+
+#[test]
+fn a_table_holds_the_times_of_a_schedule() {
+    let schedule = "[schedule.close]\nsessions = { table = \"silver.sessions\", column = \"closes_at\", delay_minutes = -10 }\n\
+                    jobs = [\"gold.days\"]\n[schedule.nightly]\ncron = \"0 0 * * *\"\njobs = [\"gold.days\"]\n";
+    let scene = Scene::new(schedule);
+    let close = Utc::now() + chrono::TimeDelta::minutes(10) + chrono::TimeDelta::seconds(4);
+    scene.write("silver/sessions/job.toml", "owner = \"me\"\ngrain = [\"closes_at\"]\n[sink.overwrite]\n");
+    let at = close.format("%Y-%m-%d %H:%M:%S");
+    let query =
+        format!("select cast('{at}' as timestamp) as closes_at union all select timestamp '2100-01-01 00:00:00'");
+    scene.write("silver/sessions/query.sql", &query);
+    // The table is not there yet. Other schedules go on.
+    let early = scene.pulse(&["run-due"]);
+    let words = String::from_utf8(early.stderr).unwrap();
+    assert_eq!(early.status.code(), Some(2), "{words}");
+    assert!(words.contains("schedule close: the times of silver.sessions.closes_at cannot be read"), "{words}");
+    assert!(scene.ledger("nightly").exists() && !scene.ledger("close").exists());
+    assert!(scene.pulse(&["run", "silver.sessions"]).status.success());
+    assert_eq!(scene.due(), "nothing is due\n");
+    let next = scene.pulse(&["--output", "json", "schedule", "next", "close"]);
+    let next = String::from_utf8(next.stdout).unwrap();
+    assert_eq!(next.lines().count(), 2, "{next}");
+    assert!(next.lines().last().unwrap().contains("2099-12-31T23:50:00Z"), "{next}");
+    let began = Instant::now();
+    let words = loop {
+        let words = scene.due();
+        if words != "nothing is due\n" {
+            break words;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(300));
+    };
+    assert!(words.contains("close: due at "), "{words}");
+    assert_eq!(scene.due(), "nothing is due\n");
+    assert_eq!(scene.days().len(), 1);
+}

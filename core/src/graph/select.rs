@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 
 use super::Graph;
+use crate::diagnostic;
 use crate::error::{Error, Result};
 use crate::name::TableName;
 use crate::project;
 
+/// Before a tag, in a pattern.
+pub(crate) const TAG: &str = "tag:";
+
 impl Graph {
-    /// The jobs that match the patterns, in the graph's order. `*` matches any text; a leading `+` adds all upstream
-    /// jobs, and a trailing one all downstream jobs.
+    /// The jobs that match the patterns, in the graph's order. `*` matches any text, and `tag:daily` the jobs with this tag; a leading
+    /// `+` adds all upstream jobs, and a trailing one all downstream jobs.
     ///
     /// # Errors
     /// `Invalid` for a pattern that matches no job.
@@ -32,6 +36,9 @@ impl Graph {
     }
 
     fn named(&self, name: &str, pattern: &str) -> Result<Vec<TableName>> {
+        if let Some(tag) = name.strip_prefix(TAG) {
+            return self.tagged(tag);
+        }
         if !name.contains('*') {
             let job: TableName = name.parse().map_err(|error| self.of_layer(name).unwrap_or(error))?;
             return match self.contains(&job) {
@@ -42,6 +49,15 @@ impl Graph {
         let found: Vec<TableName> = self.order.iter().filter(|job| is_like(&job.to_string(), name)).cloned().collect();
         match found.is_empty() {
             true => Err(Error::invalid(format!("no job is like `{pattern}`: `pulse graph` shows all jobs"))),
+            false => Ok(found),
+        }
+    }
+
+    fn tagged(&self, tag: &str) -> Result<Vec<TableName>> {
+        let jobs = self.tags.get(tag).into_iter().flatten();
+        let found: Vec<TableName> = jobs.filter(|job| self.contains(job)).cloned().collect();
+        match found.is_empty() {
+            true => Err(Error::invalid(format!("no job has the tag `{tag}`: {}", no_tag(tag, self.tags.keys())))),
             false => Ok(found),
         }
     }
@@ -62,6 +78,15 @@ impl Graph {
             }
         }
         chosen.extend(seen);
+    }
+}
+
+/// What to do about a tag that no job has.
+pub(crate) fn no_tag<'a>(tag: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
+    match diagnostic::closest(tag, known.clone().map(String::as_str)) {
+        Some(meant) => format!("did you mean `{TAG}{meant}`?"),
+        None if known.clone().next().is_none() => "write `tags = [..]` in the job.toml of its jobs".to_owned(),
+        None => format!("there is {}", known.map(|tag| format!("`{TAG}{tag}`")).collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -112,6 +137,26 @@ mod tests {
         assert_eq!(names("+silver.a+"), "bronze.a silver.a gold.c");
         assert_eq!(names("bronze.*+"), "bronze.a silver.a gold.c silver.b");
         assert_eq!(graph().matching(&["gold.c", "bronze.a"]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn tags_name_jobs_and_their_neighbours() {
+        let mut graph = graph();
+        let tagged = [("daily", "silver.b"), ("daily", "bronze.a"), ("pii", "silver.a"), ("old", "gold.gone")];
+        for (tag, job) in tagged {
+            graph.tags.entry(tag.to_owned()).or_default().insert(job.parse().unwrap());
+        }
+        let names = |pattern: &str| -> String {
+            let found = graph.matching(&[pattern]).unwrap();
+            found.iter().map(TableName::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names("tag:daily"), "bronze.a silver.b");
+        assert_eq!(names("+tag:pii"), "bronze.a silver.a");
+        assert_eq!(names("tag:pii+"), "silver.a gold.c");
+        let wrong = |pattern: &str| graph.matching(&[pattern]).unwrap_err().to_string();
+        assert_eq!(wrong("tag:dayly"), "no job has the tag `dayly`: did you mean `tag:daily`?");
+        assert_eq!(wrong("tag:x"), "no job has the tag `x`: there is `tag:daily`, `tag:old`, `tag:pii`");
+        assert!(wrong("tag:old").contains("no job has"));
     }
 
     #[test]

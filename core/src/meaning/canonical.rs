@@ -73,6 +73,7 @@ impl Lines {
         let Manifest {
             owner: _,
             description: _,
+            tags: _,
             interval,
             // Decides which intervals are due, not what rows they hold.
             start: _,

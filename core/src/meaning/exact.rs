@@ -12,8 +12,8 @@ use crate::{Error, Result};
 /// Covers the text of the query, and the manifest except its documentation and limits.
 pub(super) fn job(job: &Job) -> Result<i64> {
     let (owner, description, renamed) = <(String, String, BTreeMap<_, _>)>::default();
-    let columns = BTreeMap::new();
-    let manifest = Manifest { owner, description, renamed, columns, max_rejected: None, ..job.manifest.clone() };
+    let (columns, tags) = (BTreeMap::new(), Vec::new());
+    let manifest = Manifest { owner, description, tags, renamed, columns, max_rejected: None, ..job.manifest.clone() };
     Ok(hash_of(&[&as_json(&manifest)?, &job.query.text]))
 }
 

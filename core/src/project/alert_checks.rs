@@ -1,24 +1,19 @@
 //! What is wrong with the alerts of project.toml.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::schedule_checks::{is_name, unknown_jobs};
+use super::schedule_checks::{Known, is_name, unknown_jobs};
 use crate::alert::{Alert, VARIABLES};
 use crate::diagnostic::Diagnostic;
 use crate::document::Document;
-use crate::name::TableName;
 
 const ALERT: &str = "alert";
 
-pub(super) fn check(
-    alerts: &BTreeMap<String, Alert>,
-    document: &Document<'_>,
-    known: &BTreeSet<TableName>,
-) -> Vec<Diagnostic> {
+pub(super) fn check(alerts: &BTreeMap<String, Alert>, document: &Document<'_>, known: &Known) -> Vec<Diagnostic> {
     alerts.iter().flat_map(|(name, alert)| check_one(name, alert, document, known)).collect()
 }
 
-fn check_one(name: &str, alert: &Alert, document: &Document<'_>, known: &BTreeSet<TableName>) -> Vec<Diagnostic> {
+fn check_one(name: &str, alert: &Alert, document: &Document<'_>, known: &Known) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     let value = |key: &str, message: String| document.at_value(&[ALERT.into(), name.into(), key.into()], message);
     if !is_name(name) {

@@ -9,6 +9,7 @@ pub(super) fn manifest() -> Manifest {
     Manifest {
         owner: "unknown".to_owned(),
         description: String::new(),
+        tags: Vec::new(),
         interval: None,
         start: None,
         grain: Vec::new(),

@@ -73,6 +73,7 @@ impl Parsed {
     /// `Internal`: the edges hold no cycle.
     pub fn graph(&self) -> Result<Graph> {
         Graph::from_upstream(self.upstream.clone())
+            .map(|graph| graph.with_tags(self.project.jobs.values().chain(self.drafts.values())))
             .map_err(|cycle| Error::internal(format!("jobs of a cycle have no upstream: {cycle:?}")))
     }
 

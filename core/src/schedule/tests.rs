@@ -5,7 +5,9 @@ use super::*;
 
 fn schedule(cron: &str, zone: &str) -> Schedule {
     Schedule {
-        cron: cron.to_owned(),
+        cron: Some(cron.to_owned()),
+        sessions: None,
+        only_changed: false,
         time_zone: zone.to_owned(),
         jobs: Vec::new(),
         catch_up: CatchUp::All,
@@ -18,7 +20,7 @@ fn time(text: &str) -> DateTime<Utc> {
 }
 
 fn table(cron: &str, zone: &str) -> Timetable {
-    Timetable::new(&schedule(cron, zone)).unwrap()
+    Timetable::new(&schedule(cron, zone), []).unwrap()
 }
 
 /// Times between two instants, as UTC's hours and minutes.
@@ -68,7 +70,7 @@ fn leap_days_and_weekdays() {
 
 #[test]
 fn what_is_no_timetable_is_refused() {
-    let wrong = |cron: &str, zone: &str| Timetable::new(&schedule(cron, zone)).unwrap_err();
+    let wrong = |cron: &str, zone: &str| Timetable::new(&schedule(cron, zone), []).unwrap_err();
     for cron in ["", "* * * *", "60 * * * *", "0 0 * * * *", "0 0 0 1 1 * 2030", "a b c d e", "*/0 * * * *"] {
         assert_eq!(wrong(cron, "UTC").key, "cron", "{cron}");
     }
@@ -86,7 +88,7 @@ fn seen(schedule: &Schedule, since: &str, last: Option<&str>) -> Remembered {
 }
 
 fn times(schedule: &Schedule, known: Option<&Remembered>, now: &str) -> Vec<String> {
-    let found = due(schedule, &Timetable::new(schedule).unwrap(), known, time(now));
+    let found = due(schedule, &Timetable::new(schedule, []).unwrap(), known, time(now));
     found.times.iter().map(|at| at.format("%m-%d %H:%M").to_string()).collect()
 }
 
@@ -119,7 +121,7 @@ fn a_new_changed_or_resumed_timetable_has_missed_nothing() {
     assert!(times(&daily, Some(&moved), "2024-01-08 12:00").is_empty());
     // Paused for a year, then enabled again.
     let paused = Schedule { enabled: false, ..daily.clone() };
-    let table = Timetable::new(&paused).unwrap();
+    let table = Timetable::new(&paused, []).unwrap();
     let before = seen(&daily, "2023-01-01 00:00", Some("2024-01-01 06:00"));
     let asleep = due(&paused, &table, Some(&before), time("2024-01-02 07:00"));
     assert!(asleep.times.is_empty() && !asleep.remembered.enabled);
@@ -138,7 +140,7 @@ proptest! {
     ) {
         let schedule = schedule(&format!("17 {hour}-23/{step} * * *"), zone);
         let first = time("2023-01-01 00:00") + TimeDelta::seconds(start);
-        let table = Timetable::new(&schedule).unwrap();
+        let table = Timetable::new(&schedule, []).unwrap();
         let (mut now, mut known, mut ran) = (first, None::<Remembered>, Vec::new());
         for wait in std::iter::once(0).chain(looks) {
             now += TimeDelta::seconds(wait);
@@ -168,4 +170,41 @@ proptest! {
         prop_assert_eq!(plain(&ran), plain(&expected));
         prop_assert!(ran.is_sorted_by(|one, next| one < next));
     }
+}
+
+#[test]
+fn times_of_a_table_are_those_after_its_stamps() {
+    let sessions =
+        Sessions { table: "silver.sessions".parse().unwrap(), column: "closes_at".to_owned(), delay_minutes: 30 };
+    let close = Schedule { cron: None, sessions: Some(sessions), ..schedule("", "America/New_York") };
+    assert_eq!(close.times(), "silver.sessions.closes_at +30 min");
+    // The day after Thanksgiving closes at 13:00 in New York; the weekend and the holiday have no session.
+    let closes = ["2024-11-27 21:00", "2024-11-29 18:00", "2024-12-02 21:00"].map(time);
+    let table = Timetable::new(&close, closes).unwrap();
+    assert_eq!(table.next(time("2024-11-27 21:30")), Some(time("2024-11-29 18:30")));
+    assert_eq!(table.local(time("2024-11-29 18:30")), "2024-11-29 13:30 EST");
+    assert_eq!(table.next(time("2024-12-02 21:30")), None);
+    let known = seen(&close, "2024-11-01 00:00", Some("2024-11-27 21:30"));
+    let at = |now: &str| due(&close, &table, Some(&known), time(now)).times;
+    assert!(at("2024-11-29 18:29").is_empty());
+    assert_eq!(at("2024-11-29 18:30"), [time("2024-11-29 18:30")]);
+    assert_eq!(at("2024-12-03 00:00"), [time("2024-11-29 18:30"), time("2024-12-02 21:30")]);
+    // A table that has another session since the last look has nothing else due.
+    let more = Timetable::new(&close, closes.into_iter().chain([time("2024-12-03 21:00")])).unwrap();
+    assert!(due(&close, &more, Some(&known), time("2024-11-29 18:29")).times.is_empty());
+    // Another column or delay is another timetable.
+    let later =
+        Schedule { sessions: close.sessions.clone().map(|one| Sessions { delay_minutes: 60, ..one }), ..close.clone() };
+    assert!(
+        due(&later, &Timetable::new(&later, closes).unwrap(), Some(&known), time("2024-12-03 00:00")).times.is_empty()
+    );
+}
+
+#[test]
+fn a_schedule_has_one_source_of_times() {
+    let none = Schedule { cron: None, ..schedule("", "UTC") };
+    assert_eq!(Timetable::new(&none, []).unwrap_err().key, "cron");
+    let sessions = Sessions { table: "silver.s".parse().unwrap(), column: "x".to_owned(), delay_minutes: 0 };
+    let both = Schedule { sessions: Some(sessions), ..schedule("@daily", "UTC") };
+    assert_eq!(Timetable::new(&both, []).unwrap_err().key, "sessions");
 }
