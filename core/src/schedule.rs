@@ -232,6 +232,9 @@ pub struct Remembered {
     since: i64,
     /// The newest time whose jobs have run, in milliseconds since 1970.
     last: Option<i64>,
+    /// Whether one of these runs failed.
+    #[serde(default)]
+    failed: bool,
 }
 
 impl Remembered {
@@ -243,13 +246,19 @@ impl Remembered {
             enabled: schedule.enabled,
             since: now.timestamp_millis(),
             last: None,
+            failed: false,
         }
     }
 
-    /// With the newest time whose jobs have run.
+    /// With the newest time whose jobs have run, and whether one of them failed.
     #[must_use]
-    pub fn with_last(self, last: DateTime<Utc>) -> Self {
-        Self { last: Some(last.timestamp_millis()), ..self }
+    pub fn with_last(self, last: DateTime<Utc>, failed: bool) -> Self {
+        Self { last: Some(last.timestamp_millis()), failed, ..self }
+    }
+
+    /// Whether a job failed at the newest time. It is run again although nothing has changed: its mistake may be mended.
+    pub fn failed(&self) -> bool {
+        self.failed
     }
 
     /// The newest time whose jobs have run.

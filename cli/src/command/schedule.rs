@@ -120,26 +120,26 @@ async fn run_times(global: &Global, ledger: &RunStore, known: &Known, found: Due
     let mut worst = 0;
     for time in times {
         eprintln!("{}: due at {}", known.name, known.table.local(time));
-        match run_time(global, ledger, known, time, on).await? {
-            Some(code) => worst = worst.max(code),
-            None => {
-                eprintln!("{}: another process runs it", known.name);
-                return Ok(worst);
-            }
-        }
-        remembered = remembered.with_last(time);
+        let is_sure = remembered.failed();
+        let Some(code) = run_time(global, ledger, known, time, on, is_sure).await? else {
+            eprintln!("{}: another process runs it", known.name);
+            return Ok(worst);
+        };
+        worst = worst.max(code);
+        remembered = remembered.with_last(time, code != 0);
         ledger.put_schedule(&known.name, &remembered).await?;
     }
     Ok(worst)
 }
 
-/// The exit code of the jobs at one time of a schedule; `None` while another process runs them.
+/// The exit code of the jobs at one time of a schedule; `None` while another process runs them. `is_sure`: also if nothing has changed.
 async fn run_time(
     global: &Global,
     ledger: &RunStore,
     known: &Known,
     time: DateTime<Utc>,
     on: Where,
+    is_sure: bool,
 ) -> Result<Option<u8>> {
     let Known { name, schedule, table, .. } = known;
     let global = &at_day(global, table.day(time));
@@ -147,7 +147,7 @@ async fn run_time(
     let selection = selection(schedule);
     let runnable = Runnable::new(global, &settings, &selection, Places::Known).await?;
     runnable.report();
-    if schedule.only_changed && !is_changed(global, &settings, &runnable).await? {
+    if schedule.only_changed && !is_sure && !is_changed(global, &settings, &runnable).await? {
         eprintln!("{name}: nothing has changed");
         return Ok(Some(0));
     }

@@ -13,14 +13,14 @@ const JOB: &str = "owner = \"me\"\ngrain = [\"day\"]\n[sink.merge]\nkeys = [\"da
 const GUARD: &str = "[[expect]]\nname = \"two days\"\nrows = { at_least = 2 }\non_fail = \"fail\"\n";
 
 /// Takes messages, and answers each with a status.
-struct Webhook {
-    url: String,
+pub(crate) struct Webhook {
+    pub(crate) url: String,
     heard: Arc<Mutex<Vec<Value>>>,
     status: Arc<AtomicU16>,
 }
 
 impl Webhook {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/team", listener.local_addr().unwrap());
         let (heard, status) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU16::new(200)));
@@ -52,7 +52,7 @@ impl Webhook {
     }
 
     /// Texts of the messages since the last call.
-    fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         self.heard.lock().unwrap().drain(..).map(|message| message["text"].as_str().unwrap().to_owned()).collect()
     }
 }

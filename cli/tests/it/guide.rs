@@ -1,6 +1,7 @@
 //! The examples of docs/guide/describe-your-files.md, run as they stand there: every block, every option that its text shows, and every
-//! option of `sources.toml` that the reference has.
+//! option of `sources.toml` that the reference has. `daily` is another guide.
 
+mod daily;
 mod examples;
 
 use std::fs;

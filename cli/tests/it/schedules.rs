@@ -270,6 +270,38 @@ fn a_time_at_which_nothing_has_changed_runs_nothing() {
     }
 }
 
+/// The incident of an alert ends with a run, which nothing else would cause.
+#[test]
+fn a_job_that_is_mended_runs_although_nothing_has_changed() {
+    let schedule = "[schedule.often]\ncron = \"0 0 * * *\"\nonly_changed = true\njobs = [\"bronze.*\"]\n";
+    let inbox = "[variables]\ninbox = { type = \"path\", default = \"inbox\" }\n";
+    let scene = Scene::new("");
+    landing(&scene);
+    scene.write("inbox/a.csv", "v\n1\n");
+    scene.write("project.toml", &format!("name = \"p\"\nlake = \"tables\"\n{inbox}{schedule}"));
+    scene.due();
+    let sound = "select v, source_file, line from raw.sales";
+    for (query, code, says) in [
+        (sound, 0, "bronze.sales"),
+        (sound, 0, "nothing has changed"),
+        ("select w, source_file, line from raw.sales", 2, "there is no column `w`"),
+        (sound, 0, "unchanged"),
+        (sound, 0, "nothing has changed"),
+    ] {
+        scene.write("bronze/sales/query.sql", query);
+        // The same time once more, as if nothing had run at it.
+        let path = scene.ledger("often");
+        let mut known: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        known["since"] = (Utc::now().timestamp_millis() - 86_400_000).into();
+        known["last"] = serde_json::Value::Null;
+        std::fs::write(path, known.to_string()).unwrap();
+        drop(std::fs::remove_dir_all(scene.path().join("tables/_pulse/runs")));
+        let output = scene.pulse(&["run-due"]);
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && words.contains(says), "{says}: {words}");
+    }
+}
+
 #[test]
 fn a_table_holds_the_times_of_a_schedule() {
     let schedule = "[schedule.close]\nsessions = { table = \"silver.sessions\", column = \"closes_at\", delay_minutes = -10 }\n\

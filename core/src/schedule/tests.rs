@@ -82,7 +82,7 @@ fn what_is_no_timetable_is_refused() {
 fn seen(schedule: &Schedule, since: &str, last: Option<&str>) -> Remembered {
     let known = Remembered::new(schedule, time(since));
     match last {
-        Some(last) => known.with_last(time(last)),
+        Some(last) => known.with_last(time(last), false),
         None => known,
     }
 }
@@ -148,7 +148,7 @@ proptest! {
                 let found = due(&schedule, &table, known.as_ref(), now);
                 let Some(&last) = found.times.last() else { known = Some(found.remembered); break };
                 ran.extend(found.times);
-                known = Some(found.remembered.with_last(last));
+                known = Some(found.remembered.with_last(last, false));
             }
         }
         // The model walks through all minutes, and knows of no cron.
