@@ -151,9 +151,10 @@ impl Looked {
         let mut mistakes: BTreeMap<TableName, Error> =
             parsed.map(|(name, error)| (name.clone(), Error::from_diagnostics(error.diagnostics().to_vec()))).collect();
         for (name, error) in planned {
-            let error = match mistakes.remove(&name) {
-                Some(known) => with_query(known, &error, self.whole.jobs.get(&name).map(Job::query_path)),
-                None => error,
+            let error = match (mistakes.remove(&name), self.whole.jobs.get(&name)) {
+                (Some(known), Some(job)) => with_planned(known, &error, job),
+                (Some(known), None) => known,
+                (None, _) => error,
             };
             mistakes.insert(name, error);
         }
@@ -161,11 +162,15 @@ impl Looked {
     }
 }
 
-/// The mistakes of a job, and those of its query that planning found besides. What else it found may follow from the first ones.
-fn with_query(known: Error, planned: &Error, query: Option<String>) -> Error {
+/// The mistakes of a job, and those that planning found besides: of its query, and of what the manifest says about columns. What else it found may
+/// follow from the first ones.
+fn with_planned(known: Error, planned: &Error, job: &Job) -> Error {
     let known = known.diagnostics().to_vec();
     let is_known = |one: &Diagnostic| known.iter().any(|other| (&other.path, &other.span) == (&one.path, &one.span));
-    let is_new = |one: &&Diagnostic| Some(&one.path) == query.as_ref() && !is_known(one);
+    let is_of_query = |one: &Diagnostic| one.path == job.query_path() && !is_known(one);
+    let is_of_columns =
+        |one: &Diagnostic| one.path == job.manifest_path() && one.message.contains(" names the column ");
+    let is_new = |one: &&Diagnostic| is_of_query(one) || is_of_columns(one);
     let new: Vec<Diagnostic> = planned.diagnostics().iter().filter(is_new).cloned().collect();
     Error::from_diagnostics(known.into_iter().chain(new).collect())
 }

@@ -25,6 +25,7 @@ use table_files::TableFiles;
 
 pub use local::{LEFT_LINK, LocalFiles, UNSHOWN};
 pub use places::Places;
+pub(crate) use private::LEDGER;
 pub(crate) use table_files::delete_below;
 pub use walk::{Links, remove_empty_folders};
 pub(crate) use walk::{link_below, shown_path};

@@ -90,10 +90,10 @@ pub(super) async fn plan_rows(
     let columns = plan.schema().fields().iter().map(|field| field.name().clone()).filter(|name| is_written(name));
     let columns: Vec<String> = columns.collect();
     refuse_unnamed_columns(job, &columns, sources)?;
-    refuse_unknown_columns(job, &plan, &columns)?;
-    refuse_rows_of_no_file(job, &plan, &columns)?;
-    refuse_nested_keys(job, &plan)?;
-    let (plan, checks) = with_checks(&context, plan, job)?;
+    let mut wrong = unknown_columns(job, &plan, &columns);
+    wrong.extend(refuse_rows_of_no_file(job, &plan, &columns).err());
+    wrong.extend(refuse_nested_keys(job, &plan).err());
+    let (plan, checks) = with_checks(&context, plan, job, wrong)?;
     let query = versions(&context.state(), job, JobQuery { plan, columns, checks }, recording).await?;
     partitions::refuse_columns(job, &query.plan, &query.columns)?;
     Ok(query)
@@ -145,9 +145,17 @@ fn bind_one(plan: LogicalPlan, interval: Interval) -> datafusion::error::Result<
 }
 
 /// Adds a column for each condition, so that it is evaluated in the same pass and serialized with the plan.
-fn with_checks(context: &SessionContext, plan: LogicalPlan, job: &Job) -> Result<(LogicalPlan, Vec<RowCheck>)> {
+///
+/// # Errors
+/// `Invalid` with all that is wrong in the manifest: `wrong`, and conditions that are none.
+fn with_checks(
+    context: &SessionContext,
+    plan: LogicalPlan,
+    job: &Job,
+    mut wrong: Vec<Error>,
+) -> Result<(LogicalPlan, Vec<RowCheck>)> {
     let mut expressions: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let (mut checks, mut wrong) = (Vec::new(), Vec::new());
+    let mut checks = Vec::new();
     for expectation in &job.manifest.expect {
         let Some(condition) = &expectation.check else { continue };
         let column = format!("__check_{}", checks.len());
@@ -193,19 +201,18 @@ fn check_of_row(context: &SessionContext, job: &Job, name: &str, condition: &str
 }
 
 /// One error with all that is wrong.
-fn refuse_all(job: &Job, mut wrong: Vec<Error>) -> Result<()> {
+fn refuse_all(job: &Job, wrong: Vec<Error>) -> Result<()> {
     let path = job.manifest_path();
-    let diagnostics = |error: &Error| match error.diagnostics() {
+    let diagnostics = |error: Error| match error.diagnostics() {
         [] => {
             let message = error.message().strip_prefix(&format!("{path}: ")).unwrap_or(error.message()).to_owned();
             vec![Diagnostic::of_file(&path, message)]
         }
         all => all.to_vec(),
     };
-    match (wrong.len(), wrong.pop()) {
-        (_, None) => Ok(()),
-        (1, Some(error)) => Err(error),
-        (_, Some(last)) => Err(Error::from_diagnostics(wrong.iter().chain([&last]).flat_map(diagnostics).collect())),
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Error::from_diagnostics(wrong.into_iter().flat_map(diagnostics).collect())),
     }
 }
 
@@ -240,41 +247,41 @@ fn refuse_unnamed_columns(job: &Job, columns: &[String], sources: &Sources) -> R
 }
 
 /// Columns named in the manifest must exist in the query; those of the table must be written.
-fn refuse_unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Result<()> {
+fn unknown_columns(job: &Job, plan: &LogicalPlan, columns: &[String]) -> Vec<Error> {
     use pulse_core::manifest::{History, Sink};
     let manifest = &job.manifest;
     let added = manifest.sink.added_columns();
     let fields = plan.schema().fields().iter().map(|field| field.name().as_str());
     let all: Vec<&str> = fields.chain(added.iter().copied()).collect();
     let written: Vec<&str> = columns.iter().map(String::as_str).chain(added.iter().copied()).collect();
-    let check =
-        |key: &str, names: &[String], known: &[&str]| match names.iter().find(|name| !known.contains(&name.as_str())) {
-            None => Ok(()),
-            Some(name) => Err(Error::invalid(format!(
+    let of_query = &written[..columns.len()];
+    let mut wrong = Vec::new();
+    let mut check = |key: &str, names: &[String], known: &[&str]| {
+        wrong.extend(names.iter().filter(|name| !known.contains(&name.as_str())).map(|name| {
+            Error::invalid(format!(
                 "{}: `{key}` names the column `{name}`, which the query does not yield; it yields {}",
                 job.manifest_path(),
                 known.join(", ")
-            ))),
-        };
-    check("grain", &manifest.grain, &written)?;
-    check("order", manifest.order.as_deref().unwrap_or_default(), &all)?;
-    check("partition_by", &manifest.partition_by, &written)?;
+            ))
+        }));
+    };
+    check("grain", &manifest.grain, &written);
+    check("order", manifest.order.as_deref().unwrap_or_default(), &all);
+    check("partition_by", &manifest.partition_by, &written);
     match &manifest.sink {
         Sink::Merge { keys, latest_by } => {
-            check("keys", keys, &written[..columns.len()])?;
+            check("keys", keys, of_query);
             let latest: Vec<String> = latest_by.iter().map(|text| sort_key(text).column).collect();
-            check("latest_by", &latest, &written)?;
+            check("latest_by", &latest, &written);
         }
-        Sink::Scd2(History { keys, .. }) | Sink::Bitemporal(History { keys, .. }) => {
-            check("keys", keys, &written[..columns.len()])?;
-        }
-        Sink::OverwritePartitions { by } => check("by", by, &written)?,
+        Sink::Scd2(History { keys, .. }) | Sink::Bitemporal(History { keys, .. }) => check("keys", keys, of_query),
+        Sink::OverwritePartitions { by } => check("by", by, &written),
         Sink::Append {} | Sink::Overwrite {} => {}
     }
     for unique in manifest.expect.iter().filter_map(|expectation| expectation.unique.as_ref()) {
-        check("unique", &unique.columns, &all)?;
+        check("unique", &unique.columns, &all);
     }
-    Ok(())
+    wrong
 }
 
 /// Rows are sorted by their keys, and lists, maps and structs have no order that all readers share.

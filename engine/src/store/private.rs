@@ -10,7 +10,7 @@ use bytes::Bytes;
 use object_store::path::Path as Place;
 
 /// The ledger's folder in a lake.
-const LEDGER: &str = "_pulse";
+pub(crate) const LEDGER: &str = "_pulse";
 /// Says where layers lie: readers of a lake's tables read it.
 const LAYERS: &str = "layers.json";
 const MODE: u32 = 0o600;

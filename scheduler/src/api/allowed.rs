@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use object_store::path::Path as ObjectPath;
 use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::settings::Settings;
@@ -45,12 +46,7 @@ impl Allowed {
     /// `Invalid` when it is no URL, or at no place that is allowed.
     pub(super) fn check_url(&self, lake: &str) -> Result<()> {
         let place = folder_url(lake, Path::new("/"))?;
-        // Logs of tables and the ledger are no places for tables.
-        if let Some(own) = place.path_segments().and_then(|mut parts| parts.find(|part| OWN.contains(part))) {
-            return Err(Error::invalid(format!(
-                "lake: `{place}` is within a `{own}` of a lake: name the lake's own folder"
-            )));
-        }
+        refuse_own("lake", &place, "name the lake's own folder")?;
         if self.lakes.hold(&place) { Ok(()) } else { Err(refused("lake", &place, "allowed_lakes")) }
     }
 
@@ -119,6 +115,7 @@ impl Allowed {
     }
 
     fn check_root(&self, what: &str, place: &Url) -> Result<()> {
+        refuse_own(what, place, "what others have submitted is no source")?;
         match self.roots.hold(place) || self.lakes.hold(place) {
             true => Ok(()),
             false => Err(refused(what, place, "allowed_roots")),
@@ -139,6 +136,17 @@ fn servers(text: &str) -> Result<Vec<String>> {
             ))),
         })
         .collect()
+}
+
+/// Logs of tables and the ledger are places for neither tables nor files.
+fn refuse_own(what: &str, place: &Url, help: &str) -> Result<()> {
+    // As stores read the URL: `_pu%6cse` is the ledger, too.
+    let path = ObjectPath::from_url_path(place.path())
+        .map_err(|e| Error::invalid(format!("{what}: `{place}` is no place of a store")).with_source(e))?;
+    match OWN.iter().find(|own| path.parts().any(|part| part.as_ref() == **own)) {
+        Some(own) => Err(Error::invalid(format!("{what}: `{place}` is within a `{own}` of a lake: {help}"))),
+        None => Ok(()),
+    }
 }
 
 fn refused(what: &str, place: &Url, setting: &str) -> Error {
@@ -210,6 +218,12 @@ mod tests {
         assert!(!holds(&named, &url(&data.join("link"))) && !holds(&named, &url(&data.join("link/new"))));
         assert!(!holds(&none, &url(&data)) && holds(&named, &url(&data.join("new/one"))));
         assert!(holds(&none, &url(&lake.join("_raw"))));
+        // What others have submitted, in any spelling.
+        for own in ["_pulse", "_pulse/runs", "_pu%6cse", "silver/x/_delta_log", "%5Fpulse/runs/"] {
+            let place = format!("{}{own}", url(&lake));
+            assert!(!holds(&none, &place) && !holds(&allowed("*", &url(&lake)), &place), "{own}");
+            assert!(none.check_url(&place).is_err(), "{own}");
+        }
         assert!(holds(&allowed("*", &url(&lake)), "file:///etc"));
     }
 

@@ -13,7 +13,7 @@ use super::fingerprint::Fingerprint;
 use super::pattern::Pattern;
 use super::table_folder::TableFolders;
 use crate::error::from_store;
-use crate::store::{LEFT_LINK, UNSHOWN};
+use crate::store::{LEDGER, LEFT_LINK, UNSHOWN};
 
 /// One file of a feed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +108,10 @@ fn source_file(meta: &ObjectMeta, root: &Path, feeds: &[(&str, Pattern)]) -> Res
     let Some(path) = meta.location.as_ref().strip_prefix(root.as_ref()).map(|path| path.trim_start_matches('/')) else {
         return Ok(None);
     };
+    // The ledger of a lake that lies below the root holds what others have submitted.
+    if path.split('/').any(|part| part == LEDGER) {
+        return Ok(None);
+    }
     let mut matching: Vec<_> = feeds
         .iter()
         .filter_map(|(name, pattern)| Some((pattern.literal_characters(), *name, pattern.captures(path)?)))

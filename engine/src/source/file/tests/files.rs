@@ -180,6 +180,23 @@ async fn a_file_that_changed_or_vanished_is_an_error() {
     assert_eq!(outcome().await.0, ErrorKind::Conflict);
 }
 
+/// A lake may lie below the root of a source.
+#[tokio::test]
+async fn the_ledger_of_a_lake_has_no_files_of_a_source() {
+    let root = tempfile::tempdir().unwrap();
+    for path in ["_pulse/runs/1/trigger.json", "lake/_pulse/runs/1/trigger.json", "lake/my_pulse/1/trigger.json"] {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "{}").unwrap();
+    }
+    let feed = |path: &str| json!({ "path": path, "format": { "json_lines": {} } });
+    let feeds = json!({ "a": feed("{a}/{b}/{c}/trigger.json"), "b": feed("lake/{a}/{b}/{c}/trigger.json"),
+                        "c": feed("_pulse/runs/{a}/trigger.json") });
+    let source: FileSource = serde_json::from_value(json!({ "root": "raw", "columns": [], "feed": feeds })).unwrap();
+    let found: Vec<String> = listed(root.path(), &source).await.files.into_iter().map(|file| file.path).collect();
+    assert_eq!(found, ["lake/my_pulse/1/trigger.json"]);
+}
+
 #[tokio::test]
 async fn files_are_listed_per_feed() {
     let root = tempfile::tempdir().unwrap();
