@@ -118,11 +118,16 @@ mod tests {
 
     const TOKEN: &str = "0123456789abcdef";
 
-    pub(super) async fn started() -> SocketAddr {
+    async fn started() -> SocketAddr {
+        started_with(1000).await
+    }
+
+    /// With a limit of calls in a minute.
+    pub(super) async fn started_with(calls: u32) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new().route("/healthz", get(|| async { "1" })).route("/runs", get(|| async { "runs" }));
-        let router = protect(routes, Asks::Token(Token::new(TOKEN).unwrap()), 1000);
+        let router = protect(routes, Asks::Token(Token::new(TOKEN).unwrap()), calls);
         tokio::spawn(serve(incoming(listener, Shown::Nothing), router, std::future::pending()));
         address
     }
