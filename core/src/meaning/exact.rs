@@ -9,7 +9,7 @@ use crate::project::Job;
 use crate::sources::{Feed, FileSource};
 use crate::{Error, Result};
 
-/// Covers the text of the query, and the manifest except its documentation and limits.
+/// Covers the text of the query, and the manifest except its documentation, tags and limits.
 pub(super) fn job(job: &Job) -> Result<i64> {
     let (owner, description, renamed) = <(String, String, BTreeMap<_, _>)>::default();
     let (columns, tags) = (BTreeMap::new(), Vec::new());

@@ -6,6 +6,7 @@ use super::schedule_checks::{Known, is_name, unknown_jobs};
 use crate::alert::{Alert, VARIABLES};
 use crate::diagnostic::Diagnostic;
 use crate::document::Document;
+use crate::graph::TAG;
 
 const ALERT: &str = "alert";
 
@@ -44,7 +45,15 @@ fn check_one(name: &str, alert: &Alert, document: &Document<'_>, known: &Known) 
         problems.push(problem.with_help("write how many hours may pass between two runs that are in order"));
     }
     let patterns: Vec<&str> = alert.jobs.iter().map(String::as_str).collect();
-    problems.extend(unknown_jobs(&alert.jobs, &patterns, &[ALERT, name], document, known));
+    // An alert compares patterns with names alone: a tag would be about no job.
+    match patterns.iter().position(|pattern| pattern.starts_with(TAG)) {
+        Some(index) => {
+            let place = [ALERT.into(), name.into(), "jobs".into(), index.into()];
+            let problem = document.at_value(&place, "an alert takes no tags");
+            problems.push(problem.with_help("name jobs or their layers, such as `gold.*`"));
+        }
+        None => problems.extend(unknown_jobs(&alert.jobs, &patterns, &[ALERT, name], document, known)),
+    }
     problems
 }
 
@@ -55,10 +64,14 @@ mod tests {
     #[test]
     fn each_mistake_has_its_place_and_remedy_and_no_secret_is_shown() {
         let wrong = "name = \"p\"\n[alert.Team]\nwebhook = \"https://hooks.example.com/s3cret\"\n\
-                     [alert.b]\nwebhook = \"env:AWS_SECRET_ACCESS_KEY\"\nquarantined_percent = 100\nlate_hours = 0\njobs = [\"silver.b\"]\n";
+                     [alert.b]\nwebhook = \"env:AWS_SECRET_ACCESS_KEY\"\nquarantined_percent = 100\nlate_hours = 0\njobs = [\"silver.b\"]\n\
+                     [alert.c]\nwebhook = \"env:PULSE_ALERT_C\"\njobs = [\"silver.*\", \"tag:daily\"]\n";
         let mut files = ProjectFiles::from([("project.toml".to_owned(), wrong.to_owned())]);
         files.insert("silver/a/query.sql".to_owned(), "select 1 as x".to_owned());
-        files.insert("silver/a/job.toml".to_owned(), "owner = \"o\"\ngrain = [\"x\"]\n[sink.overwrite]\n".to_owned());
+        files.insert(
+            "silver/a/job.toml".to_owned(),
+            "owner = \"o\"\ntags = [\"daily\"]\ngrain = [\"x\"]\n[sink.overwrite]\n".to_owned(),
+        );
         let error = Project::parse(&files).unwrap_err();
         insta::assert_snapshot!(error.to_string(), @r#"
         project.toml:2:8: `Team` is not an alert's name (use lower-case letters, digits, `_` and `-`: the ledger has objects of this name)
@@ -67,6 +80,7 @@ mod tests {
         project.toml:6:23: 100 percent of the rows cannot be exceeded (write a number from 0 to 99; a run that rejects all rows fails by itself)
         project.toml:7:14: 0 hours are over at once (write how many hours may pass between two runs that are in order)
         project.toml:8:9: `silver.b` names no job (did you mean `silver.a`?)
+        project.toml:11:21: an alert takes no tags (name jobs or their layers, such as `gold.*`)
         "#);
         assert!(!error.render().contains("s3cret"), "{}", error.render());
     }

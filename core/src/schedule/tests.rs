@@ -208,3 +208,13 @@ fn a_schedule_has_one_source_of_times() {
     let both = Schedule { sessions: Some(sessions), ..schedule("@daily", "UTC") };
     assert_eq!(Timetable::new(&both, []).unwrap_err().key, "sessions");
 }
+
+/// The ledger's object of a schedule, as builds wrote it that did not know whether a run failed.
+#[test]
+fn what_an_earlier_build_remembered_is_known() {
+    let daily = schedule("0 6 * * *", "UTC");
+    let stored = r#"{"cron":"0 6 * * *","time_zone":"UTC","enabled":true,"since":1704067200000,"last":1704434400000}"#;
+    let known: Remembered = serde_json::from_str(stored).unwrap();
+    assert_eq!(known, seen(&daily, "2024-01-01 00:00", Some("2024-01-05 06:00")));
+    assert_eq!(times(&daily, Some(&known), "2024-01-06 07:00"), ["01-06 06:00"]);
+}

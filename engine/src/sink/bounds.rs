@@ -30,8 +30,8 @@ enum Seen {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Unbounded {
-    has_nan: bool,
     below: bool,
+    /// Also of NaN, which is greater than all numbers.
     above: bool,
     /// The greatest number of the type.
     farthest: f64,
@@ -39,9 +39,8 @@ struct Unbounded {
 
 impl Unbounded {
     fn of(values: impl Iterator<Item = f64>, farthest: f64) -> Option<Seen> {
-        let mut seen = Self { has_nan: false, below: false, above: false, farthest };
+        let mut seen = Self { below: false, above: false, farthest };
         for value in values.filter(|value| !value.is_finite()) {
-            seen.has_nan |= value.is_nan();
             seen.above |= value.is_nan() || value > 0.0;
             seen.below |= value < 0.0;
         }
@@ -80,7 +79,6 @@ impl Bounds {
                     (*least, *greatest) = ((*least).min(low), (*greatest).max(high));
                 }
                 (Seen::Unbounded(known), Seen::Unbounded(seen)) => {
-                    known.has_nan |= seen.has_nan;
                     known.below |= seen.below;
                     known.above |= seen.above;
                 }
