@@ -35,6 +35,7 @@ mod shape;
 mod site;
 mod watch;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -71,7 +72,11 @@ fn carry_out() -> ExitCode {
         .filter_module("pulse", arguments.global.log_level())
         // Reports every stage of unlike tasks as an error; nothing is wrong with them.
         .filter_module("ballista_scheduler::display", log::LevelFilter::Off)
-        .format_target(false)
+        // Names of lakes, plans and executors come from others: no line of theirs looks like one of the log.
+        .format(|log, record| {
+            let text = record.args().to_string();
+            writeln!(log, "[{:<5}] {}", record.level(), pulse_core::shown::shown(&text).replace('\n', "\n    "))
+        })
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
     let result = match runtime {

@@ -7,12 +7,26 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+/// As `try_rewritten`.
+///
+/// # Errors
+/// DataFusion's, when a plan cannot be built with the rewritten expressions.
+pub(crate) fn rewritten(
+    plan: LogicalPlan,
+    rewrite: impl Fn(Expr, &DFSchema) -> Transformed<Expr>,
+) -> Result<LogicalPlan> {
+    try_rewritten(plan, |expression, schema| Ok(rewrite(expression, schema)))
+}
+
 /// Rewrites all expressions of a plan, including subqueries. `rewrite` gets each expression after its children, and the
 /// columns that it can refer to. Column names are kept.
 ///
 /// # Errors
-/// DataFusion's, when a plan cannot be built with the rewritten expressions.
-pub(crate) fn rewritten(plan: LogicalPlan, rewrite: fn(Expr, &DFSchema) -> Transformed<Expr>) -> Result<LogicalPlan> {
+/// Those of `rewrite`; DataFusion's, when a plan cannot be built with the rewritten expressions.
+pub(crate) fn try_rewritten(
+    plan: LogicalPlan,
+    rewrite: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| {
         let mut schema = merge_schema(&plan.inputs());
         if let LogicalPlan::TableScan(scan) = &plan {
@@ -21,7 +35,7 @@ pub(crate) fn rewritten(plan: LogicalPlan, rewrite: fn(Expr, &DFSchema) -> Trans
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expression| {
             let name = names.save(&expression);
-            let rewritten = expression.transform_up(|inner| Ok(rewrite(inner, &schema)))?;
+            let rewritten = expression.transform_up(|inner| rewrite(inner, &schema))?;
             Ok(rewritten.update_data(|expression| name.restore(expression)))
         })
     })

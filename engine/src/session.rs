@@ -132,7 +132,11 @@ pub fn session_state(mut config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Ses
                 .into_iter()
                 .chain(Analyzer::new().rules)
                 // Once both sides of an operator have one type.
-                .chain([Arc::new(SparkValues) as _, Arc::new(CheckedIntegers) as _, Arc::new(BoundedFunctions) as _])
+                .chain([
+                    Arc::new(SparkValues) as _,
+                    Arc::new(CheckedIntegers) as _,
+                    Arc::new(BoundedFunctions::default()) as _,
+                ])
                 .collect(),
         );
     register_all(builder).build()

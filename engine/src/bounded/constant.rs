@@ -14,7 +14,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 use super::MAX_BATCH_BYTES;
-use super::growth::Argument;
+use super::argument::Argument;
+use super::digest;
 
 pub(super) const CONSTANT: &str = "bounded_constant";
 /// Rows of a batch where nothing else is set (`batch_rows`).
@@ -38,6 +39,7 @@ impl OptimizerRule for BoundedConstants {
     fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let names = NamePreserver::new(&plan);
         plan.map_expressions(|expression| {
+            expression.apply(|inner| digest::check(inner).map(|()| TreeNodeRecursion::Continue))?;
             if !expression.exists(|inner| Ok(is_large(inner)))? {
                 return Ok(Transformed::no(expression));
             }

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::session::{session_config, session_state};
 
+mod every_function;
+
 fn context() -> SessionContext {
     SessionContext::new_with_state(session_state(session_config(SessionConfig::new(), 2, 8192), Arc::default()))
 }
@@ -51,9 +53,43 @@ async fn what_would_take_all_memory_is_one_error() {
         "array_length(split(repeat(t, 3000000), '[ab]'))",
         "array_length(split(repeat(t, 3000000), 'b'))",
         "to_char(to_timestamp(n), repeat('%c', 3000000))",
+        "upper(repeat('ŉ', 12000000 + n))",
+        "element_at(array_replace_all(array_repeat(array_repeat(n % 2, 10), 1000), array_repeat(1, 10), array_repeat(n, 3000)), 1)",
+        "array_length(array_repeat(named_struct('a', n, 'b', n), 5000000 + n))",
+        "array_to_string(array_repeat(array_repeat(n, 300), 10), repeat(t, 100))",
+        "array_to_string(array_repeat(null, 1000), ',', repeat(t, 1000))",
+        "format_string('%*d', cast(1000000000 + n as int), n)",
+        "format_string(repeat('%1$s', 1000), repeat(t, 1000))",
+        "array_length(json_array_elements('[' || repeat('1,', 5000000 + n) || '1]'))",
+        "array_length(generate_series(timestamp '2000-01-31', to_timestamp(4000000000 + n), interval '1 month -31 days'))",
     ] {
         let error = answer(&format!("select max(length(cast({call} as varchar))) from {ROWS}")).await.expect_err(call);
         assert!(error.contains("would make"), "{call}: {error}");
+    }
+    for (sql, part) in [
+        ("levenshtein(repeat(t, 60000), repeat(t, 60000))", "`levenshtein` would compare texts for minutes"),
+        ("regexp_like(t, '(\\w{10}){3}' || n)", "bytes or so of compiled patterns"),
+        ("t ~ ('(\\w{10}){3}' || n)", "bytes or so of compiled patterns"),
+    ] {
+        let rows = ROWS.replace("8000", "300");
+        let error = answer(&format!("select max(cast({sql} as varchar)) from {rows}")).await.expect_err(sql);
+        assert!(error.contains(part), "{sql}: {error}");
+    }
+    for (sql, part) in [
+        (
+            "select approx_percentile_cont(0.5, 1000000000000) within group (order by n) from T",
+            "keep 1000000000000 centroids",
+        ),
+        ("select approx_percentile_cont(n, 0.5, 10 * 1000000000) from T", "keep 10000000000 centroids"),
+        ("select arrow_cast(null, 'FixedSizeList(2147483647, Int64)') from T", "takes 17179869176 bytes for each row"),
+        ("select arrow_cast('a', 'FixedSizeBinary(2147483647)')", "takes 2147483647 bytes for each row"),
+        (
+            "select count(*) from generate_series(date '2000-01-31', date '2030-01-01', interval '1 month -31 days')",
+            "without end",
+        ),
+    ] {
+        let error = answer(&sql.replace('T', ROWS)).await.expect_err(sql);
+        assert!(error.contains(part), "{sql}: {error}");
     }
     // Those that are folded when the query is planned, too.
     let error = answer("select length(repeat('x', 1000000000000))").await.unwrap_err();
@@ -122,6 +158,15 @@ async fn what_fits_is_as_ever() {
         ("select array_length(split(repeat('abcdefghi,', 1500000), ','))", "1500001"),
         ("select to_char(timestamp '2024-01-02 00:00:00', '%Y-%m-%d')", "2024-01-02"),
         ("select repeat('ab', -3)", ""),
+        ("select count(*) from (values ('ab', '^a'), ('ab', 'B$'), (null, 'x')) as v(t, p) where t ~ p", "1"),
+        ("select count(*) from (values ('ab', '^a'), ('ab', 'B$'), (null, 'x')) as v(t, p) where t ~* p", "2"),
+        ("select count(*) from (values ('ab', '^a'), ('ab', 'B$'), (null, 'x')) as v(t, p) where t !~ p", "1"),
+        ("select count(*) from (values ('ab', '^a'), ('ab', 'B$'), (null, 'x')) as v(t, p) where t !~* p", "0"),
+        ("select length(upper(repeat('x', 40000000)))", "40000000"),
+        ("select levenshtein(repeat('kitten', 100), repeat('sitting', 100)) > 0", "true"),
+        ("select array_to_string([[1, 2], [3]], '-')", "1-2-3"),
+        ("select count(*) from generate_series(date '2000-01-31', date '2000-12-31', interval '1 month')", "12"),
+        ("select approx_percentile_cont(n, 0.5, 200) from (values (1), (2), (3)) as v(n)", "2.0"),
         ("select lpad('ab', 5, 'xy')", "xyxab"),
         ("select rpad('ab', 5, 'xy')", "abxyx"),
         ("select replace('abcb', 'b', 'xyz')", "axyzcxyz"),
@@ -153,7 +198,8 @@ proptest! {
     ) {
         use arrow::array::{ArrayRef, StringArray, Int64Array};
         use datafusion::logical_expr::ColumnarValue;
-        use super::growth::{Argument, Growth};
+        use super::argument::Argument;
+        use super::growth::Growth;
 
         let texts = |text: &str| ColumnarValue::Array(Arc::new(StringArray::from(vec![text])) as ArrayRef);
         let number = ColumnarValue::Array(Arc::new(Int64Array::from(vec![count])) as ArrayRef);

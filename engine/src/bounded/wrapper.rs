@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
-use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
@@ -14,8 +14,10 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 
-use super::growth::{Argument, Growth};
-use super::{MAX_BATCH_BYTES, MAX_TYPE_NODES, MAX_VALUE_BYTES};
+use super::argument::Argument;
+use super::estimate::patterns;
+use super::growth::Growth;
+use super::{MAX_BATCH_BYTES, MAX_VALUE_BYTES, types};
 
 /// `inner` under its own name.
 #[derive(Debug)]
@@ -33,6 +35,16 @@ impl Bounded {
     /// `Execution` when a value, or all values of the batch, would be too large.
     fn check(&self, arguments: &ScalarFunctionArgs) -> Result<()> {
         let sized = arguments.args.iter().map(Argument::new).collect::<Result<Vec<_>>>()?;
+        let pattern = Growth::pattern(self.name()).and_then(|at| sized.get(at));
+        if let Some(bytes) = pattern.map(|pattern| patterns(pattern, arguments.number_rows))
+            && bytes > MAX_BATCH_BYTES
+        {
+            return exec_err!(
+                "`{}` would make {bytes} bytes or so of compiled patterns for {} rows: write simpler patterns, or set a smaller `batch_rows`",
+                self.shown(),
+                arguments.number_rows
+            );
+        }
         if self.growth.is_small(&sized, arguments.number_rows) {
             return Ok(());
         }
@@ -41,6 +53,9 @@ impl Bounded {
         let mut all = 0_u64;
         for row in 0..rows {
             let bytes = self.growth.bytes(&sized, row);
+            if bytes > MAX_VALUE_BYTES && self.growth == Growth::Compared {
+                return exec_err!("`{}` would compare texts for minutes: make them shorter", self.shown());
+            }
             if bytes > MAX_VALUE_BYTES {
                 return exec_err!(
                     "`{}` would make a value of {bytes} bytes or so, and {MAX_VALUE_BYTES} are allowed: make it shorter, or filter the \
@@ -102,10 +117,8 @@ impl ScalarUDFImpl for Bounded {
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let field = self.inner.return_field_from_args(arguments)?;
-        match nodes(field.data_type(), MAX_TYPE_NODES) {
-            Some(_) => Ok(field),
-            None => plan_err!("`{}` would make a type of more than {MAX_TYPE_NODES} parts: nest less", self.name()),
-        }
+        types::judged(self.name(), field.data_type())?;
+        Ok(field)
     }
 
     fn is_strict(&self) -> bool {
@@ -128,25 +141,6 @@ impl ScalarUDFImpl for Bounded {
     fn documentation(&self) -> Option<&Documentation> {
         self.inner.documentation()
     }
-}
-
-/// Parts of a type, unless they are more than `most`.
-fn nodes(data_type: &DataType, most: usize) -> Option<usize> {
-    let left = most.checked_sub(1)?;
-    let all = |fields: &[&FieldRef]| {
-        fields.iter().try_fold(0, |sum, field| Some(sum + nodes(field.data_type(), left.checked_sub(sum)?)?))
-    };
-    let within = match data_type {
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::ListView(field)
-        | DataType::LargeListView(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _) => all(&[field])?,
-        DataType::Struct(fields) => all(&fields.iter().collect::<Vec<_>>())?,
-        _ => 0,
-    };
-    (within < most).then_some(within + 1)
 }
 
 pub(super) const TEXT_CONCAT: &str = "bounded_text_concat";

@@ -117,6 +117,7 @@ pub fn register_all(builder: SessionStateBuilder) -> SessionStateBuilder {
             *function = limited;
         }
     }
+    bounded::one_way(builder.table_functions().get_or_insert_default());
     let registered = builder.aggregate_functions().get_or_insert_default();
     registered.extend(aggregates.into_iter().filter(|function| is_free(function.name(), function.aliases())));
     registered.extend(checked::aggregates());

@@ -128,11 +128,14 @@ impl Allowed {
 fn servers(text: &str) -> Result<Vec<String>> {
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     entries
-        .map(|entry| match entry.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => Ok(entry.replace(['[', ']'], "")),
+        .enumerate()
+        .map(|(at, entry)| match entry.rsplit_once(':') {
+            Some((_, port)) if port.parse::<u16>().is_ok() && !entry.contains('@') => Ok(entry.replace(['[', ']'], "")),
             _ if entry == "*" => Ok(entry.to_owned()),
+            // Not repeated: it may hold a password.
             _ => Err(Error::invalid(format!(
-                "`allowed_databases` holds `{entry}`: write `host:port`, such as `db.internal:5432`, or `*`"
+                "entry {} of `allowed_databases` is no server: write `host:port`, such as `db.internal:5432`, or `*`",
+                at + 1
             ))),
         })
         .collect()
@@ -192,9 +195,13 @@ mod tests {
         ] {
             assert_eq!(answer(allowed, url), holds, "{allowed} {url}");
         }
-        let wrong = Settings { allowed_databases: "db".to_owned(), ..Settings::default() };
-        let error = Allowed::new(&wrong, &Url::parse("file:///lake/").unwrap()).unwrap_err();
-        assert!(error.message().contains("`db`: write `host:port`"), "{error}");
+        for wrong in ["db", "db:1, postgresql://me:s3cret@db:5432"] {
+            let settings = Settings { allowed_databases: wrong.to_owned(), ..Settings::default() };
+            let error = Allowed::new(&settings, &Url::parse("file:///lake/").unwrap()).unwrap_err();
+            let place = wrong.split(',').count();
+            assert!(error.message().contains(&format!("entry {place} of `allowed_databases`")), "{error}");
+            assert!(!error.message().contains("s3cret"), "{error}");
+        }
     }
 
     #[test]
