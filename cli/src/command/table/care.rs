@@ -127,51 +127,53 @@ pub(super) struct VacuumOptions {
 pub(super) async fn vacuum(global: &Global, lake: &Lake, tables: &Tables, options: VacuumOptions) -> Result<ExitCode> {
     let names = selected(lake, tables).await?;
     let what = if options.dry_run { "would be deleted" } else { "deleted" };
-    let line = |name: &str, files: u64, bytes| {
-        eprintln!("{name}: {}, {} {what}", output::plural(files, "file"), output::size(bytes));
+    let line = |name: &str, files: usize, bytes| {
+        eprintln!("{name}: {}, {} {what}", output::plural(files as u64, "file"), output::size(bytes));
     };
     let mut refused = Refused::default();
-    let (mut all_files, mut all_bytes) = (0, 0);
+    let mut all: Vec<(String, Unneeded)> = Vec::new();
     for name in &names {
-        let Some(files) = refused.take(vacuum_one(lake, name, options, global.output).await) else { continue };
-        let bytes = files.iter().map(|file| file.bytes).sum::<u64>();
-        line(&name.to_string(), files.len() as u64, bytes);
-        all_files += files.len() as u64;
-        all_bytes += bytes;
+        let Some(files) = refused.take(vacuum_one(lake, name, options).await) else { continue };
+        line(&name.to_string(), files.len(), files.iter().map(|file| file.bytes).sum());
+        all.extend(files.into_iter().map(|file| (name.to_string(), file)));
     }
     if names.len() > 1 {
-        let all = output::plural(names.len() as u64, "table");
-        line(&format!("{all}{}", refused.words()), all_files, all_bytes);
+        let tables = output::plural(names.len() as u64, "table");
+        line(&format!("{tables}{}", refused.words()), all.len(), all.iter().map(|(_, file)| file.bytes).sum());
     }
+    list(&all, global.output)?;
     Ok(refused.exit_code())
 }
 
-async fn vacuum_one(lake: &Lake, name: &TableName, options: VacuumOptions, output: Output) -> Result<Vec<Unneeded>> {
+async fn vacuum_one(lake: &Lake, name: &TableName, options: VacuumOptions) -> Result<Vec<Unneeded>> {
     let table = lake.table(name)?;
     if table.snapshot(None).await?.is_none() {
         return Err(missing(name, lake).await);
     }
     let files = unneeded(lake, &table, options.since).await?;
-    let values: Vec<shape::UnneededFile> = files
-        .iter()
-        .map(|file| shape::UnneededFile {
-            table: name.to_string(),
-            path: file.path.clone(),
-            bytes: file.bytes,
-            modified: shape::stamp(file.modified),
-        })
-        .collect();
-    let cells = |file: &Unneeded| {
-        let at = file.modified.format("%Y-%m-%d %H:%M:%S").to_string();
-        vec![file.path.clone(), output::size(file.bytes), at]
-    };
-    let rows: Vec<Vec<String>> = files.iter().map(cells).collect();
-    if !files.is_empty() {
-        let keys = ["table", "path", "bytes", "modified"];
-        output::listing((&["file", "size", "written (UTC)"], &keys), &rows, &values, output)?;
-    }
     if !options.dry_run {
         table.delete(&files).await?;
     }
     Ok(files)
+}
+
+/// Files of all tables in one listing. For people nothing is printed where there are none.
+fn list(files: &[(String, Unneeded)], output: Output) -> Result<()> {
+    if files.is_empty() && output == Output::Table {
+        return Ok(());
+    }
+    let value = |(table, file): &(String, Unneeded)| shape::UnneededFile {
+        table: table.clone(),
+        path: file.path.clone(),
+        bytes: file.bytes,
+        modified: shape::stamp(file.modified),
+    };
+    let cells = |(table, file): &(String, Unneeded)| {
+        let at = file.modified.format("%Y-%m-%d %H:%M:%S").to_string();
+        vec![table.clone(), file.path.clone(), output::size(file.bytes), at]
+    };
+    let values: Vec<_> = files.iter().map(value).collect();
+    let rows: Vec<_> = files.iter().map(cells).collect();
+    let keys = ["table", "path", "bytes", "modified"];
+    output::listing((&["table", "file", "size", "written (UTC)"], &keys), &rows, &values, output)
 }

@@ -22,6 +22,7 @@ use super::damage::caught;
 use super::encoding::Transcoder;
 use super::layout::{FEED, LINE, SOURCE_FILE};
 use crate::source::footer;
+use crate::type_name::type_name;
 
 /// Bytes of a file that a proposal is made from.
 pub const SAMPLE_BYTES: usize = 4 << 20;
@@ -268,7 +269,7 @@ fn of_schema(schema: &Schema) -> Proposal {
         |data_type: &DataType| column_type(data_type).filter(|found| found.to_string().parse() == Ok(found.clone()));
     let fields = schema.fields().iter().map(|field| (field, declared(field.data_type())));
     let guesses = fields.clone().filter_map(|(field, data_type)| {
-        let seen = format!("{} in the file", field.data_type());
+        let seen = format!("{} in the file", seen_type(field.data_type()));
         let evidence = match is_finer(field.data_type()) {
             true => format!("{seen}; rounded to microseconds, and a row with more digits is rejected without `round`"),
             false => seen,
@@ -284,10 +285,22 @@ fn of_schema(schema: &Schema) -> Proposal {
     }
     let unread = fields.filter(|(_, data_type)| data_type.is_none());
     let reason = |(field, _): (&std::sync::Arc<arrow::datatypes::Field>, _)| {
-        format!("`{}`: {} in the file, which no type of a column holds", field.name(), field.data_type())
+        format!("`{}`: {} in the file, which no type of a column holds", field.name(), seen_type(field.data_type()))
     };
     proposal.unread.extend(unread.map(reason));
     proposal
+}
+
+/// In the words of manifests, with the unit of stamps.
+fn seen_type(data_type: &DataType) -> String {
+    let unit = match data_type {
+        DataType::Timestamp(TimeUnit::Second, _) => "seconds",
+        DataType::Timestamp(TimeUnit::Millisecond, _) => "milliseconds",
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => "nanoseconds",
+        other => return type_name(other),
+    };
+    let zone = if matches!(data_type, DataType::Timestamp(_, None)) { "timestamp_ntz" } else { "timestamp" };
+    format!("{zone} in {unit}")
 }
 
 /// Digits that a decimal column has at least, as many as fit into 64 bits.
