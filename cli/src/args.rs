@@ -151,6 +151,8 @@ pub(crate) enum Command {
     Alert(AlertAction),
     /// Hand jobs to a scheduler and print the trigger's id.
     Submit(SubmitOptions),
+    /// Show the queues of the scheduler: what runs and what waits in each.
+    Queue,
     /// Run a scheduler or an executor.
     #[command(subcommand)]
     Serve(Role),

@@ -144,6 +144,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
         Command::Alert(action) => command::alert::alert(&global, action).await,
         Command::Schedule(action) => command::schedule::schedule(&global, action).await,
         Command::Submit(options) => command::submit::submit(&global, &options).await,
+        Command::Queue => command::queue::queue(&global).await,
         Command::Certs(action) => command::certs::certs(action),
         Command::Serve(role) => command::serve::serve(&global, role).await,
         Command::Runs(action) => command::runs::runs(&global, action).await,

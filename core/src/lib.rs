@@ -19,6 +19,7 @@ pub mod meaning;
 pub mod name;
 pub mod notes;
 pub mod project;
+pub mod queue;
 pub mod reasons;
 pub mod retry;
 pub mod run;

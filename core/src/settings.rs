@@ -91,6 +91,8 @@ pub struct Settings {
     pub driven_triggers: u64,
     pub queued_triggers: u64,
     pub scheduler_runs: u64,
+    pub queues: String,
+    pub queue: String,
     pub driver_attempts: u64,
 }
 
@@ -274,6 +276,8 @@ impl Settings {
             driven_triggers: 0,
             queued_triggers: 0,
             scheduler_runs: 0,
+            queues: String::new(),
+            queue: String::new(),
             driver_attempts: 0,
         }
     }

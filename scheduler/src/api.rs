@@ -6,6 +6,7 @@
 //! | `POST /runs` | [`SubmitRequest`] | [`SubmitResponse`] |
 //! | `GET /runs/{trigger}` | | [`FollowResponse`] |
 //! | `POST /runs/{trigger}/cancel` | | nothing |
+//! | `GET /queues` | | [`QueuesResponse`] |
 //! | `GET /healthz` | | number of executors |
 //!
 //! A refusal is [`Refusal`] with status 400 for what the caller can mend, 404 for an unknown trigger, 503 for what may be
@@ -32,6 +33,7 @@ use axum::{Extension, Json, Router};
 use pulse_core::decide::Asked;
 use pulse_core::name::TableName;
 use pulse_core::project::{Project, ProjectFiles};
+use pulse_core::queue::QueueName;
 use pulse_core::run::{NotRunJobs, RunRecord, TriggerId};
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::table::Lake;
@@ -78,6 +80,8 @@ pub struct SubmitRequest {
     #[serde(flatten)]
     pub asked: Asked,
     pub on: On,
+    #[serde(default, skip_serializing_if = "QueueName::is_default")]
+    pub queue: QueueName,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,6 +94,30 @@ pub struct FollowResponse {
     pub records: Vec<RunRecord>,
     /// The exit code that the trigger ended with; none while it runs.
     pub exit: Option<u8>,
+}
+
+/// What waits and runs on a scheduler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuesResponse {
+    /// Runs at once of all queues.
+    pub runs_limit: usize,
+    /// Triggers at once of all queues.
+    pub triggers_limit: usize,
+    pub queues: Vec<QueueReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueReport {
+    pub name: QueueName,
+    pub weight: u32,
+    pub priority: u8,
+    pub runs_limit: Option<usize>,
+    pub runs: usize,
+    pub triggers: usize,
+    /// Triggers that wait to be driven.
+    pub waiting: usize,
+    /// The first of them to be submitted.
+    pub oldest: Option<TriggerId>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -120,6 +148,7 @@ impl Api {
             .route("/runs", post(submit))
             .route("/runs/{trigger}", get(follow))
             .route("/runs/{trigger}/cancel", post(cancel))
+            .route("/queues", get(queues))
             .route("/healthz", get(health))
             .with_state(Arc::clone(self))
     }
@@ -159,6 +188,10 @@ async fn follow(State(api): State<Arc<Api>>, Path(trigger): Path<TriggerId>) -> 
 async fn cancel(State(api): State<Arc<Api>>, Path(trigger): Path<TriggerId>) -> Answer<()> {
     let ledger = api.ledger_of(&trigger).await.map_err(|error| refusal(&error))?.ok_or_else(|| unknown(&trigger))?;
     api.cancel(&trigger, &ledger).await.map(Json).map_err(|error| refusal(&error))
+}
+
+async fn queues(State(api): State<Arc<Api>>) -> Json<QueuesResponse> {
+    Json(api.queues())
 }
 
 async fn health(State(api): State<Arc<Api>>) -> Json<usize> {

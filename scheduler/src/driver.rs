@@ -17,6 +17,7 @@ use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::lease::LeaseOptions;
 use pulse_core::name::TableName;
+use pulse_core::queue::QueueName;
 use pulse_core::retry::{RetryPolicy, seed_of};
 use pulse_core::run::{NotRunJobs, RunId, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
@@ -25,13 +26,14 @@ use pulse_core::trigger::{RunOutcome, StopReason, Trigger, TriggerAction, Trigge
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::job::Report;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::ledger::{LeaseKeeper, Origin, RunStore};
 use admission::Admission;
 use task::{RunTask, TaskEvent};
 
+pub use admission::Permits;
 pub use notice::Notice;
 pub use runs::{Placement, Runs};
 
@@ -79,7 +81,9 @@ pub struct Submission {
     /// Threads for the runs; those of the driver when none.
     pub work: Option<Handle>,
     /// One permit for each run, shared with other triggers; no limit when none.
-    pub admission: Option<Arc<Semaphore>>,
+    pub permits: Option<Permits>,
+    /// Where its runs wait for their permits.
+    pub queue: QueueName,
 }
 
 /// The outcome of an attempt to drive a trigger.
@@ -120,7 +124,7 @@ pub async fn drive(
         return Ok(Driven::Elsewhere);
     };
     let (events, received) = mpsc::unbounded_channel();
-    let Submission { trigger: id, origin, graph, not_run, asked: wanted, options, work, admission } = submission;
+    let Submission { trigger: id, origin, graph, not_run, asked: wanted, options, work, permits, queue } = submission;
     let first_epoch = lease.first_epoch();
     if origin == Origin::Submitted {
         ledger.begin_driving(&id, first_epoch).await?;
@@ -139,7 +143,7 @@ pub async fn drive(
         failures: HashMap::new(),
         doubtful: HashSet::new(),
         work,
-        admission: Admission::new(admission),
+        admission: Admission::new(permits, queue),
         running: JoinSet::new(),
         stops: HashMap::new(),
     };

@@ -11,6 +11,7 @@ pub(crate) mod graph;
 pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod query;
+pub(crate) mod queue;
 pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use chrono::Utc;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
+use pulse_core::queue::QueueName;
 use pulse_core::run::TriggerId;
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
@@ -82,7 +83,8 @@ pub(crate) async fn drive_as(
         asked,
         options: DriveOptions::new(settings),
         work: None,
-        admission: None,
+        permits: None,
+        queue: QueueName::default(),
     };
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let watching = tokio::spawn(watch(receiver, submission.graph.order().len()));

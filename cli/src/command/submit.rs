@@ -11,7 +11,7 @@ use pulse_core::run::{RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::store::folder_url;
-use pulse_scheduler::api::{FollowResponse, On, Refusal, SubmitRequest, SubmitResponse, Token};
+use pulse_scheduler::api::{FollowResponse, On, QueuesResponse, Refusal, SubmitRequest, SubmitResponse, Token};
 use pulse_scheduler::ledger::Key;
 use pulse_transport::{Keyring, Role, callers, keyring, leads_to_this_machine};
 use reqwest::ClientBuilder;
@@ -63,7 +63,7 @@ pub(crate) async fn submit(global: &Global, options: &SubmitOptions) -> Result<E
     }
     let scheduler = Scheduler::new(&settings).await?;
     let key = options.key.as_deref().map(str::parse).transpose()?;
-    let trigger = scheduler.submit(global, &runnable, &options.selection, options.on.into(), key).await?;
+    let trigger = scheduler.submit(global, &settings, &runnable, (&options.selection, options.on.into()), key).await?;
     output::line(trigger.as_str());
     let code = match options.wait {
         true => follow(global, &scheduler, &trigger, Interrupt::Leaves).await?,
@@ -82,7 +82,7 @@ pub(crate) async fn run_on_cluster(
     key: Option<Key>,
 ) -> Result<u8> {
     let scheduler = Scheduler::new(settings).await?;
-    let trigger = scheduler.submit(global, runnable, selection, on, key).await?;
+    let trigger = scheduler.submit(global, settings, runnable, (selection, on), key).await?;
     let code = follow(global, &scheduler, &trigger, Interrupt::Cancels).await?;
     Ok(runnable.exit_code(code))
 }
@@ -151,7 +151,7 @@ fn finish(global: &Global, mut records: Vec<RunRecord>, elapsed: Duration) -> Re
 }
 
 /// A scheduler's API.
-struct Scheduler {
+pub(super) struct Scheduler {
     base: String,
     /// Its address in messages.
     at: String,
@@ -168,7 +168,7 @@ const WITHOUT_ACCOUNT: &str = "what listens there is no scheduler of this accoun
                                `pulse serve scheduler`; if the scheduler asks for a token, `api_token_source` must lead to the same one";
 
 impl Scheduler {
-    async fn new(settings: &Settings) -> Result<Self> {
+    pub(super) async fn new(settings: &Settings) -> Result<Self> {
         let client = reqwest::Client::builder().timeout(settings.store_timeout()).no_proxy();
         let token = setup::api_token(settings).await?;
         let is_local = leads_to_this_machine(&settings.scheduler_host, settings.api_port);
@@ -209,9 +209,9 @@ impl Scheduler {
     async fn submit(
         &self,
         global: &Global,
+        settings: &Settings,
         runnable: &Runnable,
-        selection: &Selection,
-        on: On,
+        (selection, on): (&Selection, On),
         key: Option<Key>,
     ) -> Result<TriggerId> {
         let here = setup::here()?;
@@ -236,9 +236,15 @@ impl Scheduler {
             not_run: runnable.not_run.clone(),
             asked: setup::asked(selection)?,
             on,
+            queue: settings.queue.parse()?,
         };
         let answer: SubmitResponse = self.post("runs", &request).await?;
         Ok(answer.trigger)
+    }
+
+    /// What runs and waits, by queue.
+    pub(super) async fn queues(&self) -> Result<QueuesResponse> {
+        self.answer(self.client.get(format!("{}/queues", self.base))).await
     }
 
     /// Tries again what may have been a moment's trouble: all requests here may come twice.

@@ -108,6 +108,8 @@ fn several_tables_are_looked_after_at_once() {
         .pulse(&["table", "optimize", "silver.none", "bronze.*", "silver.sums"])
         .fails(2, &["silver.none does not exist", "bronze.rows version 3", "3 tables: ", "1 refused"]);
     scene.pulse(&["table", "vacuum", "--all", "--dry-run"]).ok().says(&["3 tables: 0 files, 0 B would be deleted"]);
+    let none = scene.pulse(&["--output", "csv", "table", "vacuum", "--all", "--dry-run"]).ok().stdout;
+    assert_eq!(none, "table,path,bytes,modified\n");
     scene.pulse(&["table", "vacuum"]).fails(2, &["no table is named"]);
     scene.pulse(&["table", "optimize", "gold.*"]).fails(2, &["is like `gold.*`"]);
     put(&scene, 3);
@@ -249,6 +251,7 @@ fn commands_print_what_their_schemas_say() {
         "catalog check",
         "catalog sync",
         "run-due",
+        "queue",
         "cluster status",
     ];
     let all: std::collections::BTreeSet<String> = schemas.as_object().unwrap().keys().cloned().collect();

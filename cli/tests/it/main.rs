@@ -29,6 +29,7 @@ mod maintenance;
 mod mistakes;
 mod pipeline;
 mod quarantine;
+mod queues;
 mod rules;
 mod schedules;
 mod sources;

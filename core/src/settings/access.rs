@@ -122,6 +122,14 @@ pub(super) const ACCESS: &[Setting] = &[
         (1, 10_000),
         "Runs at once of all triggers of a scheduler. They share its memory; triggers with more runs take turns.",
     ),
+    text(
+        "queues",
+        |s| &mut s.queues,
+        "",
+        "Queues of a scheduler, which share its runs by weight: `etl weight=3; nightly runs=2; urgent priority=1`. A queue has the weight 1 and the \
+         priority 0 if it does not say otherwise; `runs` limits its runs at once. There is always one called `default`.",
+    ),
+    text("queue", |s| &mut s.queue, "default", "Queue of the scheduler in which a submission waits."),
     number(
         "driver_attempts",
         |s| &mut s.driver_attempts,

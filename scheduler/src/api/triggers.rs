@@ -5,28 +5,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
+use futures::StreamExt as _;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::project::Project;
+use pulse_core::queue::{QueueName, QueueOptions, Queues};
 use pulse_core::run::{NotRunJobs, RunError, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::job::check_roots;
 use pulse_engine::table::Lake;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::allowed::Allowed;
 use super::queue::Queue;
 use super::work::Work;
-use super::{Places, SubmitRequest, Token};
+use super::{Places, QueueReport, QueuesResponse, SubmitRequest, Token};
 use crate::alerts::Alerts;
-use crate::driver::{DriveOptions, Driven, Interruption, Placement, Submission, drive};
+use crate::driver::{DriveOptions, Driven, Interruption, Permits, Placement, Submission, drive};
 use crate::ledger::{LeaseKeeper, Limits, Origin, RunStore, Seal, SubmissionRecord};
 
 /// Times in a lease's length that a scheduler looks for triggers that nobody drives.
 const LOOKS_PER_LEASE: u32 = 2;
+/// Submissions that are read at once.
+const READS: usize = 16;
 /// How long a scheduler that stops waits for its drivers to let go of their triggers.
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -40,7 +44,8 @@ pub struct Api {
     seal: Seal,
     work: Work,
     /// One permit for each run.
-    admission: Arc<Semaphore>,
+    permits: Permits,
+    queues: Queues,
     leave: watch::Sender<bool>,
     known: Mutex<Known>,
 }
@@ -69,17 +74,18 @@ impl Api {
         let allowed = Allowed::new(&settings, home.root())?;
         let ledger = RunStore::new(home)?.sealed(seal.clone());
         let work = Work::new()?;
+        let queues = Queues::parse(&settings.queues)?;
         let known = Known {
             lakes: [(home.root().to_string(), ledger.clone())].into(),
-            queue: Queue::new(as_size(settings.driven_triggers), as_size(settings.queued_triggers)),
+            queue: Queue::new(&queues, as_size(settings.driven_triggers), as_size(settings.queued_triggers)),
             suspects: BTreeSet::new(),
             drivers: JoinSet::new(),
             worked: false,
         };
-        let admission = Arc::new(Semaphore::new(as_size(settings.scheduler_runs)));
+        let permits = Permits::new(queues.clone(), as_size(settings.scheduler_runs));
         let (leave, _) = watch::channel(false);
         let known = Mutex::new(known);
-        Ok(Arc::new(Self { places, settings, home: ledger, allowed, seal, work, admission, leave, known }))
+        Ok(Arc::new(Self { places, settings, home: ledger, allowed, seal, work, permits, queues, leave, known }))
     }
 
     /// Whether a trigger was driven here since this was last asked, be its runs running or queued.
@@ -92,6 +98,29 @@ impl Api {
         self.places.executors()
     }
 
+    /// What waits and runs, by queue.
+    pub(super) fn queues(&self) -> QueuesResponse {
+        let (runs, mut triggers) = (self.permits.states(), self.lock().queue.states());
+        let report = |(name, options): (&QueueName, &QueueOptions)| {
+            let of = triggers.remove(name);
+            QueueReport {
+                name: name.clone(),
+                weight: options.weight.get(),
+                priority: options.priority,
+                runs_limit: options.runs,
+                runs: runs.get(name).map_or(0, |state| state.holders),
+                triggers: of.as_ref().map_or(0, |state| state.holders),
+                waiting: of.as_ref().map_or(0, |state| state.waiting),
+                oldest: of.and_then(|state| state.oldest),
+            }
+        };
+        QueuesResponse {
+            queues: self.queues.iter().map(report).collect(),
+            runs_limit: as_size(self.settings.scheduler_runs),
+            triggers_limit: as_size(self.settings.driven_triggers),
+        }
+    }
+
     /// Takes a trigger in; it continues after the client has left, and after this process has ended.
     pub(super) async fn submit(self: &Arc<Self>, request: SubmitRequest) -> Result<TriggerId> {
         if self.lock().queue.is_full() {
@@ -100,6 +129,7 @@ impl Api {
                 self.settings.queued_triggers
             )));
         }
+        self.queues.check(&request.queue)?;
         self.allowed.check_url(&request.lake)?;
         let lake = self.places.lake(&request.lake).await?;
         // What cannot be driven is refused before it is written.
@@ -179,11 +209,24 @@ impl Api {
     }
 
     async fn take_up(self: &Arc<Self>, ledger: &RunStore) -> Result<()> {
-        for id in ledger.open().await? {
-            self.lock().queue.wait(id, ledger.clone());
+        let open = ledger.open().await?;
+        let unknown: Vec<TriggerId> = open.into_iter().filter(|id| !self.lock().queue.knows(id)).collect();
+        let queued = unknown.into_iter().map(|id| async { (self.queue_of(&id, ledger).await, id) });
+        let mut queued = futures::stream::iter(queued).buffered(READS);
+        while let Some((queue, id)) = queued.next().await {
+            self.lock().queue.wait(&queue, id, ledger.clone());
         }
         self.start_waiting().await;
         Ok(())
+    }
+
+    /// Where a trigger waits that another process took in: `default` if its submission cannot be read, or names a queue that is gone.
+    async fn queue_of(&self, id: &TriggerId, ledger: &RunStore) -> QueueName {
+        if !self.queues.has_several() {
+            return QueueName::default();
+        }
+        let submission = ledger.submission(id).await.ok().flatten();
+        submission.map(|of| of.request.queue).filter(|queue| self.queues.check(queue).is_ok()).unwrap_or_default()
     }
 
     /// Drives triggers that wait, as many as may be driven at once.
@@ -212,7 +255,7 @@ impl Api {
         let is_next = {
             let mut known = self.lock();
             let waits = known.queue.is_waiting();
-            known.queue.wait(id.clone(), ledger.clone());
+            known.queue.wait(&prepared.queue, id.clone(), ledger.clone());
             !waits && known.queue.next().is_some()
         };
         if is_next {
@@ -296,7 +339,8 @@ impl Api {
         let placement = self.places.placement(project, lake, request.on)?;
         let options = DriveOptions::new(&self.settings);
         let not_run = request.not_run.clone();
-        let prepared = Prepared { placement, graph, not_run, asked: request.asked, options, alerts };
+        let queue = request.queue.clone();
+        let prepared = Prepared { placement, graph, not_run, asked: request.asked, options, alerts, queue };
         Ok((request, prepared))
     }
 
@@ -346,12 +390,21 @@ impl Api {
         while known.drivers.try_join_next().is_some() {}
         let api = Arc::clone(self);
         known.drivers.spawn(async move {
-            let Prepared { placement, graph, not_run, asked: wanted, options, alerts } = prepared;
+            let Prepared { placement, graph, not_run, asked: wanted, options, alerts, queue } = prepared;
             let work = api.work.handle();
             let origin = Origin::Submitted;
-            let admission = Some(Arc::clone(&api.admission));
-            let submission =
-                Submission { trigger: id.clone(), origin, graph, not_run, asked: wanted, options, work, admission };
+            let permits = Some(api.permits.clone());
+            let submission = Submission {
+                trigger: id.clone(),
+                origin,
+                graph,
+                not_run,
+                asked: wanted,
+                options,
+                work,
+                permits,
+                queue,
+            };
             let (notices, _) = tokio::sync::mpsc::unbounded_channel();
             let asked = async {
                 if leave.wait_for(|leave| *leave).await.is_err() {
@@ -396,7 +449,7 @@ impl Api {
 }
 
 fn as_size(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// An alarm listens for these lines.
@@ -438,6 +491,7 @@ struct Prepared {
     asked: Asked,
     options: DriveOptions,
     alerts: Alerts,
+    queue: QueueName,
 }
 
 #[cfg(test)]

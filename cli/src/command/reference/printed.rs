@@ -12,7 +12,7 @@ use crate::shape;
 /// Command, what each of its objects is, and their schema.
 type Printed = (&'static str, &'static str, fn() -> Value);
 
-const PRINTED: [Printed; 28] = [
+const PRINTED: [Printed; 29] = [
     ("check", "a job, or the mistakes that belong to no job", schema::<shape::CheckedJob>),
     ("plan", "what a run of a job would do", schema::<Line>),
     ("run", "a run, when it has ended", schema::<shape::Run>),
@@ -27,6 +27,7 @@ const PRINTED: [Printed; 28] = [
         schema::<shape::Run>,
     ),
     ("submit --wait", "a run, when all have ended", schema::<shape::Run>),
+    ("queue", "a queue of the scheduler", schema::<shape::Queue>),
     ("runs list", "a run, the newest first", schema::<shape::Run>),
     ("runs show", "a run of the trigger", schema::<shape::Run>),
     ("graph", "a table or a source", schema::<shape::Node>),

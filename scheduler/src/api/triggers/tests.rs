@@ -97,6 +97,7 @@ impl Scene {
             not_run: BTreeMap::default(),
             asked: Asked::default(),
             on: On::Local,
+            queue: QueueName::default(),
         }
     }
 
@@ -115,6 +116,12 @@ impl Scene {
     async fn planted(&self, key: &str) -> TriggerId {
         let limits = Limits::of(&settings());
         self.ledger().submit(id(key), self.request(key, "select 1 as a"), limits).await.unwrap()
+    }
+
+    /// As another scheduler over the same lake takes it in.
+    async fn accepted_elsewhere(&self, key: &str, layer: &str, queue: &str) -> TriggerId {
+        let request = SubmitRequest { queue: queue.parse().unwrap(), ..self.many(key, layer, 1) };
+        self.ledger().submit(id(key), request, Limits::of(&settings())).await.unwrap()
     }
 
     async fn exit(&self, trigger: &TriggerId) -> Option<u8> {
@@ -224,11 +231,57 @@ async fn more_triggers_than_are_driven_wait_and_none_is_lost() {
     assert_eq!(commits.count(), submitted.len());
 }
 
+/// Takes the place of a trigger, as one that is driven.
+fn occupy(api: &Api) {
+    let mut known = api.lock();
+    known.queue.wait(&QueueName::default(), id("busy"), api.home.clone());
+    assert!(known.queue.next().is_some() && known.queue.started(&id("busy")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_of_a_submission_decides_when_it_is_driven() {
+    let scene = Scene::new();
+    let queues = "urgent priority=1; gone".to_owned();
+    let api = scene.api(Settings { driven_triggers: 1, queues, ..settings() }, None);
+    occupy(&api);
+    let submit = async |key: &str, layer: &str, queue: &str| {
+        let request = SubmitRequest { queue: queue.parse().unwrap(), ..scene.many(key, layer, 1) };
+        api.submit(request).await
+    };
+    let error = submit("none", "silver", "elt").await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message().contains("has default, gone, urgent")),
+        (ErrorKind::Invalid, true),
+        "{error}"
+    );
+    let first = submit("first", "silver", "default").await.unwrap();
+    let urgent = submit("urgent", "gold", "urgent").await.unwrap();
+    let shown = api.queues();
+    let of = |name: &str| shown.queues.iter().find(|queue| queue.name.to_string() == name).unwrap();
+    assert_eq!((of("default").triggers, of("default").waiting, of("urgent").waiting), (1, 1, 1));
+    assert_eq!(of("urgent").oldest.as_ref(), Some(&urgent));
+    // Nobody drives them here: another scheduler, without the queue `gone`, finds them in the ledger.
+    let [third, lost] = [
+        scene.accepted_elsewhere("third", "platinum", "urgent").await,
+        scene.accepted_elsewhere("lost", "lead", "gone").await,
+    ];
+    let other =
+        Settings { driven_triggers: 1, scheduler_runs: 1, queues: "urgent priority=1".to_owned(), ..settings() };
+    let other = scene.api(other, None);
+    other.take_up(&other.home).await.unwrap();
+    let mut started = Vec::new();
+    for trigger in [&first, &urgent, &third, &lost] {
+        assert_eq!(scene.exit(trigger).await, Some(0), "{trigger}");
+        started.push(scene.ledger().records(trigger).await.unwrap()[0].started.unwrap());
+    }
+    assert!(started[1] < started[0] && started[2] < started[0] && started[2] < started[3], "{started:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn more_triggers_than_are_queued_are_refused_for_now() {
     let scene = Scene::new();
     let api = scene.api(Settings { driven_triggers: 1, queued_triggers: 1, ..settings() }, None);
-    api.lock().queue.started(&id("busy"));
+    occupy(&api);
     let waiting = api.submit(scene.request("a", "select 1 as a")).await.unwrap();
     let error = api.submit(scene.request("b", "select 1 as a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -243,7 +296,7 @@ async fn more_triggers_than_are_queued_are_refused_for_now() {
 async fn a_trigger_that_waits_is_cancelled_at_once() {
     let scene = Scene::new();
     let api = scene.api(Settings { driven_triggers: 1, ..settings() }, None);
-    api.lock().queue.started(&id("busy"));
+    occupy(&api);
     let waiting = api.submit(scene.request("a", "select 1 as a")).await.unwrap();
     api.cancel(&waiting, &scene.ledger()).await.unwrap();
     assert_eq!(scene.exit(&waiting).await, Some(TriggerExit::Cancelled.code()));

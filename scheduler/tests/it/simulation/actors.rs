@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
+use pulse_core::queue::QueueName;
 use pulse_core::retry::RetryPolicy;
 use pulse_core::run::{NotRunJobs, TriggerId};
 use pulse_core::settings::Settings;
@@ -46,7 +47,8 @@ pub(super) async fn drive(life: &Life, trigger: &TriggerId) {
         asked: Asked::default(),
         options: OPTIONS,
         work: None,
-        admission: None,
+        permits: None,
+        queue: QueueName::default(),
     };
     let (notices, _) = tokio::sync::mpsc::unbounded_channel();
     let runs = Arc::new(Model::new(life.clone()));
@@ -85,6 +87,7 @@ pub(super) async fn submit(world: &Arc<World>, key: usize, mut process: usize) -
         not_run: NotRunJobs::default(),
         asked: Asked::default(),
         on: On::Local,
+        queue: QueueName::default(),
     };
     loop {
         if let Some(life) = world.life(process) {
