@@ -538,6 +538,7 @@ pub(crate) struct Bars {
 pub(crate) enum Reference {
     Cli,
     Settings,
+    Metrics,
     Manifest,
     Schema,
     /// Write a man page of each command.

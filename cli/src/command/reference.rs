@@ -16,6 +16,7 @@ pub(crate) fn reference(page: Reference) -> Result<ExitCode> {
     match page {
         Reference::Cli => output::data(&command_line()),
         Reference::Settings => output::data(&settings::reference_markdown()),
+        Reference::Metrics => output::data(&pulse_metrics::reference_markdown()),
         Reference::Manifest => output::data(&schema::reference_markdown()),
         Reference::Man { folder } => man(&folder)?,
         Reference::Schema => json(&schema::manifest_schema())?,

@@ -34,11 +34,13 @@ fn scheduler_and_executor_share_the_engine_and_never_each_other() {
     assert_eq!(arrows("pulse-core"), set(&[]));
     assert_eq!(arrows("pulse-engine"), set(&["core"]));
     assert_eq!(arrows("pulse-transport"), set(&["core"]));
+    assert_eq!(arrows("pulse-metrics"), set(&["core"]));
     assert_eq!(arrows("pulse-scheduler"), set(&["core", "engine", "transport"]));
     assert_eq!(arrows("pulse-executor"), set(&["core", "engine", "transport"]));
     assert_eq!(arrows("pulse-aws"), set(&["core", "engine"]));
     assert_eq!(arrows("pulse-postgres"), set(&["core", "engine"]));
-    assert_eq!(arrows("pulse-cli"), set(&["aws", "core", "engine", "executor", "postgres", "scheduler", "transport"]));
+    let cli = ["aws", "core", "engine", "executor", "metrics", "postgres", "scheduler", "transport"];
+    assert_eq!(arrows("pulse-cli"), set(&cli));
 }
 
 /// Crates that a selection of the workspace is built from, each with its features.
@@ -77,7 +79,9 @@ fn rust_names_no_job_and_jobs_hold_no_rust() {
         .map(|path| path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned())
         .collect();
     assert!(names.contains(&"indicators_1m".to_owned()));
-    for folder in ["engine/src", "transport/src", "scheduler/src", "executor/src", "aws/src", "postgres/src"] {
+    for folder in
+        ["engine/src", "transport/src", "metrics/src", "scheduler/src", "executor/src", "aws/src", "postgres/src"]
+    {
         let sources = files(&root().join(folder)).into_iter().filter(|path| !path.to_string_lossy().contains("tests"));
         for path in sources {
             let text = fs::read_to_string(&path).unwrap();
