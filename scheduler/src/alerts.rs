@@ -33,14 +33,18 @@ impl Alerts {
         Self { project: project.settings.name.clone(), by_name: project.settings.alert.clone() }
     }
 
-    /// Tells of the runs of a trigger that has ended. Logs what goes wrong.
-    pub async fn send_after(&self, ledger: &RunStore, trigger: &TriggerId) {
+    /// Tells of the runs of a trigger that has ended. Logs what goes wrong, and returns the number of messages that were not taken.
+    pub async fn send_after(&self, ledger: &RunStore, trigger: &TriggerId) -> u64 {
         if self.by_name.is_empty() {
-            return;
+            return 0;
         }
+        let mut undelivered = 0;
         let records = match ledger.records(trigger).await {
             Ok(records) => records,
-            Err(error) => return log::error!("alerts of trigger {trigger}: {error}"),
+            Err(error) => {
+                log::error!("alerts of trigger {trigger}: {error}");
+                return 0;
+            }
         };
         for (name, alert) in &self.by_name {
             let jobs = records.iter().map(|record| &record.job).filter(|job| alert.is_about(job));
@@ -51,11 +55,13 @@ impl Alerts {
                     .fold(known.clone(), |known, record| alert.after(record, &known))
             };
             if let Err(error) = self.look(name, alert, ledger, jobs, after).await {
+                undelivered += 1;
                 log::error!(
                     "alert {name} of trigger {trigger}: {error}; it is sent again with the next run of the job"
                 );
             }
         }
+        undelivered
     }
 
     /// Tells of jobs that are late, and what could not be delivered before. Logs what goes wrong.

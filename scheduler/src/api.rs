@@ -8,6 +8,7 @@
 //! | `POST /runs/{trigger}/cancel` | | nothing |
 //! | `GET /queues` | | [`QueuesResponse`] |
 //! | `GET /healthz` | | number of executors |
+//! | `GET /metrics` | | figures in Prometheus' text format |
 //!
 //! A refusal is [`Refusal`] with status 400 for what the caller can mend, 404 for an unknown trigger, 503 for what may be
 //! over soon, with `Retry-After`, 500 else.
@@ -15,6 +16,7 @@
 mod allowed;
 mod audit;
 mod auth;
+mod measured;
 mod queue;
 mod rates;
 mod serve;
@@ -43,9 +45,11 @@ use audit::About;
 
 use crate::driver::Placement;
 use crate::ledger::Key;
+use crate::scaler::Load;
 
 pub use audit::{Audit, audited};
 pub use auth::{Asks, Token, protect};
+pub use measured::measured;
 pub use serve::serve;
 pub use triggers::Api;
 #[cfg(test)]
@@ -140,6 +144,9 @@ pub trait Places: Send + Sync {
     fn placement(&self, project: Project, lake: &Lake, on: On) -> Result<Placement>;
 
     fn executors(&self) -> usize;
+
+    /// Tasks and slots of the cluster.
+    async fn load(&self) -> Load;
 }
 
 impl Api {
@@ -150,6 +157,7 @@ impl Api {
             .route("/runs/{trigger}/cancel", post(cancel))
             .route("/queues", get(queues))
             .route("/healthz", get(health))
+            .route("/metrics", get(measured::scrape))
             .with_state(Arc::clone(self))
     }
 }

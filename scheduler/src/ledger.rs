@@ -42,6 +42,7 @@ use pulse_engine::table::Lake;
 use serde::de::DeserializeOwned;
 
 use crate::clock::{Clock, SystemClock};
+use crate::metrics::Metrics;
 
 pub use lease::LeaseKeeper;
 pub use seal::Seal;
@@ -74,6 +75,8 @@ pub struct RunStore {
     folder: Option<PathBuf>,
     seal: Seal,
     clock: Arc<dyn Clock>,
+    /// Counts what becomes of runs and triggers.
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// What became of an object that may be made only once.
@@ -94,13 +97,19 @@ impl RunStore {
     /// The ledger of the lake whose root is this path of a store.
     pub fn over(store: Arc<dyn ObjectStore>, lake: &Path) -> Self {
         let root = lake.clone().join(FOLDER);
-        Self { store, root, folder: None, seal: Seal::default(), clock: Arc::new(SystemClock) }
+        Self { store, root, folder: None, seal: Seal::default(), clock: Arc::new(SystemClock), metrics: None }
     }
 
     /// With the seal of submissions that may be driven.
     #[must_use]
     pub fn sealed(self, seal: Seal) -> Self {
         Self { seal, ..self }
+    }
+
+    /// With figures in which the runs and triggers that end count.
+    #[must_use]
+    pub fn measured(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// With a clock of its own, by which leases and drivers go.

@@ -9,4 +9,5 @@ pub mod clock;
 pub mod cluster;
 pub mod driver;
 pub mod ledger;
+pub mod metrics;
 pub mod scaler;

@@ -16,10 +16,11 @@ use pulse_engine::job::Workbench;
 use pulse_engine::session::runtime;
 use pulse_engine::store::{Stores, folder_url};
 use pulse_engine::table::Lake;
-use pulse_scheduler::api::{Api, Asks, Audit, On, Places, Token, audited, protect};
+use pulse_scheduler::api::{Api, Asks, Audit, On, Places, Token, audited, measured, protect};
 use pulse_scheduler::busy::touch_while_busy;
 use pulse_scheduler::cluster::Cluster;
 use pulse_scheduler::driver::Placement;
+use pulse_scheduler::scaler::{Load, Workload as _};
 use pulse_transport::{Role as CertificateRole, Shown, callers, incoming, is_this_machine, keyring, shown};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -71,7 +72,7 @@ async fn scheduler(global: &Global, settings: &Settings) -> Result<()> {
         file => Some(Audit::to(Path::new(file))?),
     };
     let per_minute = u32::try_from(settings.api_calls_per_minute).unwrap_or(u32::MAX);
-    let router = audited(protect(api.router(), asks, per_minute), audit);
+    let router = measured(audited(protect(api.router(), asks, per_minute), audit), &api);
     pulse_scheduler::api::serve(incoming(listener, shows), router, interrupted()).await;
     tasks.abort_all();
     api.leave().await;
@@ -208,5 +209,9 @@ impl Places for ClusterPlaces {
 
     fn executors(&self) -> usize {
         self.cluster.executors()
+    }
+
+    async fn load(&self) -> Load {
+        self.cluster.load().await
     }
 }

@@ -28,9 +28,13 @@ impl<T> Queue<T> {
         self.turns.waiting() > 0
     }
 
-    #[cfg(test)]
     pub(super) fn driven(&self) -> usize {
         self.driven.len()
+    }
+
+    /// Those that are not driven yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.turns.waiting() + self.turns.held().saturating_sub(self.driven.len())
     }
 
     pub(super) fn is_idle(&self) -> bool {

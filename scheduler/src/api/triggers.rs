@@ -1,5 +1,8 @@
 //! Triggers of a scheduler: those that it takes in, and those that it takes up from the ledgers of its lakes.
 
+mod failures;
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,23 +12,29 @@ use futures::StreamExt as _;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
 use pulse_core::project::Project;
-use pulse_core::queue::{QueueName, QueueOptions, Queues};
-use pulse_core::run::{NotRunJobs, RunError, RunRecord, RunState, TriggerId};
+use pulse_core::queue::{QueueName, Queues};
+use pulse_core::run::{NotRunJobs, RunError, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, ErrorKind, Result};
+use pulse_engine::build::build;
 use pulse_engine::job::check_roots;
+use pulse_engine::machine;
 use pulse_engine::table::Lake;
+use pulse_metrics::Process;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use failures::tell_failures;
 
 use super::allowed::Allowed;
 use super::queue::Queue;
 use super::work::Work;
-use super::{Places, QueueReport, QueuesResponse, SubmitRequest, Token};
+use super::{Places, SubmitRequest, Token};
 use crate::alerts::Alerts;
 use crate::driver::{DriveOptions, Driven, Interruption, Permits, Placement, Submission, drive};
 use crate::ledger::{LeaseKeeper, Limits, Origin, RunStore, Seal, SubmissionRecord};
+use crate::metrics::Metrics;
 
 /// Times in a lease's length that a scheduler looks for triggers that nobody drives.
 const LOOKS_PER_LEASE: u32 = 2;
@@ -47,6 +56,7 @@ pub struct Api {
     permits: Permits,
     queues: Queues,
     leave: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
     known: Mutex<Known>,
 }
 
@@ -72,7 +82,8 @@ impl Api {
             Some(_) | None => Seal::default(),
         };
         let allowed = Allowed::new(&settings, home.root())?;
-        let ledger = RunStore::new(home)?.sealed(seal.clone());
+        let metrics = Arc::new(Metrics::new(&settings, Process::new(build(), machine::memory_bytes()))?);
+        let ledger = RunStore::new(home)?.sealed(seal.clone()).measured(Arc::clone(&metrics));
         let work = Work::new()?;
         let queues = Queues::parse(&settings.queues)?;
         let known = Known {
@@ -85,7 +96,7 @@ impl Api {
         let permits = Permits::new(queues.clone(), as_size(settings.scheduler_runs));
         let (leave, _) = watch::channel(false);
         let known = Mutex::new(known);
-        Ok(Arc::new(Self { places, settings, home: ledger, allowed, seal, work, permits, queues, leave, known }))
+        Ok(Arc::new(Self { places, settings, home: ledger, allowed, seal, work, permits, queues, leave, metrics, known }))
     }
 
     /// Whether a trigger was driven here since this was last asked, be its runs running or queued.
@@ -98,45 +109,34 @@ impl Api {
         self.places.executors()
     }
 
-    /// What waits and runs, by queue.
-    pub(super) fn queues(&self) -> QueuesResponse {
-        let (runs, mut triggers) = (self.permits.states(), self.lock().queue.states());
-        let report = |(name, options): (&QueueName, &QueueOptions)| {
-            let of = triggers.remove(name);
-            QueueReport {
-                name: name.clone(),
-                weight: options.weight.get(),
-                priority: options.priority,
-                runs_limit: options.runs,
-                runs: runs.get(name).map_or(0, |state| state.holders),
-                triggers: of.as_ref().map_or(0, |state| state.holders),
-                waiting: of.as_ref().map_or(0, |state| state.waiting),
-                oldest: of.and_then(|state| state.oldest),
-            }
-        };
-        QueuesResponse {
-            queues: self.queues.iter().map(report).collect(),
-            runs_limit: as_size(self.settings.scheduler_runs),
-            triggers_limit: as_size(self.settings.driven_triggers),
-        }
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// Takes a trigger in; it continues after the client has left, and after this process has ended.
     pub(super) async fn submit(self: &Arc<Self>, request: SubmitRequest) -> Result<TriggerId> {
         if self.lock().queue.is_full() {
+            self.metrics.refused_by_queue();
             return Err(Error::unavailable(format!(
                 "{} triggers wait for this scheduler (`queued_triggers`), and it takes no more until one starts; submit again later",
                 self.settings.queued_triggers
             )));
         }
+        self.take_in(request).await.inspect_err(|error| self.metrics.refused(error.kind()))
+    }
+
+    async fn take_in(self: &Arc<Self>, request: SubmitRequest) -> Result<TriggerId> {
         self.queues.check(&request.queue)?;
         self.allowed.check_url(&request.lake)?;
         let lake = self.places.lake(&request.lake).await?;
         // What cannot be driven is refused before it is written.
         let (request, prepared) = self.prepare(request, &lake).await?;
         let ledger = self.know(&lake).await?;
-        let id = TriggerId::new(Utc::now(), rand::random());
-        let id = ledger.submit(id, request, Limits::of(&self.settings)).await?;
+        let new = TriggerId::new(Utc::now(), rand::random());
+        let id = ledger.submit(new.clone(), request, Limits::of(&self.settings)).await?;
+        if id == new {
+            self.metrics.submitted();
+        }
         if ledger.exit(&id).await?.is_none() {
             self.begin(&id, ledger, prepared);
         }
@@ -344,13 +344,17 @@ impl Api {
         Ok((request, prepared))
     }
 
+    fn ledger(&self, lake: &Lake) -> Result<RunStore> {
+        Ok(RunStore::new(lake)?.sealed(self.seal.clone()).measured(self.metrics()))
+    }
+
     /// The ledger of a lake, whose triggers are looked after from now on.
     async fn know(&self, lake: &Lake) -> Result<RunStore> {
         let url = lake.root().to_string();
         if let Some(ledger) = self.lock().lakes.get(&url) {
             return Ok(ledger.clone());
         }
-        let ledger = RunStore::new(lake)?.sealed(self.seal.clone());
+        let ledger = self.ledger(lake)?;
         if let Err(error) = self.home.remember_lake(lake).await {
             log::warn!("after a restart, triggers of {url} are not taken up: {error}");
         }
@@ -367,7 +371,7 @@ impl Api {
                 self.allowed.check_url(&url)?;
                 let lake = self.places.lake(&url).await?;
                 self.allowed.check_lake(&lake)?;
-                Ok::<_, Error>((RunStore::new(&lake)?.sealed(self.seal.clone()), lake))
+                Ok::<_, Error>((self.ledger(&lake)?, lake))
             };
             match remembered.await {
                 Ok((ledger, lake)) => {
@@ -438,7 +442,7 @@ impl Api {
             api.start_waiting().await;
             // Last: a webhook that does not answer holds up nothing.
             if has_ended {
-                alerts.send_after(&ledger, &id).await;
+                api.metrics.undelivered(alerts.send_after(&ledger, &id).await);
             }
         });
     }
@@ -450,25 +454,6 @@ impl Api {
 
 fn as_size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-/// An alarm listens for these lines.
-async fn tell_failures(id: &TriggerId, ledger: &RunStore) {
-    match ledger.records(id).await {
-        Ok(records) => failures(&records).iter().for_each(|line| log::error!("{line}")),
-        Err(error) => log::error!("run failed: of {id}; which one cannot be read: {error}"),
-    }
-}
-
-/// Which run and what kind of error come first, on a line of their own: an error may be long, and what ships lines may cut it.
-fn failures(records: &[RunRecord]) -> Vec<String> {
-    let failed = records.iter().filter(|record| record.state == RunState::Failed);
-    failed
-        .map(|record| match &record.error {
-            Some(error) => format!("run failed: {} ({:?})\n{}", record.run, error.kind, error.root()),
-            None => format!("run failed: {}", record.run),
-        })
-        .collect()
 }
 
 pub(crate) fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {

@@ -30,6 +30,13 @@ impl Driver {
                 known.insert(job.clone(), Resumed::Ended(outcome));
                 continue;
             }
+            // One that was skipped: it is skipped again, and counts then.
+            if self.record_of(job).state.is_final() {
+                let Some(epoch) = self.lease.epoch().await else { return Ok(None) };
+                let record = self.record_of(job).clone();
+                self.ledger.put_again(&record, epoch).await?;
+                continue;
+            }
             let begun = self.record_of(job).started.and_then(DateTime::from_timestamp_millis);
             if let Some(begun) = begun {
                 known.insert(job.clone(), self.cut_off(job, begun).await?);

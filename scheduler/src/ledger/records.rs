@@ -20,6 +20,18 @@ impl RunStore {
     /// # Errors
     /// `Unavailable` or `Invalid` when the lake cannot be written.
     pub async fn put(&self, record: &RunRecord, epoch: u64) -> Result<()> {
+        self.put_again(record, epoch).await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.observe(record);
+        }
+        Ok(())
+    }
+
+    /// As [`Self::put`], for a record that an earlier driver has written: it counts no second time.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub async fn put_again(&self, record: &RunRecord, epoch: u64) -> Result<()> {
         let folder = self.of(&record.trigger).join("records").join(format!("{epoch:08}"));
         self.overwrite(&folder.join(format!("{}.json", record.job)), record.to_json()?).await
     }
@@ -145,15 +157,45 @@ mod tests {
     use std::sync::Arc;
 
     use chrono::TimeDelta;
+    use object_store::memory::InMemory;
     use pulse_core::run::RunId;
+    use pulse_core::settings::Settings;
     use pulse_engine::store::Stores;
     use pulse_engine::table::Lake;
+    use pulse_metrics::Process;
+    use pulse_metrics::text::Scraped;
     use url::Url;
 
     use super::*;
+    use crate::metrics::{Metrics, Scene};
 
     fn trigger(minute: u32) -> TriggerId {
         format!("20260101T00{minute:02}00-0000000a").parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_run_and_a_trigger_count_once_when_they_end() {
+        let metrics = Metrics::new(&Settings::default(), Process::new("b".to_owned(), 1)).unwrap();
+        let metrics = Arc::new(metrics);
+        let ledger = RunStore::over(Arc::new(InMemory::new()), &Path::from("lake")).measured(Arc::clone(&metrics));
+        let queued = RunRecord::queued(RunId::new(trigger(0), "silver.bars".parse().unwrap()));
+        let skipped = RunRecord { state: RunState::Skipped, ..queued.clone() };
+        let counted = || {
+            let shown = Scraped::parse(&metrics.encode(&Scene::default()).unwrap()).unwrap();
+            let run = shown.value("pulse_runs_total", &[("table", "silver.bars"), ("outcome", "skipped")]);
+            (run, shown.value("pulse_triggers_ended_total", &[("outcome", "run_failed")]))
+        };
+        ledger.put(&queued, 1).await.unwrap();
+        assert_eq!(counted(), (Some(0.0), Some(0.0)));
+        ledger.put(&skipped, 1).await.unwrap();
+        ledger.put_again(&skipped, 2).await.unwrap();
+        assert_eq!(counted(), (Some(1.0), Some(0.0)));
+        assert_eq!(ledger.records(&trigger(0)).await.unwrap(), [skipped]);
+        // Again after a lost answer of the store.
+        for _ in 0..2 {
+            ledger.end(&trigger(0), 2, 1, Utc::now()).await.unwrap();
+        }
+        assert_eq!(counted(), (Some(1.0), Some(1.0)));
     }
 
     /// A ledger grows forever: polling for what is open must not read all of it.

@@ -231,7 +231,10 @@ impl RunStore {
     /// `Unavailable` or `Invalid` when the lake cannot be written.
     pub async fn end(&self, trigger: &TriggerId, epoch: u64, exit: u8, at: DateTime<Utc>) -> Result<()> {
         let ended = Ended { exit, at: at.timestamp_millis() };
-        self.make(&self.ended_path(trigger, epoch), json(&ended)?).await?;
+        let made = self.make(&self.ended_path(trigger, epoch), json(&ended)?).await?;
+        if let (Some(metrics), Made::Now) = (&self.metrics, made) {
+            metrics.trigger_ended(exit);
+        }
         for (open, of) in self.marks().await? {
             if open == *trigger && of <= epoch {
                 self.delete(&self.mark_path(trigger, of)).await?;

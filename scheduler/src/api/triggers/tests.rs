@@ -2,7 +2,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use pulse_core::project::ProjectFiles;
-use pulse_core::run::RunId;
+use pulse_core::run::{RunId, RunRecord};
 use pulse_engine::catalog::LocalCatalog;
 use pulse_engine::execute::InProcess;
 use pulse_engine::job::{JobOptions, Workbench};
@@ -11,10 +11,13 @@ use pulse_engine::session::{RuntimeOptions, runtime, session_config, session_sta
 use pulse_engine::source::file::ReadOptions;
 use pulse_engine::store::{Stores, folder_url};
 use pulse_engine::table::CommitOptions;
+use pulse_metrics::text::Scraped;
 use url::Url;
 
+use super::failures::failures;
 use super::*;
 use crate::api::On;
+use crate::scaler::Load;
 
 /// In this process.
 struct Here {
@@ -49,6 +52,10 @@ impl Places for Here {
 
     fn executors(&self) -> usize {
         0
+    }
+
+    async fn load(&self) -> Load {
+        Load::default()
     }
 }
 
@@ -287,9 +294,36 @@ async fn more_triggers_than_are_queued_are_refused_for_now() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("queued_triggers"), "{error}");
     assert_eq!(api.lock().queue.driven(), 1);
+    let shown = scraped(&api).await;
+    assert_eq!(shown.value("pulse_triggers_waiting", &[]), Some(1.0));
+    assert_eq!(shown.value("pulse_triggers_driven", &[]), Some(1.0));
+    assert_eq!(shown.value("pulse_triggers_refused_total", &[("reason", "queue_full")]), Some(1.0));
     api.lock().queue.forget(&id("busy"));
     api.take_up(&api.home).await.unwrap();
     assert_eq!(scene.exit(&waiting).await, Some(0));
+}
+
+async fn scraped(api: &Api) -> Scraped {
+    Scraped::parse(&api.metrics().encode(&api.scene().await).unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submissions_count_once_for_each_key_and_refusals_by_their_reason() {
+    let scene = Scene::new();
+    let api = scene.api(settings(), None);
+    let good = api.submit(scene.request("good", "select 1 as a")).await.unwrap();
+    assert_eq!(api.submit(scene.request("good", "select 1 as a")).await.unwrap(), good);
+    api.submit(scene.request("none", "select 1 as")).await.unwrap_err();
+    let bad = api.submit(scene.request("bad", "select cast('x' as int) as a")).await.unwrap();
+    assert_eq!((scene.exit(&good).await, scene.exit(&bad).await), (Some(0), Some(1)));
+    let shown = scraped(&api).await;
+    let ended = |outcome| shown.value("pulse_triggers_ended_total", &[("outcome", outcome)]);
+    let runs = |outcome| shown.value("pulse_runs_total", &[("table", "silver.one"), ("outcome", outcome)]);
+    assert_eq!(shown.value("pulse_triggers_submitted_total", &[]), Some(2.0));
+    assert_eq!(shown.value("pulse_triggers_refused_total", &[("reason", "invalid")]), Some(1.0));
+    assert_eq!((ended("done"), ended("run_failed")), (Some(1.0), Some(1.0)));
+    assert_eq!((runs("succeeded"), runs("failed")), (Some(1.0), Some(1.0)));
+    assert_eq!(shown.value("pulse_runs_running_limit", &[]), Some(8.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
