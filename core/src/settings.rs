@@ -51,6 +51,8 @@ pub struct Settings {
     pub api_port: u16,
     pub executor_port: u16,
     pub executor_grpc_port: u16,
+    pub metrics_host: String,
+    pub metrics_port: u16,
     pub vcores: u64,
     pub heartbeat_s: u64,
     pub executor_timeout_s: u64,
@@ -236,6 +238,8 @@ impl Settings {
             api_port: 0,
             executor_port: 0,
             executor_grpc_port: 0,
+            metrics_host: String::new(),
+            metrics_port: 0,
             vcores: 0,
             heartbeat_s: 0,
             executor_timeout_s: 0,
@@ -400,10 +404,12 @@ impl Settings {
                 self.scale_most_nodes, self.scale_least_nodes, self.scale_least_nodes
             ));
         }
-        // Scheduler and executors may be on different machines; the two ports of one of them are not.
+        // Scheduler and executors may be on different machines; the ports of one of them are not.
         let pairs = [
             (("scheduler_port", self.scheduler_port), ("api_port", self.api_port)),
             (("executor_port", self.executor_port), ("executor_grpc_port", self.executor_grpc_port)),
+            (("executor_port", self.executor_port), ("metrics_port", self.metrics_port)),
+            (("executor_grpc_port", self.executor_grpc_port), ("metrics_port", self.metrics_port)),
         ];
         for ((key, port), (other_key, other_port)) in pairs {
             if port == other_port && port != 0 {

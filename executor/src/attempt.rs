@@ -27,6 +27,7 @@ use tokio::sync::watch;
 
 use crate::file_place::{FilePlace, FilePlaces};
 use crate::guard::GuardExec;
+use crate::metrics::Metrics;
 use crate::owner::Owner;
 use crate::stale::remove_stale;
 
@@ -41,6 +42,7 @@ pub(crate) struct Attempts<E> {
     pub(crate) executor_id: String,
     pub(crate) owner: Arc<Owner>,
     pub(crate) places: FilePlaces,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
@@ -63,9 +65,10 @@ impl<E: ExecutionEngine> ExecutionEngine for Attempts<E> {
         let place = self.places.of(job_id.as_str(), stage_id, task_id);
         // Scans stay the same nodes in the plan that is executed.
         let scans = scans(&plan);
+        let metrics = Arc::clone(&self.metrics);
         self.inner
             .create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)
-            .map(|inner| Arc::new(Attempt { inner, scans, cancel, place }) as _)
+            .map(|inner| Arc::new(Attempt { inner, scans, cancel, place, metrics }) as _)
     }
 }
 
@@ -74,6 +77,7 @@ struct Attempt {
     scans: Vec<Arc<dyn ExecutionPlan>>,
     cancel: watch::Sender<bool>,
     place: FilePlace,
+    metrics: Arc<Metrics>,
 }
 
 /// The leaves of a plan that read no shuffle of an earlier stage.
@@ -107,6 +111,8 @@ impl QueryStageExecutor for Attempt {
         self.place.take(&self.cancel).await;
         let failures = context.task_id().map_or(0, |id| failures(&id));
         let result = self.inner.execute_query_stage(task_id, context).await.map_err(for_scheduler);
+        let spilled = self.inner.collect_plan_metrics().iter().filter_map(MetricsSet::spilled_bytes).sum::<usize>();
+        self.metrics.spilled(u64::try_from(spilled).unwrap_or(u64::MAX));
         match &result {
             Ok(_) => reached(Step::TaskEnded),
             Err(DataFusionError::IoError(_)) => tokio::time::sleep(backoff(failures)).await,

@@ -1,6 +1,7 @@
 //! Hands shuffled rows out: Ballista's service, asked only for files below the work folder of jobs that a scheduler named.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
@@ -11,10 +12,12 @@ use async_trait::async_trait;
 use ballista_core::serde::decode_protobuf;
 use ballista_core::serde::scheduler::Action as Asked;
 use ballista_executor::flight_service::BallistaFlightService;
+use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::job::{named, without_links};
+use crate::metrics::Metrics;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -24,11 +27,12 @@ const ENDS: [&str; 3] = [".arrow", ".arrow.index", ".rangeidx.arrow"];
 pub(crate) struct Shuffles {
     inner: BallistaFlightService,
     folder: PathBuf,
+    metrics: Arc<Metrics>,
 }
 
 impl Shuffles {
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { inner: BallistaFlightService::new(folder.display().to_string()), folder }
+    pub(crate) fn new(folder: PathBuf, metrics: Arc<Metrics>) -> Self {
+        Self { inner: BallistaFlightService::new(folder.display().to_string()), folder, metrics }
     }
 
     /// Each file lies at `<job>/<stage>/<number>/<name>`.
@@ -64,12 +68,14 @@ impl FlightService for Shuffles {
 
     async fn do_get(&self, request: Request<Ticket>) -> Answer<Self::DoGetStream> {
         self.check(&request.get_ref().ticket)?;
-        self.inner.do_get(request).await
+        let (answer, metrics) = (self.inner.do_get(request).await?, Arc::clone(&self.metrics));
+        Ok(answer.map(|rows| Box::pin(rows.inspect_ok(move |piece| metrics.served(piece.data_body.len()))) as _))
     }
 
     async fn do_action(&self, request: Request<Action>) -> Answer<Self::DoActionStream> {
         self.check(&request.get_ref().body)?;
-        self.inner.do_action(request).await
+        let (answer, metrics) = (self.inner.do_action(request).await?, Arc::clone(&self.metrics));
+        Ok(answer.map(|rows| Box::pin(rows.inspect_ok(move |piece| metrics.served(piece.body.len()))) as _))
     }
 
     async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Answer<Self::DoExchangeStream> {
@@ -111,12 +117,9 @@ fn refused() -> Status {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{Int64Array, RecordBatch};
     use arrow::ipc::writer::StreamWriter;
     use ballista_core::serde::protobuf::{self, FetchPartition, action::ActionType};
-    use futures::TryStreamExt as _;
     use prost::Message as _;
 
     use super::*;
@@ -162,7 +165,8 @@ mod tests {
         std::os::unix::fs::symlink(&outside, folder.join("00aa-2")).unwrap();
         std::fs::create_dir_all(folder.join("00aa-3/1/2")).unwrap();
         std::os::unix::fs::symlink(outside.join("1/2/data.arrow"), folder.join("00aa-3/1/2/data.arrow")).unwrap();
-        let shuffles = Shuffles::new(folder);
+        let process = pulse_metrics::Process::new("b".to_owned(), 1);
+        let shuffles = Shuffles::new(folder, Arc::new(Metrics::new(1, 1, process).unwrap()));
         let (blocks, flights) = fetched(&shuffles, "00aa-1").await;
         assert!(blocks.unwrap() > 0 && flights.unwrap() > 0);
         let absolute = outside.display().to_string();

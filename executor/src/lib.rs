@@ -11,6 +11,7 @@ mod flight;
 mod forgotten;
 mod guard;
 mod job;
+mod metrics;
 mod owner;
 mod place;
 mod process;

@@ -17,7 +17,6 @@ use ballista_executor::executor::Executor;
 use ballista_executor::executor_process::{ExecutorProcessConfig, structure_executor_metadata};
 use ballista_executor::metrics::LoggingMetricsCollector;
 use ballista_executor::runtime_cache::DefaultSessionRuntimeCache;
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use pulse_transport::{Door, Incoming, Role};
 use tokio::net::TcpListener;
@@ -29,6 +28,7 @@ use tonic::transport::server::Router;
 use crate::drain::drain;
 use crate::flight::Shuffles;
 use crate::forgotten::remove_forgotten;
+use crate::metrics::Metrics;
 use crate::place::Listeners;
 use crate::scheduler::{Scheduler, is_unanswered};
 use crate::server::{Codec, Server};
@@ -61,6 +61,7 @@ pub(crate) enum Ended {
 pub(crate) struct Limits {
     pub(crate) memory_bytes: u64,
     pub(crate) drain: Duration,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Runs tasks until `leave` or until the scheduler is lost. Ends drained: no new tasks, the running ones finished and its shuffles
@@ -87,13 +88,14 @@ pub(crate) async fn live(
     let server = Server {
         executor: Arc::clone(&executor),
         codec: codec(&config),
-        tasks: Arc::new(Tasks::new(Arc::clone(&executor), engine, ended)?),
+        tasks: Arc::new(Tasks::new(Arc::clone(&executor), engine, ended, Arc::clone(&limits.metrics))?),
         scheduler: Arc::clone(&scheduler),
         folder: folder.to_owned(),
         stop,
     };
     // Dropped with all that is below, which ends all of it.
-    let mut servers = servers(&config, door, listeners, server, folder)?;
+    let mut servers =
+        servers(&config, door, listeners, server, Shuffles::new(folder.to_owned(), Arc::clone(&limits.metrics)))?;
     // The scheduler calls back while it takes this executor in.
     if let Err(error) = scheduler.register().await {
         // Their ports are free for the next life.
@@ -182,9 +184,10 @@ fn executor(config: &Arc<ExecutorProcessConfig>, engine: Engine, folder: &Path, 
     let sessions = config.override_config_producer.clone().ok_or_else(missing("the session's config"))?;
     let share = usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX) / config.vcores.max(1);
     // Each task gets a share as large as the slots it takes.
+    let metrics = Arc::clone(&limits.metrics);
     let pool = Arc::new(move |base: Arc<_>, _: &_, slots: u32| {
         let bytes = share.saturating_mul(slots.max(1) as usize);
-        RuntimeEnvBuilder::from_runtime_env(&base).with_memory_pool(Arc::new(FairSpillPool::new(bytes))).build_arc()
+        RuntimeEnvBuilder::from_runtime_env(&base).with_memory_pool(metrics.pool(bytes)).build_arc()
     });
     let runtimes = DefaultSessionRuntimeCache::new(Arc::clone(&base), pool, config.session_runtime_cache_capacity);
     let vcores = u32::try_from(config.vcores).unwrap_or(u32::MAX);
@@ -214,14 +217,13 @@ fn servers(
     door: &Door,
     listeners: Listeners,
     server: Server,
-    folder: &Path,
+    shuffles: Shuffles,
 ) -> Outcome<JoinSet<Outcome<()>>> {
     let (decoding, encoding) =
         (config.grpc_max_decoding_message_size as usize, config.grpc_max_encoding_message_size as usize);
     let tasks = ExecutorGrpcServer::new(server).max_decoding_message_size(decoding).max_encoding_message_size(encoding);
-    let flight = FlightServiceServer::new(Shuffles::new(folder.to_owned()))
-        .max_decoding_message_size(decoding)
-        .max_encoding_message_size(encoding);
+    let flight =
+        FlightServiceServer::new(shuffles).max_decoding_message_size(decoding).max_encoding_message_size(encoding);
     let grpc = || {
         create_grpc_server(&config.grpc_server_config)
             .concurrency_limit_per_connection(CALLS)

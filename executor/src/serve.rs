@@ -18,6 +18,7 @@ use pulse_engine::codec::PhysicalCodec;
 use pulse_engine::machine;
 use pulse_engine::session::{RuntimeOptions, runtime};
 use pulse_engine::store::{Places, StoreOptions, Stores};
+use pulse_metrics::Process;
 use pulse_transport::{Door, Role};
 use uuid::Uuid;
 
@@ -25,6 +26,7 @@ use crate::attempt::Attempts;
 use crate::connections::Connections;
 use crate::drain::notice;
 use crate::file_place::FilePlaces;
+use crate::metrics::{Endpoint, Metrics};
 use crate::owner::Owner;
 use crate::place::Place;
 use crate::process::{Ended, Engine, Limits, live};
@@ -46,6 +48,9 @@ const MEMORY_TENTHS: u64 = 6;
 /// answer.
 pub async fn serve(settings: &Settings, shutdown: impl Future<Output = ()>) -> Result<()> {
     let door = Door::of(settings, Role::Executor)?;
+    let process = Process::new(build(), machine::memory_bytes());
+    let metrics = Arc::new(Metrics::new(vcores(settings), memory_bytes(settings), process)?);
+    let _endpoint = Endpoint::start(settings, &metrics)?;
     let leave = leave(settings, shutdown).shared();
     loop {
         // A new id every time: the scheduler still remembers a process that died.
@@ -54,9 +59,13 @@ pub async fn serve(settings: &Settings, shutdown: impl Future<Output = ()>) -> R
         log::info!("executor {executor_id} at {}:{}, shuffles in {}", place.host, place.port, place.folder().display());
         let owner = Arc::new(Owner::default());
         let config = config(settings, &place, &executor_id)?;
-        let limits = Limits { memory_bytes: memory_bytes(settings), drain: settings.drain_timeout() };
+        let limits = Limits {
+            memory_bytes: memory_bytes(settings),
+            drain: settings.drain_timeout(),
+            metrics: Arc::clone(&metrics),
+        };
         let listeners = place.listeners().ok_or_else(|| Error::internal("the executor's ports were taken before"))?;
-        let engine = engine(&executor_id, &owner, &door);
+        let engine = engine(&executor_id, &owner, &door, &metrics);
         let living = live(config, engine, (&door, listeners), place.folder(), &limits, leave.clone());
         let cleaning = place.remove_older(Duration::from_secs(settings.shuffle_ttl_s), CLEAN_UP_EVERY);
         let ended = match select(pin!(living), pin!(cleaning)).await {
@@ -94,12 +103,13 @@ async fn leave(settings: &Settings, shutdown: impl Future<Output = ()>) {
     }
 }
 
-fn engine(executor_id: &str, owner: &Arc<Owner>, door: &Door) -> Engine {
+fn engine(executor_id: &str, owner: &Arc<Owner>, door: &Door, metrics: &Arc<Metrics>) -> Engine {
     Arc::new(Attempts {
         inner: DefaultExecutionEngine::with_client_pool(Arc::new(Connections::through(door.clone()))),
         executor_id: executor_id.to_owned(),
         owner: Arc::clone(owner),
         places: FilePlaces::default(),
+        metrics: Arc::clone(metrics),
     })
 }
 

@@ -12,12 +12,15 @@ use datafusion::execution::TaskContext;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
+use crate::metrics::Metrics;
+
 type Outcome<T> = std::result::Result<T, BallistaError>;
 
 pub(crate) struct Tasks {
     executor: Arc<Executor>,
     engine: Arc<dyn ExecutionEngine>,
     ended: mpsc::UnboundedSender<TaskStatus>,
+    metrics: Arc<Metrics>,
     /// Apart from what answers heartbeats and hands out shuffles.
     pool: Option<Runtime>,
 }
@@ -29,22 +32,28 @@ impl Tasks {
         executor: Arc<Executor>,
         engine: Arc<dyn ExecutionEngine>,
         ended: mpsc::UnboundedSender<TaskStatus>,
+        metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let pool = Builder::new_multi_thread()
             .enable_all()
             .thread_name("task_runner")
             .worker_threads(executor.vcores.max(1))
             .build()?;
-        Ok(Self { executor, engine, ended, pool: Some(pool) })
+        Ok(Self { executor, engine, ended, metrics, pool: Some(pool) })
     }
 
     /// Runs it at some time; how it ended is reported.
     pub(crate) fn run(&self, task: TaskDefinition) {
         let Some(pool) = &self.pool else { return };
         let (executor, engine, ended) = (Arc::clone(&self.executor), Arc::clone(&self.engine), self.ended.clone());
+        let metrics = Arc::clone(&self.metrics);
         pool.spawn(async move {
+            let running = metrics.running();
+            let status = run(&executor, engine.as_ref(), task).await;
+            metrics.ended(&status);
+            drop(running);
             // Nobody listens when the executor has ended.
-            let _ = ended.send(run(&executor, engine.as_ref(), task).await);
+            let _ = ended.send(status);
         });
     }
 }

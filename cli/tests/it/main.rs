@@ -26,6 +26,7 @@ mod late;
 mod life;
 mod looking;
 mod maintenance;
+mod metrics;
 mod mistakes;
 mod pipeline;
 mod quarantine;

@@ -256,6 +256,8 @@ struct Certified<'a> {
     certificates: PathBuf,
     scheduler_port: u16,
     api_port: u16,
+    /// Of the executor.
+    metrics_port: u16,
     _processes: Vec<Process>,
 }
 
@@ -264,9 +266,11 @@ impl<'a> Certified<'a> {
         let certificates = scene.path("certs");
         scene.pulse(&["certs", "init", certificates.to_str().unwrap()]).ok();
         let (scheduler_port, api_port) = (free_port(), free_port());
-        let mut cluster = Self { scene, certificates, scheduler_port, api_port, _processes: Vec::new() };
+        let metrics_port = free_port();
+        let mut cluster = Self { scene, certificates, scheduler_port, api_port, metrics_port, _processes: Vec::new() };
         for role in ["scheduler", "executor"] {
-            let command = cluster.command(&cluster.certificates, &["serve", role]);
+            let mut command = cluster.command(&cluster.certificates, &["serve", role]);
+            command.env("PULSE_METRICS_PORT", metrics_port.to_string());
             cluster._processes.push(Process::start(command, &scene.path(&format!("{role}.log"))));
         }
         let began = Instant::now();
@@ -295,7 +299,15 @@ impl<'a> Certified<'a> {
 
     /// What the API answers another client than pulse's own.
     fn curl(&self, certificate: Option<&Path>, path: &str) -> Option<String> {
-        let name = format!("scheduler.pulse:{}", self.api_port);
+        self.curl_at(&format!("scheduler.pulse:{}", self.api_port), certificate, path)
+    }
+
+    /// What the executor's port for metrics answers.
+    fn scrape(&self, certificate: Option<&Path>) -> Option<String> {
+        self.curl_at(&format!("executor.pulse:{}", self.metrics_port), certificate, "/metrics")
+    }
+
+    fn curl_at(&self, name: &str, certificate: Option<&Path>, path: &str) -> Option<String> {
         let mut command = Command::new("curl");
         command.args(["-s", "-f", "--max-time", "5", "--resolve", &format!("{name}:127.0.0.1"), "--cacert"]);
         command.arg(self.certificates.join("authority.pem"));
@@ -345,12 +357,19 @@ fn a_certificate_opens_the_doors_of_its_role_alone() {
         let done = cluster.submit(&folder, &[]);
         assert!(!done.status.success(), "{name}");
         assert_eq!(cluster.curl(Some(certificate), "/healthz"), None, "{name}");
+        assert_eq!(cluster.curl(Some(certificate), "/metrics"), None, "{name}");
+        assert_eq!(cluster.scrape(Some(certificate)), None, "{name}");
     }
     assert_eq!(cluster.curl(None, "/healthz"), None);
-    let plain = Command::new("curl")
-        .args(["-s", "-f", "--max-time", "5", &format!("http://127.0.0.1:{}/healthz", cluster.api_port)])
-        .output();
-    assert!(!plain.unwrap().status.success());
+    assert_eq!((cluster.curl(None, "/metrics"), cluster.scrape(None)), (None, None));
+    let client = of("client");
+    assert!(cluster.curl(Some(&client), "/metrics").is_some_and(|text| text.contains("\npulse_executors 1\n")));
+    assert!(cluster.scrape(Some(&client)).is_some_and(|text| text.contains("\npulse_executor_slots 1\n")));
+    for address in [format!("{}/healthz", cluster.api_port), format!("{}/metrics", cluster.metrics_port)] {
+        let plain =
+            Command::new("curl").args(["-s", "-f", "--max-time", "5", &format!("http://127.0.0.1:{address}")]).output();
+        assert!(!plain.unwrap().status.success(), "{address}");
+    }
     // A client's certificate does not register an executor.
     let folder = cluster.with_another("as-executor", "executor", &of("client"));
     let log = scene.path("as-executor.log");

@@ -36,7 +36,7 @@ fn scheduler_and_executor_share_the_engine_and_never_each_other() {
     assert_eq!(arrows("pulse-transport"), set(&["core"]));
     assert_eq!(arrows("pulse-metrics"), set(&["core"]));
     assert_eq!(arrows("pulse-scheduler"), set(&["core", "engine", "metrics", "transport"]));
-    assert_eq!(arrows("pulse-executor"), set(&["core", "engine", "transport"]));
+    assert_eq!(arrows("pulse-executor"), set(&["core", "engine", "metrics", "transport"]));
     assert_eq!(arrows("pulse-aws"), set(&["core", "engine"]));
     assert_eq!(arrows("pulse-postgres"), set(&["core", "engine"]));
     let cli = ["aws", "core", "engine", "executor", "metrics", "postgres", "scheduler", "transport"];

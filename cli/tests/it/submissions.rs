@@ -59,6 +59,18 @@ impl Cluster {
         cluster
     }
 
+    /// With variables of the scheduler, and metrics of each executor at a port of its own.
+    pub(crate) fn start_measured(scene: &Scene, variables: &[(&str, &str)], metrics_ports: [u16; EXECUTORS]) -> Self {
+        let mut cluster = Self { processes: Vec::new(), scheduler_port: free_port(), api_port: free_port() };
+        cluster.serve(scene, "scheduler", "work-scheduler", variables);
+        for (number, port) in metrics_ports.into_iter().enumerate() {
+            let port = port.to_string();
+            cluster.serve(scene, "executor", &format!("work-{number}"), &[("PULSE_METRICS_PORT", &port)]);
+        }
+        cluster.wait_for_executors();
+        cluster
+    }
+
     fn serve(&mut self, scene: &Scene, role: &str, folder: &str, variables: &[(&str, &str)]) {
         let mut command = scene.command(&["serve", role]);
         self.reach(&mut command);

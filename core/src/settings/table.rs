@@ -207,6 +207,18 @@ const WORK: &[Setting] = &[
         50_052,
         "Port of an executor for the scheduler; 0 is any free one.",
     ),
+    text(
+        "metrics_host",
+        |s| &mut s.metrics_host,
+        "127.0.0.1",
+        "Address at which an executor shows its metrics; one that other machines reach needs `cluster_certificates`.",
+    ),
+    port(
+        "metrics_port",
+        |s| &mut s.metrics_port,
+        0,
+        "Port of an executor for `GET /metrics`; 0 is none. With `cluster_certificates`, callers show a certificate of role client.",
+    ),
     number("vcores", |s| &mut s.vcores, 0, (0, 1024), "Tasks at once on an executor; 0 is one per core."),
     number(
         "heartbeat_s",

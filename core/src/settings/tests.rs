@@ -138,6 +138,10 @@ fn values_that_contradict_each_other_are_refused() {
         wrong("api_port = 50050\n", &[], &[]),
         @"error: `scheduler_port` and `api_port` are both 50050: use two ports"
     );
+    insta::assert_snapshot!(
+        wrong("metrics_port = 50051\n", &[], &[]),
+        @"error: `executor_port` and `metrics_port` are both 50051: use two ports"
+    );
     // Any free port is another one each time.
     assert!(parse("api_port = 0\nscheduler_port = 0\n", &[], &[]).is_ok());
 }

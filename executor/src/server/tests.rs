@@ -17,6 +17,7 @@ use datafusion::prelude::{CsvReadOptions, SessionConfig, SessionContext};
 use datafusion_proto::physical_plan::AsExecutionPlan as _;
 use pulse_engine::cluster::SCHEDULER_KEY;
 use pulse_engine::codec::PhysicalCodec;
+use pulse_metrics::Process;
 use pulse_transport::{Authority, Door, Keyring, Keys, Role};
 use tokio::net::TcpListener;
 use tonic::Code;
@@ -24,6 +25,7 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 
 use super::*;
+use crate::metrics::Metrics;
 
 mod fuzz;
 
@@ -58,7 +60,8 @@ fn server(work: &Path) -> (Server, mpsc::UnboundedReceiver<TaskStatus>) {
         1,
     ));
     let (reports, ended) = mpsc::unbounded_channel();
-    let tasks = Tasks::new(Arc::clone(&executor), Arc::new(DefaultExecutionEngine::new()), reports).unwrap();
+    let metrics = Arc::new(Metrics::new(1, 1, Process::new("b".to_owned(), 1)).unwrap());
+    let tasks = Tasks::new(Arc::clone(&executor), Arc::new(DefaultExecutionEngine::new()), reports, metrics).unwrap();
     let codec = Codec::new(Arc::new(BallistaLogicalExtensionCodec::default()), Arc::new(PhysicalCodec::default()));
     let (stop, _) = mpsc::channel(1);
     let (scheduler, folder) = (Arc::new(scheduler), work.to_owned());
