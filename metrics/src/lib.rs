@@ -10,6 +10,9 @@ mod registry;
 mod tables;
 pub mod text;
 
+#[cfg(test)]
+mod monitoring;
+
 pub use described::{Described, Kind, Shows, reference_markdown};
 pub use families::FAMILIES;
 pub use registry::{CONTENT_TYPE, Process, Registry};
