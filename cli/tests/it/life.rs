@@ -143,7 +143,7 @@ fn a_table_says_what_it_was_made_from() {
 }
 
 /// Whether a value is what a schema says, with all keys and no others.
-fn check(value: &Value, schema: &Value, root: &Value, path: &str) {
+pub(crate) fn check(value: &Value, schema: &Value, root: &Value, path: &str) {
     if let Some(name) = schema["$ref"].as_str() {
         return check(value, root.pointer(name.trim_start_matches('#')).unwrap(), root, path);
     }

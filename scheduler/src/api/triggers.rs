@@ -96,7 +96,19 @@ impl Api {
         let permits = Permits::new(queues.clone(), as_size(settings.scheduler_runs));
         let (leave, _) = watch::channel(false);
         let known = Mutex::new(known);
-        Ok(Arc::new(Self { places, settings, home: ledger, allowed, seal, work, permits, queues, leave, metrics, known }))
+        Ok(Arc::new(Self {
+            places,
+            settings,
+            home: ledger,
+            allowed,
+            seal,
+            work,
+            permits,
+            queues,
+            leave,
+            metrics,
+            known,
+        }))
     }
 
     /// Whether a trigger was driven here since this was last asked, be its runs running or queued.
