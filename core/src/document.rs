@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn each_mistake_has_its_caret() {
         insta::assert_snapshot!(wrong("onwer = \"me\"\ngrain = [\"x\"]\n[sink.append]\n"), @r#"
-        error: unknown key `onwer`, expected one of `owner`, `description`, `tags`, `interval`, `start`, `grain`, `order`, `partition_by`, `renamed`, `source`, `sink`, `expect`, `expect_groups`, `max_rejected`, `target_file_mib`, `columns`
+        error: unknown key `onwer`, expected one of `owner`, `description`, `tags`, `interval`, `start`, `grain`, `order`, `partition_by`, `renamed`, `source`, `sink`, `expect`, `expect_groups`, `max_rejected`, `run_attempts`, `run_timeout_s`, `target_file_mib`, `columns`
          --> silver/x/job.toml:1:1
           |
         1 | onwer = "me"

@@ -58,6 +58,13 @@ pub struct Manifest {
     /// by a `check`. With more the run fails. Without it a run fails all of whose rows were rejected; 1 allows that too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rejected: Option<f64>,
+    /// Attempts of a run of this job, 1 to 100, in the place of the setting `run_attempts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_attempts: Option<u32>,
+    /// A run of this job that takes longer, in seconds, all attempts together, is stopped and fails: 1 to 604800, in the place of the setting
+    /// `run_timeout_s`. `shuffle_ttl_s` limits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_timeout_s: Option<u32>,
     /// Size that data files are cut at, in MiB.
     #[serde(default = "default_target_file_mib")]
     pub target_file_mib: u32,

@@ -18,6 +18,7 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,7 @@ use crate::name::TableName;
 use crate::schedule::Schedule;
 use crate::sources::{ExternalTable, Sources};
 use crate::sql::{EXTERNAL, Query, RAW};
+use crate::trigger::RunLimits;
 
 use declared::Declared;
 pub use environment::{Environment, Place, Profile, Rendered};
@@ -168,6 +170,15 @@ impl Project {
     pub fn max_rejected(&self, job: &Job) -> Option<f64> {
         let of_source = |name| self.sources.files.get(name).and_then(|source| source.max_rejected);
         job.manifest.max_rejected.or_else(|| job.query.files().into_iter().filter_map(of_source).reduce(f64::min))
+    }
+
+    /// Limits that jobs set in the place of settings.
+    pub fn run_limits(&self, jobs: &[TableName]) -> BTreeMap<TableName, RunLimits> {
+        let of = |job: &Job| RunLimits {
+            attempts: job.manifest.run_attempts,
+            timeout: job.manifest.run_timeout_s.map(|seconds| TimeDelta::seconds(seconds.into())),
+        };
+        jobs.iter().filter_map(|name| Some((name.clone(), of(self.jobs.get(name)?)))).collect()
     }
 
     /// # Errors

@@ -25,10 +25,19 @@ pub struct TriggerOptions {
     pub retry: RetryPolicy,
     /// A run in which no task finishes for this long is stopped and retried.
     pub progress_timeout: TimeDelta,
+    /// Attempts of jobs that set their number themselves.
+    pub run_attempts: BTreeMap<TableName, u32>,
     /// Time limit of a run, all attempts included.
     pub run_timeouts: BTreeMap<TableName, TimeDelta>,
     /// Seed for the jitter between attempts.
     pub seed: u64,
+}
+
+/// Limits of a job's runs in the place of those of all runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunLimits {
+    pub attempts: Option<u32>,
+    pub timeout: Option<TimeDelta>,
 }
 
 /// State of a run that another process began.
@@ -167,9 +176,11 @@ impl Trigger {
     /// Starts a run, unless it has used all its attempts because each of its drivers died.
     fn start(&mut self, now: DateTime<Utc>, actions: &mut Vec<TriggerAction>) {
         self.started = true;
-        let most = self.options.retry.attempts;
-        let worn = self.jobs_where(|stage| matches!(stage, Stage::Waiting { attempts } if attempts >= most));
-        for job in worn {
+        for job in self.jobs_where(|stage| matches!(stage, Stage::Waiting { attempts } if attempts > 0)) {
+            let most = self.retry(&job).attempts;
+            if !matches!(self.stages.get(&job), Some(Stage::Waiting { attempts }) if *attempts >= most) {
+                continue;
+            }
             let state = self.end(&job, RunOutcome::Failed { kind: ErrorKind::Unavailable });
             let reason = Some(format!("its driver ended during the last of {most} attempts"));
             actions.push(TriggerAction::Record { job, state, at: now, reason, stopped: None });
@@ -223,8 +234,13 @@ impl Trigger {
             return None;
         }
         let seed = seed_of(self.options.seed, &job.to_string());
-        let until = now + self.options.retry.wait(kind, running.attempt, seed)?;
+        let until = now + self.retry(job).wait(kind, running.attempt, seed)?;
         (until < self.deadline(job, running.since)).then_some(until)
+    }
+
+    fn retry(&self, job: &TableName) -> RetryPolicy {
+        let retry = self.options.retry;
+        RetryPolicy { attempts: self.options.run_attempts.get(job).copied().unwrap_or(retry.attempts), ..retry }
     }
 
     /// Stops runs without progress or beyond their time limit.

@@ -22,7 +22,9 @@ use pulse_core::retry::{RetryPolicy, seed_of};
 use pulse_core::run::{NotRunJobs, RunId, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
 use pulse_core::timeout::{JobHistory, run_timeout};
-use pulse_core::trigger::{RunOutcome, StopReason, Trigger, TriggerAction, TriggerEvent, TriggerExit, TriggerOptions};
+use pulse_core::trigger::{
+    RunLimits, RunOutcome, StopReason, Trigger, TriggerAction, TriggerEvent, TriggerExit, TriggerOptions,
+};
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::job::Report;
 use tokio::runtime::Handle;
@@ -78,6 +80,8 @@ pub struct Submission {
     pub not_run: NotRunJobs,
     pub asked: Asked,
     pub options: DriveOptions,
+    /// Of jobs that set limits themselves.
+    pub limits: BTreeMap<TableName, RunLimits>,
     /// Threads for the runs; those of the driver when none.
     pub work: Option<Handle>,
     /// One permit for each run, shared with other triggers; no limit when none.
@@ -124,7 +128,8 @@ pub async fn drive(
         return Ok(Driven::Elsewhere);
     };
     let (events, received) = mpsc::unbounded_channel();
-    let Submission { trigger: id, origin, graph, not_run, asked: wanted, options, work, permits, queue } = submission;
+    let Submission { trigger: id, origin, graph, not_run, asked: wanted, options, limits, work, permits, queue } =
+        submission;
     let first_epoch = lease.first_epoch();
     if origin == Origin::Submitted {
         ledger.begin_driving(&id, first_epoch).await?;
@@ -137,6 +142,7 @@ pub async fn drive(
         runs,
         wanted,
         options,
+        limits,
         notices,
         events,
         records: HashMap::new(),
@@ -170,6 +176,7 @@ struct Driver {
     runs: Arc<dyn Runs>,
     wanted: Asked,
     options: DriveOptions,
+    limits: BTreeMap<TableName, RunLimits>,
     notices: mpsc::UnboundedSender<Notice>,
     events: mpsc::UnboundedSender<TaskEvent>,
     /// Records as in the ledger, or as they will be written next.
@@ -217,7 +224,7 @@ impl Driver {
             return Ok(Driven::Elsewhere);
         }
         let Some(known) = self.take_up(graph).await? else { return Ok(Driven::Elsewhere) };
-        let timeouts = run_timeouts(&self.ledger, graph, &self.options).await;
+        let timeouts = run_timeouts(&self.ledger, graph, &self.options, &self.limits).await;
         let trigger = Trigger::resume(graph.clone(), self.trigger_options(timeouts), &known);
         self.run(trigger, received, asked).await
     }
@@ -379,6 +386,7 @@ impl Driver {
             concurrent_runs: self.options.concurrent_runs,
             waits_for_admission: self.admission.is_limited(),
             retry: self.options.retry,
+            run_attempts: self.limits.iter().filter_map(|(job, of)| Some((job.clone(), of.attempts?))).collect(),
             progress_timeout: self.options.progress_timeout,
             run_timeouts,
             seed: seed_of(0, self.id.as_str()),
@@ -391,14 +399,21 @@ async fn cancel_requested(ledger: &RunStore, trigger: &TriggerId) -> bool {
     ledger.cancel_requested(trigger).await.unwrap_or(false)
 }
 
-async fn run_timeouts(ledger: &RunStore, graph: &Graph, options: &DriveOptions) -> BTreeMap<TableName, TimeDelta> {
+async fn run_timeouts(
+    ledger: &RunStore,
+    graph: &Graph,
+    options: &DriveOptions,
+    limits: &BTreeMap<TableName, RunLimits>,
+) -> BTreeMap<TableName, TimeDelta> {
     let mut timeouts = BTreeMap::new();
     for job in graph.order() {
-        let history = match options.run_timeout {
+        let own = limits.get(job).and_then(|limits| limits.timeout).map(|own| own.min(options.longest_run));
+        let asked = own.or(options.run_timeout);
+        let history = match asked {
             Some(_) => JobHistory::default(),
             None => ledger.history(job).await,
         };
-        timeouts.insert(job.clone(), run_timeout(options.run_timeout, &history, options.longest_run));
+        timeouts.insert(job.clone(), run_timeout(asked, &history, options.longest_run));
     }
     timeouts
 }

@@ -78,6 +78,7 @@ pub(crate) async fn drive_as(
     let submission = Submission {
         trigger,
         origin: Origin::Here,
+        limits: bench.project.run_limits(planned.graph.order()),
         graph: planned.graph,
         not_run: planned.not_run,
         asked,

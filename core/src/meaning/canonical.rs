@@ -89,6 +89,8 @@ impl Lines {
             // Loading a project has merged the groups' expectations into those of the job.
             expect_groups: _,
             max_rejected: _,
+            run_attempts: _,
+            run_timeout_s: _,
             target_file_mib: _,
         } = manifest;
         if let Some(unit) = interval {

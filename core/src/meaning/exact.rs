@@ -13,7 +13,17 @@ use crate::{Error, Result};
 pub(super) fn job(job: &Job) -> Result<i64> {
     let (owner, description, renamed) = <(String, String, BTreeMap<_, _>)>::default();
     let (columns, tags) = (BTreeMap::new(), Vec::new());
-    let manifest = Manifest { owner, description, tags, renamed, columns, max_rejected: None, ..job.manifest.clone() };
+    let manifest = Manifest {
+        owner,
+        description,
+        tags,
+        renamed,
+        columns,
+        max_rejected: None,
+        run_attempts: None,
+        run_timeout_s: None,
+        ..job.manifest.clone()
+    };
     Ok(hash_of(&[&as_json(&manifest)?, &job.query.text]))
 }
 

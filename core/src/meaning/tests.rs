@@ -313,7 +313,7 @@ fn what_decides_no_row_is_not_in_the_meaning() {
     for (from, to) in [
         (
             "owner = \"me\"",
-            "owner = \"you\"\ndescription = \"days\"\nmax_rejected = 0.5\ntarget_file_mib = 64\norder = [\"v\", \"day\"]",
+            "owner = \"you\"\ndescription = \"days\"\nmax_rejected = 0.5\nrun_attempts = 2\nrun_timeout_s = 60\ntarget_file_mib = 64\norder = [\"v\", \"day\"]",
         ),
         ("start = \"2024-01-01\"", "start = \"2023-01-01\""),
         ("v > 9", "v > 8"),

@@ -21,6 +21,8 @@ pub(super) fn manifest() -> Manifest {
         expect: Vec::new(),
         expect_groups: Vec::new(),
         max_rejected: None,
+        run_attempts: None,
+        run_timeout_s: None,
         target_file_mib: 1,
         columns: BTreeMap::new(),
     }

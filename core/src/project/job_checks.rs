@@ -111,6 +111,12 @@ impl Checks<'_> {
             let message = format!("`max_rejected` is {share}");
             self.value(&["max_rejected".into()], message, "use 0 to 1, such as 0.05 for five of a hundred rows");
         }
+        if let Some(attempts) = manifest.run_attempts.filter(|attempts| !(1..=100).contains(attempts)) {
+            self.value(&["run_attempts".into()], format!("`run_attempts` is {attempts}"), "use 1 to 100");
+        }
+        if let Some(seconds) = manifest.run_timeout_s.filter(|seconds| !(1..=604_800).contains(seconds)) {
+            self.value(&["run_timeout_s".into()], format!("`run_timeout_s` is {seconds}"), "use 1 to 604800 seconds");
+        }
         if !TARGET_FILE_MIB.contains(&manifest.target_file_mib) {
             let (least, most) = (TARGET_FILE_MIB.start(), TARGET_FILE_MIB.end());
             let message = format!("`target_file_mib` is {}", manifest.target_file_mib);

@@ -237,6 +237,14 @@ fn the_head_of_a_manifest_is_checked() {
         @"silver/bars/job.toml:6:16: `max_rejected` is 5 (use 0 to 1, such as 0.05 for five of a hundred rows)"
     );
     insta::assert_snapshot!(
+        short(job, "target_file_mib = 64", "run_attempts = 0"),
+        @"silver/bars/job.toml:6:16: `run_attempts` is 0 (use 1 to 100)"
+    );
+    insta::assert_snapshot!(
+        short(job, "target_file_mib = 64", "run_timeout_s = 604801"),
+        @"silver/bars/job.toml:6:17: `run_timeout_s` is 604801 (use 1 to 604800 seconds)"
+    );
+    insta::assert_snapshot!(
         short(job, "target_file_mib = 64", "target_file_mib = 0"),
         @"silver/bars/job.toml:6:19: `target_file_mib` is 0 (use 1 to 4096)"
     );

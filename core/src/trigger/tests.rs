@@ -15,6 +15,7 @@ fn graph(edges: &[&[usize]]) -> Graph {
 /// At most three attempts per run, the second after at most a second; an hour per run, a minute without progress.
 fn options(jobs: usize, concurrent_runs: usize) -> TriggerOptions {
     TriggerOptions {
+        run_attempts: BTreeMap::new(),
         concurrent_runs: NonZeroUsize::new(concurrent_runs).unwrap(),
         waits_for_admission: false,
         retry: RetryPolicy { attempts: 3, backoff: TimeDelta::seconds(1) },
@@ -248,6 +249,28 @@ fn a_run_that_takes_too_long_ends_for_good() {
     let actions = trigger.apply(finished(0, RunOutcome::Cancelled), after(3601));
     assert_eq!(words(&actions), ["failed j00", "exit 1"]);
     assert!(matches!(actions[0], TriggerAction::Record { stopped: Some(StopReason::TimedOut), .. }));
+}
+
+#[test]
+fn a_job_has_attempts_of_its_own() {
+    let own = [(table(0), 1), (table(1), 4)].into();
+    let mut trigger = Trigger::new(graph(&[&[], &[], &[]]), TriggerOptions { run_attempts: own, ..options(3, 3) });
+    trigger.apply(TriggerEvent::Started, now());
+    let mut attempts = [1_u32; 3];
+    let mut at = 0;
+    while trigger.exit().is_none() {
+        at += 1;
+        assert!(at < 100);
+        let mut actions: Vec<_> = (0..3).flat_map(|job| trigger.apply(finished(job, BUSY), after(at * 10))).collect();
+        actions.extend(trigger.apply(TriggerEvent::Tick, after(at * 10 + 9)));
+        for action in actions {
+            if let TriggerAction::StartRun { job, attempt } = action {
+                let job = (0..3).find(|number| table(*number) == job).unwrap();
+                attempts[job] = attempt;
+            }
+        }
+    }
+    assert_eq!(attempts, [1, 4, 3]);
 }
 
 /// The time limit of a run covers all its attempts.

@@ -11,11 +11,12 @@ use chrono::Utc;
 use futures::StreamExt as _;
 use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
+use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::queue::{QueueName, Queues};
 use pulse_core::run::{NotRunJobs, RunError, RunState, TriggerId};
 use pulse_core::settings::Settings;
-use pulse_core::trigger::TriggerExit;
+use pulse_core::trigger::{RunLimits, TriggerExit};
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::build::build;
 use pulse_engine::job::check_roots;
@@ -348,11 +349,13 @@ impl Api {
         let (request, project, graph) =
             read.await.map_err(|e| Error::internal("a project is read to its end").with_source(e))??;
         let alerts = Alerts::of(&project);
+        let limits = project.run_limits(graph.order());
         let placement = self.places.placement(project, lake, request.on)?;
         let options = DriveOptions::new(&self.settings);
         let not_run = request.not_run.clone();
         let queue = request.queue.clone();
-        let prepared = Prepared { placement, graph, not_run, asked: request.asked, options, alerts, queue };
+        let asked = request.asked;
+        let prepared = Prepared { placement, graph, not_run, asked, options, limits, alerts, queue };
         Ok((request, prepared))
     }
 
@@ -406,7 +409,7 @@ impl Api {
         while known.drivers.try_join_next().is_some() {}
         let api = Arc::clone(self);
         known.drivers.spawn(async move {
-            let Prepared { placement, graph, not_run, asked: wanted, options, alerts, queue } = prepared;
+            let Prepared { placement, graph, not_run, asked: wanted, options, limits, alerts, queue } = prepared;
             let work = api.work.handle();
             let origin = Origin::Submitted;
             let permits = Some(api.permits.clone());
@@ -417,6 +420,7 @@ impl Api {
                 not_run,
                 asked: wanted,
                 options,
+                limits,
                 work,
                 permits,
                 queue,
@@ -487,6 +491,8 @@ struct Prepared {
     not_run: NotRunJobs,
     asked: Asked,
     options: DriveOptions,
+    /// Of jobs that set limits themselves.
+    limits: BTreeMap<TableName, RunLimits>,
     alerts: Alerts,
     queue: QueueName,
 }

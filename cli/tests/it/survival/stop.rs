@@ -87,6 +87,12 @@ fn a_run_over_its_time_is_stopped_for_good() {
     let scene = endless();
     let answer = scene.pulse(&["--set", "run_timeout_s=1", "run", "silver.endless"]);
     answer.fails(1, &["failed     silver.endless", "took too long; raise `run_timeout_s`"]);
+    // The job's own limit counts more than the setting.
+    let file = scene.project.join("silver/endless/job.toml");
+    let manifest = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(file, format!("run_timeout_s = 1\n{manifest}")).unwrap();
+    let answer = scene.pulse(&["--set", "run_timeout_s=600", "run", "silver.endless"]);
+    answer.fails(1, &["failed     silver.endless", "took too long; raise `run_timeout_s`"]);
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub(super) async fn drive(life: &Life, trigger: &TriggerId) {
         not_run: NotRunJobs::default(),
         asked: Asked::default(),
         options: OPTIONS,
+        limits: std::collections::BTreeMap::new(),
         work: None,
         permits: None,
         queue: QueueName::default(),
