@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, downcast_dictionary_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, IntervalMonthDayNanoType, TimeUnit, UInt64Type};
 use datafusion::common::Result;
@@ -144,8 +144,9 @@ pub(super) fn bytes_at(values: &ArrayRef, row: usize) -> u64 {
         return null_bytes(values.data_type());
     }
     let text = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-    let within = |items: &ArrayRef| {
-        (0..items.len()).map(|item| bytes_at(items, item).saturating_add(ITEM)).fold(0, u64::saturating_add)
+    let within = |items: &ArrayRef| match items.data_type().is_primitive() {
+        true => text(items.len()).saturating_mul(PLAIN_TEXT + ITEM),
+        false => (0..items.len()).map(|item| bytes_at(items, item).saturating_add(ITEM)).fold(0, u64::saturating_add),
     };
     match values.data_type() {
         DataType::Utf8 => text(values.as_string::<i32>().value(row).len()),
@@ -157,6 +158,8 @@ pub(super) fn bytes_at(values: &ArrayRef, row: usize) -> u64 {
         DataType::List(_) => within(&values.as_list::<i32>().value(row)),
         DataType::LargeList(_) => within(&values.as_list::<i64>().value(row)),
         DataType::FixedSizeList(..) => within(&values.as_fixed_size_list().value(row)),
+        DataType::ListView(_) => within(&values.as_list_view::<i32>().value(row)),
+        DataType::LargeListView(_) => within(&values.as_list_view::<i64>().value(row)),
         DataType::Map(..) => {
             let entries: ArrayRef = Arc::new(values.as_map().value(row));
             within(&entries)
@@ -164,12 +167,14 @@ pub(super) fn bytes_at(values: &ArrayRef, row: usize) -> u64 {
         DataType::Struct(_) => {
             values.as_struct().columns().iter().map(|column| bytes_at(column, row)).fold(0, u64::saturating_add)
         }
-        DataType::Dictionary(..) => {
-            let dictionary = values.as_any_dictionary();
-            dictionary.normalized_keys().get(row).map_or(0, |key| bytes_at(dictionary.values(), *key))
-        }
-        // Written as text, where texts are put together.
-        _ => PLAIN_TEXT,
+        DataType::Dictionary(..) => downcast_dictionary_array!(
+            values => values.key(row).map_or(0, |key| bytes_at(values.values(), key)),
+            _ => PLAIN_TEXT
+        ),
+        // One value of a run: the largest may be this one.
+        DataType::RunEndEncoded(..) => text(values.get_array_memory_size()),
+        // Written as text, where texts are put together, or as wide as a null.
+        fixed => PLAIN_TEXT.max(null_bytes(fixed)),
     }
 }
 

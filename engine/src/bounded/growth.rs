@@ -48,6 +48,8 @@ pub(super) enum Growth {
     Dated,
     /// Each character of one text with each of the other: time, not bytes.
     Compared,
+    /// Each item of one list with each of the other.
+    ItemsCompared,
     /// No more than the arguments, but their patterns are compiled.
     Patterns,
 }
@@ -95,6 +97,7 @@ impl Growth {
             "json_tuple" => Self::JsonFields,
             "to_char" | "date_format" => Self::Dated,
             "levenshtein" => Self::Compared,
+            "array_has_all" | "array_has_any" => Self::ItemsCompared,
             "regexp_like" | "regexp_count" | "regexp_instr" | "regexp_extract" | "regexp" | "rlike" => Self::Patterns,
             _ => return None,
         })
@@ -123,6 +126,7 @@ impl Growth {
     pub(super) fn bytes(self, arguments: &[Argument], row: usize) -> u64 {
         let size = |at: usize| arguments.get(at).map_or(0, |argument| argument.size(row));
         let number = |at: usize| arguments.get(at).map_or(0, |argument| argument.number(row));
+        let items = |at: usize| arguments.get(at).map_or(0, |argument| argument.items(row));
         let leaves = |at: usize| arguments.get(at).map_or(0, |argument| argument.leaves(row));
         let sum = || arguments.iter().map(|argument| argument.size(row)).fold(0, u64::saturating_add);
         let most = |of: fn(&Argument, usize) -> u64| arguments.iter().map(|argument| of(argument, row)).max();
@@ -136,10 +140,7 @@ impl Growth {
             }
             Self::Blanks => number(0),
             Self::Replaced => arguments.first().map_or(0, |first| replaced(first, arguments, row)),
-            Self::ItemsReplaced => {
-                let items = arguments.first().map_or(0, |list| list.items(row));
-                size(0).saturating_add(items.saturating_mul(size(2).saturating_add(ITEM)))
-            }
+            Self::ItemsReplaced => size(0).saturating_add(items(0).saturating_mul(size(2).saturating_add(ITEM))),
             Self::Matches => {
                 let (text, with) = (size(0), size(2));
                 // What groups hold of the text, as often as the replacement names them.
@@ -182,6 +183,7 @@ impl Growth {
             Self::Dated => PLAIN_TEXT.saturating_add(size(1).saturating_mul(12)),
             // A step takes a nanosecond or so: a value may take some seconds.
             Self::Compared => size(0).saturating_mul(size(1)) >> 6,
+            Self::ItemsCompared => items(0).saturating_mul(items(1)) >> 6,
         }
     }
 }

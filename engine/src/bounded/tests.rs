@@ -55,6 +55,8 @@ async fn what_would_take_all_memory_is_one_error() {
         "to_char(to_timestamp(n), repeat('%c', 3000000))",
         "upper(repeat('ŉ', 12000000 + n))",
         "element_at(array_replace_all(array_repeat(array_repeat(n % 2, 10), 1000), array_repeat(1, 10), array_repeat(n, 3000)), 1)",
+        "array_length(array_repeat(arrow_cast(arrow_cast(repeat('a', 1000), 'Binary'), 'FixedSizeBinary(1000)'), 1000000 + n))",
+        "array_length(make_array(WIDE))",
         "array_length(array_repeat(named_struct('a', n, 'b', n), 5000000 + n))",
         "array_to_string(array_repeat(array_repeat(n, 300), 10), repeat(t, 100))",
         "array_to_string(array_repeat(null, 1000), ',', repeat(t, 1000))",
@@ -63,11 +65,14 @@ async fn what_would_take_all_memory_is_one_error() {
         "array_length(json_array_elements('[' || repeat('1,', 5000000 + n) || '1]'))",
         "array_length(generate_series(timestamp '2000-01-31', to_timestamp(4000000000 + n), interval '1 month -31 days'))",
     ] {
+        let wide =
+            ["arrow_cast(arrow_cast(repeat('b', 1000 + n - n), 'Binary'), 'FixedSizeBinary(1000)')"; 60].join(", ");
+        let call = &call.replace("WIDE", &wide);
         let error = answer(&format!("select max(length(cast({call} as varchar))) from {ROWS}")).await.expect_err(call);
         assert!(error.contains("would make"), "{call}: {error}");
     }
     for (sql, part) in [
-        ("levenshtein(repeat(t, 60000), repeat(t, 60000))", "`levenshtein` would compare texts for minutes"),
+        ("levenshtein(repeat(t, 60000), repeat(t, 60000))", "`levenshtein` would compare its arguments for minutes"),
         ("regexp_like(t, '(\\w{10}){3}' || n)", "bytes or so of compiled patterns"),
         ("t ~ ('(\\w{10}){3}' || n)", "bytes or so of compiled patterns"),
     ] {
@@ -82,6 +87,10 @@ async fn what_would_take_all_memory_is_one_error() {
         ),
         ("select approx_percentile_cont(n, 0.5, 10 * 1000000000) from T", "keep 10000000000 centroids"),
         ("select arrow_cast(null, 'FixedSizeList(2147483647, Int64)') from T", "takes 17179869176 bytes for each row"),
+        (
+            "select array_has_all(range(0, 100000), range(5, 99999))",
+            "`array_has_all` would compare its arguments for minutes",
+        ),
         ("select arrow_cast('a', 'FixedSizeBinary(2147483647)')", "takes 2147483647 bytes for each row"),
         (
             "select count(*) from generate_series(date '2000-01-31', date '2030-01-01', interval '1 month -31 days')",

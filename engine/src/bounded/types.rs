@@ -9,7 +9,7 @@ use super::argument::null_bytes;
 /// Types within a type: `struct(a, a)` doubles them.
 const MAX_NODES: usize = 5_000;
 /// Bytes of a null: lists and binaries of a fixed size are as wide without a value.
-const MAX_NULL_BYTES: u64 = 32 << 10;
+const MAX_NULL_BYTES: u64 = 1 << 10;
 
 /// # Errors
 /// `Plan` where an expression is a cast to a type that is too large.

@@ -53,8 +53,8 @@ impl Bounded {
         let mut all = 0_u64;
         for row in 0..rows {
             let bytes = self.growth.bytes(&sized, row);
-            if bytes > MAX_VALUE_BYTES && self.growth == Growth::Compared {
-                return exec_err!("`{}` would compare texts for minutes: make them shorter", self.shown());
+            if bytes > MAX_VALUE_BYTES && matches!(self.growth, Growth::Compared | Growth::ItemsCompared) {
+                return exec_err!("`{}` would compare its arguments for minutes: make them shorter", self.shown());
             }
             if bytes > MAX_VALUE_BYTES {
                 return exec_err!(
