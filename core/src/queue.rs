@@ -1,16 +1,11 @@
 //! Whose turn it is: named queues share what a scheduler may do at once.
 //!
-//! A queue has a weight, a priority and, if wanted, a limit. Of the queues that have something waiting and are below their limit, the next
-//! turn goes to
-//!
-//! 1. one that has been passed over [`PASSED_OVER`] times in a row for a queue of a higher priority, so that nothing waits for ever;
-//! 2. the one of the highest priority;
-//! 3. the one with the smallest share: what it holds, divided by its weight;
-//! 4. the one that had the fewest turns for its weight since it began to wait.
+//! A queue has a weight, a priority and, if wanted, a limit. Of the queues that have something waiting and are below their limit, those of the
+//! highest priority may take the next turn. Among them it goes to the one that had the fewest turns for its weight since it began to wait.
+//! After [`PASSED_OVER`] turns in a row that others of a lower priority waited for, these others may take one, whatever their priorities.
 //!
 //! Within a queue the order is first come, first served. What has begun is never stopped.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
@@ -21,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::name::is_identifier;
 
-/// Turns that queues of a higher priority get before one of a lower priority has one.
+/// Turns that queues of the highest priority get before those of lower priorities have one.
 pub const PASSED_OVER: u32 = 8;
 const MAX_WEIGHT: u32 = 1_000;
 const MAX_PRIORITY: u8 = 9;
@@ -116,7 +111,13 @@ impl Queues {
             let mut words = entry.split_whitespace();
             let name: QueueName = words.next().unwrap_or_default().parse().map_err(|e| wrong(entry, &e))?;
             let mut options = QueueOptions::default();
+            let mut keys = Vec::new();
             for word in words {
+                let key = word.split('=').next().unwrap_or_default();
+                if keys.contains(&key) {
+                    return Err(wrong(entry, &Error::invalid(format!("`{key}` is there twice: remove one"))));
+                }
+                keys.push(key);
                 options.set(word).map_err(|e| wrong(entry, &e))?;
             }
             if named.contains(&name) {
@@ -209,6 +210,8 @@ pub struct Turns<K, T> {
     most: usize,
     lines: BTreeMap<QueueName, Line<K, T>>,
     holders: BTreeMap<K, QueueName>,
+    /// Turns in a row that queues of a lower priority waited for.
+    passed_over: u32,
 }
 
 #[derive(Debug)]
@@ -217,8 +220,6 @@ struct Line<K, T> {
     holders: usize,
     /// Turns since it began to wait, in units of 1 / weight.
     turns: f64,
-    /// Turns in a row of queues with a higher priority.
-    passed_over: u32,
 }
 
 /// The state of one queue.
@@ -231,7 +232,7 @@ pub struct QueueState<K> {
 
 impl<K: Ord + Clone, T> Turns<K, T> {
     pub fn new(queues: Queues, most: usize) -> Self {
-        Self { queues, most, lines: BTreeMap::new(), holders: BTreeMap::new() }
+        Self { queues, most, lines: BTreeMap::new(), holders: BTreeMap::new(), passed_over: 0 }
     }
 
     /// Adds what waits. A queue that is not declared any more counts as one without options.
@@ -251,17 +252,11 @@ impl<K: Ord + Clone, T> Turns<K, T> {
         if self.holders.len() >= self.most {
             return None;
         }
-        let chosen = self.chosen()?;
-        let priority = self.queues.options(&chosen).priority;
-        for (name, line) in &mut self.lines {
-            if *name != chosen && !line.waiting.is_empty() && self.queues.options(name).priority < priority {
-                line.passed_over = line.passed_over.saturating_add(1);
-            }
-        }
+        let (chosen, passes_over) = self.chosen()?;
+        self.passed_over = if passes_over { self.passed_over.saturating_add(1) } else { 0 };
         let weight = f64::from(self.queues.options(&chosen).weight.get());
         let line = self.lines.get_mut(&chosen)?;
         let (key, waiting) = line.waiting.pop_first()?;
-        line.passed_over = 0;
         line.turns += 1.0 / weight;
         line.holders += 1;
         self.holders.insert(key.clone(), chosen);
@@ -320,35 +315,27 @@ impl<K: Ord + Clone, T> Turns<K, T> {
         states
     }
 
-    fn chosen(&self) -> Option<QueueName> {
+    /// Whose turn it is, and whether a queue of a lower priority could have had it.
+    fn chosen(&self) -> Option<(QueueName, bool)> {
         let may_begin = |name: &QueueName, line: &Line<K, T>| {
             !line.waiting.is_empty() && self.queues.options(name).runs.is_none_or(|runs| line.holders < runs)
         };
-        let ready = self.lines.iter().filter(|(name, line)| may_begin(name, line));
-        ready.min_by(|one, other| self.compared(*one, *other)).map(|(name, _)| name.clone())
-    }
-
-    /// The lesser one goes first.
-    fn compared(
-        &self,
-        (one_name, one): (&QueueName, &Line<K, T>),
-        (other_name, other): (&QueueName, &Line<K, T>),
-    ) -> Ordering {
-        let (one_options, other_options) = (self.queues.options(one_name), self.queues.options(other_name));
-        let is_due = |line: &Line<K, T>| line.passed_over >= PASSED_OVER;
-        let share = |line: &Line<K, T>, options: QueueOptions| line.holders as f64 / f64::from(options.weight.get());
-        is_due(other)
-            .cmp(&is_due(one))
-            .then(other_options.priority.cmp(&one_options.priority))
-            .then(share(one, one_options).total_cmp(&share(other, other_options)))
-            .then(one.turns.total_cmp(&other.turns))
-            .then(one.waiting.keys().next().cmp(&other.waiting.keys().next()))
+        let ready: Vec<_> = self.lines.iter().filter(|(name, line)| may_begin(name, line)).collect();
+        let priority = |name: &QueueName| self.queues.options(name).priority;
+        let highest = ready.iter().map(|(name, _)| priority(name)).max()?;
+        let has_lower = ready.iter().any(|(name, _)| priority(name) < highest);
+        let is_turn_of_lower = has_lower && self.passed_over >= PASSED_OVER;
+        let first = |line: &Line<K, T>| line.waiting.keys().next().cloned();
+        let (name, _) = ready.into_iter().filter(|(name, _)| (priority(name) < highest) == is_turn_of_lower).min_by(
+            |(_, one), (_, other)| one.turns.total_cmp(&other.turns).then_with(|| first(one).cmp(&first(other))),
+        )?;
+        Some((name.clone(), has_lower && !is_turn_of_lower))
     }
 }
 
 impl<K, T> Line<K, T> {
     fn new() -> Self {
-        Self { waiting: BTreeMap::new(), holders: 0, turns: 0.0, passed_over: 0 }
+        Self { waiting: BTreeMap::new(), holders: 0, turns: 0.0 }
     }
 }
 

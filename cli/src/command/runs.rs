@@ -98,7 +98,10 @@ async fn show(ledger: &RunStore, settings: &Settings, id: &str, output: Output) 
         records.retain(|record| record.run == run);
     }
     if records.is_empty() {
-        return Err(unknown(id));
+        let queued = ledger.submission(&trigger_of(id)?).await?;
+        let Some(queued) = queued else { return Err(unknown(id)) };
+        eprintln!("{id} waits in the queue `{}` of its scheduler; none of its runs has begun", queued.request.queue);
+        return Ok(());
     }
     list(&records, output)?;
     if output != Output::Table {

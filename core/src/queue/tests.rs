@@ -40,12 +40,40 @@ fn turns_follow_the_weights() {
     assert_eq!(had, [("a", 10), ("b", 20), ("c", 50), ("default", 20)]);
 }
 
+/// Places that are held change nothing: with more queues than places, each start still goes by weight.
+#[test]
+fn weights_hold_however_many_queues_share_a_few_places() {
+    let many: String = (0..20).map(|number| format!("; low{number}")).collect();
+    let mut turns: Turns<u32, ()> = Turns::new(Queues::parse(&format!("big weight=100{many}")).unwrap(), 8);
+    for key in 0..500 {
+        turns.wait(&name("big"), key, ());
+    }
+    for number in 0..20 {
+        for key in 0..20 {
+            turns.wait(&name(&format!("low{number}")), 1_000 + number * 20 + key, ());
+        }
+    }
+    let mut running = std::collections::VecDeque::new();
+    let mut had = [0, 0];
+    for _ in 0..240 {
+        if running.len() == 8 {
+            turns.release(&running.pop_front().unwrap());
+        }
+        let (key, ()) = turns.next_turn().unwrap();
+        had[usize::from(key >= 1_000)] += 1;
+        running.push_back(key);
+    }
+    assert!((198..=202).contains(&had[0]), "{had:?}");
+}
+
 #[test]
 fn a_lower_priority_waits_for_eight_turns_and_no_more() {
     let had = shares("urgent priority=5", 100, 90);
     assert_eq!(had, [("default".to_owned(), 10), ("urgent".to_owned(), 80)]);
-    let had = shares("urgent priority=5; low priority=1", 1_000, 100);
-    assert!(had.iter().all(|(_, turns)| *turns >= 9), "{had:?}");
+    // However many there are, the urgent one has eight of nine, and the weights of the others count among them.
+    let had: BTreeMap<_, _> =
+        shares("urgent priority=5; low priority=1; heavy weight=4; default weight=5", 1_000, 900).into_iter().collect();
+    assert_eq!([had["urgent"], had["low"], had["heavy"], had["default"]], [800, 10, 40, 50]);
 }
 
 #[test]
@@ -101,6 +129,7 @@ fn what_is_wrong_in_the_setting_is_named() {
         ("etl priority=10", "`priority` cannot be `10`: write 0 to 9"),
         ("etl fast", "`fast` has no value: write `weight=3`"),
         ("etl speed=1", "there is no `speed`"),
+        ("etl weight=3 weight=4", "`weight` is there twice"),
         ("etl; etl weight=2", "names the queue `etl` twice"),
         (&(0..200).map(|at| format!("q{at};")).collect::<String>(), "has 201 queues, and 100 are allowed"),
     ] {

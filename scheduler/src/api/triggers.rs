@@ -67,9 +67,31 @@ struct Known {
     queue: Queue<RunStore>,
     /// Driven triggers with a driver that died before.
     suspects: BTreeSet<TriggerId>,
+    /// Further suspects, which wait for it.
+    suspicious: BTreeMap<TriggerId, (QueueName, RunStore)>,
     drivers: JoinSet<()>,
     /// A trigger was begun since [`Api::was_busy`] was last asked.
     worked: bool,
+}
+
+impl Known {
+    /// The trigger is not driven here any more. After a suspect, the next one may be.
+    fn ended(&mut self, id: &TriggerId) {
+        self.queue.forget(id);
+        if self.suspects.remove(id) {
+            for (id, (queue, ledger)) in std::mem::take(&mut self.suspicious) {
+                self.queue.wait(&queue, id, ledger);
+            }
+        }
+    }
+}
+
+/// What becomes of a trigger whose turn it is.
+enum Taken {
+    Here(Box<Prepared>),
+    /// When the suspect that is driven has ended.
+    Later(QueueName),
+    Elsewhere,
 }
 
 impl Api {
@@ -91,6 +113,7 @@ impl Api {
             lakes: [(home.root().to_string(), ledger.clone())].into(),
             queue: Queue::new(&queues, as_size(settings.driven_triggers), as_size(settings.queued_triggers)),
             suspects: BTreeSet::new(),
+            suspicious: BTreeMap::new(),
             drivers: JoinSet::new(),
             worked: false,
         };
@@ -224,10 +247,18 @@ impl Api {
     async fn take_up(self: &Arc<Self>, ledger: &RunStore) -> Result<()> {
         let open = ledger.open().await?;
         let unknown: Vec<TriggerId> = open.into_iter().filter(|id| !self.lock().queue.knows(id)).collect();
-        let queued = unknown.into_iter().map(|id| async { (self.queue_of(&id, ledger).await, id) });
+        let queued = unknown.into_iter().map(|id| async {
+            let is_cancelled = ledger.cancel_requested(&id).await.unwrap_or(false);
+            (self.queue_of(&id, ledger).await, id, is_cancelled)
+        });
         let mut queued = futures::stream::iter(queued).buffered(READS);
-        while let Some((queue, id)) = queued.next().await {
-            self.lock().queue.wait(&queue, id, ledger.clone());
+        while let Some((queue, id, is_cancelled)) = queued.next().await {
+            self.lock().queue.wait(&queue, id.clone(), ledger.clone());
+            // It only records its end.
+            let at_once = if is_cancelled { self.lock().queue.at_once(&id) } else { None };
+            if let Some(ledger) = at_once {
+                self.start(&id, &ledger).await;
+            }
         }
         self.start_waiting().await;
         Ok(())
@@ -238,8 +269,14 @@ impl Api {
         if !self.queues.has_several() {
             return QueueName::default();
         }
-        let submission = ledger.submission(id).await.ok().flatten();
-        submission.map(|of| of.request.queue).filter(|queue| self.queues.check(queue).is_ok()).unwrap_or_default()
+        match ledger.submission(id).await {
+            Ok(Some(of)) if self.queues.check(&of.request.queue).is_ok() => of.request.queue,
+            Ok(Some(of)) => {
+                log::warn!("trigger {id} waits in the queue `default`: there is no `{}` any more", of.request.queue);
+                QueueName::default()
+            }
+            Ok(None) | Err(_) => QueueName::default(),
+        }
     }
 
     /// Drives triggers that wait, as many as may be driven at once.
@@ -254,8 +291,13 @@ impl Api {
     /// A trigger that cannot be started is found again at the next look, and holds up no other.
     async fn start(self: &Arc<Self>, id: &TriggerId, ledger: &RunStore) {
         match self.take_up_one(id, ledger).await {
-            Ok(Some(prepared)) => self.spawn(id.clone(), ledger.clone(), prepared),
-            Ok(None) => self.lock().queue.forget(id),
+            Ok(Taken::Here(prepared)) => self.spawn(id.clone(), ledger.clone(), *prepared),
+            Ok(Taken::Later(queue)) => {
+                let mut known = self.lock();
+                known.queue.forget(id);
+                known.suspicious.insert(id.clone(), (queue, ledger.clone()));
+            }
+            Ok(Taken::Elsewhere) => self.lock().queue.forget(id),
             Err(error) => {
                 log::warn!("trigger {id}: {error}");
                 self.lock().queue.forget(id);
@@ -276,24 +318,25 @@ impl Api {
         }
     }
 
-    /// What a driver of the trigger needs; `None` if it needs none here.
-    async fn take_up_one(&self, id: &TriggerId, ledger: &RunStore) -> Result<Option<Prepared>> {
+    /// What a driver of the trigger needs, if it is driven here.
+    async fn take_up_one(&self, id: &TriggerId, ledger: &RunStore) -> Result<Taken> {
         if ledger.is_driven(id, Utc::now(), self.settings.lease()).await? {
-            return Ok(None);
+            return Ok(Taken::Elsewhere);
         }
         // A mark without a submission: its maker has not come that far, or never will.
-        let Some(submission) = ledger.submission(id).await? else { return Ok(None) };
+        let Some(submission) = ledger.submission(id).await? else { return Ok(Taken::Elsewhere) };
         if submission.trigger != *id {
             let error = Error::invalid(format!("{id} holds the submission of another trigger"));
-            return self.refuse(id, ledger, &error).await.map(|()| None);
+            return self.refuse(id, ledger, &error).await.map(|()| Taken::Elsewhere);
         }
         if let Err(error) = ledger.check_seal(&submission) {
-            return self.refuse(id, ledger, &error).await.map(|()| None);
+            return self.refuse(id, ledger, &error).await.map(|()| Taken::Elsewhere);
         }
-        let is_suspect = ledger.deaths(id).await? > 0;
+        // A machine that is lost takes many drivers with it, and none is to blame: only a second death makes a suspect.
+        let is_suspect = ledger.deaths(id).await? > 1;
         // One after the other, so that the next death says which of them it is.
         if is_suspect && !self.lock().suspects.is_empty() {
-            return Ok(None);
+            return Ok(Taken::Later(submission.request.queue));
         }
         let SubmissionRecord { request, limits, .. } = submission;
         let prepared = async {
@@ -307,10 +350,10 @@ impl Api {
                     self.lock().suspects.insert(id.clone());
                 }
                 let options = DriveOptions::new(&limits.within(&self.settings));
-                Ok(Some(Prepared { options, ..prepared }))
+                Ok(Taken::Here(Box::new(Prepared { options, ..prepared })))
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => Err(error),
-            Err(error) => self.refuse(id, ledger, &error).await.map(|()| None),
+            Err(error) => self.refuse(id, ledger, &error).await.map(|()| Taken::Elsewhere),
         }
     }
 
@@ -450,11 +493,7 @@ impl Api {
                 // Its lease runs out, and then it is taken up again.
                 Err(error) => log::error!("trigger {id}: {error}"),
             }
-            {
-                let mut known = api.lock();
-                known.queue.forget(&id);
-                known.suspects.remove(&id);
-            }
+            api.lock().ended(&id);
             api.start_waiting().await;
             // Last: a webhook that does not answer holds up nothing.
             if has_ended {

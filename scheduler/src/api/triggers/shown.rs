@@ -9,7 +9,9 @@ use crate::metrics::Scene;
 impl Api {
     /// What waits and runs, by queue.
     pub(in crate::api) fn queues(&self) -> QueuesResponse {
-        let (runs, mut triggers) = (self.permits.states(), self.lock().queue.states());
+        let (runs, known) = (self.permits.states(), self.lock());
+        let mut triggers = known.queue.states();
+        let suspicious = |name: &QueueName| known.suspicious.values().filter(|(queue, _)| queue == name).count();
         let report = |(name, options): (&QueueName, &QueueOptions)| {
             let of = triggers.remove(name);
             QueueReport {
@@ -19,7 +21,7 @@ impl Api {
                 runs_limit: options.runs,
                 runs: runs.get(name).map_or(0, |state| state.holders),
                 triggers: of.as_ref().map_or(0, |state| state.holders),
-                waiting: of.as_ref().map_or(0, |state| state.waiting),
+                waiting: of.as_ref().map_or(0, |state| state.waiting) + suspicious(name),
                 oldest: of.and_then(|state| state.oldest),
             }
         };
@@ -35,7 +37,7 @@ impl Api {
         let load = self.places.load().await;
         let running = self.permits.states().values().map(|state| state.holders).sum();
         let known = self.lock();
-        let (driven, waiting) = (known.queue.driven(), known.queue.waiting());
+        let (driven, waiting) = (known.queue.driven(), known.queue.waiting() + known.suspicious.len());
         Scene { driven, waiting, running, executors: self.places.executors(), load }
     }
 }

@@ -197,11 +197,13 @@ async fn a_trigger_whose_drivers_died_too_often_is_refused() {
     let scene = Scene::new();
     let [deadly, suspect] = [scene.planted("deadly").await, scene.planted("suspicious").await];
     let ledger = scene.ledger();
-    for epoch in 8..=9 {
+    for epoch in 7..=9 {
         ledger.begin_driving(&deadly, epoch).await.unwrap();
     }
-    ledger.begin_driving(&suspect, 8).await.unwrap();
-    let api = scene.api(Settings { driver_attempts: 2, ..settings() }, None);
+    for epoch in 7..=8 {
+        ledger.begin_driving(&suspect, epoch).await.unwrap();
+    }
+    let api = scene.api(Settings { driver_attempts: 3, ..settings() }, None);
     for _ in 0..600 {
         api.take_up(&ledger).await.unwrap();
         if ledger.open().await.unwrap().is_empty() {
@@ -212,7 +214,43 @@ async fn a_trigger_whose_drivers_died_too_often_is_refused() {
     assert_eq!(scene.exit(&deadly).await, Some(TriggerExit::RunFailed.code()));
     assert_eq!(scene.exit(&suspect).await, Some(0));
     // A driver that came to its end is not among the dead.
-    assert_eq!(ledger.deaths(&suspect).await.unwrap(), 1);
+    assert_eq!(ledger.deaths(&suspect).await.unwrap(), 2);
+}
+
+/// One look is enough: a suspect that has ended lets the next one begin. What died once is no suspect.
+#[tokio::test(flavor = "multi_thread")]
+async fn suspects_follow_each_other_without_a_pause() {
+    let scene = Scene::new();
+    let ledger = scene.ledger();
+    let mut planted = Vec::new();
+    for number in 1..=6 {
+        let trigger = scene.planted(&"s".repeat(number)).await;
+        for epoch in 7..=8 {
+            ledger.begin_driving(&trigger, epoch).await.unwrap();
+        }
+        planted.push(trigger);
+    }
+    // Of another table: these run one after the other, and it runs beside them.
+    let once = scene.accepted_elsewhere("died-once", "gold", "default").await;
+    ledger.begin_driving(&once, 8).await.unwrap();
+    let api = scene.api(settings(), None);
+    api.take_up(&ledger).await.unwrap();
+    for trigger in planted.iter().chain([&once]) {
+        assert_eq!(scene.exit(trigger).await, Some(0), "{trigger}");
+    }
+}
+
+/// A trigger that was cancelled while it waited, and whose scheduler ended before it came to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_trigger_ends_at_the_first_look_whatever_waits() {
+    let scene = Scene::new();
+    let cancelled = scene.planted("cancelled").await;
+    scene.ledger().request_cancel(&cancelled).await.unwrap();
+    let api = scene.api(Settings { driven_triggers: 1, ..settings() }, None);
+    occupy(&api);
+    api.take_up(&api.home).await.unwrap();
+    assert_eq!(scene.exit(&cancelled).await, Some(TriggerExit::Cancelled.code()));
+    assert!(!scene.lake.path().join("silver").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
