@@ -39,7 +39,7 @@ run "alarms_speak_of_what_is_measured" {
   }
   assert {
     condition = alltrue([for f in aws_cloudwatch_log_metric_filter.this : f.pattern == "ERROR" || strcontains(
-      file(f.log_group_name == "/pulse/dev/scheduler" ? "../../../scheduler/src/api/triggers.rs" : "../cluster/files/pulse-node"), trim(f.pattern, "\"")
+      file(f.log_group_name == "/pulse/dev/scheduler" ? "../../../scheduler/src/api/triggers/failures.rs" : "../cluster/files/pulse-node"), trim(f.pattern, "\"")
     )])
     error_message = "a filter looks for words that nobody says in its log group"
   }
