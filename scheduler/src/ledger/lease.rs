@@ -96,7 +96,8 @@ impl LeaseKeeper {
         let holding = Arc::new(Mutex::new(Holding::new(lease, options)));
         let (tell, lost) = watch::channel(false);
         let every = options.length.to_std().unwrap_or_default() / LOOKS_PER_LEASE;
-        let keeping = tokio::spawn(keep(ledger.clone(), (trigger.clone(), origin), Arc::clone(&holding), tell, every));
+        let keeping = keep(ledger.clone(), (trigger.clone(), origin), Arc::clone(&holding), tell, every);
+        let keeping = ledger.clock.keep(Box::pin(keeping));
         Ok(Some(Self { ledger: ledger.clone(), trigger: trigger.clone(), holding, lost, keeping, first_epoch }))
     }
 
@@ -204,4 +205,34 @@ async fn carry_out(
 
 fn lock(holding: &Mutex<Holding>) -> MutexGuard<'_, Holding> {
     holding.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use pulse_engine::store::Stores;
+    use pulse_engine::table::Lake;
+    use url::Url;
+
+    use super::*;
+
+    /// A query may take all threads of the runtime for longer than a lease.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_lease_is_renewed_while_all_threads_compute() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::new(Url::from_directory_path(folder.path()).unwrap(), Arc::new(Stores::default()));
+        let ledger = RunStore::new(&lake).unwrap();
+        let options = LeaseOptions { length: TimeDelta::seconds(1), clock_margin: TimeDelta::zero() };
+        let trigger = TriggerId::new(Utc::now(), 7);
+        let keeper = LeaseKeeper::claim(&ledger, &trigger, Origin::Here, options).await.unwrap().unwrap();
+        let computes = tokio::spawn(async { std::thread::sleep(Duration::from_secs(3)) });
+        std::thread::sleep(Duration::from_millis(2_500));
+        let looks = move || {
+            let threads = tokio::runtime::Runtime::new().unwrap();
+            threads.block_on(ledger.is_driven(&trigger, Utc::now(), options)).unwrap()
+        };
+        assert!(std::thread::spawn(looks).join().unwrap());
+        assert!(keeper.holds());
+        computes.await.unwrap();
+    }
 }
