@@ -28,6 +28,21 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// As it is stored and shown: `unavailable`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Conflict => "conflict",
+            Self::Unavailable => "unavailable",
+            Self::Data => "data",
+            Self::Exhausted => "exhausted",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// Kind, message and the chain below it. The message is lower case and ends with what to do.
 pub struct Error {
     kind: ErrorKind,

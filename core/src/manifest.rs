@@ -4,10 +4,12 @@ mod history;
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::TableName;
+use crate::trigger::RunLimits;
 
 pub use history::{History, IS_CURRENT, RECORDED_FROM, RECORDED_TO, VALID_FROM, VALID_TO};
 
@@ -77,6 +79,12 @@ impl Manifest {
     /// Order of rows within a data file.
     pub fn order(&self) -> &[String] {
         self.order.as_deref().unwrap_or(&self.grain)
+    }
+
+    /// Limits in the place of settings.
+    pub fn run_limits(&self) -> RunLimits {
+        let timeout = self.run_timeout_s.map(|seconds| TimeDelta::seconds(seconds.into()));
+        RunLimits { attempts: self.run_attempts, timeout }
     }
 
     /// Columns that the table is partitioned by.

@@ -18,7 +18,6 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -174,11 +173,7 @@ impl Project {
 
     /// Limits that jobs set in the place of settings.
     pub fn run_limits(&self, jobs: &[TableName]) -> BTreeMap<TableName, RunLimits> {
-        let of = |job: &Job| RunLimits {
-            attempts: job.manifest.run_attempts,
-            timeout: job.manifest.run_timeout_s.map(|seconds| TimeDelta::seconds(seconds.into())),
-        };
-        jobs.iter().filter_map(|name| Some((name.clone(), of(self.jobs.get(name)?)))).collect()
+        jobs.iter().filter_map(|name| Some((name.clone(), self.jobs.get(name)?.manifest.run_limits()))).collect()
     }
 
     /// # Errors

@@ -192,7 +192,7 @@ impl Metrics {
     }
 
     pub fn refused(&self, kind: ErrorKind) {
-        self.triggers.refused.get_or_create(&Reason { reason: word(kind) }).inc();
+        self.triggers.refused.get_or_create(&Reason { reason: kind.word() }).inc();
     }
 
     /// Counts a trigger that ended with this exit code.
@@ -206,7 +206,7 @@ impl Metrics {
         self.undelivered.inc_by(messages);
     }
 
-    /// `route` is the pattern of the path, of which there are few.
+    /// Counts a call by its route, the pattern of its path: paths themselves would make too many labels.
     pub fn answered(&self, route: &str, status: u16, took: Duration) {
         let route = route.to_owned();
         self.calls.seconds.get_or_create(&Route { route: route.clone() }).observe(took.as_secs_f64());
@@ -232,7 +232,7 @@ impl Triggers {
         for exit in EXITS {
             drop(triggers.ended.get_or_create(&Outcome { outcome: outcome(exit) }));
         }
-        for reason in KINDS.map(word).into_iter().chain([QUEUE_FULL]) {
+        for reason in KINDS.map(ErrorKind::word).into_iter().chain([QUEUE_FULL]) {
             drop(triggers.refused.get_or_create(&Reason { reason }));
         }
         Ok(triggers)
@@ -249,7 +249,7 @@ impl Runs {
             failures: registry.add("pulse_attempts_failed_total", Family::default())?,
             last_success: registry.add("pulse_job_last_success_timestamp_seconds", Family::default())?,
         };
-        for kind in KINDS.map(word) {
+        for kind in KINDS.map(ErrorKind::word) {
             drop(runs.failures.get_or_create(&OfKind { kind }));
         }
         Ok(runs)
@@ -268,7 +268,7 @@ impl Runs {
         self.ended.get_or_create(&Ended { table: table.to_owned(), outcome: record.state.to_string() }).inc();
         self.retries.get_or_create(&of).inc_by(record.attempt.saturating_sub(1).into());
         for failure in &record.failures {
-            self.failures.get_or_create(&OfKind { kind: word(failure.error.kind) }).inc();
+            self.failures.get_or_create(&OfKind { kind: failure.error.kind.word() }).inc();
         }
         if record.state == RunState::Succeeded {
             self.seconds.get_or_create(&of).observe(record.seconds);
@@ -362,18 +362,6 @@ fn outcome(exit: TriggerExit) -> &'static str {
         TriggerExit::ExpectationFailed => "expectation_failed",
         TriggerExit::RunFailed => "run_failed",
         TriggerExit::Cancelled => "cancelled",
-    }
-}
-
-fn word(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Invalid => "invalid",
-        ErrorKind::Conflict => "conflict",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Data => "data",
-        ErrorKind::Exhausted => "exhausted",
-        ErrorKind::Cancelled => "cancelled",
-        ErrorKind::Internal => "internal",
     }
 }
 

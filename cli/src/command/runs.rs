@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, Days, Utc};
 use pulse_core::run::{AttemptFailure, Place, RunError, RunId, RunRecord, RunState, TriggerId};
 use pulse_core::settings::Settings;
-use pulse_core::{Error, ErrorKind, Result};
+use pulse_core::{Error, Result};
 use pulse_engine::table::Lake;
 use pulse_scheduler::ledger::RunStore;
 
@@ -116,7 +116,7 @@ async fn show(ledger: &RunStore, settings: &Settings, id: &str, output: Output) 
 fn details(record: &RunRecord) {
     output::line(&format!("\n{} {}", record.job, record.state));
     if let Some(error) = &record.error {
-        output::line(&format!("  error ({}): {}", kind(error.kind), indented(error.root())));
+        output::line(&format!("  error ({}): {}", error.kind.word(), indented(error.root())));
         told(error, "  ");
     }
     for failure in &record.failures {
@@ -174,20 +174,8 @@ fn attempt(failure: &AttemptFailure, last: Option<&RunError>) {
     };
     output::line(&format!("  attempt {} failed at {at}{place}, {next}", failure.attempt));
     if last != Some(&failure.error) {
-        output::line(&format!("    error ({}): {}", kind(failure.error.kind), failure.error.root()));
+        output::line(&format!("    error ({}): {}", failure.error.kind.word(), failure.error.root()));
         told(&failure.error, "    ");
-    }
-}
-
-fn kind(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Invalid => "invalid",
-        ErrorKind::Conflict => "conflict",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Data => "data",
-        ErrorKind::Exhausted => "exhausted",
-        ErrorKind::Cancelled => "cancelled",
-        ErrorKind::Internal => "internal",
     }
 }
 

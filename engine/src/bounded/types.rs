@@ -1,6 +1,6 @@
 //! Types that take much memory whatever values they have.
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::logical_expr::{Expr, ExprSchemable as _};
 
@@ -45,34 +45,28 @@ pub(super) fn judged(function: &str, data_type: &DataType) -> Result<()> {
 /// Parts of a type, unless they are more than `most`.
 fn nodes(data_type: &DataType, most: usize) -> Option<usize> {
     let left = most.checked_sub(1)?;
-    let all = |fields: &[&FieldRef]| {
-        fields.iter().try_fold(0, |sum, field| Some(sum + nodes(field.data_type(), left.checked_sub(sum)?)?))
-    };
-    let within = match data_type {
-        DataType::List(field)
-        | DataType::LargeList(field)
-        | DataType::ListView(field)
-        | DataType::LargeListView(field)
-        | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _) => all(&[field])?,
-        DataType::Struct(fields) => all(&fields.iter().collect::<Vec<_>>())?,
-        _ => 0,
-    };
+    let add = |sum: usize, field: &DataType| Some(sum + nodes(field, left.checked_sub(sum)?)?);
+    let within = within(data_type).into_iter().try_fold(0, add)?;
     (within < most).then_some(within + 1)
 }
 
 /// Bytes of the widest null among the type and the types within it.
 fn widest(data_type: &DataType) -> u64 {
-    let within = match data_type {
+    let within = within(data_type).into_iter().map(widest).max().unwrap_or(0);
+    within.max(null_bytes(data_type))
+}
+
+/// The types of which a type is made.
+fn within(data_type: &DataType) -> Vec<&DataType> {
+    match data_type {
         DataType::List(field)
         | DataType::LargeList(field)
         | DataType::ListView(field)
         | DataType::LargeListView(field)
         | DataType::FixedSizeList(field, _)
-        | DataType::Map(field, _) => widest(field.data_type()),
-        DataType::Dictionary(_, value) => widest(value),
-        DataType::Struct(fields) => fields.iter().map(|field| widest(field.data_type())).max().unwrap_or(0),
-        _ => 0,
-    };
-    within.max(null_bytes(data_type))
+        | DataType::Map(field, _) => vec![field.data_type()],
+        DataType::Dictionary(_, value) => vec![value],
+        DataType::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
+        _ => Vec::new(),
+    }
 }

@@ -1,6 +1,7 @@
 //! Triggers of a scheduler: those that it takes in, and those that it takes up from the ledgers of its lakes.
 
 mod failures;
+mod prepared;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,14 +10,12 @@ use std::time::Duration;
 
 use chrono::Utc;
 use futures::StreamExt as _;
-use pulse_core::decide::Asked;
 use pulse_core::graph::Graph;
-use pulse_core::name::TableName;
 use pulse_core::project::Project;
 use pulse_core::queue::{QueueName, Queues};
-use pulse_core::run::{NotRunJobs, RunError, RunState, TriggerId};
+use pulse_core::run::TriggerId;
 use pulse_core::settings::Settings;
-use pulse_core::trigger::{RunLimits, TriggerExit};
+use pulse_core::trigger::TriggerExit;
 use pulse_core::{Error, ErrorKind, Result};
 use pulse_engine::build::build;
 use pulse_engine::job::check_roots;
@@ -27,14 +26,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use failures::tell_failures;
+use prepared::{Prepared, Taken};
 
 use super::allowed::Allowed;
 use super::queue::Queue;
 use super::work::Work;
 use super::{Places, SubmitRequest, Token};
-use crate::alerts::Alerts;
-use crate::driver::{DriveOptions, Driven, Interruption, Permits, Placement, Submission, drive};
-use crate::ledger::{LeaseKeeper, Limits, Origin, RunStore, Seal, SubmissionRecord};
+use crate::driver::{Driven, Interruption, Permits, Submission, drive};
+use crate::ledger::{Limits, Origin, RunStore, Seal};
 use crate::metrics::Metrics;
 
 /// Times in a lease's length that a scheduler looks for triggers that nobody drives.
@@ -84,14 +83,6 @@ impl Known {
             }
         }
     }
-}
-
-/// What becomes of a trigger whose turn it is.
-enum Taken {
-    Here(Box<Prepared>),
-    /// When the suspect that is driven has ended.
-    Later(QueueName),
-    Elsewhere,
 }
 
 impl Api {
@@ -264,21 +255,6 @@ impl Api {
         Ok(())
     }
 
-    /// Where a trigger waits that another process took in: `default` if its submission cannot be read, or names a queue that is gone.
-    async fn queue_of(&self, id: &TriggerId, ledger: &RunStore) -> QueueName {
-        if !self.queues.has_several() {
-            return QueueName::default();
-        }
-        match ledger.submission(id).await {
-            Ok(Some(of)) if self.queues.check(&of.request.queue).is_ok() => of.request.queue,
-            Ok(Some(of)) => {
-                log::warn!("trigger {id} waits in the queue `default`: there is no `{}` any more", of.request.queue);
-                QueueName::default()
-            }
-            Ok(None) | Err(_) => QueueName::default(),
-        }
-    }
-
     /// Drives triggers that wait, as many as may be driven at once.
     async fn start_waiting(self: &Arc<Self>) {
         loop {
@@ -316,90 +292,6 @@ impl Api {
         if is_next {
             self.spawn(id.clone(), ledger, prepared);
         }
-    }
-
-    /// What a driver of the trigger needs, if it is driven here.
-    async fn take_up_one(&self, id: &TriggerId, ledger: &RunStore) -> Result<Taken> {
-        if ledger.is_driven(id, Utc::now(), self.settings.lease()).await? {
-            return Ok(Taken::Elsewhere);
-        }
-        // A mark without a submission: its maker has not come that far, or never will.
-        let Some(submission) = ledger.submission(id).await? else { return Ok(Taken::Elsewhere) };
-        if submission.trigger != *id {
-            let error = Error::invalid(format!("{id} holds the submission of another trigger"));
-            return self.refuse(id, ledger, &error).await.map(|()| Taken::Elsewhere);
-        }
-        if let Err(error) = ledger.check_seal(&submission) {
-            return self.refuse(id, ledger, &error).await.map(|()| Taken::Elsewhere);
-        }
-        // A machine that is lost takes many drivers with it, and none is to blame: only a second death makes a suspect.
-        let is_suspect = ledger.deaths(id).await? > 1;
-        // One after the other, so that the next death says which of them it is.
-        if is_suspect && !self.lock().suspects.is_empty() {
-            return Ok(Taken::Later(submission.request.queue));
-        }
-        let SubmissionRecord { request, limits, .. } = submission;
-        let prepared = async {
-            self.allowed.check_url(&request.lake)?;
-            let lake = self.places.lake(&request.lake).await?;
-            self.prepare(request, &lake).await
-        };
-        match prepared.await {
-            Ok((_, prepared)) => {
-                if is_suspect {
-                    self.lock().suspects.insert(id.clone());
-                }
-                let options = DriveOptions::new(&limits.within(&self.settings));
-                Ok(Taken::Here(Box::new(Prepared { options, ..prepared })))
-            }
-            Err(error) if error.kind() == ErrorKind::Unavailable => Err(error),
-            Err(error) => self.refuse(id, ledger, &error).await.map(|()| Taken::Elsewhere),
-        }
-    }
-
-    /// Fails a trigger that was accepted once and that this build cannot drive, so that it is not tried forever.
-    async fn refuse(&self, id: &TriggerId, ledger: &RunStore, error: &Error) -> Result<()> {
-        let options = self.settings.lease();
-        let Some(lease) = LeaseKeeper::claim(ledger, id, Origin::Submitted, options).await? else { return Ok(()) };
-        log::error!("trigger {id}: {error}");
-        let now = Utc::now();
-        for mut record in ledger.records(id).await?.into_iter().filter(|record| !record.state.is_final()) {
-            record.state = RunState::Failed;
-            record.ended = Some(now.timestamp_millis());
-            record.error = Some(RunError::from(error));
-            let Some(epoch) = lease.epoch().await else { return Ok(()) };
-            ledger.put(&record, epoch).await?;
-        }
-        match lease.epoch().await {
-            Some(epoch) => ledger.end(id, epoch, TriggerExit::RunFailed.code(), now).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Reads the project on a thread of its own: a large one takes its time, and meanwhile others are answered.
-    async fn prepare(&self, request: SubmitRequest, lake: &Lake) -> Result<(SubmitRequest, Prepared)> {
-        self.allowed.check_lake(lake)?;
-        let allowed = self.allowed.clone();
-        let reading = move || {
-            let (project, graph) = asked(&request)?;
-            allowed.check_sources(&project, graph.order())?;
-            Ok::<_, Error>((request, project, graph))
-        };
-        let read = match self.work.handle() {
-            Some(work) => work.spawn_blocking(reading),
-            None => tokio::task::spawn_blocking(reading),
-        };
-        let (request, project, graph) =
-            read.await.map_err(|e| Error::internal("a project is read to its end").with_source(e))??;
-        let alerts = Alerts::of(&project);
-        let limits = project.run_limits(graph.order());
-        let placement = self.places.placement(project, lake, request.on)?;
-        let options = DriveOptions::new(&self.settings);
-        let not_run = request.not_run.clone();
-        let queue = request.queue.clone();
-        let asked = request.asked;
-        let prepared = Prepared { placement, graph, not_run, asked, options, limits, alerts, queue };
-        Ok((request, prepared))
     }
 
     fn ledger(&self, lake: &Lake) -> Result<RunStore> {
@@ -521,19 +413,6 @@ pub(crate) fn asked(request: &SubmitRequest) -> Result<(Project, Graph)> {
     project.check_values(graph.order())?;
     check_roots(&project, graph.order())?;
     Ok((project, graph))
-}
-
-/// All that a driver needs.
-struct Prepared {
-    placement: Placement,
-    graph: Graph,
-    not_run: NotRunJobs,
-    asked: Asked,
-    options: DriveOptions,
-    /// Of jobs that set limits themselves.
-    limits: BTreeMap<TableName, RunLimits>,
-    alerts: Alerts,
-    queue: QueueName,
 }
 
 #[cfg(test)]

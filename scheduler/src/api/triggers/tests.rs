@@ -1,8 +1,9 @@
 use std::path::Path;
 
 use async_trait::async_trait;
+use pulse_core::decide::Asked;
 use pulse_core::project::ProjectFiles;
-use pulse_core::run::{RunId, RunRecord};
+use pulse_core::run::{RunError, RunId, RunRecord, RunState};
 use pulse_engine::catalog::LocalCatalog;
 use pulse_engine::execute::InProcess;
 use pulse_engine::job::{JobOptions, Workbench};
@@ -17,6 +18,7 @@ use url::Url;
 use super::failures::failures;
 use super::*;
 use crate::api::On;
+use crate::driver::Placement;
 use crate::scaler::Load;
 
 /// In this process.
