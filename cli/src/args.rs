@@ -2,6 +2,7 @@
 
 mod certs;
 mod hoist;
+mod land;
 mod runs;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 use pulse_core::backfill::Chunk;
 
 pub(crate) use certs::{CertsAction, CertsDays, CertsRole, CertsStep};
+pub(crate) use land::{LandAction, LandOptions, LandSelection, StandIn};
 pub(crate) use runs::{AlertAction, Runs, ScheduleAction};
 
 use crate::command::docs::DocsOptions;
@@ -133,6 +135,9 @@ pub(crate) enum Command {
     /// Compute the intervals of a span of time that a job's table lacks, or with --restate all of them. Shows what it will do,
     /// asks, and works in chunks: one run for each. Runs in this process.
     Backfill(BackfillOptions),
+    /// Ask the providers of sources.toml for what is missing, and put their answers below their roots as files, each once. Ctrl-C
+    /// waits for the answers of requests that were sent.
+    Land(LandOptions),
     /// Run what the project's schedules make due now, each time once. For a timer: cron, systemd or EventBridge calls it every few
     /// minutes. Ends with the exit code of the worst run; 0 when nothing is due. With --every it is the timer itself.
     RunDue {
@@ -153,7 +158,7 @@ pub(crate) enum Command {
     Submit(SubmitOptions),
     /// Show the queues of the scheduler: what runs and what waits in each.
     Queue,
-    /// Run a scheduler or an executor.
+    /// Run a scheduler, an executor, or a stand-in for providers.
     #[command(subcommand)]
     Serve(Role),
     /// Make the certificates by which the processes of a cluster know each other.
@@ -368,12 +373,15 @@ impl From<Where> for pulse_scheduler::api::On {
     }
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Role {
     /// Take submissions, drive runs and schedule their tasks.
     Scheduler,
     /// Carry out tasks.
     Executor,
+    /// Stand in for providers of market data on this machine: made-up data in their formats, with limits, errors and broken answers
+    /// on request. Needs no key and no network.
+    Provider(StandIn),
 }
 
 /// What a vacuum retains unless it is told otherwise, in hours.

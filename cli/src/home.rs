@@ -185,10 +185,10 @@ impl Home {
 
     fn places_of(&self, project: &Project) -> Result<BTreeMap<String, String>> {
         let mut places = BTreeMap::new();
-        let of_databases = project.variables_of_databases();
+        let of_urls = project.variables_of_urls();
         for name in project.variables() {
             if let Some(place) = self.environment.values().get(&name) {
-                let value = match of_databases.contains(&name) {
+                let value = match of_urls.contains(&name) {
                     true => place.text.clone(),
                     false => resolved(place, &self.folder)?,
                 };

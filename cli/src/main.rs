@@ -20,7 +20,6 @@ mod aws;
 mod aws;
 mod command;
 mod complete;
-mod generate;
 mod graph;
 mod home;
 mod interrupt;
@@ -136,6 +135,7 @@ async fn dispatch(arguments: Arguments) -> pulse_core::Result<ExitCode> {
     let global = arguments.global;
     match arguments.command {
         Command::Init(options) => command::init::init(&options),
+        Command::Land(options) => command::land::land(&global, options).await,
         Command::Check { jobs } => command::check::check(&global, &jobs).await,
         Command::Plan(selection) => command::plan::plan(&global, &selection).await,
         Command::Backfill(options) => command::backfill::backfill(&global, &options).await,

@@ -224,19 +224,26 @@ pub(crate) async fn workbench_of(project: Project, global: &Global, settings: &S
 
 /// The token that `api_token_source` leads to.
 pub(crate) async fn api_token(settings: &Settings) -> Result<Option<Token>> {
-    let source = settings.api_token_source.as_str();
-    // Somebody may have written the token itself where its place belongs, so nothing of it is shown.
-    let unreadable = |what: &str| Error::invalid(format!("the API's token: {what} (`api_token_source`)"));
-    let text = match source.split_once(':') {
-        None if source.is_empty() => return Ok(None),
+    match settings.api_token_source.as_str() {
+        "" => Ok(None),
+        place => Token::new(&secret("the API's token", "api_token_source", place).await?).map(Some),
+    }
+}
+
+/// The text that a place leads to: `env:NAME`, `file:/path` or `ssm:/path`.
+///
+/// # Errors
+/// `Invalid` when there is none, and those of the Parameter Store. A secret that stands in place of its place is not shown.
+pub(crate) async fn secret(what: &str, key: &str, place: &str) -> Result<String> {
+    let unreadable = |why: &str| Error::invalid(format!("{what}: {why} (`{key}`)"));
+    match place.split_once(':') {
         Some(("env", name)) => {
-            std::env::var(name).map_err(|e| unreadable(&format!("variable {}: {e}", name_only(name))))?
+            std::env::var(name).map_err(|e| unreadable(&format!("variable {}: {e}", name_only(name))))
         }
-        Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| unreadable(&format!("file {path}: {e}")))?,
-        Some(("ssm", name)) => aws::parameter(name).await?,
-        _ => return Err(unreadable("write where it is, env:NAME, file:/path or ssm:/path, and not the token itself")),
-    };
-    Token::new(&text).map(Some)
+        Some(("file", path)) => std::fs::read_to_string(path).map_err(|e| unreadable(&format!("file {path}: {e}"))),
+        Some(("ssm", name)) => aws::parameter(name).await,
+        _ => Err(unreadable("write where it is, env:NAME, file:/path or ssm:/path, and not the secret itself")),
+    }
 }
 
 /// Whether the API asks callers for certificates instead of a token.

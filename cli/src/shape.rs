@@ -1,6 +1,7 @@
 //! What commands print for programs: one shape each. Numbers are numbers, stamps are ISO 8601 in UTC, and what is not known is null.
 //! docs/reference/output.md is written from these types.
 
+mod land;
 mod queue;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub(crate) use land::{LandPeriod, LandPlan, LandStatus, Landed};
 pub(crate) use queue::Queue;
 
 /// Such as `2024-01-31T14:30:00.123Z`.

@@ -1,4 +1,4 @@
-//! `sources.toml`: files that come from outside, with the contract of each feed, tables that others write, and databases.
+//! `sources.toml`: files that come from outside, with the contract of each feed, tables that others write, databases, and providers.
 
 mod column;
 mod column_type;
@@ -7,7 +7,9 @@ mod external;
 mod feed;
 mod format;
 mod json;
+mod provider;
 mod stamp_pattern;
+mod template;
 
 use std::collections::BTreeMap;
 
@@ -21,7 +23,12 @@ pub use external::ExternalTable;
 pub use feed::{Ambiguous, Bar, BarLabel, Feed, Unknown};
 pub use format::{Csv, Encoding, FixedField, FixedWidth, Format, Matching, Misuse, Ragged};
 pub use json::{Json, JsonLayout, JsonLines, is_pointer, pointer_steps};
+pub use provider::{
+    Answer, CsvAnswer, FileAnswer, JsonAnswer, Landing, Provider, ProviderRequest, RequestLimits, RequestPeriod,
+    is_date, wrong_symbol,
+};
 pub use stamp_pattern::{EpochUnit, StampParts, StampPattern, TextPattern};
+pub use template::{Placeholder, Template};
 
 /// Column of the fields of a file that no declared column is read from, of sources with a feed that keeps them.
 pub const RESCUED: &str = "_rescued";
@@ -39,6 +46,12 @@ pub struct Sources {
     /// Databases, by a name of yours.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub databases: BTreeMap<String, Database>,
+    /// Providers that `pulse land` asks over HTTP, by names of yours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub providers: BTreeMap<String, Provider>,
+    /// What `pulse land` keeps landed, by names of yours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub landings: BTreeMap<String, Landing>,
 }
 
 impl Sources {
@@ -50,6 +63,14 @@ impl Sources {
         })
     }
 
+    /// What a landing asks for: the provider and the request, with their names.
+    pub fn requested(&self, landing: &Landing) -> Option<Requested<'_>> {
+        let (provider, request) = landing.request.split_once('.')?;
+        let (provider_name, provider) = self.providers.get_key_value(provider)?;
+        let (request_name, request) = provider.requests.get_key_value(request)?;
+        Some(Requested { provider_name, provider, request_name, request })
+    }
+
     /// Adds what is landed of databases to the sources of files, as which it is read.
     pub(crate) fn with_landed(mut self) -> Self {
         for (database, declared) in &self.databases {
@@ -59,6 +80,15 @@ impl Sources {
         }
         self
     }
+}
+
+/// A request with its provider.
+#[derive(Debug, Clone, Copy)]
+pub struct Requested<'a> {
+    pub provider_name: &'a str,
+    pub provider: &'a Provider,
+    pub request_name: &'a str,
+    pub request: &'a ProviderRequest,
 }
 
 /// Feeds that yield rows of one shape.

@@ -6,8 +6,8 @@ use pulse_core::Result;
 use pulse_engine::store::folder_url;
 
 use crate::args::{Bars, Generate};
-use crate::generate::{Feed, GenerateOptions, Hours, write};
 use crate::{output, setup};
+use pulse_generate::{Feed, GenerateOptions, Hours, write};
 
 pub(crate) async fn generate(what: Generate) -> Result<ExitCode> {
     let Generate::Bars(bars) = what;

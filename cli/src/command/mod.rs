@@ -9,6 +9,7 @@ pub(crate) mod docs;
 pub(crate) mod generate;
 pub(crate) mod graph;
 pub(crate) mod init;
+pub(crate) mod land;
 pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod queue;

@@ -1,5 +1,7 @@
 //! `pulse serve`: the cluster's processes.
 
+mod provider;
+
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -30,11 +32,11 @@ use crate::interrupt::interrupted;
 use crate::{aws, setup};
 
 pub(crate) async fn serve(global: &Global, role: Role) -> Result<ExitCode> {
-    let settings = setup::settings(global)?;
     match role {
-        Role::Scheduler => scheduler(global, &settings).await?,
+        Role::Scheduler => scheduler(global, &setup::settings(global)?).await?,
         // It ends on the signals by itself, when nobody needs it any more.
-        Role::Executor => pulse_executor::serve(&settings, std::future::pending()).await?,
+        Role::Executor => pulse_executor::serve(&setup::settings(global)?, std::future::pending()).await?,
+        Role::Provider(options) => provider::serve(&options).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

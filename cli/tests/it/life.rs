@@ -242,7 +242,7 @@ fn commands_print_what_their_schemas_say() {
     std::fs::write(&toml, format!("{text}\n[schedule.nightly]\ncron = \"@daily\"\n")).unwrap();
     conforms("schedule list", &["schedule", "list"]);
     conforms("schedule next", &["schedule", "next", "nightly"]);
-    // These need a scheduler, a cluster, a catalog, a due time, an alert, or a job with intervals; most print what others print.
+    // These need a scheduler, a cluster, a catalog, a due time, an alert, a provider, or a job with intervals; most print what others print.
     let elsewhere = [
         "alert list",
         "backfill",
@@ -253,6 +253,10 @@ fn commands_print_what_their_schemas_say() {
         "run-due",
         "queue",
         "cluster status",
+        "land",
+        "land plan",
+        "land status",
+        "land status --periods",
     ];
     let all: std::collections::BTreeSet<String> = schemas.as_object().unwrap().keys().cloned().collect();
     seen.extend(elsewhere.map(str::to_owned));

@@ -22,6 +22,7 @@ mod histories;
 mod increments;
 mod init;
 mod jobs;
+mod landing;
 mod late;
 mod life;
 mod looking;

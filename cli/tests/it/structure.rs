@@ -39,7 +39,10 @@ fn scheduler_and_executor_share_the_engine_and_never_each_other() {
     assert_eq!(arrows("pulse-executor"), set(&["core", "engine", "metrics", "transport"]));
     assert_eq!(arrows("pulse-aws"), set(&["core", "engine"]));
     assert_eq!(arrows("pulse-postgres"), set(&["core", "engine"]));
-    let cli = ["aws", "core", "engine", "executor", "metrics", "postgres", "scheduler", "transport"];
+    assert_eq!(arrows("pulse-land"), set(&["core"]));
+    assert_eq!(arrows("pulse-generate"), set(&["core"]));
+    let cli =
+        ["aws", "core", "engine", "executor", "generate", "land", "metrics", "postgres", "scheduler", "transport"];
     assert_eq!(arrows("pulse-cli"), set(&cli));
 }
 
@@ -79,9 +82,16 @@ fn rust_names_no_job_and_jobs_hold_no_rust() {
         .map(|path| path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned())
         .collect();
     assert!(names.contains(&"indicators_1m".to_owned()));
-    for folder in
-        ["engine/src", "transport/src", "metrics/src", "scheduler/src", "executor/src", "aws/src", "postgres/src"]
-    {
+    for folder in [
+        "engine/src",
+        "land/src",
+        "transport/src",
+        "metrics/src",
+        "scheduler/src",
+        "executor/src",
+        "aws/src",
+        "postgres/src",
+    ] {
         let sources = files(&root().join(folder)).into_iter().filter(|path| !path.to_string_lossy().contains("tests"));
         for path in sources {
             let text = fs::read_to_string(&path).unwrap();

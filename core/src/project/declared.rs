@@ -11,6 +11,9 @@ use crate::sql::{EXTERNAL, Query, RAW};
 
 pub(super) const PATH: &str = "sources.toml";
 
+/// Sections of the file. A database may not take the name of one of `files`, and a landing asks a provider, so that they come later.
+const SECTIONS: [&str; 5] = ["files", "tables", "databases", "providers", "landings"];
+
 /// The sources that are in order, and what is known of the others.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
@@ -39,12 +42,11 @@ impl Declared {
     fn in_parts(document: &Document<'_>) -> Self {
         let mut declared = Self::default();
         for (section, value) in document.entries_of(&[]) {
-            if !matches!((section, value.is_table()), ("files" | "tables" | "databases", true)) {
+            if !(SECTIONS.contains(&section) && value.is_table()) {
                 declared.general.extend(document.only::<Sources>(section, None).err().unwrap_or_default());
             }
         }
-        // Databases last: a source of theirs may have the name of one of `files`.
-        for section in ["files", "tables", "databases"] {
+        for section in SECTIONS {
             for (name, _) in document.entries_of(&[section]) {
                 declared.take(document, section, name);
             }
@@ -57,7 +59,7 @@ impl Declared {
         let wrong = match document.only::<Sources>(section, Some(name)) {
             Err(wrong) => wrong,
             Ok(alone) => match section {
-                "databases" => self.add_database(document, alone),
+                "databases" | "providers" | "landings" => self.add(document, alone),
                 _ => {
                     let wrong = source_checks::check(&alone, document);
                     if wrong.is_empty() {
@@ -74,6 +76,7 @@ impl Declared {
         let names: Vec<String> = match section {
             "files" => vec![format!("{RAW}.{name}")],
             "tables" => vec![format!("{EXTERNAL}.{name}")],
+            "providers" | "landings" => vec![format!("{section}.{name}")],
             _ => {
                 let path = [section, name, "tables"];
                 let tables = document.entries_of(&path);
@@ -87,9 +90,11 @@ impl Declared {
     }
 
     /// What is wrong with it beside the sources that are known; it is not added then.
-    fn add_database(&mut self, document: &Document<'_>, alone: Sources) -> Vec<Diagnostic> {
+    fn add(&mut self, document: &Document<'_>, alone: Sources) -> Vec<Diagnostic> {
         let mut with = self.sources.clone();
         with.databases.extend(alone.databases);
+        with.providers.extend(alone.providers);
+        with.landings.extend(alone.landings);
         let wrong = source_checks::check(&with, document);
         if wrong.is_empty() {
             self.sources = with;
@@ -148,6 +153,8 @@ pub(super) fn without_mistakes(text: &str, good: &Sources) -> Result<String> {
             "files" => entries.retain(|name, _| good.files.contains_key(name)),
             "tables" => entries.retain(|name, _| good.tables.contains_key(name)),
             "databases" => entries.retain(|name, _| good.databases.contains_key(name)),
+            "providers" => entries.retain(|name, _| good.providers.contains_key(name)),
+            "landings" => entries.retain(|name, _| good.landings.contains_key(name)),
             _ => return false,
         }
         true

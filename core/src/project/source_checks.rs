@@ -2,6 +2,7 @@
 
 mod databases;
 mod partitions;
+mod providers;
 mod unknown;
 mod values;
 
@@ -42,6 +43,7 @@ pub(super) fn check(sources: &Sources, document: &Document<'_>) -> Vec<Diagnosti
         problems.extend(place_of_table(table, document, &place));
     }
     problems.extend(databases::check(sources, document));
+    problems.extend(providers::check(sources, document));
     problems
 }
 

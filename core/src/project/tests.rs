@@ -731,7 +731,7 @@ fn a_database_needs_the_variables_of_its_url() {
     files.insert("bronze/orders/query.sql".to_owned(), query);
     files.insert("bronze/orders/job.toml".to_owned(), "grain = [\"id\"]\n[sink.append]\n".to_owned());
     let project = Project::parse(&files).unwrap_or_else(|error| panic!("{}", error.render()));
-    assert_eq!(project.variables_of_databases(), BTreeSet::from(["host".to_owned(), "base".to_owned()]));
+    assert_eq!(project.variables_of_urls(), BTreeSet::from(["host".to_owned(), "base".to_owned()]));
     let with = |pairs: &[(&str, &str)]| {
         let values = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         project.with_variables(&values)

@@ -6,7 +6,7 @@ use super::{Project, listed};
 use crate::diagnostic;
 use crate::error::{Error, Result};
 use crate::name::TableName;
-use crate::sources::{Address, Database, ExternalTable, FileSource};
+use crate::sources::{Address, Database, ExternalTable, FileSource, Provider};
 use crate::sql::RAW;
 
 impl Project {
@@ -16,16 +16,18 @@ impl Project {
         let roots = self.sources.files.values().map(|source| &source.root);
         let locations = self.sources.tables.values().map(|table| &table.location);
         let urls = self.sources.databases.values().map(|database| &database.url);
-        for text in roots.chain(locations).chain(urls) {
+        let of_providers = self.sources.providers.values().flat_map(|provider| [&provider.url, &provider.root]);
+        for text in roots.chain(locations).chain(urls).chain(of_providers) {
             names.extend(variables_of(text).into_iter().map(str::to_owned));
         }
         names
     }
 
-    /// Those of [`Self::variables`] whose values are parts of a database's URL and no folders.
-    pub fn variables_of_databases(&self) -> BTreeSet<String> {
-        let urls = self.sources.databases.values().flat_map(|database| variables_of(&database.url));
-        urls.map(str::to_owned).collect()
+    /// Those of [`Self::variables`] whose values are parts of the URL of a database or a provider, and no folders.
+    pub fn variables_of_urls(&self) -> BTreeSet<String> {
+        let databases = self.sources.databases.values().map(|database| &database.url);
+        let providers = self.sources.providers.values().map(|provider| &provider.url);
+        databases.chain(providers).flat_map(|url| variables_of(url)).map(str::to_owned).collect()
     }
 
     /// The project with the values in place of the variables. A source keeps a variable that has no value: only jobs that read it
@@ -46,6 +48,14 @@ impl Project {
         for database in project.sources.databases.values_mut() {
             if let Ok(url) = substitute(&database.url, values) {
                 database.written_url = Some(std::mem::replace(&mut database.url, url));
+            }
+        }
+        for provider in project.sources.providers.values_mut() {
+            if let Ok(url) = substitute(&provider.url, values) {
+                provider.written_url = Some(std::mem::replace(&mut provider.url, url));
+            }
+            if let Ok(root) = substitute(&provider.root, values) {
+                provider.written_root = Some(std::mem::replace(&mut provider.root, root));
             }
         }
         project
@@ -108,6 +118,18 @@ impl Database {
             return Err(needs(&source, name, &format!("`--var {name}=VALUE`")));
         }
         Address::parse(&self.url).map_err(|why| Error::invalid(format!("`{source}` of sources.toml: {why}")))
+    }
+}
+
+impl Provider {
+    /// # Errors
+    /// `Invalid` when a variable of the URL or the root has no value.
+    pub fn check_places(&self, name: &str) -> Result<()> {
+        let source = format!("providers.{name}");
+        if let Some(name) = unset(&self.url, self.written_url.is_some()) {
+            return Err(needs(&source, name, &format!("`--var {name}=VALUE`")));
+        }
+        check_place(&source, &self.root, self.written_root.is_some())
     }
 }
 

@@ -12,11 +12,15 @@ use crate::shape;
 /// Command, what each of its objects is, and their schema.
 type Printed = (&'static str, &'static str, fn() -> Value);
 
-const PRINTED: [Printed; 29] = [
+const PRINTED: [Printed; 33] = [
     ("check", "a job, or the mistakes that belong to no job", schema::<shape::CheckedJob>),
     ("plan", "what a run of a job would do", schema::<Line>),
     ("run", "a run, when it has ended", schema::<shape::Run>),
     ("run-due", "a run, when it has ended", schema::<shape::Run>),
+    ("land", "a landing, when all have ended", schema::<shape::Landed>),
+    ("land plan", "a landing", schema::<shape::LandPlan>),
+    ("land status", "a symbol", schema::<shape::LandStatus>),
+    ("land status --periods", "a symbol and a period", schema::<shape::LandPeriod>),
     ("schedule list", "a schedule", schema::<shape::Schedule>),
     ("schedule next", "a time", schema::<shape::ScheduledTime>),
     ("alert list", "an incident", schema::<shape::Alert>),

@@ -59,6 +59,37 @@ margin = 100
 [databases.shop.tables.customers]
 query = "select id::bigint from customers"
 columns = [{ name = "id", type = "bigint" }]
+[providers.vendor]
+url = "https://vendor.example"
+root = "$raw"
+key = "env:VENDOR_KEY"
+concurrency = 2
+attempts = 3
+timeout_s = 30
+[providers.vendor.limits]
+per_second = 1
+per_minute = 5
+per_day = 25
+[providers.vendor.requests.daily]
+path = "/daily?s={symbol}&m={month}"
+headers = { Authorization = "Bearer {key}" }
+period = "month"
+answer = { json = { data = "/d", symbol = "/s" } }
+final_hours = 48
+refresh_hours = 6
+[providers.vendor.requests.list]
+path = "/list"
+answer = { csv = { columns = ["symbol"] } }
+[providers.vendor.requests.file]
+path = "/file"
+answer = { file = { ending = "csv.gz" } }
+[landings.daily]
+request = "vendor.daily"
+symbols = ["A"]
+symbols_file = "symbols.txt"
+start = "2024-01-02"
+end = "2024-01-31"
+calendar = "silver.sessions.session_date"
 "#;
 
 const XY: &str = r#"columns = [{ name = "x", type = "bigint" }, { name = "y", type = "string" }]"#;

@@ -12,10 +12,16 @@
 //! Stamps of 1-minute bars are New York wall clock and name the bar's end: a session has 09:31 to 16:00, and to 13:00
 //! on an early close. [`Defect`] defines each defect and what a correct reader does with it; `defects.json` beside
 //! the folders counts what was planted and what readers must find.
+//!
+//! [`provider`] answers requests as providers do, from one made-up [`Market`].
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod calendar;
 mod defect;
 mod file;
+mod market;
+pub mod provider;
 mod random;
 mod record;
 mod row;
@@ -31,32 +37,30 @@ use pulse_core::{Error, Result};
 use serde::Serialize;
 
 use calendar::Session;
-#[allow(unused_imports, reason = "the command line that calls it is not there yet")]
-pub(crate) use defect::{Defect, Planted};
-#[allow(unused_imports, reason = "the command line that calls it is not there yet")]
-pub(crate) use record::{FileRecord, Summary};
-#[allow(unused_imports, reason = "the command line that calls it is not there yet")]
-pub(crate) use write::write;
+pub use defect::{Defect, Planted};
+pub use market::{Bar, Market};
+pub use record::{FileRecord, Summary};
+pub use write::write;
 
 /// What to generate.
 #[derive(Debug, Clone)]
-pub(crate) struct GenerateOptions {
+pub struct GenerateOptions {
     /// Number of symbols, at most [`symbol::MOST`].
-    pub(crate) symbols: u32,
+    pub symbols: u32,
     /// Sessions of the intraday feed, counted back from 2021-01-08.
-    pub(crate) sessions: u32,
-    pub(crate) seed: u64,
+    pub sessions: u32,
+    pub seed: u64,
     /// Share of bars with a defect, 0 to 1. With 0 there is none of any kind.
-    pub(crate) defects: f64,
+    pub defects: f64,
     /// Of the intraday feed; the week's feed has regular bars alone.
-    pub(crate) hours: Hours,
-    pub(crate) feeds: BTreeSet<Feed>,
+    pub hours: Hours,
+    pub feeds: BTreeSet<Feed>,
 }
 
 /// Which bars the intraday feed holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Hours {
+pub enum Hours {
     /// Every minute of the session.
     Regular,
     /// Also a few of the minutes from 04:01 and up to 20:00.
@@ -65,14 +69,14 @@ pub(crate) enum Hours {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Feed {
+pub enum Feed {
     Intraday,
     Week,
     Daily,
 }
 
 impl Feed {
-    pub(crate) const ALL: [Self; 3] = [Self::Intraday, Self::Week, Self::Daily];
+    pub const ALL: [Self; 3] = [Self::Intraday, Self::Week, Self::Daily];
 
     fn folder(self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ const FILES_PER_PROCESSOR: usize = 2;
 /// # Errors
 /// `Invalid` for options out of their range, an unusable URL, and feed folders that hold other files: readers would find
 /// more than the record says. `Exhausted` for a full disk. `Unavailable` when the disk or the store does not answer.
-pub(crate) async fn write(out: &Url, options: GenerateOptions, on_file: impl FnMut(&FileRecord)) -> Result<Summary> {
+pub async fn write(out: &Url, options: GenerateOptions, on_file: impl FnMut(&FileRecord)) -> Result<Summary> {
     write_to(Destination::open(out)?, options, on_file).await
 }
 

@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::random::RandomStream;
 
 /// How many of each kind were planted.
-pub(crate) type Planted = BTreeMap<Defect, u64>;
+pub type Planted = BTreeMap<Defect, u64>;
 
 /// A kind of defect. Each stands alone: no row has two, and both rows of a repeated bar are otherwise good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Defect {
+pub enum Defect {
     /// One of open, high, low and close is empty. Read; quarantined on the way to silver.
     NullCell,
     /// The high is below open and close, or the low above them, by a cent at least. Quarantined on the way to silver.

@@ -10,16 +10,16 @@ use super::{Feed, Hours, Plan, PlannedFile};
 
 /// What one file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct FileRecord {
-    pub(crate) feed: Feed,
+pub struct FileRecord {
+    pub feed: Feed,
     /// Below the output's root.
-    pub(crate) path: String,
+    pub path: String,
     /// Lines after the header.
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
+    pub rows: u64,
+    pub bytes: u64,
     /// Bars of regular sessions that reach silver.
-    pub(crate) regular: u64,
-    pub(crate) planted: Planted,
+    pub regular: u64,
+    pub planted: Planted,
 }
 
 impl FileRecord {
@@ -30,11 +30,11 @@ impl FileRecord {
 
 /// All of an output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Summary {
-    pub(crate) files: u64,
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
-    pub(crate) planted: Planted,
+pub struct Summary {
+    pub files: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    pub planted: Planted,
 }
 
 /// The document `defects.json`.

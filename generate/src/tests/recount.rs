@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 
-use crate::generate::{Defect, Planted};
+use crate::{Defect, Planted};
 
 /// What is in files.
 #[derive(Debug, Default)]
