@@ -92,8 +92,11 @@ mod tests {
     /// Every day of 16 years against exchange_calendars.
     #[test]
     fn sessions_and_closes_are_those_of_exchange_calendars() {
-        let folder = std::env::var("PULSE_SHARED_DATA").expect("PULSE_SHARED_DATA names the shared data");
-        let text = std::fs::read_to_string(format!("{folder}/calendar/xnys_sessions_1998_2026.csv")).unwrap();
+        let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
+        let folder = std::env::var("PULSE_SHARED_DATA").unwrap_or_else(|_| default.to_owned());
+        let path = format!("{folder}/calendar/xnys_sessions_1998_2026.csv");
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}; set PULSE_SHARED_DATA"));
         let mut lines = text.lines();
         let head: Vec<&str> = lines.next().unwrap().split(',').collect();
         let column = |name: &str| head.iter().position(|column| *column == name).unwrap();
