@@ -230,15 +230,16 @@ impl Landing<'_> {
             if let Some(ended) = self.send_queue(&mut first_failure).await? {
                 return Ok(ended);
             }
-            if !self.row.is_empty() {
-                self.prove().await?;
+            if !self.row.is_empty()
+                && let Some(ended) = self.prove().await?
+            {
+                return Ok(ended);
             }
             if !self.queue.is_empty() {
                 continue;
             }
             let Some(until) = self.later.iter().map(|(_, until)| *until).min() else { break };
-            let wait = (until - self.carrier.options.clock.now()).to_std().unwrap_or_default();
-            self.carrier.stop.sleep(self.carrier.options.clock, wait).await;
+            self.sleep_until(until).await;
             self.queue.extend(self.later.drain(..).map(|(wanted, _)| wanted));
         }
         match first_failure {
@@ -284,7 +285,12 @@ impl Landing<'_> {
                     self.failures += 1;
                     first_failure.get_or_insert(why);
                 }
-                Ok(carried) => self.take(wanted, carried).await?,
+                Ok(carried) => {
+                    // What was sent is still awaited.
+                    if let Err(stopping) = self.take(wanted, carried).await {
+                        error.get_or_insert(stopping);
+                    }
+                }
             }
         }
         match (error, first_failure) {
@@ -331,15 +337,23 @@ impl Landing<'_> {
 
     /// Answers without data are the same when a provider has none, and when a limit is used up. A request that was answered with data
     /// tells which it is.
-    async fn prove(&mut self) -> Result<()> {
-        let proof = match self.known.clone() {
-            None => None,
-            Some(known) => Some(self.carrier.carry(&known, true).await?),
-        };
-        match proof {
-            Some(Carried::Data { .. }) => self.believe().await,
-            _ => Err(self.unbelieved()),
+    async fn prove(&mut self) -> Result<Option<Ended>> {
+        let Some(known) = self.known.clone() else { return Err(self.unbelieved()) };
+        loop {
+            match self.carrier.carry(&known, true).await? {
+                Carried::Data { .. } => return self.believe().await.map(|()| None),
+                Carried::DayUsed(until) => return Ok(Some(Ended::DayUsed(until))),
+                Carried::Interrupted => return Ok(Some(Ended::Interrupted)),
+                Carried::Failed(why) => return Err(self.unanswered(&why)),
+                Carried::Claimed(until) => self.sleep_until(until).await,
+                Carried::Without(_) | Carried::Answered => return Err(self.unbelieved()),
+            }
         }
+    }
+
+    async fn sleep_until(&self, until: DateTime<Utc>) {
+        let clock = self.carrier.options.clock;
+        self.carrier.stop.sleep(clock, (until - clock.now()).to_std().unwrap_or_default()).await;
     }
 
     fn unbelieved(&self) -> Error {

@@ -48,6 +48,8 @@ impl Period {
             Placeholder::Symbol | Placeholder::Key => String::new(),
             Placeholder::Date | Placeholder::From => first.to_string(),
             Placeholder::Month => first.format("%Y-%m").to_string(),
+            Placeholder::Year => first.format("%Y").to_string(),
+            Placeholder::MonthNumber => first.format("%m").to_string(),
             Placeholder::To => last.to_string(),
             Placeholder::FromEpoch => midnight(first).timestamp().to_string(),
             Placeholder::ToEpoch => midnight(next).timestamp().to_string(),
@@ -121,6 +123,7 @@ mod tests {
         let value = |placeholder| month.value(placeholder);
         assert_eq!([value(Placeholder::From), value(Placeholder::To)], ["2024-02-01", "2024-02-29"]);
         assert_eq!([value(Placeholder::FromEpoch), value(Placeholder::ToEpoch)], ["1706745600", "1709251200"]);
+        assert_eq!([value(Placeholder::Year), value(Placeholder::MonthNumber)], ["2024", "02"]);
         assert_eq!(value(Placeholder::ToCompact), "20240229");
         assert_eq!(month.end().unwrap().to_rfc3339(), "2024-03-01T00:00:00+00:00");
         assert_eq!(Period::Day(day("2024-02-29")).value(Placeholder::Date), "2024-02-29");

@@ -14,7 +14,7 @@ use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use pulse_core::{Error, ErrorKind, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::object::{Answered, hash, parse, stamp, symbol_folder};
 use crate::plan::{Answers, Wanted};
@@ -34,7 +34,7 @@ pub struct ProviderFolder {
 }
 
 /// A request that was sent, for people and for audits.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Record<'a> {
     /// When the answer was received, or the request had failed.
     pub(crate) time: DateTime<Utc>,
@@ -106,13 +106,7 @@ impl ProviderFolder {
 
     /// Puts an answer where there is none. The name says the content, so that one that is there is the same.
     pub(crate) async fn put(&self, path: &str, body: Vec<u8>) -> Result<()> {
-        match self.create(path, body).await? {
-            true => Ok(()),
-            false => {
-                log::debug!("{path} of provider `{}` was there", self.name);
-                Ok(())
-            }
-        }
+        self.create(path, body).await.map(drop)
     }
 
     async fn create(&self, path: &str, body: Vec<u8>) -> Result<bool> {

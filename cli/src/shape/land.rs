@@ -27,7 +27,7 @@ pub(crate) struct LandStatus {
     pub(crate) landed: usize,
     /// Periods that are over, and have no data yet.
     pub(crate) late: usize,
-    /// Periods of which the provider has no data.
+    /// Periods that the provider has no data for.
     pub(crate) absent: usize,
     /// The newest period with data.
     pub(crate) newest: Option<String>,

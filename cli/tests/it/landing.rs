@@ -244,6 +244,36 @@ fn wrong_declarations_are_mistakes_with_their_lines() {
     Scene::empty().pulse(&["land"]).fails(2, &["no landing that is in order"]);
 }
 
+/// Each row of the guide's table of requests, against the stand-in.
+#[test]
+fn requests_of_the_guide_land() {
+    let guide = fs::read_to_string(workspace().join("docs/guide/providers.md")).unwrap();
+    let outer = Scene::empty();
+    let provider = StandIn::start(&outer, &[]);
+    let rows: Vec<&str> = guide.lines().filter(|line| line.starts_with("| ") && line.contains("`path = ")).collect();
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        let name = row.split('|').nth(1).unwrap().trim();
+        let folder = match name {
+            "Stooq, daily" => "stooq",
+            "flat files of one day" => "flat_files",
+            _ => "alpha_vantage",
+        };
+        let settings = row.split('`').filter(|span| span.contains(" = ")).map(|span| span.replace("&apikey={key}", ""));
+        let request = settings.collect::<Vec<_>>().join("\n");
+        let symbols = if request.contains("{symbol}") { "symbols = [\"IBM\", \"MSFT\"]\n" } else { "" };
+        let days = if request.contains("period") { "start = \"2024-03-04\"\nend = \"2024-03-05\"\n" } else { "" };
+        let mut scene = Scene::empty();
+        scene.sources(&format!(
+            "[providers.p]\nurl = \"http://127.0.0.1:{}/{folder}\"\nroot = \"$raw\"\n[providers.p.requests.r]\n{request}\n\
+             [landings.l]\nrequest = \"p.r\"\n{symbols}{days}",
+            provider.port
+        ));
+        let answer = scene.pulse(&["--output", "json", "land"]).ok().json();
+        assert!(answer[0]["data"].as_u64().unwrap() > 0 && answer[0]["left"] == 0, "{name}: {answer:?}");
+    }
+}
+
 /// Every block of the guide, in its order.
 #[test]
 fn the_guide_runs_as_it_is_written() {

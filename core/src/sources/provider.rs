@@ -66,7 +66,7 @@ impl RequestLimits {
 #[serde(deny_unknown_fields)]
 pub struct ProviderRequest {
     /// Path and query behind the provider's `url`, such as `/query?function=NEWS&tickers={symbol}&apikey={key}`. In braces: `symbol`, `key`;
-    /// with a period also `date` (`2024-01-31`), `month` (`2024-01`), `from` and `to` (first and last day), `from_epoch` and `to_epoch`
+    /// with a period also `date` (`2024-01-31`), `month` (`2024-01`), `year` and `month_number` (`2024` and `01`), `from` and `to` (first and last day), `from_epoch` and `to_epoch`
     /// (seconds since 1970 of the period's start and end in UTC), `from_compact` and `to_compact` (`20240131`). Values are percent-encoded.
     pub path: String,
     /// Headers of the request; their values may hold `{key}`.

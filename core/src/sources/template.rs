@@ -9,6 +9,10 @@ pub enum Placeholder {
     Date,
     /// `2024-01`; only of a month.
     Month,
+    /// `2024`
+    Year,
+    /// `01`
+    MonthNumber,
     /// First day of the period.
     From,
     /// Last day of the period.
@@ -23,11 +27,13 @@ pub enum Placeholder {
 }
 
 impl Placeholder {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Symbol,
         Self::Key,
         Self::Date,
         Self::Month,
+        Self::Year,
+        Self::MonthNumber,
         Self::From,
         Self::To,
         Self::FromEpoch,
@@ -42,6 +48,8 @@ impl Placeholder {
             Self::Key => "key",
             Self::Date => "date",
             Self::Month => "month",
+            Self::Year => "year",
+            Self::MonthNumber => "month_number",
             Self::From => "from",
             Self::To => "to",
             Self::FromEpoch => "from_epoch",

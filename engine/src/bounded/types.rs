@@ -56,7 +56,7 @@ fn widest(data_type: &DataType) -> u64 {
     within.max(null_bytes(data_type))
 }
 
-/// The types of which a type is made.
+/// Types that a type contains.
 fn within(data_type: &DataType) -> Vec<&DataType> {
     match data_type {
         DataType::List(field)

@@ -273,6 +273,18 @@ async fn a_request_that_had_data_before_tells_absence_from_a_limit() {
 }
 
 #[tokio::test]
+async fn a_day_that_is_used_up_while_absence_is_in_doubt_is_no_error() {
+    // One request and its repetition; the one that would tell is beyond the limit.
+    let scene = Scene::new("concurrency = 1\nlimits = { per_day = 3 }");
+    scene.land(&Fake::new(data), &order(1, 1)).await;
+    let gone = Fake::new(|url, _| if url.contains("s=S0") { data(url, 0) } else { note() });
+    let landed = scene.land(&gone, &order(2, 1)).await;
+    assert!(matches!(landed.ended, Ended::DayUsed(_)), "{landed:?}");
+    assert_eq!((gone.total(), landed.left), (2, 1));
+    assert!(scene.files(".none").await.is_empty());
+}
+
+#[tokio::test]
 async fn what_cannot_be_reached_is_asked_again_and_then_left() {
     let scene = Scene::new("concurrency = 1\nattempts = 3");
     let fake = Fake::new(|url, asked| match url.contains("S1") || (url.contains("S0") && asked < 3) {

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use chrono::Utc;
+use percent_encoding::percent_decode_str;
 use pulse_core::{Error, Result};
 use pulse_generate::Market;
 use pulse_generate::provider::{Answer, Asked, answer, forbidden, limited, provider_of};
@@ -224,9 +225,7 @@ fn response(answered: Answer) -> Response {
 }
 
 fn percent_decoded(path: &str) -> String {
-    // Decodes as a form does, but for `+`, which is itself in a path.
-    let text = format!("p={}", path.replace('+', "%2B"));
-    form_urlencoded::parse(text.as_bytes()).next().map(|(_, path)| path.into_owned()).unwrap_or_default()
+    percent_decode_str(path).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
